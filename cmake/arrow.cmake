@@ -1,0 +1,12 @@
+# Arrow C++ from the pyarrow wheel: local, S3, GCS and Azure file systems and Parquet behind one API.
+set(QUANTMOE_ARROW_DIR "${CMAKE_SOURCE_DIR}/.deps/arrow-26.0.1/pyarrow" CACHE PATH "unpacked pyarrow wheel")
+if(NOT EXISTS "${QUANTMOE_ARROW_DIR}/libarrow.so.2600")
+  message(FATAL_ERROR "Arrow not found in ${QUANTMOE_ARROW_DIR}: run ./dev setup")
+endif()
+add_library(quantmoe_arrow SHARED IMPORTED GLOBAL)
+set_target_properties(quantmoe_arrow PROPERTIES IMPORTED_LOCATION "${QUANTMOE_ARROW_DIR}/libarrow.so.2600")
+target_include_directories(quantmoe_arrow SYSTEM INTERFACE "${QUANTMOE_ARROW_DIR}/include")
+add_library(quantmoe_arrow_s3 SHARED IMPORTED GLOBAL)
+set_target_properties(quantmoe_arrow_s3 PROPERTIES IMPORTED_LOCATION "${QUANTMOE_ARROW_DIR}/libarrow_s3.so.2600")
+target_link_libraries(quantmoe_arrow_s3 INTERFACE quantmoe_arrow)
+target_link_options(quantmoe_arrow INTERFACE "-Wl,--allow-shlib-undefined")
