@@ -1,0 +1,65 @@
+// A plan: a width for every linear, with the figures that justify it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "plan/distortion_table.h"
+#include "plan/job_spec.h"
+#include "plan/linears.h"
+
+namespace quantmoe {
+
+struct PlannedLinear {
+  Linear linear;
+  int bits = 0;
+  Digest blob;             // holds the packed tensors of this linear at this width
+  double distortion = 0;
+  std::string method;
+  std::string fallback;
+};
+
+struct BitPlan {
+  std::string heuristic;
+  std::string profile;
+  int group_size = 0;
+  std::vector<PlannedLinear> linears;  // sorted by (layer, part order)
+  double average_bits = 0;             // QuantMoE-Bench's definition
+  double stored_bits = 0;              // with scales, zeros and g_idx
+  int64_t weight_file_bytes = 0;       // predicted size of all weight files, to the byte
+  double distortion = 0;               // sum over linears
+  double lower_bound = 0;              // no plan in the budget has less; 0 when the heuristic gives none
+  double fallback_ratio = 0;
+};
+
+// Applies `heuristic` under `budget` and the runtime profile. Deterministic.
+// FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked}; INVALID_ARGUMENT INVALID_FIELD for an unknown
+// heuristic or parameter; FAILED_PRECONDITION TOO_MANY_FALLBACKS when max_fallback_ratio is exceeded.
+// `kept` are the tensors that stay unquantized, for the size in bytes.
+absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
+                                 const std::vector<TensorInfo>& kept);
+
+// Tensors of the checkpoint that are copied as they are: all but the weights of the linears. Sorted by name.
+std::vector<TensorInfo> KeptTensors(const ModelSpec& spec, const Checkpoint& checkpoint);
+
+struct HeuristicDescription {
+  std::string name;
+  std::string description;
+  std::map<std::string, std::string> params;
+};
+const std::vector<HeuristicDescription>& Heuristics();
+
+struct RuntimeProfile {
+  std::string name;
+  std::string description;
+  std::vector<int> widths;
+  std::vector<int> group_sizes;
+};
+const std::vector<RuntimeProfile>& RuntimeProfiles();
+
+std::string BitPlanToJson(const BitPlan& plan);
+absl::StatusOr<BitPlan> BitPlanFromJson(absl::string_view json);
+
+}  // namespace quantmoe

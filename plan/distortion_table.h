@@ -1,0 +1,55 @@
+// What solving found out: one row per linear, with the distortion of every candidate width. Written by solve tasks, read
+// by allocation; the JSON form is the saved table of `quantmoe-local allocate`.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "plan/linears.h"
+#include "storage/digest.h"
+
+namespace quantmoe {
+
+struct WidthFacts {
+  double distortion = 0;      // tr((W-Q) H (W-Q)^T), H the plain sum of x x^T
+  double relative_error = 0;  // distortion / tr(W H W^T); 0 when that is 0
+};
+
+struct DistortionRow {
+  Linear linear;
+  int64_t tokens = 0;         // rows that went into H
+  double damp = 0;            // share of the mean diagonal that was used in the end
+  std::string method;         // "gptq" or "rtn"
+  std::string fallback;       // empty, "no_tokens", "few_tokens" or "not_positive_definite"
+  double outlier_score = 0;   // max_j(max_i |W_ij| / mean_i |W_ij|), QuantMoE-Bench's linear scorer
+  std::map<int, WidthFacts> widths;
+};
+
+struct PartTable {
+  int layer = 0;
+  int part = 0;
+  std::map<int, Digest> blobs;  // width -> safetensors with the packed tensors of all linears of the part
+  std::vector<DistortionRow> rows;
+};
+
+std::string PartTableToJson(const PartTable& table);
+absl::StatusOr<PartTable> PartTableFromJson(absl::string_view json);
+
+// How often each expert of a layer was chosen, over all shards. [experts]
+struct RoutingCounts {
+  int layer = 0;
+  std::vector<int64_t> counts;
+};
+
+// Everything allocation needs, in one document: {"parts": [...], "routing": [...]}.
+struct DistortionTable {
+  std::vector<PartTable> parts;         // sorted by (layer, part)
+  std::vector<RoutingCounts> routing;   // MoE layers, sorted
+};
+std::string DistortionTableToJson(const DistortionTable& table);
+absl::StatusOr<DistortionTable> DistortionTableFromJson(absl::string_view json);
+
+}  // namespace quantmoe

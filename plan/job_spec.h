@@ -1,0 +1,93 @@
+// What a job is asked to do, without protobuf: the same struct drives the service and quantmoe-local. Proto fields of
+// the same name document the meaning (proto/quantmoe/v1/types.proto).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "base/error_info.h"
+#include "plan/linears.h"
+#include "plan/model_spec.h"
+#include "storage/checkpoint.h"
+#include "storage/digest.h"
+
+namespace quantmoe {
+
+struct Budget {
+  std::optional<double> average_bits;  // exactly one of the two is set
+  std::optional<int64_t> max_bytes;
+};
+
+struct GptqSpec {
+  int group_size = 0;             // 0: largest of 128, 64, 32 that divides every input width
+  std::vector<int> widths;        // empty: 2, 3, 4, 8
+  double damp = 0.01;
+  bool act_order = true;
+  bool scale_search = true;
+  double min_tokens_ratio = 0.25;
+  double max_fallback_ratio = 0.25;
+};
+
+struct CalibrationSpec {
+  Digest text;                    // always set once the spec is resolved
+  int samples = 128;
+  int sequence_length = 0;        // 0: min(2048, context)
+  int shard_sequences = 8;
+};
+
+struct BenchmarkTaskSpec {
+  std::string name;
+  Digest data;
+  Digest fewshot_data;            // empty sha256: none
+};
+
+struct EvaluationSpec {
+  bool skip = false;
+  Digest perplexity_text;
+  int window = 0;
+  std::vector<BenchmarkTaskSpec> tasks;
+  std::optional<bool> add_bos;
+};
+
+struct JobSpec {
+  std::string model_uri;
+  Budget budget;
+  std::string heuristic;
+  std::map<std::string, std::string> heuristic_params;
+  GptqSpec gptq;
+  CalibrationSpec calibration;
+  EvaluationSpec evaluation;
+  std::string runtime_profile = "gptqmodel";
+};
+
+// A spec with its model opened and every default filled in: what tasks are planned from.
+struct ResolvedJob {
+  JobSpec spec;
+  ModelSpec model;
+  std::vector<Part> parts;
+  std::string model_fingerprint;
+  std::string model_digest;      // Checkpoint::header_digest
+  int64_t original_bytes = 0;
+};
+
+// All violations of the fields that can be judged without the model. Field paths start with "spec.".
+std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec);
+
+// Opens nothing itself: checks `spec` against an opened checkpoint (config, tensors, group size, budget bounds) and
+// fills in defaults. INVALID_FIELD with all violations, MODEL_INVALID, MODEL_UNSUPPORTED,
+// FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked}.
+absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoint, absl::string_view config_json);
+
+// ConfineModelUri, open, read config.json, ResolveJob: the whole way from a spec to a ResolvedJob.
+absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const std::vector<std::string>& model_roots);
+
+// Canonical JSON (sorted keys), both ways; used for storage and for request hashes.
+std::string JobSpecToJson(const JobSpec& spec);
+absl::StatusOr<JobSpec> JobSpecFromJson(absl::string_view json);
+
+}  // namespace quantmoe

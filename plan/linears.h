@@ -1,0 +1,79 @@
+// The linears that are quantized, where their tensors are, and the parts they are solved in.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "plan/model_spec.h"
+#include "storage/checkpoint.h"
+
+namespace quantmoe {
+
+// In the order of a layer's arithmetic; ties everywhere break by (layer, expert, kind).
+enum class LinearKind {
+  kQuery, kKey, kValue, kOutput,
+  kDenseGate, kDenseUp, kDenseDown,
+  kSharedGate, kSharedUp, kSharedDown,
+  kExpertGate, kExpertUp, kExpertDown,
+};
+absl::string_view LinearKindName(LinearKind kind);  // "query", ..., "expert_down"
+absl::StatusOr<LinearKind> ParseLinearKind(absl::string_view name);
+bool IsAttention(LinearKind kind);
+bool IsShared(LinearKind kind);  // shared expert or dense MLP
+bool IsExpert(LinearKind kind);
+
+struct Linear {
+  std::string name;  // module name in the checkpoint: tensor `name`.weight is [out, in]
+  int layer = 0;
+  LinearKind kind = LinearKind::kQuery;
+  int expert = -1;   // -1 unless kind is an expert's
+  int64_t out = 0;
+  int64_t in = 0;
+  bool bias = false;
+
+  int64_t weights() const { return out * in; }
+};
+
+enum class PartKind { kAttention, kDense, kShared, kExperts };
+absl::string_view PartKindName(PartKind kind);
+
+// Linears of one layer that are solved by one task. The cut depends on the model only, never on the workers.
+struct Part {
+  int layer = 0;
+  int index = 0;  // within the layer
+  PartKind kind = PartKind::kAttention;
+  int first_expert = 0;
+  int num_experts = 0;
+  std::vector<Linear> linears;
+};
+
+// Parts of all layers, in order. Experts are cut into runs of equal length whose weights fit 64 million, at most 16.
+std::vector<Part> CutParts(const ModelSpec& spec);
+
+// All linears of all parts, in order.
+std::vector<Linear> ListLinears(const ModelSpec& spec);
+
+// Names of tensors that are not quantized. `layer` counts from 0; an empty result means the family has none.
+struct TensorNames {
+  static std::string Embedding(const ModelSpec& spec);
+  static std::string FinalNorm(const ModelSpec& spec);
+  static std::string Head(const ModelSpec& spec);  // the embedding when tied
+  static std::string InputNorm(const ModelSpec& spec, int layer);
+  static std::string PostAttentionNorm(const ModelSpec& spec, int layer);
+  static std::string QueryNorm(const ModelSpec& spec, int layer);
+  static std::string KeyNorm(const ModelSpec& spec, int layer);
+  static std::string Router(const ModelSpec& spec, int layer);
+  static std::string SharedGate(const ModelSpec& spec, int layer);  // sigmoid gate of the shared expert
+};
+// The module name of a linear.
+std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int expert);
+
+// Checks that every tensor that the forward pass needs is there with the right shape and a float dtype.
+// INVALID_ARGUMENT MODEL_INVALID names tensor, expected and found shape.
+absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint);
+
+}  // namespace quantmoe

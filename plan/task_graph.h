@@ -1,0 +1,68 @@
+// From a job to its tasks. Pure: the same job gives the same graph on every machine, in the service and in
+// quantmoe-local. Two steps, because the number of shards is known only after `prepare` has counted tokens and items.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "plan/job_spec.h"
+#include "storage/digest.h"
+
+namespace quantmoe {
+
+enum class TaskKind { kPrepare, kForward, kSolve, kAllocate, kEvaluate, kPublish };
+absl::string_view TaskKindName(TaskKind kind);
+absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name);
+
+// An input of a task: a blob known now, or an output of another task of the job.
+struct TaskInput {
+  std::string role;
+  Digest blob;                // when `producer` is empty
+  std::string producer;       // label of a task
+  std::string producer_role;  // which of its outputs
+};
+
+struct PlannedTask {
+  std::string label;  // unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
+  TaskKind kind = TaskKind::kPrepare;
+  std::string params_json;  // canonical; with the inputs' digests it decides the result
+  std::vector<TaskInput> inputs;
+  int64_t memory_bytes = 0;  // upper estimate of what the task holds at once
+};
+
+struct BlobRef {
+  std::string role;
+  Digest digest;
+};
+
+// What `prepare` found; its output role "summary".
+struct PrepareSummary {
+  int calibration_shards = 0;
+  int64_t calibration_tokens = 0;
+  int evaluation_shards = 0;
+  int64_t evaluation_tokens = 0;
+};
+std::string PrepareSummaryToJson(const PrepareSummary& summary);
+absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view json);
+
+// The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>.
+PlannedTask PlanPrepare(const ResolvedJob& job);
+
+// All other tasks, in an order in which producers come first.
+//   forward-l<L>-s<S>   in hidden; out hidden (not for the last layer), ffn_input, and for MoE layers routing, counts
+//   solve-l<L>-p<P>     attention: in hidden.<S>; else in ffn_input.<S> (and routing.<S> for experts);
+//                       out table, w<bits>
+//   allocate            in table.<L>.<P>, counts.<L>.<S>; out plan, table (the whole DistortionTable)
+//   evaluate-original-<I>, evaluate-planned-<I>   in requests (, plan); out scores
+//   publish             in plan, requests.<I>, original.<I>, planned.<I>; out manifest, scores, file.<n>
+std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary);
+
+// SHA-256 over kind, params and the role and digest of every input: equal keys have equal results.
+// `determinism_class` is part of it, because hardware may change bytes.
+std::string TaskKey(TaskKind kind, absl::string_view params_json, const std::vector<BlobRef>& inputs,
+                    absl::string_view determinism_class);
+
+}  // namespace quantmoe

@@ -1,0 +1,38 @@
+// The one entry to the numerics for both the worker and quantmoe-local: blobs in, blobs out, no knowledge of
+// who asks. A result depends on kind, params and inputs only (and the determinism class of the machine).
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "plan/task_graph.h"
+#include "storage/blob_store.h"
+
+namespace quantmoe {
+
+struct TaskContext {
+  BlobStore& blobs;
+  // Directories under which model paths must lie; empty means any.
+  std::vector<std::string> model_roots;
+  // Called from the computing thread whenever work advances; `fraction` in [0, 1].
+  std::function<void(double fraction, absl::string_view phase)> progress;
+  // Polled between column blocks, experts, layers and batches; true ends the task with CANCELLED.
+  const std::atomic<bool>& cancelled;
+};
+
+// Runs one task. Errors: INVALID_ARGUMENT or FAILED_PRECONDITION for bad input (permanent), RESOURCE_EXHAUSTED for memory,
+// CANCELLED, others for infrastructure. No exception leaves.
+absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& params_json,
+                                             const std::vector<BlobRef>& inputs, TaskContext& context);
+
+// What hardware and libraries may change in the bytes: instruction set, library versions, device.
+std::string DeterminismClass();
+
+// Sets the number of threads of the numerics for the process; call once, before the first task.
+void SetComputeThreads(int threads);
+
+}  // namespace quantmoe

@@ -1,0 +1,48 @@
+// The tensors of a model directory: model.safetensors, or the files that model.safetensors.index.json names. Opening
+// reads headers only. Thread-safe.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "storage/model_directory.h"
+#include "storage/safetensors.h"
+
+namespace quantmoe {
+
+class Checkpoint {
+ public:
+  // INVALID_ARGUMENT MODEL_INVALID names file and tensor; NOT_FOUND MODEL_NOT_FOUND when there are no weights.
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(std::shared_ptr<ModelDirectory> directory);
+
+  struct Location {
+    std::string file;
+    int64_t data_offset = 0;
+    TensorInfo info;
+  };
+  const std::map<std::string, Location, std::less<>>& tensors() const { return tensors_; }
+  const Location* Find(absl::string_view name) const;  // null when absent
+
+  // The bytes of one tensor; INVALID_ARGUMENT MODEL_INVALID "tensor NAME is missing" when absent.
+  absl::StatusOr<MappedFile> Read(absl::string_view name) const;
+  ModelDirectory& directory() const { return *directory_; }
+  int64_t total_bytes() const { return total_bytes_; }
+
+  // Identifies the content for caching: config.json, and name, size, version and header of every weight file.
+  const std::string& fingerprint() const { return fingerprint_; }
+  // Identifies the content for publication: config.json and all headers, without versions, equal on every copy.
+  const std::string& header_digest() const { return header_digest_; }
+
+ private:
+  std::shared_ptr<ModelDirectory> directory_;
+  std::map<std::string, Location, std::less<>> tensors_;
+  int64_t total_bytes_ = 0;
+  std::string fingerprint_;
+  std::string header_digest_;
+};
+
+}  // namespace quantmoe

@@ -1,0 +1,37 @@
+// Read access to the files of one model, local or in an object store. Local files are mapped; remote ones are read
+// by range, so that a worker that solves layer 7 reads layer 7. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "storage/mapped_file.h"
+#include "storage/model_uri.h"
+
+namespace quantmoe {
+
+struct ModelFile {
+  std::string name;  // relative
+  int64_t size_bytes = 0;
+  std::string version;  // changes when the content may have changed: mtime in ns, or ETag
+};
+
+class ModelDirectory {
+ public:
+  virtual ~ModelDirectory() = default;
+  // Plain files at the top level, by name.
+  virtual absl::StatusOr<std::vector<ModelFile>> List() = 0;
+  // `length` bytes at `offset` of a file, no fewer. NOT_FOUND, OUT_OF_RANGE.
+  virtual absl::StatusOr<MappedFile> Read(const std::string& name, int64_t offset, int64_t length) = 0;
+  // A whole small file (at most `max_bytes`, else RESOURCE_EXHAUSTED).
+  absl::StatusOr<std::string> ReadAll(const std::string& name, int64_t max_bytes = int64_t{64} << 20);
+
+  // NOT_FOUND MODEL_NOT_FOUND when it does not exist or is no directory.
+  static absl::StatusOr<std::unique_ptr<ModelDirectory>> Open(const ModelUri& uri);
+};
+
+}  // namespace quantmoe
