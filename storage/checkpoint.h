@@ -1,5 +1,5 @@
-// The tensors of a model directory: model.safetensors, or the files that model.safetensors.index.json names. Opening
-// reads headers only. Thread-safe.
+// The tensors of a model directory: model.safetensors, or the files that model.safetensors.index.json names.
+// Opening reads headers only, in two ranged reads a file. Thread-safe.
 #pragma once
 
 #include <map>
@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "storage/model_directory.h"
 #include "storage/safetensors.h"
 
@@ -16,12 +17,13 @@ namespace quantmoe {
 
 class Checkpoint {
  public:
-  // INVALID_ARGUMENT MODEL_INVALID names file and tensor; NOT_FOUND MODEL_NOT_FOUND when there are no weights.
+  // INVALID_ARGUMENT MODEL_INVALID names file and tensor; NOT_FOUND MODEL_NOT_FOUND when there are no
+  // weights.
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(std::shared_ptr<ModelDirectory> directory);
 
   struct Location {
     std::string file;
-    int64_t data_offset = 0;
+    int64_t data_offset = 0;  // of the file's data section; the tensor starts at data_offset + info.begin
     TensorInfo info;
   };
   const std::map<std::string, Location, std::less<>>& tensors() const { return tensors_; }
@@ -32,12 +34,15 @@ class Checkpoint {
   ModelDirectory& directory() const { return *directory_; }
   int64_t total_bytes() const { return total_bytes_; }
 
-  // Identifies the content for caching: config.json, and name, size, version and header of every weight file.
+  // Identifies the content for caching: config.json, the index, and name, size, version and header of every
+  // weight file.
   const std::string& fingerprint() const { return fingerprint_; }
-  // Identifies the content for publication: config.json and all headers, without versions, equal on every copy.
+  // Identifies the content for publication: the same without versions, equal on every copy.
   const std::string& header_digest() const { return header_digest_; }
 
  private:
+  Checkpoint() = default;
+
   std::shared_ptr<ModelDirectory> directory_;
   std::map<std::string, Location, std::less<>> tensors_;
   int64_t total_bytes_ = 0;

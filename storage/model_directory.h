@@ -1,5 +1,5 @@
-// Read access to the files of one model, local or in an object store. Local files are mapped; remote ones are read
-// by range, so that a worker that solves layer 7 reads layer 7. Thread-safe.
+// Read access to the files of one model, local or in an object store. Local files are mapped; remote ones are
+// read by range, so that a worker that solves layer 7 reads layer 7. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "storage/mapped_file.h"
 #include "storage/model_uri.h"
 
@@ -25,13 +26,19 @@ class ModelDirectory {
   virtual ~ModelDirectory() = default;
   // Plain files at the top level, by name.
   virtual absl::StatusOr<std::vector<ModelFile>> List() = 0;
-  // `length` bytes at `offset` of a file, no fewer. NOT_FOUND, OUT_OF_RANGE.
+  // `length` bytes at `offset` of a file, no fewer. NOT_FOUND MODEL_FILE_NOT_FOUND; OUT_OF_RANGE.
   virtual absl::StatusOr<MappedFile> Read(const std::string& name, int64_t offset, int64_t length) = 0;
   // A whole small file (at most `max_bytes`, else RESOURCE_EXHAUSTED).
+  // NOT_FOUND MODEL_FILE_NOT_FOUND.
   absl::StatusOr<std::string> ReadAll(const std::string& name, int64_t max_bytes = int64_t{64} << 20);
 
   // NOT_FOUND MODEL_NOT_FOUND when it does not exist or is no directory.
   static absl::StatusOr<std::unique_ptr<ModelDirectory>> Open(const ModelUri& uri);
+
+ protected:
+  // INVALID_ARGUMENT for a name that could leave the directory.
+  static absl::Status CheckFileName(absl::string_view name);
+  static absl::Status FileNotFound(absl::string_view name);
 };
 
 }  // namespace quantmoe

@@ -1,6 +1,6 @@
 // The safetensors format: u64 little-endian header length, JSON header, contiguous tensor data.
-// Goals: read one tensor without touching the rest; refuse every file whose header lies; write the same bytes for the
-// same tensors. Non-goals: other formats, in-place update. Layout rules: docs/formats.md.
+// Goals: read one tensor without touching the rest; refuse every file whose header lies; write the same bytes
+// for the same tensors. Non-goals: other formats, in-place update. Layout rules: docs/formats.md.
 #pragma once
 
 #include <cstdint>
@@ -10,11 +10,28 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "storage/mapped_file.h"
 
 namespace quantmoe {
 
-enum class DType { kBool, kU8, kI8, kI16, kF16, kBF16, kI32, kU32, kF32, kF64, kI64, kU64, kF8E4M3, kF8E5M2, kF8E8M0 };
+enum class DType {
+  kBool,
+  kU8,
+  kI8,
+  kI16,
+  kF16,
+  kBF16,
+  kI32,
+  kU32,
+  kF32,
+  kF64,
+  kI64,
+  kU64,
+  kF8E4M3,
+  kF8E5M2,
+  kF8E8M0
+};
 
 absl::string_view DTypeName(DType dtype);  // "BF16"
 absl::StatusOr<DType> ParseDType(absl::string_view name);
@@ -38,12 +55,13 @@ struct SafetensorsHeader {
 };
 
 // Parses the header of a file of `file_size` bytes. `prefix` must hold at least 8 + header length bytes.
-// INVALID_ARGUMENT MODEL_INVALID names `file` and the tensor: truncated, duplicate, gap, overlap, size that does not
-// match shape and dtype, data that ends beyond or before the file.
+// INVALID_ARGUMENT MODEL_INVALID names `file` and the tensor: truncated, duplicate, gap, overlap, size that
+// does not match shape and dtype, data that ends beyond or before the file.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view prefix, int64_t file_size,
                                                          const std::string& file);
 // Bytes that ParseSafetensorsHeader needs (8 + header length), from the first 8 bytes.
-absl::StatusOr<int64_t> SafetensorsHeaderBytes(absl::string_view first8, int64_t file_size, const std::string& file);
+absl::StatusOr<int64_t> SafetensorsHeaderBytes(absl::string_view first8, int64_t file_size,
+                                               const std::string& file);
 
 // A whole file in memory or mapped.
 class SafetensorsFile {
@@ -68,6 +86,7 @@ struct SafetensorsLayout {
   std::vector<TensorInfo> tensors;  // in the order in which their bytes follow the header
   int64_t file_size() const;
 };
-SafetensorsLayout LayOutSafetensors(std::vector<TensorInfo> tensors, std::map<std::string, std::string> metadata);
+SafetensorsLayout LayOutSafetensors(std::vector<TensorInfo> tensors,
+                                    std::map<std::string, std::string> metadata);
 
 }  // namespace quantmoe

@@ -1,0 +1,261 @@
+#include "storage/blob_store.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "storage/durable_file.h"
+
+namespace quantmoe {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status CheckDigest(const Digest& digest) {
+  if (IsSha256(digest.sha256) && digest.size_bytes >= 0) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_FIELD",
+                   "a digest needs 64 lower-case hexadecimal characters and a size");
+}
+
+absl::Status BlobNotFound(const Digest& digest) {
+  return MakeError(absl::StatusCode::kNotFound, "BLOB_NOT_FOUND",
+                   absl::StrCat("blob ", digest.sha256, " is not stored"), {{"sha256", digest.sha256}});
+}
+
+absl::Status Mismatch(absl::StatusCode code, const Digest& expected, const Digest& actual) {
+  return MakeError(code, "DIGEST_MISMATCH",
+                   absl::StrCat("blob ", expected.sha256, " of ", expected.size_bytes, " bytes is in fact ",
+                                actual.sha256, " of ", actual.size_bytes, " bytes"),
+                   {{"sha256", expected.sha256}});
+}
+
+std::string PartialPath(const std::string& dir, const Digest& digest) {
+  return absl::StrCat(dir, "/staging/partial-", digest.sha256);
+}
+
+// Waits for an advisory lock that ends with the descriptor, whatever happens to the process.
+absl::Status Lock(int fd, int operation) {
+  while (::flock(fd, operation) != 0) {
+    if (errno != EINTR) return ErrnoError(errno, "cannot lock");
+  }
+  return absl::OkStatus();
+}
+
+// Held shared while a blob is published and exclusively while one is deleted, by any process: the collector
+// must not delete a blob that somebody has just written again.
+absl::StatusOr<FileDescriptor> LockPublication(const std::string& dir, int operation) {
+  FileDescriptor fd(::open(absl::StrCat(dir, "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  if (!fd.ok()) return ErrnoError(errno, absl::StrCat("cannot open the lock of ", dir));
+  RETURN_IF_ERROR(Lock(fd.get(), operation));
+  return fd;
+}
+
+// Makes a complete staging file visible. Replacing an equal blob is harmless, and repairs a damaged one.
+absl::Status Publish(const std::string& dir, const FileDescriptor& fd, const std::string& staging,
+                     const std::string& path) {
+  if (::fchmod(fd.get(), 0444) != 0) return ErrnoError(errno, "cannot set the mode");
+  RETURN_IF_ERROR(SyncFile(fd.get()));
+  RETURN_IF_ERROR(MakeDirs(fs::path(path).parent_path()));
+  ASSIGN_OR_RETURN(const FileDescriptor lock, LockPublication(dir, LOCK_SH));
+  ::futimens(fd.get(), nullptr);
+  return RenameDurably(staging, path);
+}
+
+class LocalBlobWriter : public BlobWriter {
+ public:
+  LocalBlobWriter(const LocalBlobStore& store, FileDescriptor fd, std::string staging)
+      : store_(store), fd_(std::move(fd)), staging_(std::move(staging)) {}
+  ~LocalBlobWriter() override {
+    if (!committed_) ::unlink(staging_.c_str());
+  }
+
+  absl::Status Append(absl::string_view bytes) override {
+    if (committed_) return absl::FailedPreconditionError("the blob is committed");
+    hash_.Update(bytes);
+    if (failed_.ok()) failed_ = WriteAll(fd_.get(), bytes);
+    return failed_;
+  }
+
+  absl::StatusOr<Digest> Commit() override {
+    RETURN_IF_ERROR(failed_);
+    if (committed_) return absl::FailedPreconditionError("the blob is committed");
+    const Digest digest = hash_.Finish();
+    failed_ = Publish(store_.dir(), fd_, staging_, store_.PathOf(digest));
+    RETURN_IF_ERROR(failed_);
+    committed_ = true;
+    return digest;
+  }
+
+ private:
+  const LocalBlobStore& store_;
+  const FileDescriptor fd_;
+  const std::string staging_;
+  Sha256 hash_;
+  absl::Status failed_;
+  bool committed_ = false;
+};
+
+// Opens and locks the staging file of a blob. Another process may publish or delete it between the two steps:
+// then the lock is on a file that is no longer there, and the next try sees what is.
+absl::StatusOr<FileDescriptor> LockPartial(const std::string& path, int flags) {
+  while (true) {
+    FileDescriptor fd(::open(path.c_str(), flags | O_CLOEXEC, 0666));
+    if (!fd.ok()) return ErrnoError(errno, absl::StrCat("cannot open ", path));
+    RETURN_IF_ERROR(Lock(fd.get(), LOCK_EX));
+    struct stat locked {
+    }, named{};
+    if (::fstat(fd.get(), &locked) != 0) return ErrnoError(errno, "cannot stat");
+    if (::stat(path.c_str(), &named) == 0 && named.st_ino == locked.st_ino) return fd;
+  }
+}
+
+// Deletes `path` when it is old enough and nobody writes it. Returns the bytes freed.
+int64_t RemoveStale(const std::string& path, absl::Time oldest_kept) {
+  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  struct stat info {};
+  if (!fd.ok() || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 || ::fstat(fd.get(), &info) != 0) return 0;
+  if (absl::TimeFromTimespec(info.st_mtim) > oldest_kept || ::unlink(path.c_str()) != 0) return 0;
+  return info.st_size;
+}
+
+absl::StatusOr<std::vector<std::string>> FilesBelow(const std::string& dir) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(dir, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code gone;
+    if (entry->is_regular_file(gone)) paths.push_back(entry->path());
+  }
+  if (error) return ErrnoError(error.value(), absl::StrCat("cannot list ", dir));
+  return paths;
+}
+
+}  // namespace
+
+absl::StatusOr<Digest> BlobStore::Put(absl::string_view bytes) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<BlobWriter> writer, Create());
+  RETURN_IF_ERROR(writer->Append(bytes));
+  return writer->Commit();
+}
+
+absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(std::string dir) {
+  for (const char* folder : {"/sha256", "/staging"}) RETURN_IF_ERROR(MakeDirs(absl::StrCat(dir, folder)));
+  return std::unique_ptr<LocalBlobStore>(new LocalBlobStore(std::move(dir)));
+}
+
+absl::StatusOr<std::unique_ptr<BlobWriter>> LocalBlobStore::Create() {
+  std::string staging = absl::StrCat(dir_, "/staging/new-XXXXXX");
+  FileDescriptor fd(::mkostemp(staging.data(), O_CLOEXEC));
+  if (!fd.ok()) return ErrnoError(errno, "cannot create a blob");
+  const absl::Status locked = Lock(fd.get(), LOCK_EX);
+  if (locked.ok()) return std::make_unique<LocalBlobWriter>(*this, std::move(fd), std::move(staging));
+  ::unlink(staging.c_str());
+  return locked;
+}
+
+absl::StatusOr<MappedFile> LocalBlobStore::Open(const Digest& digest) {
+  RETURN_IF_ERROR(CheckDigest(digest));
+  absl::StatusOr<MappedFile> file = MappedFile::Open(PathOf(digest));
+  if (absl::IsNotFound(file.status())) return BlobNotFound(digest);
+  RETURN_IF_ERROR(file.status());
+  const int64_t size = static_cast<int64_t>(file->bytes().size());
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = verified_.find(digest.sha256);
+    if (found != verified_.end() && found->second == size && size == digest.size_bytes) return file;
+  }
+  const Digest actual = DigestOf(file->bytes());
+  if (actual != digest) return Mismatch(absl::StatusCode::kDataLoss, digest, actual);
+  absl::MutexLock lock(&mutex_);
+  verified_[digest.sha256] = size;
+  return file;
+}
+
+absl::StatusOr<bool> LocalBlobStore::Contains(const Digest& digest) {
+  RETURN_IF_ERROR(CheckDigest(digest));
+  const std::string path = PathOf(digest);
+  // Touched under the lock: a true answer and a deletion cannot cross.
+  ASSIGN_OR_RETURN(const FileDescriptor lock, LockPublication(dir_, LOCK_SH));
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    return ErrnoError(errno, absl::StrCat("cannot stat ", path));
+  }
+  ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);
+  return info.st_size == digest.size_bytes;
+}
+
+std::string LocalBlobStore::PathOf(const Digest& digest) const {
+  const std::string& name = digest.sha256;
+  return absl::StrCat(dir_, "/sha256/", name.substr(0, 2), "/", name.substr(2, 2), "/", name);
+}
+
+absl::StatusOr<int64_t> LocalBlobStore::PartialSize(const Digest& digest) const {
+  RETURN_IF_ERROR(CheckDigest(digest));
+  struct stat info {};
+  if (::stat(PartialPath(dir_, digest).c_str(), &info) == 0) return int64_t{info.st_size};
+  if (errno == ENOENT) return int64_t{0};
+  return ErrnoError(errno, "cannot stat a partial blob");
+}
+
+absl::Status LocalBlobStore::AppendPartial(const Digest& digest, int64_t offset, absl::string_view bytes) {
+  RETURN_IF_ERROR(CheckDigest(digest));
+  ASSIGN_OR_RETURN(const FileDescriptor fd,
+                   LockPartial(PartialPath(dir_, digest), O_WRONLY | O_CREAT | O_APPEND));
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0) return ErrnoError(errno, "cannot stat a partial blob");
+  const int64_t size = info.st_size;
+  if (offset != size || static_cast<int64_t>(bytes.size()) > digest.size_bytes - size) {
+    return absl::OutOfRangeError(absl::StrCat(bytes.size(), " bytes at offset ", offset, ": blob ",
+                                              digest.sha256, " has ", size, " of ", digest.size_bytes,
+                                              " bytes"));
+  }
+  const absl::Status written = WriteAll(fd.get(), bytes);
+  // What was not acknowledged must not stay: the sender goes on from the old size.
+  if (!written.ok() && ::ftruncate(fd.get(), size) != 0) return ErrnoError(errno, "cannot undo a write");
+  return written;
+}
+
+absl::Status LocalBlobStore::CommitPartial(const Digest& digest) {
+  RETURN_IF_ERROR(CheckDigest(digest));
+  const std::string staging = PartialPath(dir_, digest);
+  const absl::StatusOr<FileDescriptor> fd = LockPartial(staging, O_RDWR);
+  if (absl::IsNotFound(fd.status())) {
+    ASSIGN_OR_RETURN(const bool stored, Contains(digest));
+    return stored ? absl::OkStatus() : BlobNotFound(digest);
+  }
+  RETURN_IF_ERROR(fd.status());
+  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(staging));
+  const Digest actual = DigestOf(file.bytes());
+  if (actual == digest) return Publish(dir_, *fd, staging, PathOf(digest));
+  ::unlink(staging.c_str());
+  return Mismatch(absl::StatusCode::kInvalidArgument, digest, actual);
+}
+
+absl::StatusOr<int64_t> LocalBlobStore::CollectGarbage(
+    const std::function<bool(const std::string& sha256)>& is_live, absl::Duration min_age, absl::Time now) {
+  int64_t freed = 0;
+  ASSIGN_OR_RETURN(const std::vector<std::string> staged, FilesBelow(absl::StrCat(dir_, "/staging")));
+  for (const std::string& path : staged) freed += RemoveStale(path, now - min_age);
+  ASSIGN_OR_RETURN(const std::vector<std::string> blobs, FilesBelow(absl::StrCat(dir_, "/sha256")));
+  for (const std::string& path : blobs) {
+    const std::string name = fs::path(path).filename();
+    if (!IsSha256(name) || is_live(name)) continue;
+    ASSIGN_OR_RETURN(const FileDescriptor lock, LockPublication(dir_, LOCK_EX));
+    freed += RemoveStale(path, now - min_age);
+    absl::MutexLock forget(&mutex_);
+    verified_.erase(name);
+  }
+  return freed;
+}
+
+}  // namespace quantmoe

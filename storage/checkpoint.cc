@@ -1,0 +1,179 @@
+#include "storage/checkpoint.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "storage/digest.h"
+
+namespace quantmoe {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr char kSingleFile[] = "model.safetensors";
+constexpr char kIndexFile[] = "model.safetensors.index.json";
+constexpr char kConfigFile[] = "config.json";
+
+// What one weight file must give: all of its tensors, or those that the index names.
+using WeightMap = std::map<std::string, std::optional<std::vector<std::string>>>;
+
+absl::Status Invalid(absl::string_view what, std::map<std::string, std::string> metadata = {}) {
+  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", what, std::move(metadata));
+}
+
+// The tree of the index; an error for a tensor named twice, of which a tree would keep the last.
+absl::StatusOr<Json> ParseIndex(const std::string& text) {
+  std::string parent, twice;
+  absl::flat_hash_set<std::string> names;
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (event != Json::parse_event_t::key) return true;
+    const std::string& key = parsed.get_ref<const std::string&>();
+    if (depth == 1) parent = key;
+    if (depth == 2 && parent == "weight_map" && !names.insert(key).second) twice = key;
+    return true;
+  };
+  Json json = Json::parse(text, watch, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return Invalid(absl::StrCat(kIndexFile, " is not JSON"), {{"file", kIndexFile}});
+  if (!twice.empty()) return Invalid(absl::StrCat(kIndexFile, ": tensor ", twice, " occurs twice"));
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
+    return Invalid(absl::StrCat(kIndexFile, " has no weight_map"), {{"file", kIndexFile}});
+  }
+  return json;
+}
+
+absl::StatusOr<WeightMap> ReadWeightMap(const std::string& index_text) {
+  ASSIGN_OR_RETURN(const Json index, ParseIndex(index_text));
+  WeightMap weights;
+  for (const auto& [tensor, file] : index["weight_map"].items()) {
+    if (!file.is_string()) return Invalid(absl::StrCat(kIndexFile, ": tensor ", tensor, " names no file"));
+    auto& names = weights[file.get<std::string>()];
+    if (!names.has_value()) names.emplace();
+    names->push_back(tensor);
+  }
+  if (weights.empty()) return Invalid(absl::StrCat(kIndexFile, " names no tensors"), {{"file", kIndexFile}});
+  return weights;
+}
+
+struct WeightFile {
+  std::string header_bytes;
+  SafetensorsHeader header;
+};
+
+absl::StatusOr<WeightFile> ReadHeader(ModelDirectory& directory, const ModelFile& file) {
+  ASSIGN_OR_RETURN(const MappedFile first8,
+                   directory.Read(file.name, 0, std::min<int64_t>(8, file.size_bytes)));
+  ASSIGN_OR_RETURN(const int64_t needed, SafetensorsHeaderBytes(first8.bytes(), file.size_bytes, file.name));
+  ASSIGN_OR_RETURN(const MappedFile prefix, directory.Read(file.name, 0, needed));
+  WeightFile read{std::string(prefix.bytes()), {}};
+  ASSIGN_OR_RETURN(read.header, ParseSafetensorsHeader(read.header_bytes, file.size_bytes, file.name));
+  return read;
+}
+
+// The tensors of the header that are wanted. What the index does not name is not part of the model.
+absl::StatusOr<std::vector<TensorInfo>> Select(const std::optional<std::vector<std::string>>& wanted,
+                                               SafetensorsHeader header, const std::string& file) {
+  if (!wanted.has_value()) return std::move(header.tensors);
+  absl::flat_hash_map<std::string, TensorInfo> present;
+  for (TensorInfo& tensor : header.tensors) present[tensor.name] = std::move(tensor);
+  std::vector<TensorInfo> selected;
+  for (const std::string& name : *wanted) {
+    const auto found = present.find(name);
+    if (found == present.end()) {
+      return Invalid(
+          absl::StrCat(kIndexFile, ": tensor ", absl::Utf8SafeCHexEscape(name), " is missing from ", file),
+          {{"file", file}, {"tensor", name}});
+    }
+    selected.push_back(std::move(found->second));
+  }
+  return selected;
+}
+
+// One field of a fingerprint; the length keeps neighbours apart.
+void AddField(Sha256& hash, absl::string_view field) {
+  hash.Update(absl::StrCat(field.size(), ":"));
+  hash.Update(field);
+}
+
+const ModelFile* FindFile(const std::vector<ModelFile>& files, absl::string_view name) {
+  const auto found =
+      std::find_if(files.begin(), files.end(), [&](const auto& file) { return file.name == name; });
+  return found == files.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(std::shared_ptr<ModelDirectory> directory) {
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, directory->List());
+  auto checkpoint = std::unique_ptr<Checkpoint>(new Checkpoint);
+  checkpoint->directory_ = directory;
+  std::string config, index;
+  if (FindFile(files, kConfigFile) != nullptr) {
+    ASSIGN_OR_RETURN(config, directory->ReadAll(kConfigFile));
+  }
+  WeightMap weights;
+  if (FindFile(files, kSingleFile) != nullptr) {
+    weights[kSingleFile] = std::nullopt;
+  } else if (FindFile(files, kIndexFile) != nullptr) {
+    ASSIGN_OR_RETURN(index, directory->ReadAll(kIndexFile));
+    ASSIGN_OR_RETURN(weights, ReadWeightMap(index));
+  } else {
+    return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                     absl::StrCat("the model has neither ", kSingleFile, " nor ", kIndexFile));
+  }
+  Sha256 content, copy;
+  for (Sha256* hash : {&content, &copy}) {
+    AddField(*hash, config);
+    AddField(*hash, index);
+  }
+  for (const auto& [name, wanted] : weights) {
+    const ModelFile* file = FindFile(files, name);
+    if (file == nullptr) {
+      return Invalid(
+          absl::StrCat(kIndexFile, " names ", absl::Utf8SafeCHexEscape(name), ", which is missing"),
+          {{"file", name}});
+    }
+    ASSIGN_OR_RETURN(WeightFile read, ReadHeader(*directory, *file));
+    for (Sha256* hash : {&content, &copy}) {
+      AddField(*hash, name);
+      AddField(*hash, absl::StrCat(file->size_bytes));
+      AddField(*hash, read.header_bytes);
+    }
+    AddField(copy, file->version);
+    const int64_t data_offset = read.header.data_offset;
+    ASSIGN_OR_RETURN(std::vector<TensorInfo> tensors, Select(wanted, std::move(read.header), name));
+    for (TensorInfo& tensor : tensors) {
+      checkpoint->total_bytes_ += tensor.size_bytes();
+      std::string key = tensor.name;
+      checkpoint->tensors_.emplace(std::move(key), Location{name, data_offset, std::move(tensor)});
+    }
+  }
+  checkpoint->header_digest_ = content.Finish().sha256;
+  checkpoint->fingerprint_ = copy.Finish().sha256;
+  return checkpoint;
+}
+
+const Checkpoint::Location* Checkpoint::Find(absl::string_view name) const {
+  const auto found = tensors_.find(name);
+  return found == tensors_.end() ? nullptr : &found->second;
+}
+
+absl::StatusOr<MappedFile> Checkpoint::Read(absl::string_view name) const {
+  const Location* location = Find(name);
+  if (location == nullptr) {
+    return Invalid(absl::StrCat("tensor ", name, " is missing"), {{"tensor", std::string(name)}});
+  }
+  return directory_->Read(location->file, location->data_offset + location->info.begin,
+                          location->info.size_bytes());
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,93 @@
+#include "storage/model_directory.h"
+
+#include <dirent.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include <sys/stat.h>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "storage/durable_file.h"
+#include "storage/object_store_directory.h"
+
+namespace quantmoe {
+namespace {
+
+class LocalModelDirectory : public ModelDirectory {
+ public:
+  explicit LocalModelDirectory(std::string path) : path_(std::move(path)) {}
+
+  absl::StatusOr<std::vector<ModelFile>> List() override {
+    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path_.c_str()), &::closedir);
+    if (dir == nullptr) return ErrnoError(errno, absl::StrCat("cannot list ", path_));
+    std::vector<ModelFile> files;
+    while (const dirent* entry = ::readdir(dir.get())) {
+      struct stat info {};
+      const std::string name = entry->d_name;
+      if (::stat(absl::StrCat(path_, "/", name).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+      const int64_t mtime = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+      files.push_back({name, info.st_size, absl::StrCat(mtime)});
+    }
+    std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    return files;
+  }
+
+  absl::StatusOr<MappedFile> Read(const std::string& name, int64_t offset, int64_t length) override {
+    RETURN_IF_ERROR(CheckFileName(name));
+    absl::StatusOr<MappedFile> mapped = MappedFile::OpenRange(absl::StrCat(path_, "/", name), offset, length);
+    if (absl::IsNotFound(mapped.status())) return FileNotFound(name);
+    return mapped;
+  }
+
+ private:
+  const std::string path_;
+};
+
+}  // namespace
+
+absl::Status ModelDirectory::CheckFileName(absl::string_view name) {
+  if (!name.empty() && name != "." && name != ".." && !absl::StrContains(name, '/') &&
+      !absl::StrContains(name, '\\') && !absl::StrContains(name, '\0')) {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
+      absl::StrCat("\"", absl::Utf8SafeCHexEscape(name.substr(0, 200)), "\" is no plain file name"));
+}
+
+absl::Status ModelDirectory::FileNotFound(absl::string_view name) {
+  return MakeError(absl::StatusCode::kNotFound, "MODEL_FILE_NOT_FOUND",
+                   absl::StrCat("the model has no file ", name), {{"file", std::string(name)}});
+}
+
+absl::StatusOr<std::string> ModelDirectory::ReadAll(const std::string& name, int64_t max_bytes) {
+  RETURN_IF_ERROR(CheckFileName(name));
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, List());
+  const auto found =
+      std::find_if(files.begin(), files.end(), [&](const auto& file) { return file.name == name; });
+  if (found == files.end()) return FileNotFound(name);
+  if (found->size_bytes > max_bytes) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "MODEL_FILE_TOO_LARGE",
+                     absl::StrCat(name, " has ", found->size_bytes, " bytes; the limit is ", max_bytes));
+  }
+  ASSIGN_OR_RETURN(const MappedFile file, Read(name, 0, found->size_bytes));
+  return std::string(file.bytes());
+}
+
+absl::StatusOr<std::unique_ptr<ModelDirectory>> ModelDirectory::Open(const ModelUri& uri) {
+  if (uri.scheme != ModelUri::Scheme::kFile) return OpenObjectStoreDirectory(uri);
+  struct stat info {};
+  if (::stat(uri.path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                     absl::StrCat(uri.ToString(), " does not exist or is no directory"));
+  }
+  return std::make_unique<LocalModelDirectory>(uri.path);
+}
+
+}  // namespace quantmoe

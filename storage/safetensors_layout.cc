@@ -1,0 +1,106 @@
+// The writing half of storage/safetensors.h, and what both halves know of dtypes.
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include <nlohmann/json.hpp>
+
+#include "base/error_info.h"
+#include "storage/safetensors.h"
+
+namespace quantmoe {
+namespace {
+
+struct DTypeFacts {
+  DType dtype;
+  const char* name;
+  int64_t bytes;
+};
+
+// In the order of the reference implementation's enumeration; its writer sorts by it, last first.
+constexpr std::array kDTypes = {
+    DTypeFacts{DType::kBool, "BOOL", 1},      DTypeFacts{DType::kU8, "U8", 1},
+    DTypeFacts{DType::kI8, "I8", 1},          DTypeFacts{DType::kF8E5M2, "F8_E5M2", 1},
+    DTypeFacts{DType::kF8E4M3, "F8_E4M3", 1}, DTypeFacts{DType::kF8E8M0, "F8_E8M0", 1},
+    DTypeFacts{DType::kI16, "I16", 2},        DTypeFacts{DType::kF16, "F16", 2},
+    DTypeFacts{DType::kBF16, "BF16", 2},      DTypeFacts{DType::kI32, "I32", 4},
+    DTypeFacts{DType::kU32, "U32", 4},        DTypeFacts{DType::kF32, "F32", 4},
+    DTypeFacts{DType::kF64, "F64", 8},        DTypeFacts{DType::kI64, "I64", 8},
+    DTypeFacts{DType::kU64, "U64", 8},
+};
+
+size_t RankOf(DType dtype) {
+  return static_cast<size_t>(std::find_if(kDTypes.begin(), kDTypes.end(),
+                                          [&](const DTypeFacts& facts) { return facts.dtype == dtype; }) -
+                             kDTypes.begin());
+}
+
+std::string Quoted(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string RenderMetadata(const std::map<std::string, std::string>& metadata) {
+  const auto render = [](std::string* out, const auto& entry) {
+    absl::StrAppend(out, Quoted(entry.first), ":", Quoted(entry.second));
+  };
+  return absl::StrCat("\"__metadata__\":{", absl::StrJoin(metadata, ",", render), "}");
+}
+
+std::string RenderTensor(const TensorInfo& tensor) {
+  return absl::StrCat(Quoted(tensor.name), ":{\"dtype\":\"", DTypeName(tensor.dtype), "\",\"shape\":[",
+                      absl::StrJoin(tensor.shape, ","), "],\"data_offsets\":[", tensor.begin, ",", tensor.end,
+                      "]}");
+}
+
+std::string FrameHeader(std::string json) {
+  json.append((8 - json.size() % 8) % 8, ' ');
+  std::string framed;
+  for (int shift = 0; shift < 64; shift += 8)
+    framed.push_back(static_cast<char>(json.size() >> shift & 0xff));
+  return framed + json;
+}
+
+}  // namespace
+
+absl::string_view DTypeName(DType dtype) { return kDTypes[RankOf(dtype)].name; }
+
+int64_t DTypeBytes(DType dtype) { return kDTypes[RankOf(dtype)].bytes; }
+
+absl::StatusOr<DType> ParseDType(absl::string_view name) {
+  for (const DTypeFacts& facts : kDTypes) {
+    if (name == facts.name) return facts.dtype;
+  }
+  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", absl::StrCat("unknown dtype ", name));
+}
+
+int64_t TensorInfo::elements() const {
+  int64_t count = 1;
+  for (const int64_t extent : shape) count *= extent;
+  return count;
+}
+
+int64_t SafetensorsLayout::file_size() const {
+  return static_cast<int64_t>(header.size()) + (tensors.empty() ? 0 : tensors.back().end);
+}
+
+SafetensorsLayout LayOutSafetensors(std::vector<TensorInfo> tensors,
+                                    std::map<std::string, std::string> metadata) {
+  std::sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+    const size_t rank_a = RankOf(a.dtype), rank_b = RankOf(b.dtype);
+    return rank_a != rank_b ? rank_a > rank_b : a.name < b.name;
+  });
+  std::vector<std::string> entries;
+  if (!metadata.empty()) entries.push_back(RenderMetadata(metadata));
+  int64_t offset = 0;
+  for (TensorInfo& tensor : tensors) {
+    tensor.begin = offset;
+    tensor.end = offset += tensor.elements() * DTypeBytes(tensor.dtype);
+    entries.push_back(RenderTensor(tensor));
+  }
+  return {FrameHeader(absl::StrCat("{", absl::StrJoin(entries, ","), "}")), std::move(tensors)};
+}
+
+}  // namespace quantmoe
