@@ -1,0 +1,242 @@
+// quantmoe-worker: computes tasks for a coordinator until it is told to stop.
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include <CLI/CLI.hpp>
+
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "quant/tasks/run_task.h"
+#include "worker/host_memory.h"
+#include "worker/worker.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr double kDefaultMemoryShare = 0.8;
+
+struct Flags {
+  Worker::Options worker;
+  std::string blobs = "auto";
+  std::string drain_timeout = "5m";
+  std::string exit_when_idle = "inf";
+  std::string port_file;
+  LogFormat log_format = LogFormat::kText;
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+void AddConnectionFlags(CLI::App& app, Flags& flags) {
+  CoordinatorClient::Options& coordinator = flags.worker.coordinator;
+  app.add_option("--server", coordinator.address, "the coordinator's worker listener")
+      ->envname("QUANTMOE_SERVER")
+      ->capture_default_str();
+  app.add_option("--worker-id", flags.worker.worker_id,
+                 "unique name (default: host, process and a random number)")
+      ->envname("QUANTMOE_WORKER_ID");
+  app.add_option("--tls-ca", coordinator.tls_ca_file, "PEM: who signed the coordinator's certificate")
+      ->envname("QUANTMOE_TLS_CA")
+      ->check(CLI::ExistingFile);
+  auto* cert = app.add_option("--tls-cert", coordinator.tls_cert_file, "PEM: this worker's certificate")
+                   ->envname("QUANTMOE_TLS_CERT")
+                   ->check(CLI::ExistingFile);
+  app.add_option("--tls-key", coordinator.tls_key_file, "PEM: the certificate's key")
+      ->envname("QUANTMOE_TLS_KEY")
+      ->check(CLI::ExistingFile)
+      ->needs(cert);
+  app.add_flag("--insecure", coordinator.insecure, "allow plain text to an address that is not loopback")
+      ->envname("QUANTMOE_INSECURE");
+}
+
+void AddResourceFlags(CLI::App& app, Flags& flags) {
+  Worker::Options& worker = flags.worker;
+  app.add_option("--threads", worker.threads, "threads of the numerics")
+      ->envname("QUANTMOE_THREADS")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--memory", worker.memory_bytes,
+                 "memory for tasks, such as 8GiB (default: 80 % of what is available)")
+      ->envname("QUANTMOE_MEMORY")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+  app.add_option("--model-root", worker.model_roots, "directory under which models must lie; repeatable")
+      ->envname("QUANTMOE_MODEL_ROOT")
+      ->check(CLI::ExistingDirectory);
+  app.add_option("--blobs", flags.blobs, "how blobs are reached")
+      ->envname("QUANTMOE_BLOBS")
+      ->check(CLI::IsMember({"auto", "shared", "streamed"}))
+      ->capture_default_str();
+  app.add_option("--scratch-dir", worker.scratch_dir,
+                 "where streamed blobs are kept, one directory a worker (default: a temporary one)")
+      ->envname("QUANTMOE_SCRATCH_DIR");
+  app.add_option("--cache", worker.cache_bytes, "most bytes of streamed blobs to keep")
+      ->envname("QUANTMOE_CACHE")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->capture_default_str();
+}
+
+void AddOperationFlags(CLI::App& app, Flags& flags) {
+  app.add_option("--http-listen", flags.worker.http_address,
+                 "address of /metrics, /healthz and /readyz; empty: none")
+      ->envname("QUANTMOE_HTTP_LISTEN")
+      ->capture_default_str();
+  app.add_option("--port-file", flags.port_file, "write the HTTP port here once it is known")
+      ->envname("QUANTMOE_PORT_FILE");
+  app.add_option("--drain-timeout", flags.drain_timeout, "how long the running task may go on after SIGTERM")
+      ->envname("QUANTMOE_DRAIN_TIMEOUT")
+      ->capture_default_str();
+  app.add_option("--exit-when-idle", flags.exit_when_idle,
+                 "leave after this long without a task, such as 10m")
+      ->envname("QUANTMOE_EXIT_WHEN_IDLE")
+      ->capture_default_str();
+  const std::map<std::string, LogFormat> formats = {{"text", LogFormat::kText}, {"json", LogFormat::kJson}};
+  app.add_option("--log-format", flags.log_format, "text or json")
+      ->envname("QUANTMOE_LOG_FORMAT")
+      ->transform(CLI::CheckedTransformer(formats));
+  const std::map<std::string, LogLevel> levels = {{"debug", LogLevel::kDebug},
+                                                  {"info", LogLevel::kInfo},
+                                                  {"warning", LogLevel::kWarning},
+                                                  {"error", LogLevel::kError}};
+  app.add_option("--log-level", flags.log_level, "debug, info, warning or error")
+      ->envname("QUANTMOE_LOG_LEVEL")
+      ->transform(CLI::CheckedTransformer(levels));
+}
+
+Flags DefaultFlags() {
+  Flags flags;
+  flags.worker.coordinator.address = "127.0.0.1:7071";
+  flags.worker.http_address = "127.0.0.1:0";
+  flags.worker.threads = std::max(1u, std::thread::hardware_concurrency());
+  return flags;
+}
+
+// Two workers must not share a cache: each forgets files by its own account.
+std::string OwnScratchDir() {
+  return (std::filesystem::temp_directory_path() / absl::StrCat("quantmoe-worker-", getpid())).string();
+}
+
+absl::Status ApplyTexts(Flags& flags) {
+  if (!absl::ParseDuration(flags.drain_timeout, &flags.worker.drain_timeout)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--drain-timeout: \"", flags.drain_timeout, "\" is not a duration"));
+  }
+  if (!absl::ParseDuration(flags.exit_when_idle, &flags.worker.exit_when_idle)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--exit-when-idle: \"", flags.exit_when_idle, "\" is not a duration"));
+  }
+  absl::StatusOr<BlobMode> mode = ParseBlobMode(flags.blobs);
+  if (mode.ok()) flags.worker.blob_mode = *mode;
+  return mode.status();
+}
+
+void AddNumerics(Worker::Options& worker) {
+  SetComputeThreads(worker.threads);
+  worker.run_task = RunTask;
+  worker.determinism_class = DeterminismClass();
+  if (worker.memory_bytes == 0) {
+    worker.memory_bytes =
+        static_cast<int64_t>(kDefaultMemoryShare * static_cast<double>(AvailableMemoryBytes()));
+  }
+}
+
+// Made before any other thread, so that all inherit the mask and only this one gets the signals: the first
+// one drains the worker, the second ends the process.
+class SignalThread {
+ public:
+  SignalThread() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  }
+  ~SignalThread() {
+    if (!thread_.joinable()) return;
+    done_ = true;
+    pthread_kill(thread_.native_handle(), SIGTERM);
+    thread_.join();
+  }
+  // `worker` must outlive this object.
+  void Watch(Worker& worker) { thread_ = std::thread(&SignalThread::SignalLoop, this, std::ref(worker)); }
+
+ private:
+  void SignalLoop(Worker& worker) {
+    int signal = 0;
+    if (sigwait(&signals_, &signal) != 0 || done_) return;
+    worker.RequestDrain();
+    if (sigwait(&signals_, &signal) == 0 && !done_) _exit(128 + signal);
+  }
+
+  sigset_t signals_;
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+absl::Status WritePortFile(const std::string& path, int port) {
+  if (path.empty()) return absl::OkStatus();
+  const std::string temporary = path + ".tmp";
+  {
+    std::ofstream file(temporary);
+    file << port << "\n";
+    if (!file.flush()) return absl::UnavailableError(absl::StrCat("cannot write ", path));
+  }
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  return error ? absl::UnavailableError(absl::StrCat("cannot write ", path)) : absl::OkStatus();
+}
+
+absl::Status RunUntilEnd(Flags& flags, std::unique_ptr<Worker>& worker, SignalThread& signals) {
+  ASSIGN_OR_RETURN(worker, Worker::Start(flags.worker));
+  signals.Watch(*worker);
+  RETURN_IF_ERROR(WritePortFile(flags.port_file, worker->http_port()));
+  Log(LogLevel::kInfo, "worker started",
+      {{"worker", worker->id()},
+       {"server", flags.worker.coordinator.address},
+       {"http_port", worker->http_port()},
+       {"threads", flags.worker.threads},
+       {"memory_bytes", flags.worker.memory_bytes}});
+  return worker->AwaitEnd();
+}
+
+absl::Status Serve(Flags& flags) {
+  RETURN_IF_ERROR(ApplyTexts(flags));
+  InitLogging(flags.log_format, flags.log_level);
+  const bool own_scratch = flags.worker.scratch_dir.empty();
+  if (own_scratch) flags.worker.scratch_dir = OwnScratchDir();
+  std::unique_ptr<Worker> worker;
+  SignalThread signals;
+  AddNumerics(flags.worker);
+  const absl::Status end = RunUntilEnd(flags, worker, signals);
+  if (worker != nullptr) worker->Stop();
+  std::error_code ignored;
+  if (own_scratch) std::filesystem::remove_all(flags.worker.scratch_dir, ignored);
+  return end;
+}
+
+int Main(int argc, char** argv) {
+  Flags flags = DefaultFlags();
+  CLI::App app("Computes tasks of quantmoe jobs for a coordinator.", "quantmoe-worker");
+  app.set_version_flag("--version", QUANTMOE_VERSION);
+  app.set_config("--config", "", "file with these options as name=value lines");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  AddConnectionFlags(app, flags);
+  AddResourceFlags(app, flags);
+  AddOperationFlags(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  const absl::Status status = Serve(flags);
+  if (status.ok()) return 0;
+  std::cerr << "quantmoe-worker: " << status.message() << "\n";
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}
+
+}  // namespace
+}  // namespace quantmoe
+
+int main(int argc, char** argv) { return quantmoe::Main(argc, argv); }
