@@ -1,0 +1,59 @@
+# syntax=docker/dockerfile:1
+# Targets: `server` (coordinator and CLI, no libtorch) and `worker`. Everything stays under /opt/quantmoe, where it was
+# built, because the programs find libtorch and Arrow there by RPATH.
+FROM debian:bookworm-slim AS base
+WORKDIR /opt/quantmoe
+
+FROM base AS build-server
+COPY dev ./
+COPY cmake ./cmake
+RUN ./dev setup --without-torch
+COPY . .
+RUN cmake --preset release -DQUANTMOE_TORCH=OFF -DQUANTMOE_TESTS=OFF -DQUANTMOE_BENCH=OFF \
+ && cmake --build build/release --target quantmoe quantmoe-server \
+ && strip build/release/client/quantmoe build/release/server/quantmoe-server
+
+FROM base AS build-worker
+COPY dev ./
+COPY cmake ./cmake
+RUN ./dev setup
+COPY . .
+RUN cmake --preset release -DQUANTMOE_TESTS=OFF -DQUANTMOE_BENCH=OFF \
+ && cmake --build build/release --target quantmoe-worker \
+ && strip build/release/worker/quantmoe-worker
+
+# Shared libraries of both programs, and the user they run as.
+FROM base AS runtime
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+    ca-certificates libgrpc++1.51 libprotobuf32 libabsl20220623 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 \
+    libsqlite3-0 libspdlog1.10 libpcre2-8-0 libicu72 libssl3 \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin quantmoe \
+ && install -d -o quantmoe -g quantmoe /data
+ENV PATH=/opt/quantmoe/bin:$PATH QUANTMOE_LOG_FORMAT=json
+COPY LICENSE NOTICE ./
+COPY --from=build-server /opt/quantmoe/.deps/arrow-26.0.1/pyarrow/libarrow.so.2600 .deps/arrow-26.0.1/pyarrow/
+VOLUME /data
+
+FROM runtime AS server
+COPY --from=build-server /opt/quantmoe/build/release/client/quantmoe /opt/quantmoe/build/release/server/quantmoe-server bin/
+RUN ! ldd bin/quantmoe bin/quantmoe-server | grep 'not found'
+USER 10001:10001
+EXPOSE 7070 7071 7072
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["quantmoe", "health"]
+ENTRYPOINT ["quantmoe-server", "--data-dir", "/data"]
+
+FROM runtime AS worker
+COPY --from=build-worker /opt/quantmoe/.deps/torch-2.15.0/torch/lib .deps/torch-2.15.0/torch/lib
+COPY --from=build-worker /opt/quantmoe/.deps/torch-2.15.0/nvidia/cu13/lib/libcudart.so.13 \
+  /opt/quantmoe/.deps/torch-2.15.0/nvidia/cu13/lib/libcupti.so.13 .deps/torch-2.15.0/nvidia/cu13/lib/
+COPY --from=build-worker /opt/quantmoe/build/release/worker/quantmoe-worker bin/
+COPY --from=build-server /opt/quantmoe/build/release/client/quantmoe bin/
+RUN ! ldd bin/quantmoe bin/quantmoe-worker | grep 'not found'
+USER 10001:10001
+ENV QUANTMOE_HTTP_LISTEN=127.0.0.1:7073 QUANTMOE_SCRATCH_DIR=/data/scratch
+EXPOSE 7073
+# A worker that has lost its coordinator reconnects by itself: alive means that the process answers.
+HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["bash", "-c", \
+  "exec 3<>/dev/tcp/127.0.0.1/7073 && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '200 OK' <&3"]
+ENTRYPOINT ["quantmoe-worker"]
