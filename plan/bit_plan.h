@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "plan/distortion_table.h"
 #include "plan/job_spec.h"
 #include "plan/linears.h"
@@ -15,7 +16,7 @@ namespace quantmoe {
 struct PlannedLinear {
   Linear linear;
   int bits = 0;
-  Digest blob;             // holds the packed tensors of this linear at this width
+  Digest blob;  // holds the packed tensors of this linear at this width
   double distortion = 0;
   std::string method;
   std::string fallback;
@@ -35,8 +36,8 @@ struct BitPlan {
 };
 
 // Applies `heuristic` under `budget` and the runtime profile. Deterministic.
-// FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked}; INVALID_ARGUMENT INVALID_FIELD for an unknown
-// heuristic or parameter; FAILED_PRECONDITION TOO_MANY_FALLBACKS when max_fallback_ratio is exceeded.
+// FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked}; INVALID_ARGUMENT INVALID_FIELD for an
+// unknown heuristic or parameter; FAILED_PRECONDITION TOO_MANY_FALLBACKS when max_fallback_ratio is exceeded.
 // `kept` are the tensors that stay unquantized, for the size in bytes.
 absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
                                  const std::vector<TensorInfo>& kept);

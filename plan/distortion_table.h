@@ -1,5 +1,5 @@
-// What solving found out: one row per linear, with the distortion of every candidate width. Written by solve tasks, read
-// by allocation; the JSON form is the saved table of `quantmoe-local allocate`.
+// What solving found out: one row per linear, with the distortion of every candidate width. Written by solve
+// tasks, read by allocation; the JSON form is the saved table of `quantmoe-local allocate`.
 #pragma once
 
 #include <map>
@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "plan/linears.h"
 #include "storage/digest.h"
 
@@ -20,11 +21,11 @@ struct WidthFacts {
 
 struct DistortionRow {
   Linear linear;
-  int64_t tokens = 0;         // rows that went into H
-  double damp = 0;            // share of the mean diagonal that was used in the end
-  std::string method;         // "gptq" or "rtn"
-  std::string fallback;       // empty, "no_tokens", "few_tokens" or "not_positive_definite"
-  double outlier_score = 0;   // max_j(max_i |W_ij| / mean_i |W_ij|), QuantMoE-Bench's linear scorer
+  int64_t tokens = 0;        // rows that went into H
+  double damp = 0;           // share of the mean diagonal that was used in the end
+  std::string method;        // "gptq" or "rtn"
+  std::string fallback;      // empty, "no_tokens", "few_tokens" or "not_positive_definite"
+  double outlier_score = 0;  // max_j(max_i |W_ij| / mean_i |W_ij|), QuantMoE-Bench's linear scorer
   std::map<int, WidthFacts> widths;
 };
 
@@ -46,8 +47,8 @@ struct RoutingCounts {
 
 // Everything allocation needs, in one document: {"parts": [...], "routing": [...]}.
 struct DistortionTable {
-  std::vector<PartTable> parts;         // sorted by (layer, part)
-  std::vector<RoutingCounts> routing;   // MoE layers, sorted
+  std::vector<PartTable> parts;        // sorted by (layer, part)
+  std::vector<RoutingCounts> routing;  // MoE layers, sorted
 };
 std::string DistortionTableToJson(const DistortionTable& table);
 absl::StatusOr<DistortionTable> DistortionTableFromJson(absl::string_view json);

@@ -1,5 +1,5 @@
-// What a job is asked to do, without protobuf: the same struct drives the service and quantmoe-local. Proto fields of
-// the same name document the meaning (proto/quantmoe/v1/types.proto).
+// What a job is asked to do, without protobuf: the same struct drives the service and quantmoe-local. Proto
+// fields of the same name document the meaning (proto/quantmoe/v1/types.proto).
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "base/error_info.h"
+#include "plan/budget.h"
 #include "plan/linears.h"
 #include "plan/model_spec.h"
 #include "storage/checkpoint.h"
@@ -23,9 +25,10 @@ struct Budget {
   std::optional<int64_t> max_bytes;
 };
 
+// Unset members mean defaults that ResolveJob fills in.
 struct GptqSpec {
-  int group_size = 0;             // 0: largest of 128, 64, 32 that divides every input width
-  std::vector<int> widths;        // empty: 2, 3, 4, 8
+  int group_size = 0;       // 0: largest of 128, 64, 32 that divides every input width
+  std::vector<int> widths;  // empty: 2, 3, 4, 8
   double damp = 0.01;
   bool act_order = true;
   bool scale_search = true;
@@ -34,16 +37,16 @@ struct GptqSpec {
 };
 
 struct CalibrationSpec {
-  Digest text;                    // always set once the spec is resolved
+  Digest text;  // always set once the spec is resolved
   int samples = 128;
-  int sequence_length = 0;        // 0: min(2048, context)
+  int sequence_length = 0;  // 0: min(2048, context)
   int shard_sequences = 8;
 };
 
 struct BenchmarkTaskSpec {
   std::string name;
   Digest data;
-  Digest fewshot_data;            // empty sha256: none
+  Digest fewshot_data;  // empty sha256: none
 };
 
 struct EvaluationSpec {
@@ -71,19 +74,22 @@ struct ResolvedJob {
   ModelSpec model;
   std::vector<Part> parts;
   std::string model_fingerprint;
-  std::string model_digest;      // Checkpoint::header_digest
+  std::string model_digest;  // Checkpoint::header_digest
   int64_t original_bytes = 0;
+  SizeBounds sizes;  // of the artifact's weight files
 };
 
 // All violations of the fields that can be judged without the model. Field paths start with "spec.".
 std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec);
 
-// Opens nothing itself: checks `spec` against an opened checkpoint (config, tensors, group size, budget bounds) and
-// fills in defaults. INVALID_FIELD with all violations, MODEL_INVALID, MODEL_UNSUPPORTED,
+// Opens nothing itself: checks `spec` against an opened checkpoint (config, tensors, group size, budget
+// bounds) and fills in defaults. INVALID_FIELD with all violations, MODEL_INVALID, MODEL_UNSUPPORTED,
 // FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked}.
-absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoint, absl::string_view config_json);
+absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoint,
+                                       absl::string_view config_json);
 
-// ConfineModelUri, open, read config.json, ResolveJob: the whole way from a spec to a ResolvedJob.
+// ConfineModelUri (unless `model_roots` is empty: any place is allowed), open, read config.json, ResolveJob:
+// the whole way from a spec to a ResolvedJob.
 absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const std::vector<std::string>& model_roots);
 
 // Canonical JSON (sorted keys), both ways; used for storage and for request hashes.

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "plan/model_spec.h"
 #include "storage/checkpoint.h"
 
@@ -15,10 +16,19 @@ namespace quantmoe {
 
 // In the order of a layer's arithmetic; ties everywhere break by (layer, expert, kind).
 enum class LinearKind {
-  kQuery, kKey, kValue, kOutput,
-  kDenseGate, kDenseUp, kDenseDown,
-  kSharedGate, kSharedUp, kSharedDown,
-  kExpertGate, kExpertUp, kExpertDown,
+  kQuery,
+  kKey,
+  kValue,
+  kOutput,
+  kDenseGate,
+  kDenseUp,
+  kDenseDown,
+  kSharedGate,
+  kSharedUp,
+  kSharedDown,
+  kExpertGate,
+  kExpertUp,
+  kExpertDown,
 };
 absl::string_view LinearKindName(LinearKind kind);  // "query", ..., "expert_down"
 absl::StatusOr<LinearKind> ParseLinearKind(absl::string_view name);
@@ -30,7 +40,7 @@ struct Linear {
   std::string name;  // module name in the checkpoint: tensor `name`.weight is [out, in]
   int layer = 0;
   LinearKind kind = LinearKind::kQuery;
-  int expert = -1;   // -1 unless kind is an expert's
+  int expert = -1;  // -1 unless kind is an expert's
   int64_t out = 0;
   int64_t in = 0;
   bool bias = false;
@@ -51,7 +61,10 @@ struct Part {
   std::vector<Linear> linears;
 };
 
-// Parts of all layers, in order. Experts are cut into runs of equal length whose weights fit 64 million, at most 16.
+// Parts of one layer: attention, then the dense or shared MLP, then runs of experts. Runs have equal length,
+// at most 16 experts and at most 64 million weights (one expert at least).
+std::vector<Part> CutLayer(const ModelSpec& spec, int layer);
+// Parts of all layers, in order.
 std::vector<Part> CutParts(const ModelSpec& spec);
 
 // All linears of all parts, in order.

@@ -1,4 +1,5 @@
-// What a model is, resolved once from config.json: nothing downstream looks at model_type again. Pure data, no tensor.
+// What a model is, resolved once from config.json: nothing downstream looks at model_type again. Pure data,
+// no tensor.
 #pragma once
 
 #include <cstdint>
@@ -38,9 +39,9 @@ struct AttentionSpec {
   bool mla = false;
   int64_t heads = 0;
   int64_t kv_heads = 0;
-  int64_t head_dim = 0;    // of q and k; MLA: nope + rope
-  int64_t value_dim = 0;   // of v
-  int64_t q_lora = 0;      // 0: no low-rank query
+  int64_t head_dim = 0;   // of q and k; MLA: nope + rope
+  int64_t value_dim = 0;  // of v
+  int64_t q_lora = 0;     // 0: no low-rank query
   int64_t kv_lora = 0;
   int64_t nope_dim = 0;
   int64_t rope_dim = 0;
@@ -49,8 +50,8 @@ struct AttentionSpec {
   bool sinks = false;
   QkNorm qk_norm = QkNorm::kNone;
   double qk_norm_eps = 1e-6;
-  double scale = 0;        // of the logits
-  double clip_qkv = 0;     // 0: none
+  double scale = 0;     // of the logits
+  double clip_qkv = 0;  // 0: none
 };
 
 struct MoeSpec {
@@ -100,8 +101,9 @@ struct ModelSpec {
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
 };
 
-// Reads config.json. INVALID_ARGUMENT MODEL_UNSUPPORTED names an unknown model_type, rope type, activation or any option
-// that would change the arithmetic and is not implemented; INVALID_ARGUMENT MODEL_INVALID names a missing or bad field.
+// Reads config.json. INVALID_ARGUMENT MODEL_UNSUPPORTED names an unknown model_type, rope type, activation or
+// any option that would change the arithmetic and is not implemented; INVALID_ARGUMENT MODEL_INVALID names a
+// missing or bad field.
 absl::StatusOr<ModelSpec> ParseModelConfig(absl::string_view config_json);
 
 // The model types that ParseModelConfig accepts, sorted.

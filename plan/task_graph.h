@@ -1,5 +1,6 @@
 // From a job to its tasks. Pure: the same job gives the same graph on every machine, in the service and in
-// quantmoe-local. Two steps, because the number of shards is known only after `prepare` has counted tokens and items.
+// quantmoe-local. Two steps, because the number of shards is known only after `prepare` has counted tokens
+// and items.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "plan/job_spec.h"
 #include "storage/digest.h"
 
@@ -26,7 +28,8 @@ struct TaskInput {
 };
 
 struct PlannedTask {
-  std::string label;  // unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
+  std::string
+      label;  // unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
   TaskKind kind = TaskKind::kPrepare;
   std::string params_json;  // canonical; with the inputs' digests it decides the result
   std::vector<TaskInput> inputs;
@@ -52,8 +55,9 @@ absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view json);
 PlannedTask PlanPrepare(const ResolvedJob& job);
 
 // All other tasks, in an order in which producers come first.
-//   forward-l<L>-s<S>   in hidden; out hidden (not for the last layer), ffn_input, and for MoE layers routing, counts
-//   solve-l<L>-p<P>     attention: in hidden.<S>; else in ffn_input.<S> (and routing.<S> for experts);
+//   forward-l<L>-s<S>   in hidden; out hidden (not for the last layer), ffn_input, and for MoE layers
+//   routing, counts solve-l<L>-p<P>     attention: in hidden.<S>; else in ffn_input.<S> (and routing.<S> for
+//   experts);
 //                       out table, w<bits>
 //   allocate            in table.<L>.<P>, counts.<L>.<S>; out plan, table (the whole DistortionTable)
 //   evaluate-original-<I>, evaluate-planned-<I>   in requests (, plan); out scores

@@ -1,0 +1,52 @@
+#include "plan/bit_plan.h"
+#include "plan/json_codec.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::json;
+
+BitPlan PlanFromJson(const json& value) {
+  BitPlan plan;
+  plan.heuristic = value.at("heuristic").get<std::string>();
+  plan.profile = value.at("profile").get<std::string>();
+  plan.group_size = value.at("group_size").get<int>();
+  plan.average_bits = value.at("average_bits").get<double>();
+  plan.stored_bits = value.at("stored_bits").get<double>();
+  plan.weight_file_bytes = value.at("weight_file_bytes").get<int64_t>();
+  plan.distortion = value.at("distortion").get<double>();
+  plan.lower_bound = value.at("lower_bound").get<double>();
+  plan.fallback_ratio = value.at("fallback_ratio").get<double>();
+  for (const json& item : value.at("linears")) {
+    plan.linears.push_back({LinearFromJson(item.at("linear")), item.at("bits").get<int>(),
+                            DigestFromJson(item.at("blob")), item.at("distortion").get<double>(),
+                            item.at("method").get<std::string>(), item.at("fallback").get<std::string>()});
+  }
+  return plan;
+}
+
+}  // namespace
+
+std::string BitPlanToJson(const BitPlan& plan) {
+  json linears = json::array();
+  for (const PlannedLinear& planned : plan.linears) {
+    linears.push_back({{"linear", LinearJson(planned.linear)},
+                       {"bits", planned.bits},
+                       {"blob", DigestJson(planned.blob)},
+                       {"distortion", planned.distortion},
+                       {"method", planned.method},
+                       {"fallback", planned.fallback}});
+  }
+  return json{{"heuristic", plan.heuristic},           {"profile", plan.profile},
+              {"group_size", plan.group_size},         {"average_bits", plan.average_bits},
+              {"stored_bits", plan.stored_bits},       {"weight_file_bytes", plan.weight_file_bytes},
+              {"distortion", plan.distortion},         {"lower_bound", plan.lower_bound},
+              {"fallback_ratio", plan.fallback_ratio}, {"linears", std::move(linears)}}
+      .dump();
+}
+
+absl::StatusOr<BitPlan> BitPlanFromJson(absl::string_view text) {
+  return DecodeJson<BitPlan>(text, "bit plan", PlanFromJson);
+}
+
+}  // namespace quantmoe

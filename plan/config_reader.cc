@@ -1,0 +1,144 @@
+#include "plan/config_reader.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+#include "base/error_info.h"
+
+namespace quantmoe {
+namespace {
+
+const nlohmann::json kNull;
+
+// Values in messages are cut: a hostile config must not become a hostile log line.
+std::string Show(const nlohmann::json& value) {
+  std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  return text.size() > 80 ? text.substr(0, 80) + "..." : text;
+}
+
+}  // namespace
+
+const nlohmann::json& ConfigReader::At(absl::string_view key) const {
+  const nlohmann::json* at = &config_;
+  for (size_t begin = 0; begin <= key.size();) {
+    const size_t end = std::min(key.find('.', begin), key.size());
+    if (!at->is_object()) return kNull;
+    const auto found = at->find(std::string(key.substr(begin, end - begin)));
+    if (found == at->end()) return kNull;
+    at = &*found;
+    begin = end + 1;
+  }
+  return *at;
+}
+
+bool ConfigReader::Has(absl::string_view key) const { return !At(key).is_null(); }
+
+bool ConfigReader::Named(absl::string_view key) const { return config_.contains(std::string(key)); }
+
+int64_t ConfigReader::Int(absl::string_view key, int64_t min, int64_t max) {
+  const nlohmann::json& value = At(key);
+  if (value.is_null()) {
+    Invalid(key, "is missing");
+    return min;
+  }
+  const bool fits =
+      value.is_number_integer() &&
+      (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()});
+  if (!fits) {
+    Invalid(key, absl::StrCat("must be an integer, not ", Show(value)));
+    return min;
+  }
+  const int64_t number = value.get<int64_t>();
+  if (number < min || number > max) {
+    Invalid(key, absl::StrCat("is ", number, ", outside [", min, ", ", max, "]"));
+    return min;
+  }
+  return number;
+}
+
+int64_t ConfigReader::IntOr(absl::string_view key, int64_t absent, int64_t min, int64_t max) {
+  return Has(key) ? Int(key, min, max) : absent;
+}
+
+double ConfigReader::Number(absl::string_view key, double above, double at_most) {
+  const nlohmann::json& value = At(key);
+  if (value.is_null()) {
+    Invalid(key, "is missing");
+    return at_most;
+  }
+  if (!value.is_number()) {
+    Invalid(key, absl::StrCat("must be a number, not ", Show(value)));
+    return at_most;
+  }
+  const double number = value.get<double>();
+  if (!std::isfinite(number) || number <= above || number > at_most) {
+    Invalid(key, absl::StrCat("is ", Show(value), ", outside (", above, ", ", at_most, "]"));
+    return at_most;
+  }
+  return number;
+}
+
+double ConfigReader::NumberOr(absl::string_view key, double absent, double above, double at_most) {
+  return Has(key) ? Number(key, above, at_most) : absent;
+}
+
+bool ConfigReader::BoolOr(absl::string_view key, bool absent) {
+  const nlohmann::json& value = At(key);
+  if (value.is_null()) return absent;
+  if (!value.is_boolean()) {
+    Invalid(key, absl::StrCat("must be true or false, not ", Show(value)));
+    return absent;
+  }
+  return value.get<bool>();
+}
+
+std::string ConfigReader::TextOr(absl::string_view key, absl::string_view absent) {
+  const nlohmann::json& value = At(key);
+  if (value.is_null()) return std::string(absent);
+  if (!value.is_string()) {
+    Invalid(key, absl::StrCat("must be a text, not ", Show(value)));
+    return std::string(absent);
+  }
+  return value.get<std::string>();
+}
+
+std::vector<std::string> ConfigReader::Texts(absl::string_view key) {
+  const nlohmann::json& value = At(key);
+  std::vector<std::string> texts;
+  if (value.is_null()) return texts;
+  bool good = value.is_array();
+  for (size_t i = 0; good && i < value.size(); ++i) {
+    good = value[i].is_string();
+    if (good) texts.push_back(value[i].get<std::string>());
+  }
+  if (!good) Invalid(key, absl::StrCat("must be a list of texts, not ", Show(value)));
+  return texts;
+}
+
+std::vector<int64_t> ConfigReader::Ints(absl::string_view key) {
+  const nlohmann::json& value = At(key);
+  std::vector<int64_t> numbers;
+  if (value.is_null()) return numbers;
+  bool good = value.is_array();
+  for (size_t i = 0; good && i < value.size(); ++i) {
+    good = value[i].is_number_integer();
+    if (good) numbers.push_back(value[i].get<int64_t>());
+  }
+  if (!good) Invalid(key, absl::StrCat("must be a list of integers, not ", Show(value)));
+  return numbers;
+}
+
+void ConfigReader::Invalid(absl::string_view key, absl::string_view why) { Fail("MODEL_INVALID", key, why); }
+void ConfigReader::Unsupported(absl::string_view key, absl::string_view why) {
+  Fail("MODEL_UNSUPPORTED", key, why);
+}
+
+void ConfigReader::Fail(absl::string_view reason, absl::string_view key, absl::string_view why) {
+  if (!status_.ok()) return;
+  status_ = MakeError(absl::StatusCode::kInvalidArgument, reason,
+                      absl::StrCat("config.json: field `", key, "` ", why),
+                      {{"file", "config.json"}, {"field", std::string(key)}});
+}
+
+}  // namespace quantmoe

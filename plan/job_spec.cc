@@ -1,0 +1,161 @@
+#include "plan/job_spec.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+#include "plan/candidate_widths.h"
+#include "plan/choice_groups.h"
+#include "plan/heuristics.h"
+#include "storage/model_uri.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr std::array<absl::string_view, 6> kBenchmarks = {"copa",       "hellaswag", "mmlu",
+                                                          "openbookqa", "piqa",      "winogrande"};
+constexpr int kMaxSamples = 1 << 20;
+constexpr int kMaxShardSequences = 4096;
+
+// Collects violations with the path of their field.
+class Violations {
+ public:
+  void Add(std::string field, std::string description) {
+    found_.push_back({std::move(field), std::move(description)});
+  }
+  // The value of `field` must be in [min, max].
+  template <typename T>
+  void InRange(const std::string& field, T value, T min, T max) {
+    if (!(value >= min && value <= max)) {
+      Add(field, absl::StrCat("is ", value, ", must be in [", min, ", ", max, "]"));
+    }
+  }
+  void Append(std::vector<FieldViolation> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(found_));
+  }
+  std::vector<FieldViolation> Take() { return std::move(found_); }
+
+ private:
+  std::vector<FieldViolation> found_;
+};
+
+void CheckModel(const JobSpec& spec, Violations& violations) {
+  if (spec.model_uri.empty()) return violations.Add("spec.model.uri", "is missing");
+  const absl::StatusOr<ModelUri> uri = ParseModelUri(spec.model_uri);
+  if (!uri.ok()) violations.Add("spec.model.uri", std::string(uri.status().message()));
+}
+
+void CheckBudgetFields(const Budget& budget, Violations& violations) {
+  if (budget.average_bits.has_value() == budget.max_bytes.has_value()) {
+    return violations.Add("spec.budget", "exactly one of average_bits and max_bytes must be set");
+  }
+  if (budget.average_bits && !(*budget.average_bits > 0 && *budget.average_bits <= 8)) {
+    violations.Add("spec.budget.average_bits",
+                   absl::StrCat("is ", *budget.average_bits, ", must be in (0, 8]"));
+  }
+  if (budget.max_bytes && *budget.max_bytes <= 0) {
+    violations.Add("spec.budget.max_bytes", absl::StrCat("is ", *budget.max_bytes, ", must be positive"));
+  }
+}
+
+const RuntimeProfile* CheckProfile(const JobSpec& spec, Violations& violations) {
+  const RuntimeProfile* profile = FindProfile(spec.runtime_profile);
+  if (profile == nullptr) {
+    violations.Add("spec.runtime_profile", absl::StrCat("\"", spec.runtime_profile, "\" is unknown"));
+  }
+  return profile;
+}
+
+void CheckGptq(const GptqSpec& gptq, const RuntimeProfile* profile, Violations& violations) {
+  const RuntimeProfile& limits = profile != nullptr ? *profile : RuntimeProfiles().front();
+  const auto has = [](const std::vector<int>& list, int value) {
+    return std::find(list.begin(), list.end(), value) != list.end();
+  };
+  if (gptq.group_size != 0 && !has(limits.group_sizes, gptq.group_size)) {
+    violations.Add("spec.gptq.group_size", absl::StrCat("is ", gptq.group_size, ", must be 0 or one of ",
+                                                        absl::StrJoin(limits.group_sizes, ", ")));
+  }
+  std::set<int> seen;
+  for (size_t i = 0; i < gptq.widths.size(); ++i) {
+    const std::string field = absl::StrCat("spec.gptq.widths[", i, "]");
+    const int width = gptq.widths[i];
+    if (!has(limits.widths, width)) {
+      violations.Add(field,
+                     absl::StrCat("is ", width, ", must be one of ", absl::StrJoin(limits.widths, ", "),
+                                  " for the profile ", limits.name));
+    } else if (!seen.insert(width).second) {
+      violations.Add(field, absl::StrCat("repeats ", width));
+    }
+  }
+  violations.InRange("spec.gptq.damp", gptq.damp, 1e-9, 1.0);
+  violations.InRange("spec.gptq.min_tokens_ratio", gptq.min_tokens_ratio, 0.0, 1000.0);
+  violations.InRange("spec.gptq.max_fallback_ratio", gptq.max_fallback_ratio, 0.0, 1.0);
+}
+
+void CheckDigest(const std::string& field, const Digest& digest, bool required, Violations& violations) {
+  if (digest.sha256.empty()) {
+    if (required) violations.Add(field, "is missing");
+    return;
+  }
+  if (!IsSha256(digest.sha256)) {
+    violations.Add(field + ".sha256", "is not 64 lower-case hexadecimal characters");
+  }
+  if (digest.size_bytes < 0) violations.Add(field + ".size_bytes", absl::StrCat("is ", digest.size_bytes));
+}
+
+void CheckCalibration(const CalibrationSpec& calibration, Violations& violations) {
+  CheckDigest("spec.calibration.text", calibration.text, /*required=*/false, violations);
+  violations.InRange("spec.calibration.samples", calibration.samples, 1, kMaxSamples);
+  violations.InRange("spec.calibration.sequence_length", calibration.sequence_length, 0, 1 << 24);
+  violations.InRange("spec.calibration.shard_sequences", calibration.shard_sequences, 1, kMaxShardSequences);
+}
+
+void CheckEvaluation(const EvaluationSpec& evaluation, Violations& violations) {
+  CheckDigest("spec.evaluation.perplexity_text", evaluation.perplexity_text, /*required=*/false, violations);
+  violations.InRange("spec.evaluation.window", evaluation.window, 0, 1 << 24);
+  if (evaluation.window == 1)
+    violations.Add("spec.evaluation.window", "is 1; a window predicts from its second token");
+  std::set<std::string> seen;
+  for (size_t i = 0; i < evaluation.tasks.size(); ++i) {
+    const BenchmarkTaskSpec& task = evaluation.tasks[i];
+    const std::string field = absl::StrCat("spec.evaluation.tasks[", i, "]");
+    if (std::find(kBenchmarks.begin(), kBenchmarks.end(), task.name) == kBenchmarks.end()) {
+      violations.Add(field + ".name", absl::StrCat("\"", task.name.substr(0, 80), "\" is unknown; known are ",
+                                                   absl::StrJoin(kBenchmarks, ", ")));
+    } else if (!seen.insert(task.name).second) {
+      violations.Add(field + ".name", absl::StrCat("repeats ", task.name));
+    }
+    CheckDigest(field + ".data", task.data, /*required=*/true, violations);
+    CheckDigest(field + ".fewshot_data", task.fewshot_data, /*required=*/false, violations);
+  }
+}
+
+}  // namespace
+
+std::vector<int> CandidateWidths(const std::vector<int>& widths, const std::string& profile) {
+  const RuntimeProfile* found = FindProfile(profile);
+  std::vector<int> candidates = !widths.empty()    ? widths
+                                : found != nullptr ? found->widths
+                                                   : RuntimeProfiles().front().widths;
+  std::sort(candidates.begin(), candidates.end());
+  return candidates;
+}
+
+std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec) {
+  Violations violations;
+  CheckModel(spec, violations);
+  CheckBudgetFields(spec.budget, violations);
+  const RuntimeProfile* profile = CheckProfile(spec, violations);
+  violations.Append(CheckHeuristic(spec.heuristic, spec.heuristic_params,
+                                   CandidateWidths(spec.gptq.widths, spec.runtime_profile)));
+  CheckGptq(spec.gptq, profile, violations);
+  CheckCalibration(spec.calibration, violations);
+  CheckEvaluation(spec.evaluation, violations);
+  return violations.Take();
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,144 @@
+#include "plan/job_spec_json.h"
+
+#include <stdexcept>
+
+#include "plan/json_codec.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::json;
+
+template <typename T>
+json OrNull(const std::optional<T>& value) {
+  return value ? json(*value) : json(nullptr);
+}
+
+json TasksJson(const std::vector<BenchmarkTaskSpec>& tasks) {
+  json out = json::array();
+  for (const BenchmarkTaskSpec& task : tasks) {
+    out.push_back({{"name", task.name},
+                   {"data", DigestJson(task.data)},
+                   {"fewshot_data", DigestJson(task.fewshot_data)}});
+  }
+  return out;
+}
+
+// Absent and null keep the default.
+template <typename T>
+void Read(const json& object, const char* key, T& field) {
+  if (object.contains(key) && !object[key].is_null()) field = object[key].get<T>();
+}
+template <typename T>
+void Read(const json& object, const char* key, std::optional<T>& field) {
+  if (object.contains(key) && !object[key].is_null()) field = object[key].get<T>();
+}
+void Read(const json& object, const char* key, Digest& field) {
+  if (object.contains(key) && !object[key].is_null()) field = DigestFromJson(object[key]);
+}
+
+void ReadGptq(const json& from, GptqSpec& gptq) {
+  Read(from, "group_size", gptq.group_size);
+  Read(from, "widths", gptq.widths);
+  Read(from, "damp", gptq.damp);
+  Read(from, "act_order", gptq.act_order);
+  Read(from, "scale_search", gptq.scale_search);
+  Read(from, "min_tokens_ratio", gptq.min_tokens_ratio);
+  Read(from, "max_fallback_ratio", gptq.max_fallback_ratio);
+}
+
+void ReadCalibration(const json& from, CalibrationSpec& calibration) {
+  Read(from, "text", calibration.text);
+  Read(from, "samples", calibration.samples);
+  Read(from, "sequence_length", calibration.sequence_length);
+  Read(from, "shard_sequences", calibration.shard_sequences);
+}
+
+void ReadEvaluation(const json& from, EvaluationSpec& evaluation) {
+  Read(from, "skip", evaluation.skip);
+  Read(from, "perplexity_text", evaluation.perplexity_text);
+  Read(from, "window", evaluation.window);
+  Read(from, "add_bos", evaluation.add_bos);
+  for (const json& item : from.value("tasks", json::array())) {
+    BenchmarkTaskSpec task;
+    Read(item, "name", task.name);
+    Read(item, "data", task.data);
+    Read(item, "fewshot_data", task.fewshot_data);
+    evaluation.tasks.push_back(std::move(task));
+  }
+}
+
+// Every key of `given` must be one that is written; what the keys of `params` mean is the heuristic's affair.
+void RefuseUnknownKeys(const json& given, const json& known, const std::string& path) {
+  if (given.is_array() && known.is_array()) {
+    for (size_t i = 0; i < given.size() && i < known.size(); ++i) {
+      RefuseUnknownKeys(given[i], known[i], absl::StrCat(path, "[", i, "]"));
+    }
+  }
+  if (!given.is_object() || path == ".heuristic.params") return;
+  for (const auto& [key, value] : given.items()) {
+    if (!known.is_object() || !known.contains(key))
+      throw std::invalid_argument("unknown key " + path + "." + key);
+    if (!known[key].is_null()) RefuseUnknownKeys(value, known[key], path + "." + key);
+  }
+}
+
+JobSpec SpecFromJson(const json& from) {
+  if (!from.is_object()) throw std::invalid_argument("not an object");
+  const auto part = [&from](const char* key) { return from.value(key, json::object()); };
+  JobSpec spec;
+  Read(from, "model_uri", spec.model_uri);
+  Read(part("budget"), "average_bits", spec.budget.average_bits);
+  Read(part("budget"), "max_bytes", spec.budget.max_bytes);
+  Read(part("heuristic"), "name", spec.heuristic);
+  Read(part("heuristic"), "params", spec.heuristic_params);
+  ReadGptq(part("gptq"), spec.gptq);
+  ReadCalibration(part("calibration"), spec.calibration);
+  ReadEvaluation(part("evaluation"), spec.evaluation);
+  Read(from, "runtime_profile", spec.runtime_profile);
+  RefuseUnknownKeys(from, JobSpecJson(spec), "");
+  return spec;
+}
+
+}  // namespace
+
+json BudgetJson(const Budget& budget) {
+  return {{"average_bits", OrNull(budget.average_bits)}, {"max_bytes", OrNull(budget.max_bytes)}};
+}
+
+json JobSpecJson(const JobSpec& spec) {
+  const GptqSpec& gptq = spec.gptq;
+  const CalibrationSpec& calibration = spec.calibration;
+  const EvaluationSpec& evaluation = spec.evaluation;
+  return {{"model_uri", spec.model_uri},
+          {"budget", BudgetJson(spec.budget)},
+          {"heuristic", {{"name", spec.heuristic}, {"params", json(spec.heuristic_params)}}},
+          {"gptq",
+           {{"group_size", gptq.group_size},
+            {"widths", json(gptq.widths)},
+            {"damp", gptq.damp},
+            {"act_order", gptq.act_order},
+            {"scale_search", gptq.scale_search},
+            {"min_tokens_ratio", gptq.min_tokens_ratio},
+            {"max_fallback_ratio", gptq.max_fallback_ratio}}},
+          {"calibration",
+           {{"text", DigestJson(calibration.text)},
+            {"samples", calibration.samples},
+            {"sequence_length", calibration.sequence_length},
+            {"shard_sequences", calibration.shard_sequences}}},
+          {"evaluation",
+           {{"skip", evaluation.skip},
+            {"perplexity_text", DigestJson(evaluation.perplexity_text)},
+            {"window", evaluation.window},
+            {"tasks", TasksJson(evaluation.tasks)},
+            {"add_bos", OrNull(evaluation.add_bos)}}},
+          {"runtime_profile", spec.runtime_profile}};
+}
+
+std::string JobSpecToJson(const JobSpec& spec) { return JobSpecJson(spec).dump(); }
+
+absl::StatusOr<JobSpec> JobSpecFromJson(absl::string_view text) {
+  return DecodeJson<JobSpec>(text, "job spec", SpecFromJson);
+}
+
+}  // namespace quantmoe

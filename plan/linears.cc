@@ -1,0 +1,253 @@
+#include "plan/linears.h"
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int64_t kMaxRunWeights = 64'000'000;
+constexpr int64_t kMaxRunExperts = 16;
+
+constexpr std::array<absl::string_view, 13> kKindNames = {
+    "query",       "key",       "value",       "output",      "dense_gate", "dense_up",   "dense_down",
+    "shared_gate", "shared_up", "shared_down", "expert_gate", "expert_up",  "expert_down"};
+
+// How a family spells the modules below `model.layers.N.`; families that are not listed use the first row.
+struct FamilyNames {
+  absl::string_view model_type;
+  absl::string_view router;
+  absl::string_view experts;
+  std::array<absl::string_view, 3> expert;  // gate, up, down
+  absl::string_view shared;
+  absl::string_view shared_gate;
+};
+constexpr FamilyNames kFamilyNames[] = {
+    {"",
+     "mlp.gate",
+     "mlp.experts",
+     {"gate_proj", "up_proj", "down_proj"},
+     "mlp.shared_expert",
+     "mlp.shared_expert_gate"},
+    {"mixtral", "block_sparse_moe.gate", "block_sparse_moe.experts", {"w1", "w3", "w2"}, "", ""},
+};
+
+const FamilyNames& NamesOf(const ModelSpec& spec) {
+  for (const FamilyNames& names : kFamilyNames) {
+    if (names.model_type == spec.model_type) return names;
+  }
+  return kFamilyNames[0];
+}
+
+std::string LayerPrefix(int layer) { return absl::StrCat("model.layers.", layer, "."); }
+
+Linear MakeLinear(const ModelSpec& spec, int layer, LinearKind kind, int expert, int64_t out, int64_t in,
+                  bool bias) {
+  return {LinearName(spec, layer, kind, expert), layer, kind, expert, out, in, bias};
+}
+
+std::vector<Linear> GatedMlp(const ModelSpec& spec, int layer, LinearKind gate, int expert, int64_t width,
+                             bool bias) {
+  const auto kind = [gate](int i) { return static_cast<LinearKind>(static_cast<int>(gate) + i); };
+  return {MakeLinear(spec, layer, kind(0), expert, width, spec.hidden, bias),
+          MakeLinear(spec, layer, kind(1), expert, width, spec.hidden, bias),
+          MakeLinear(spec, layer, kind(2), expert, spec.hidden, width, bias)};
+}
+
+Part AttentionPart(const ModelSpec& spec, int layer) {
+  const AttentionSpec& a = spec.attention;
+  Part part{layer, 0, PartKind::kAttention, 0, 0, {}};
+  part.linears = {
+      MakeLinear(spec, layer, LinearKind::kQuery, -1, a.heads * a.head_dim, spec.hidden, a.bias_qkv),
+      MakeLinear(spec, layer, LinearKind::kKey, -1, a.kv_heads * a.head_dim, spec.hidden, a.bias_qkv),
+      MakeLinear(spec, layer, LinearKind::kValue, -1, a.kv_heads * a.value_dim, spec.hidden, a.bias_qkv),
+      MakeLinear(spec, layer, LinearKind::kOutput, -1, spec.hidden, a.heads * a.value_dim, a.bias_o)};
+  return part;
+}
+
+// The largest divisor of the number of experts that keeps a run small.
+int RunLength(const ModelSpec& spec) {
+  const int64_t weights = 3 * spec.hidden * spec.moe.width;
+  const int64_t most = std::clamp<int64_t>(kMaxRunWeights / weights, 1, kMaxRunExperts);
+  int64_t run = std::min(most, spec.moe.experts);
+  while (spec.moe.experts % run != 0) --run;
+  return static_cast<int>(run);
+}
+
+void AppendExpertParts(const ModelSpec& spec, int layer, std::vector<Part>& parts) {
+  const int run = RunLength(spec);
+  const int first_index = parts.back().index + 1;
+  for (int first = 0; first < spec.moe.experts; first += run) {
+    Part part{layer, first_index + first / run, PartKind::kExperts, first, run, {}};
+    for (int expert = first; expert < first + run; ++expert) {
+      for (Linear& linear :
+           GatedMlp(spec, layer, LinearKind::kExpertGate, expert, spec.moe.width, spec.moe.expert_bias)) {
+        part.linears.push_back(std::move(linear));
+      }
+    }
+    parts.push_back(std::move(part));
+  }
+}
+
+std::string Shape(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+absl::Status CheckTensor(const Checkpoint& checkpoint, const std::string& name,
+                         const std::vector<int64_t>& expected) {
+  const Checkpoint::Location* found = checkpoint.Find(name);
+  const auto error = [&](absl::string_view message) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", message,
+                     {{"tensor", name}, {"expected", Shape(expected)}});
+  };
+  if (found == nullptr) return error(absl::StrCat("tensor ", name, " ", Shape(expected), " is missing"));
+  const TensorInfo& info = found->info;
+  if (info.shape != expected) {
+    return error(
+        absl::StrCat("tensor ", name, " has shape ", Shape(info.shape), ", expected ", Shape(expected)));
+  }
+  if (info.dtype != DType::kF32 && info.dtype != DType::kF16 && info.dtype != DType::kBF16) {
+    return error(
+        absl::StrCat("tensor ", name, " has dtype ", DTypeName(info.dtype), ", expected F32, F16 or BF16"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckLinear(const Checkpoint& checkpoint, const Linear& linear) {
+  RETURN_IF_ERROR(CheckTensor(checkpoint, linear.name + ".weight", {linear.out, linear.in}));
+  const std::string bias = linear.name + ".bias";
+  if (linear.bias) return CheckTensor(checkpoint, bias, {linear.out});
+  if (checkpoint.Find(bias) == nullptr) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
+                   absl::StrCat("tensor ", bias, " is there, but config.json says that it has no bias"),
+                   {{"tensor", bias}, {"expected", "none"}});
+}
+
+struct NamedShape {
+  std::string name;  // empty: the family has none
+  std::vector<int64_t> shape;
+};
+
+std::vector<NamedShape> KeptShapes(const ModelSpec& spec) {
+  std::vector<NamedShape> all = {{TensorNames::Embedding(spec), {spec.vocab, spec.hidden}},
+                                 {TensorNames::FinalNorm(spec), {spec.hidden}},
+                                 {TensorNames::Head(spec), {spec.vocab, spec.hidden}}};
+  for (int l = 0; l < spec.num_layers(); ++l) {
+    const AttentionSpec& a = spec.attention;
+    const bool per_head = a.qk_norm == QkNorm::kPerHead;
+    all.push_back({TensorNames::InputNorm(spec, l), {spec.hidden}});
+    all.push_back({TensorNames::PostAttentionNorm(spec, l), {spec.hidden}});
+    all.push_back({TensorNames::QueryNorm(spec, l), {per_head ? a.head_dim : a.heads * a.head_dim}});
+    all.push_back({TensorNames::KeyNorm(spec, l), {per_head ? a.head_dim : a.kv_heads * a.head_dim}});
+    all.push_back({TensorNames::Router(spec, l), {spec.moe.experts, spec.hidden}});
+    all.push_back({TensorNames::SharedGate(spec, l), {1, spec.hidden}});
+  }
+  return all;
+}
+
+}  // namespace
+
+absl::string_view LinearKindName(LinearKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
+
+absl::StatusOr<LinearKind> ParseLinearKind(absl::string_view name) {
+  for (size_t i = 0; i < kKindNames.size(); ++i) {
+    if (kKindNames[i] == name) return static_cast<LinearKind>(i);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("unknown kind of linear: ", name));
+}
+
+bool IsAttention(LinearKind kind) { return kind <= LinearKind::kOutput; }
+bool IsShared(LinearKind kind) { return kind > LinearKind::kOutput && kind <= LinearKind::kSharedDown; }
+bool IsExpert(LinearKind kind) { return kind >= LinearKind::kExpertGate; }
+
+absl::string_view PartKindName(PartKind kind) {
+  constexpr std::array<absl::string_view, 4> kNames = {"attention", "dense", "shared", "experts"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+std::vector<Part> CutLayer(const ModelSpec& spec, int layer) {
+  std::vector<Part> parts = {AttentionPart(spec, layer)};
+  const LayerSpec& l = spec.layers[layer];
+  if (!l.moe) {
+    parts.push_back({layer, 1, PartKind::kDense, 0, 0,
+                     GatedMlp(spec, layer, LinearKind::kDenseGate, -1, l.dense_width, /*bias=*/false)});
+    return parts;
+  }
+  if (spec.moe.shared != SharedKind::kNone) {
+    parts.push_back(
+        {layer, 1, PartKind::kShared, 0, 0,
+         GatedMlp(spec, layer, LinearKind::kSharedGate, -1, spec.moe.shared_width, /*bias=*/false)});
+  }
+  AppendExpertParts(spec, layer, parts);
+  return parts;
+}
+
+std::vector<Part> CutParts(const ModelSpec& spec) {
+  std::vector<Part> parts;
+  for (int l = 0; l < spec.num_layers(); ++l) {
+    for (Part& part : CutLayer(spec, l)) parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+std::vector<Linear> ListLinears(const ModelSpec& spec) {
+  std::vector<Linear> linears;
+  for (Part& part : CutParts(spec)) {
+    for (Linear& linear : part.linears) linears.push_back(std::move(linear));
+  }
+  return linears;
+}
+
+std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int expert) {
+  constexpr std::array<absl::string_view, 4> kAttention = {"q_proj", "k_proj", "v_proj", "o_proj"};
+  constexpr std::array<absl::string_view, 3> kMlp = {"gate_proj", "up_proj", "down_proj"};
+  const FamilyNames& names = NamesOf(spec);
+  const std::string prefix = LayerPrefix(layer);
+  const size_t i = static_cast<size_t>(kind);
+  if (IsAttention(kind)) return absl::StrCat(prefix, "self_attn.", kAttention[i]);
+  if (IsExpert(kind)) return absl::StrCat(prefix, names.experts, ".", expert, ".", names.expert[i - 10]);
+  if (kind >= LinearKind::kSharedGate) return absl::StrCat(prefix, names.shared, ".", kMlp[i - 7]);
+  return absl::StrCat(prefix, "mlp.", kMlp[i - 4]);
+}
+
+std::string TensorNames::Embedding(const ModelSpec&) { return "model.embed_tokens.weight"; }
+std::string TensorNames::FinalNorm(const ModelSpec&) { return "model.norm.weight"; }
+std::string TensorNames::Head(const ModelSpec& spec) {
+  return spec.tied_embeddings ? Embedding(spec) : "lm_head.weight";
+}
+std::string TensorNames::InputNorm(const ModelSpec&, int layer) {
+  return LayerPrefix(layer) + "input_layernorm.weight";
+}
+std::string TensorNames::PostAttentionNorm(const ModelSpec&, int layer) {
+  return LayerPrefix(layer) + "post_attention_layernorm.weight";
+}
+std::string TensorNames::QueryNorm(const ModelSpec& spec, int layer) {
+  return spec.attention.qk_norm == QkNorm::kNone ? "" : LayerPrefix(layer) + "self_attn.q_norm.weight";
+}
+std::string TensorNames::KeyNorm(const ModelSpec& spec, int layer) {
+  return spec.attention.qk_norm == QkNorm::kNone ? "" : LayerPrefix(layer) + "self_attn.k_norm.weight";
+}
+std::string TensorNames::Router(const ModelSpec& spec, int layer) {
+  if (!spec.layers[layer].moe) return "";
+  return absl::StrCat(LayerPrefix(layer), NamesOf(spec).router, ".weight");
+}
+std::string TensorNames::SharedGate(const ModelSpec& spec, int layer) {
+  if (!spec.layers[layer].moe || spec.moe.shared != SharedKind::kSigmoidGated) return "";
+  return absl::StrCat(LayerPrefix(layer), NamesOf(spec).shared_gate, ".weight");
+}
+
+absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint) {
+  for (const NamedShape& tensor : KeptShapes(spec)) {
+    if (!tensor.name.empty()) RETURN_IF_ERROR(CheckTensor(checkpoint, tensor.name, tensor.shape));
+  }
+  for (const Linear& linear : ListLinears(spec)) RETURN_IF_ERROR(CheckLinear(checkpoint, linear));
+  return absl::OkStatus();
+}
+
+}  // namespace quantmoe

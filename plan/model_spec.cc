@@ -1,0 +1,324 @@
+#include "plan/model_spec.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "plan/config_reader.h"
+#include "plan/rope_config.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int64_t kMaxLayers = 1000;
+constexpr int64_t kMaxExperts = 4096;
+
+// What differs between the families before their own function runs.
+struct Family {
+  absl::string_view model_type;
+  absl::string_view architecture;
+  double norm_eps;    // when rms_norm_eps is absent
+  double rope_theta;  // when there is none
+  void (*read)(ConfigReader& config, ModelSpec& spec);
+};
+
+// Options that change the arithmetic of no family in the table: they must be absent or have the neutral
+// value.
+struct ForeignOption {
+  absl::string_view key;
+  double neutral;  // false and 0 are the same here
+};
+constexpr ForeignOption kForeignOptions[] = {{"quantization_config", 0},
+                                             {"compression_config", 0},
+                                             {"attn_logit_softcapping", 0},
+                                             {"final_logit_softcapping", 0},
+                                             {"logit_scale", 1},
+                                             {"logits_scaling", 1},
+                                             {"attention_multiplier", 0},
+                                             {"embedding_multiplier", 1},
+                                             {"residual_multiplier", 1},
+                                             {"query_pre_attn_scalar", 0},
+                                             {"clip_qkv", 0},
+                                             {"kv_lora_rank", 0},
+                                             {"q_lora_rank", 0},
+                                             {"n_shared_experts", 0},
+                                             {"num_shared_experts", 0},
+                                             {"first_k_dense_replace", 0},
+                                             {"use_qk_norm", 0},
+                                             {"attention_chunk_size", 0},
+                                             {"no_rope_layers", 0},
+                                             {"is_encoder_decoder", 0},
+                                             {"alibi", 0},
+                                             {"add_cross_attention", 0},
+                                             {"mlp_bias", 0},
+                                             {"text_config", 0},
+                                             {"vision_config", 0},
+                                             {"ssm_cfg", 0},
+                                             {"linear_attn_config", 0},
+                                             {"use_mup", 0},
+                                             {"mup_base_width", 0},
+                                             {"router_bias", 0},
+                                             {"scoring_func", 0},
+                                             {"routed_scaling_factor", 1},
+                                             {"n_group", 1},
+                                             {"swiglu_limit", 0}};
+
+void RefuseForeignOptions(ConfigReader& config) {
+  for (const ForeignOption& option : kForeignOptions) {
+    const nlohmann::json& value = config.At(option.key);
+    if (value.is_null()) continue;
+    const bool neutral = (value.is_boolean() && value.get<bool>() == (option.neutral != 0)) ||
+                         (value.is_number() && value.get<double>() == option.neutral);
+    if (!neutral) {
+      config.Unsupported(option.key,
+                         "would change the arithmetic and is not implemented for this model_type");
+    }
+  }
+  const std::string act = config.TextOr("hidden_act", "silu");
+  if (act != "silu") {
+    config.Unsupported("hidden_act", absl::StrCat("is \"", act.substr(0, 40), "\"; only silu is supported"));
+  }
+}
+
+void ReadArchitecture(ConfigReader& config, const Family& family, ModelSpec& spec) {
+  const std::vector<std::string> names = config.Texts("architectures");
+  spec.architecture = names.empty() ? std::string(family.architecture) : names.front();
+  if (!absl::EndsWith(spec.architecture, "ForCausalLM")) {
+    config.Unsupported("architectures", absl::StrCat("is ", spec.architecture.substr(0, 80),
+                                                     "; only causal language models are supported"));
+  }
+}
+
+void ReadDtype(ConfigReader& config, ModelSpec& spec) {
+  const absl::string_view key = config.Has("dtype") ? "dtype" : "torch_dtype";
+  spec.dtype = config.TextOr(key, "bfloat16");
+  if (spec.dtype != "float32" && spec.dtype != "float16" && spec.dtype != "bfloat16") {
+    config.Invalid(key,
+                   absl::StrCat("is \"", spec.dtype.substr(0, 40), "\", not float32, float16 or bfloat16"));
+  }
+}
+
+// Heads of grouped-query attention. Biases and norms are the family's.
+void ReadAttention(ConfigReader& config, ModelSpec& spec) {
+  AttentionSpec& attention = spec.attention;
+  attention.heads = config.Int("num_attention_heads", 1, 1 << 16);
+  attention.kv_heads = config.IntOr("num_key_value_heads", attention.heads, 1, 1 << 16);
+  if (attention.heads % attention.kv_heads != 0) {
+    config.Invalid("num_key_value_heads", absl::StrCat("is ", attention.kv_heads, " and does not divide ",
+                                                       attention.heads, " heads"));
+  }
+  if (!config.Has("head_dim") && spec.hidden % attention.heads != 0) {
+    config.Invalid("num_attention_heads",
+                   absl::StrCat("is ", attention.heads, " and does not divide hidden_size ", spec.hidden));
+  }
+  attention.head_dim = config.IntOr("head_dim", spec.hidden / attention.heads, 2, 1 << 14);
+  if (attention.head_dim % 2 != 0) config.Invalid("head_dim", "must be even for rotary embeddings");
+  attention.value_dim = attention.head_dim;
+  attention.qk_norm_eps = spec.norm_eps;
+  attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.head_dim));
+}
+
+void ReadCommon(ConfigReader& config, const Family& family, ModelSpec& spec) {
+  spec.model_type = std::string(family.model_type);
+  ReadArchitecture(config, family, spec);
+  ReadDtype(config, spec);
+  spec.hidden = config.Int("hidden_size");
+  spec.vocab = config.Int("vocab_size");
+  spec.max_position = config.Int("max_position_embeddings", 1, int64_t{1} << 32);
+  spec.norm_eps = config.NumberOr("rms_norm_eps", family.norm_eps, 0, 1);
+  spec.tied_embeddings = config.BoolOr("tie_word_embeddings", false);
+  ReadAttention(config, spec);
+  spec.rope = ReadRope(config, spec.attention.head_dim, family.rope_theta, spec.max_position);
+  spec.layers.resize(static_cast<size_t>(config.Int("num_hidden_layers", 1, kMaxLayers)));
+}
+
+// Sliding windows as `layer_types` says; without it, `window` from layer `first_layer` on.
+void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec) {
+  const std::vector<std::string> types = config.Texts("layer_types");
+  if (!types.empty() && types.size() != spec.layers.size()) {
+    config.Invalid("layer_types",
+                   absl::StrCat("has ", types.size(), " entries for ", spec.layers.size(), " layers"));
+  }
+  if (!config.status().ok()) return;
+  for (size_t l = 0; l < spec.layers.size(); ++l) {
+    if (types.empty()) {
+      spec.layers[l].window = static_cast<int64_t>(l) >= first_layer ? window : 0;
+    } else if (types[l] == "sliding_attention") {
+      spec.layers[l].window = window;
+      if (window == 0)
+        config.Invalid("sliding_window", "is missing although layer_types has sliding_attention");
+    } else if (types[l] != "full_attention") {
+      config.Unsupported("layer_types", absl::StrCat("has \"", types[l].substr(0, 40), "\""));
+    }
+  }
+}
+
+void ReadDenseLayers(ConfigReader& config, ModelSpec& spec) {
+  const int64_t width = config.Int("intermediate_size");
+  for (LayerSpec& layer : spec.layers) layer.dense_width = width;
+}
+
+void ReadLlama(ConfigReader& config, ModelSpec& spec) {
+  spec.attention.bias_qkv = spec.attention.bias_o = config.BoolOr("attention_bias", false);
+  ReadDenseLayers(config, spec);
+  ReadWindows(config, 0, 0, spec);
+}
+
+void ReadMistral(ConfigReader& config, ModelSpec& spec) {
+  ReadDenseLayers(config, spec);
+  // The class default is 4096, so an absent key and a null one differ.
+  const bool absent = !config.Named("sliding_window");
+  ReadWindows(config, absent ? 4096 : config.IntOr("sliding_window", 0), 0, spec);
+}
+
+void ReadQwenWindows(ConfigReader& config, ModelSpec& spec) {
+  const bool use = config.BoolOr("use_sliding_window", false);
+  const int64_t first = use ? config.IntOr("max_window_layers", 0, 0) : 0;
+  ReadWindows(config, use ? config.Int("sliding_window") : 0, first, spec);
+}
+
+void ReadQwen2(ConfigReader& config, ModelSpec& spec) {
+  spec.attention.bias_qkv = true;
+  ReadDenseLayers(config, spec);
+  ReadQwenWindows(config, spec);
+}
+
+void ReadQwen3(ConfigReader& config, ModelSpec& spec) {
+  spec.attention.bias_qkv = spec.attention.bias_o = config.BoolOr("attention_bias", false);
+  spec.attention.qk_norm = QkNorm::kPerHead;
+  ReadDenseLayers(config, spec);
+  ReadQwenWindows(config, spec);
+}
+
+void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,
+                 ModelSpec& spec) {
+  spec.moe.experts = config.Int(experts_key, 1, kMaxExperts);
+  spec.moe.top_k = config.Int("num_experts_per_tok", 1, kMaxExperts);
+  spec.moe.width = config.Int(width_key);
+  if (spec.moe.top_k > spec.moe.experts) {
+    config.Invalid("num_experts_per_tok",
+                   absl::StrCat("is ", spec.moe.top_k, ", more than ", spec.moe.experts, " experts"));
+  }
+}
+
+void ReadMixtral(ConfigReader& config, ModelSpec& spec) {
+  ReadExperts(config, "num_local_experts", "intermediate_size", spec);
+  spec.moe.renormalize = true;
+  for (LayerSpec& layer : spec.layers) layer.moe = true;
+  ReadWindows(config, config.IntOr("sliding_window", 0), 0, spec);
+}
+
+// Which layers have experts: `mlp_layer_types` of transformers 5, else `mlp_only_layers` and
+// `decoder_sparse_step`.
+void ReadSparseLayers(ConfigReader& config, ModelSpec& spec) {
+  const std::vector<std::string> types = config.Texts("mlp_layer_types");
+  const std::vector<int64_t> dense = config.Ints("mlp_only_layers");
+  const int64_t step = config.IntOr("decoder_sparse_step", 1);
+  if (!types.empty() && types.size() != spec.layers.size()) {
+    return config.Invalid("mlp_layer_types",
+                          absl::StrCat("has ", types.size(), " entries for ", spec.layers.size(), " layers"));
+  }
+  for (const std::string& type : types) {
+    if (type != "dense" && type != "sparse") {
+      return config.Unsupported("mlp_layer_types", absl::StrCat("has \"", type.substr(0, 40), "\""));
+    }
+  }
+  for (int64_t layer : dense) {
+    if (layer < 0 || layer >= spec.num_layers()) {
+      return config.Invalid("mlp_only_layers",
+                            absl::StrCat("names layer ", layer, " of ", spec.layers.size()));
+    }
+  }
+  for (int64_t l = 0; l < spec.num_layers(); ++l) {
+    const bool listed = std::find(dense.begin(), dense.end(), l) != dense.end();
+    spec.layers[l].moe = types.empty() ? !listed && (l + 1) % step == 0 : types[l] == "sparse";
+  }
+}
+
+// Qwen's mixture: some layers may be dense, and a model may have no expert at all.
+void ReadQwenExperts(ConfigReader& config, ModelSpec& spec) {
+  const bool none = config.IntOr("num_experts", 1, 0, kMaxExperts) == 0;
+  if (!none) {
+    ReadExperts(config, "num_experts", "moe_intermediate_size", spec);
+    ReadSparseLayers(config, spec);
+  }
+  spec.moe.renormalize = config.BoolOr("norm_topk_prob", false);
+  for (LayerSpec& layer : spec.layers) {
+    if (!layer.moe) layer.dense_width = config.Int("intermediate_size");
+  }
+}
+
+void ReadQwen2Moe(ConfigReader& config, ModelSpec& spec) {
+  spec.attention.bias_qkv = config.BoolOr("qkv_bias", true);
+  ReadQwenExperts(config, spec);
+  if (spec.moe.experts > 0) {
+    spec.moe.shared = SharedKind::kSigmoidGated;
+    spec.moe.shared_width = config.Int("shared_expert_intermediate_size");
+  }
+  ReadQwenWindows(config, spec);
+}
+
+void ReadQwen3Moe(ConfigReader& config, ModelSpec& spec) {
+  spec.attention.bias_qkv = spec.attention.bias_o = config.BoolOr("attention_bias", false);
+  spec.attention.qk_norm = QkNorm::kPerHead;
+  ReadQwenExperts(config, spec);
+  ReadQwenWindows(config, spec);
+}
+
+// Sorted by model_type.
+constexpr Family kFamilies[] = {
+    {"llama", "LlamaForCausalLM", 1e-6, 1e4, ReadLlama},
+    {"mistral", "MistralForCausalLM", 1e-6, 1e4, ReadMistral},
+    {"mixtral", "MixtralForCausalLM", 1e-5, 1e6, ReadMixtral},
+    {"qwen2", "Qwen2ForCausalLM", 1e-6, 1e4, ReadQwen2},
+    {"qwen2_moe", "Qwen2MoeForCausalLM", 1e-6, 1e4, ReadQwen2Moe},
+    {"qwen3", "Qwen3ForCausalLM", 1e-6, 1e4, ReadQwen3},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", 1e-6, 1e4, ReadQwen3Moe},
+};
+
+const Family* FindFamily(absl::string_view model_type) {
+  for (const Family& family : kFamilies) {
+    if (family.model_type == model_type) return &family;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelSpec> ParseModelConfig(absl::string_view config_json) {
+  const nlohmann::json config =
+      nlohmann::json::parse(config_json.begin(), config_json.end(), nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", "config.json: not a JSON object",
+                     {{"file", "config.json"}});
+  }
+  ConfigReader reader(config);
+  if (!reader.Has("model_type")) reader.Invalid("model_type", "is missing");
+  const std::string model_type = reader.TextOr("model_type", "");
+  RETURN_IF_ERROR(reader.status());
+  const Family* family = FindFamily(model_type);
+  if (family == nullptr) {
+    reader.Unsupported("model_type", absl::StrCat("is \"", model_type.substr(0, 80), "\"; supported are ",
+                                                  absl::StrJoin(SupportedFamilies(), ", ")));
+    return reader.status();
+  }
+  RefuseForeignOptions(reader);
+  ModelSpec spec;
+  ReadCommon(reader, *family, spec);
+  family->read(reader, spec);
+  RETURN_IF_ERROR(reader.status());
+  return spec;
+}
+
+std::vector<std::string> SupportedFamilies() {
+  std::vector<std::string> names;
+  for (const Family& family : kFamilies) names.emplace_back(family.model_type);
+  return names;
+}
+
+}  // namespace quantmoe

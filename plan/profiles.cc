@@ -1,0 +1,31 @@
+#include "plan/choice_groups.h"
+
+namespace quantmoe {
+
+const std::vector<RuntimeProfile>& RuntimeProfiles() {
+  static const auto* const kProfiles = new std::vector<RuntimeProfile>{
+      {"any", "Any width for every linear.", {2, 3, 4, 8}, {32, 64, 128}},
+      {"gptqmodel", "GPTQModel and transformers: any width for every linear.", {2, 3, 4, 8}, {32, 64, 128}},
+      {"sglang",
+       "SGLang: 4 or 8 bits; one width for the experts of all layers, and for the linears that it fuses "
+       "(query, key and value; gate and up).",
+       {4, 8},
+       {32, 64, 128}},
+      {"vllm",
+       "vLLM: 4 or 8 bits; one width for the experts of a layer, and for the linears that it fuses (query, "
+       "key "
+       "and value; gate and up).",
+       {4, 8},
+       {32, 64, 128}},
+  };
+  return *kProfiles;
+}
+
+const RuntimeProfile* FindProfile(const std::string& name) {
+  for (const RuntimeProfile& profile : RuntimeProfiles()) {
+    if (profile.name == name) return &profile;
+  }
+  return nullptr;
+}
+
+}  // namespace quantmoe

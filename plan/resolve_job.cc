@@ -1,0 +1,112 @@
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+#include "base/status_macros.h"
+#include "plan/bit_plan.h"
+#include "plan/candidate_widths.h"
+#include "plan/job_spec.h"
+#include "plan/shipped_prose.h"
+#include "storage/model_uri.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int64_t kDefaultSequenceLength = 2048;
+
+// The first linear whose input width `group_size` does not divide, as text; empty when it divides all.
+std::string FindUndivided(const std::vector<Linear>& linears, int group_size) {
+  for (const Linear& linear : linears) {
+    if (linear.in % group_size != 0) {
+      return absl::StrCat("the input width ", linear.in, " of ", linear.name, " is not a multiple of ",
+                          group_size);
+    }
+  }
+  return "";
+}
+
+void ResolveGroupSize(const std::vector<Linear>& linears, GptqSpec& gptq,
+                      std::vector<FieldViolation>& violations) {
+  if (gptq.group_size == 0) gptq.group_size = DefaultGroupSize(linears);
+  const std::string problem = FindUndivided(linears, gptq.group_size == 0 ? 32 : gptq.group_size);
+  if (!problem.empty()) violations.push_back({"spec.gptq.group_size", problem});
+}
+
+void ResolveLength(const std::string& field, int64_t context, int& length,
+                   std::vector<FieldViolation>& violations) {
+  if (length == 0) length = static_cast<int>(std::min(kDefaultSequenceLength, context));
+  if (length > context) {
+    violations.push_back({field, absl::StrCat("is ", length, ", above the model's context of ", context)});
+  }
+}
+
+// Packed zero points hold 32 output channels of a 3-bit linear in three words.
+absl::Status CheckOutputs(const std::vector<Linear>& linears) {
+  for (const Linear& linear : linears) {
+    if (linear.out % 32 == 0) continue;
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "MODEL_UNSUPPORTED",
+        absl::StrCat("the output width ", linear.out, " of ", linear.name, " is not a multiple of 32"),
+        {{"tensor", linear.name + ".weight"}});
+  }
+  return absl::OkStatus();
+}
+
+void ResolveTexts(JobSpec& spec) {
+  if (spec.calibration.text.sha256.empty()) spec.calibration.text = DigestOf(ShippedCalibrationProse());
+  if (spec.evaluation.perplexity_text.sha256.empty()) {
+    spec.evaluation.perplexity_text = DigestOf(ShippedHeldoutProse());
+  }
+}
+
+absl::StatusOr<std::string> ReadModelConfig(ModelDirectory& directory) {
+  absl::StatusOr<std::string> config = directory.ReadAll("config.json");
+  if (config.ok() || !absl::IsNotFound(config.status())) return config;
+  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", "the model has no config.json",
+                   {{"file", "config.json"}});
+}
+
+}  // namespace
+
+absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoint,
+                                       absl::string_view config_json) {
+  RETURN_IF_ERROR(InvalidFields(CheckJobSpec(spec)));
+  ResolvedJob job;
+  ASSIGN_OR_RETURN(job.model, ParseModelConfig(config_json));
+  RETURN_IF_ERROR(CheckTensors(job.model, checkpoint));
+  const std::vector<Linear> linears = ListLinears(job.model);
+
+  std::vector<FieldViolation> violations;
+  ResolveGroupSize(linears, spec.gptq, violations);
+  ResolveLength("spec.calibration.sequence_length", job.model.max_position, spec.calibration.sequence_length,
+                violations);
+  ResolveLength("spec.evaluation.window", job.model.max_position, spec.evaluation.window, violations);
+  RETURN_IF_ERROR(InvalidFields(std::move(violations)));
+  RETURN_IF_ERROR(CheckOutputs(linears));
+
+  spec.gptq.widths = CandidateWidths(spec.gptq.widths, spec.runtime_profile);
+  ResolveTexts(spec);
+  job.sizes = BoundSizes(linears, KeptTensors(job.model, checkpoint), spec.gptq.widths, spec.gptq.group_size);
+  RETURN_IF_ERROR(CheckBudget(spec.budget, job.sizes));
+  job.spec = std::move(spec);
+  job.parts = CutParts(job.model);
+  job.model_fingerprint = checkpoint.fingerprint();
+  job.model_digest = checkpoint.header_digest();
+  job.original_bytes = checkpoint.total_bytes();
+  return job;
+}
+
+absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const std::vector<std::string>& model_roots) {
+  RETURN_IF_ERROR(InvalidFields(CheckJobSpec(spec)));
+  ASSIGN_OR_RETURN(ModelUri uri, ParseModelUri(spec.model_uri));
+  if (!model_roots.empty()) {
+    ASSIGN_OR_RETURN(uri, ConfineModelUri(uri, model_roots));
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, ModelDirectory::Open(uri));
+  ASSIGN_OR_RETURN(const std::string config, ReadModelConfig(*directory));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
+  spec.model_uri = uri.ToString();
+  return ResolveJob(std::move(spec), *checkpoint, config);
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,114 @@
+#include "plan/rope_config.h"
+
+#include <array>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr std::array<absl::string_view, 14> kKnownKeys = {"rope_type",
+                                                          "type",
+                                                          "rope_theta",
+                                                          "factor",
+                                                          "original_max_position_embeddings",
+                                                          "low_freq_factor",
+                                                          "high_freq_factor",
+                                                          "beta_fast",
+                                                          "beta_slow",
+                                                          "mscale",
+                                                          "mscale_all_dim",
+                                                          "attention_factor",
+                                                          "truncate",
+                                                          "partial_rotary_factor"};
+
+// YaRN's m(s, k), arXiv 2309.00071 eq. 22 with DeepSeek's factor k.
+double YarnScale(double factor, double k) { return factor <= 1 ? 1.0 : 0.1 * k * std::log(factor) + 1.0; }
+
+void CheckKeys(ConfigReader& config, const std::string& object) {
+  const nlohmann::json& value = config.At(object);
+  if (value.is_null()) return;
+  if (!value.is_object()) return config.Invalid(object, "must be an object");
+  for (const auto& [key, item] : value.items()) {
+    bool known = item.is_null();
+    for (absl::string_view candidate : kKnownKeys) known = known || candidate == key;
+    if (!known) config.Unsupported(absl::StrCat(object, ".", key), "is not implemented");
+  }
+}
+
+double ReadTheta(ConfigReader& config, double default_theta) {
+  const double outer = config.NumberOr("rope_theta", default_theta);
+  const double inner = config.NumberOr("rope_parameters.rope_theta", outer);
+  if (config.Has("rope_theta") && inner != outer) {
+    config.Invalid("rope_theta", "contradicts rope_parameters.rope_theta");
+  }
+  return inner;
+}
+
+void ReadYarn(ConfigReader& config, const std::string& object, RopeSpec& rope) {
+  const auto key = [&object](absl::string_view name) { return absl::StrCat(object, ".", name); };
+  rope.beta_fast = config.NumberOr(key("beta_fast"), 32);
+  rope.beta_slow = config.NumberOr(key("beta_slow"), 1);
+  rope.truncate = config.BoolOr(key("truncate"), true);
+  const double mscale = config.NumberOr(key("mscale"), 0, -1);
+  const double mscale_all = config.NumberOr(key("mscale_all_dim"), 0, -1);
+  const double implied = mscale != 0 && mscale_all != 0
+                             ? YarnScale(rope.factor, mscale) / YarnScale(rope.factor, mscale_all)
+                             : YarnScale(rope.factor, 1);
+  rope.attention_factor = config.NumberOr(key("attention_factor"), implied);
+  if (rope.beta_fast < rope.beta_slow) config.Invalid(key("beta_fast"), "is below beta_slow");
+}
+
+void ReadLlama3(ConfigReader& config, const std::string& object, RopeSpec& rope) {
+  const auto key = [&object](absl::string_view name) { return absl::StrCat(object, ".", name); };
+  rope.low_freq_factor = config.Number(key("low_freq_factor"));
+  rope.high_freq_factor = config.Number(key("high_freq_factor"));
+  rope.original_max_position = static_cast<double>(config.Int(key("original_max_position_embeddings")));
+  if (rope.high_freq_factor <= rope.low_freq_factor) {
+    config.Invalid(key("high_freq_factor"), "is not above low_freq_factor");
+  }
+}
+
+void ReadScaling(ConfigReader& config, const std::string& object, int64_t max_position, RopeSpec& rope) {
+  const auto key = [&object](absl::string_view name) { return absl::StrCat(object, ".", name); };
+  const std::string type_key = config.Has(key("rope_type")) ? key("rope_type") : key("type");
+  if (object == "rope_scaling" && !config.Has(type_key))
+    return config.Invalid(key("rope_type"), "is missing");
+  const std::string type = config.TextOr(type_key, "default");
+  if (type == "default") return;
+  if (type == "linear")
+    rope.scaling = RopeScaling::kLinear;
+  else if (type == "llama3")
+    rope.scaling = RopeScaling::kLlama3;
+  else if (type == "yarn")
+    rope.scaling = RopeScaling::kYarn;
+  else
+    return config.Unsupported(type_key, absl::StrCat("names the rope type \"", type.substr(0, 40),
+                                                     "\"; supported are default, linear, llama3 and yarn"));
+  rope.factor = config.Number(key("factor"), 0, 1e6);
+  if (rope.factor < 1) config.Invalid(key("factor"), "is below 1");
+  rope.original_max_position = static_cast<double>(
+      config.IntOr(key("original_max_position_embeddings"), max_position, 1, int64_t{1} << 40));
+  if (rope.scaling == RopeScaling::kYarn) ReadYarn(config, object, rope);
+  if (rope.scaling == RopeScaling::kLlama3) ReadLlama3(config, object, rope);
+}
+
+}  // namespace
+
+RopeSpec ReadRope(ConfigReader& config, int64_t dims, double default_theta, int64_t max_position) {
+  RopeSpec rope;
+  rope.dims = dims;
+  rope.original_max_position = static_cast<double>(max_position);
+  const std::string object = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  CheckKeys(config, object);
+  rope.theta = ReadTheta(config, default_theta);
+  for (const std::string& key : {std::string("partial_rotary_factor"), object + ".partial_rotary_factor"}) {
+    if (config.NumberOr(key, 1) != 1)
+      config.Unsupported(key, "other than 1 is not implemented for this family");
+  }
+  if (config.Has(object)) ReadScaling(config, object, max_position, rope);
+  return rope;
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,217 @@
+#include "plan/task_graph.h"
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+
+#include "plan/job_spec_json.h"
+#include "plan/json_codec.h"
+#include "plan/task_memory.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<absl::string_view, 6> kKindNames = {"prepare",  "forward",  "solve",
+                                                         "allocate", "evaluate", "publish"};
+
+// Every task that opens the model: where it is, and which content the result belongs to.
+json ModelParams(const ResolvedJob& job) {
+  return {{"model_uri", job.spec.model_uri}, {"fingerprint", job.model_fingerprint}};
+}
+
+TaskInput FromBlob(std::string role, const Digest& blob) { return {std::move(role), blob, "", ""}; }
+TaskInput FromTask(std::string role, std::string producer, std::string producer_role) {
+  return {std::move(role), {}, std::move(producer), std::move(producer_role)};
+}
+
+std::string ForwardLabel(int layer, int shard) { return absl::StrCat("forward-l", layer, "-s", shard); }
+std::string SolveLabel(const Part& part) { return absl::StrCat("solve-l", part.layer, "-p", part.index); }
+std::string EvaluateLabel(absl::string_view weights, int shard) {
+  return absl::StrCat("evaluate-", weights, "-", shard);
+}
+
+// The hidden states that enter a layer.
+TaskInput HiddenInput(std::string role, int layer, int shard) {
+  if (layer == 0) return FromTask(std::move(role), "prepare", absl::StrCat("hidden.", shard));
+  return FromTask(std::move(role), ForwardLabel(layer - 1, shard), "hidden");
+}
+
+PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
+  json params = ModelParams(job);
+  params["layer"] = layer;
+  return {ForwardLabel(layer, shard),
+          TaskKind::kForward,
+          params.dump(),
+          {HiddenInput("hidden", layer, shard)},
+          ForwardBytes(job, layer)};
+}
+
+std::string SolveParams(const ResolvedJob& job, const Part& part) {
+  const GptqSpec& gptq = job.spec.gptq;
+  json params = ModelParams(job);
+  params["layer"] = part.layer;
+  params["part"] = part.index;
+  params["group_size"] = gptq.group_size;
+  params["widths"] = gptq.widths;
+  params["damp"] = gptq.damp;
+  params["act_order"] = gptq.act_order;
+  params["scale_search"] = gptq.scale_search;
+  params["min_tokens_ratio"] = gptq.min_tokens_ratio;
+  return params.dump();
+}
+
+PlannedTask PlanSolve(const ResolvedJob& job, const Part& part, int shards) {
+  PlannedTask task{SolveLabel(part), TaskKind::kSolve, SolveParams(job, part), {}, SolveBytes(job, part)};
+  for (int s = 0; s < shards; ++s) {
+    if (part.kind == PartKind::kAttention) {
+      task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", s), part.layer, s));
+      continue;
+    }
+    const std::string forward = ForwardLabel(part.layer, s);
+    task.inputs.push_back(FromTask(absl::StrCat("ffn_input.", s), forward, "ffn_input"));
+    if (part.kind == PartKind::kExperts) {
+      task.inputs.push_back(FromTask(absl::StrCat("routing.", s), forward, "routing"));
+    }
+  }
+  return task;
+}
+
+PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
+  json params = ModelParams(job);
+  params["budget"] = BudgetJson(job.spec.budget);
+  params["heuristic"] = job.spec.heuristic;
+  params["params"] = job.spec.heuristic_params;
+  params["profile"] = job.spec.runtime_profile;
+  params["max_fallback_ratio"] = job.spec.gptq.max_fallback_ratio;
+  params["group_size"] = job.spec.gptq.group_size;
+  PlannedTask task{"allocate", TaskKind::kAllocate, params.dump(), {}, AllocateBytes(job)};
+  for (const Part& part : job.parts) {
+    task.inputs.push_back(
+        FromTask(absl::StrCat("table.", part.layer, ".", part.index), SolveLabel(part), "table"));
+  }
+  for (int l = 0; l < job.model.num_layers(); ++l) {
+    for (int s = 0; job.model.layers[l].moe && s < shards; ++s) {
+      task.inputs.push_back(FromTask(absl::StrCat("counts.", l, ".", s), ForwardLabel(l, s), "counts"));
+    }
+  }
+  return task;
+}
+
+PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int shard) {
+  json params = ModelParams(job);
+  params["weights"] = weights;
+  PlannedTask task{EvaluateLabel(weights, shard), TaskKind::kEvaluate, params.dump(), {}, EvaluateBytes(job)};
+  task.inputs.push_back(FromTask("requests", "prepare", absl::StrCat("requests.", shard)));
+  if (weights == "planned") task.inputs.push_back(FromTask("plan", "allocate", "plan"));
+  return task;
+}
+
+// The artifact must not depend on where the model was, so its spec has no URI and the model is named by its
+// digest.
+PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
+  json params = ModelParams(job);
+  params["model_digest"] = job.model_digest;
+  params["spec"] = JobSpecJson(job.spec);
+  params["spec"].erase("model_uri");
+  params["version"] = QUANTMOE_VERSION;
+  PlannedTask task{"publish", TaskKind::kPublish, params.dump(), {}, PublishBytes(job)};
+  task.inputs.push_back(FromTask("plan", "allocate", "plan"));
+  for (int i = 0; i < evaluation_shards; ++i) {
+    task.inputs.push_back(FromTask(absl::StrCat("requests.", i), "prepare", absl::StrCat("requests.", i)));
+    task.inputs.push_back(FromTask(absl::StrCat("original.", i), EvaluateLabel("original", i), "scores"));
+    task.inputs.push_back(FromTask(absl::StrCat("planned.", i), EvaluateLabel("planned", i), "scores"));
+  }
+  return task;
+}
+
+}  // namespace
+
+absl::string_view TaskKindName(TaskKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
+
+absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name) {
+  for (size_t i = 0; i < kKindNames.size(); ++i) {
+    if (kKindNames[i] == name) return static_cast<TaskKind>(i);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("unknown kind of task: ", name));
+}
+
+std::string PrepareSummaryToJson(const PrepareSummary& summary) {
+  return json{{"calibration_shards", summary.calibration_shards},
+              {"calibration_tokens", summary.calibration_tokens},
+              {"evaluation_shards", summary.evaluation_shards},
+              {"evaluation_tokens", summary.evaluation_tokens}}
+      .dump();
+}
+
+absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view text) {
+  return DecodeJson<PrepareSummary>(text, "prepare summary", [](const json& value) {
+    return PrepareSummary{
+        value.at("calibration_shards").get<int>(), value.at("calibration_tokens").get<int64_t>(),
+        value.at("evaluation_shards").get<int>(), value.at("evaluation_tokens").get<int64_t>()};
+  });
+}
+
+PlannedTask PlanPrepare(const ResolvedJob& job) {
+  const CalibrationSpec& calibration = job.spec.calibration;
+  const EvaluationSpec& evaluation = job.spec.evaluation;
+  json params = ModelParams(job);
+  params["samples"] = calibration.samples;
+  params["sequence_length"] = calibration.sequence_length;
+  params["shard_sequences"] = calibration.shard_sequences;
+  params["add_bos"] = evaluation.add_bos ? json(*evaluation.add_bos) : json(nullptr);
+  params["window"] = evaluation.window;
+  params["tasks"] = json::array();
+  params["evaluation_skip"] = evaluation.skip;
+  PlannedTask task{"prepare", TaskKind::kPrepare, "", {}, PrepareBytes(job)};
+  task.inputs.push_back(FromBlob("calibration_text", calibration.text));
+  task.inputs.push_back(FromBlob("perplexity_text", evaluation.perplexity_text));
+  for (const BenchmarkTaskSpec& benchmark : evaluation.tasks) {
+    if (evaluation.skip) break;
+    params["tasks"].push_back(benchmark.name);
+    task.inputs.push_back(FromBlob("task." + benchmark.name, benchmark.data));
+    if (!benchmark.fewshot_data.sha256.empty()) {
+      task.inputs.push_back(FromBlob("fewshot." + benchmark.name, benchmark.fewshot_data));
+    }
+  }
+  task.params_json = params.dump();
+  return task;
+}
+
+std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary) {
+  const int shards = summary.calibration_shards;
+  const int evaluation_shards = job.spec.evaluation.skip ? 0 : summary.evaluation_shards;
+  std::vector<PlannedTask> tasks;
+  for (int l = 0; l < job.model.num_layers(); ++l) {
+    for (int s = 0; s < shards; ++s) tasks.push_back(PlanForward(job, l, s));
+  }
+  for (const Part& part : job.parts) tasks.push_back(PlanSolve(job, part, shards));
+  for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "original", i));
+  tasks.push_back(PlanAllocate(job, shards));
+  for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "planned", i));
+  tasks.push_back(PlanPublish(job, evaluation_shards));
+  return tasks;
+}
+
+// Every piece is preceded by its length, so that no two different lists read the same.
+std::string TaskKey(TaskKind kind, absl::string_view params_json, const std::vector<BlobRef>& inputs,
+                    absl::string_view determinism_class) {
+  Sha256 hash;
+  const auto add = [&hash](absl::string_view piece) {
+    hash.Update(absl::StrCat(piece.size(), ":"));
+    hash.Update(piece);
+  };
+  add("quantmoe-task-1");
+  add(TaskKindName(kind));
+  add(params_json);
+  add(determinism_class);
+  for (const BlobRef& input : inputs) {
+    add(input.role);
+    add(input.digest.sha256);
+  }
+  return hash.Finish().sha256;
+}
+
+}  // namespace quantmoe
