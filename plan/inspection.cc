@@ -1,0 +1,120 @@
+#include "plan/inspection.h"
+
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "plan/artifact_size.h"
+#include "plan/bit_plan.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::ordered_json;
+
+absl::string_view RouterName(RouterKind kind) {
+  switch (kind) {
+    case RouterKind::kSoftmaxTopK: return "softmax_topk";
+    case RouterKind::kTopKSoftmax: return "topk_softmax";
+    case RouterKind::kDeepSeekV2: return "deepseek_v2";
+    case RouterKind::kNoAuxTc: return "noaux_tc";
+    case RouterKind::kSparseMixer: return "sparsemixer";
+  }
+  return "";
+}
+
+ordered_json Experts(const ModelSpec& spec) {
+  if (spec.moe.experts == 0) return nullptr;
+  return {{"experts", spec.moe.experts}, {"top_k", spec.moe.top_k},
+          {"width", spec.moe.width}, {"shared_width", spec.moe.shared_width},
+          {"router", std::string(RouterName(spec.moe.router))}};
+}
+
+ordered_json QuantizedKinds(const std::vector<Linear>& linears, const Checkpoint& checkpoint) {
+  struct Sum {
+    int64_t linears = 0, weights = 0, bytes = 0;
+  };
+  std::map<LinearKind, Sum> sums;
+  for (const Linear& linear : linears) {
+    Sum& sum = sums[linear.kind];
+    ++sum.linears;
+    sum.weights += linear.weights();
+    const Checkpoint::Location* found = checkpoint.Find(linear.name + ".weight");
+    if (found != nullptr) sum.bytes += found->info.size_bytes();
+  }
+  ordered_json kinds = ordered_json::object();
+  for (const auto& [kind, sum] : sums) {
+    kinds[std::string(LinearKindName(kind))] = {{"linears", sum.linears}, {"weights", sum.weights}, {"bytes", sum.bytes}};
+  }
+  return kinds;
+}
+
+// Why a tensor is not quantized.
+absl::string_view KeptReason(const std::string& name) {
+  const auto has = [&](absl::string_view part) { return absl::string_view(name).find(part) != absl::string_view::npos; };
+  if (has("embed_tokens")) return "embedding";
+  if (has("lm_head")) return "head";
+  if (has("norm")) return "norm";
+  if (has("shared_expert_gate") || has(".gate.") || has("router")) return "router";
+  if (has(".bias")) return "bias";
+  return "not part of a quantized linear";
+}
+
+ordered_json KeptTensorsByReason(const std::vector<TensorInfo>& kept) {
+  std::map<std::string, std::pair<int64_t, int64_t>> sums;
+  for (const TensorInfo& tensor : kept) {
+    auto& [count, bytes] = sums[std::string(KeptReason(tensor.name))];
+    ++count;
+    bytes += tensor.elements() * DTypeBytes(tensor.dtype);
+  }
+  ordered_json reasons = ordered_json::object();
+  for (const auto& [reason, sum] : sums) reasons[reason] = {{"tensors", sum.first}, {"bytes", sum.second}};
+  return reasons;
+}
+
+ordered_json Parts(const std::vector<Part>& parts) {
+  std::map<std::string, int64_t> counts;
+  for (const Part& part : parts) ++counts[std::string(PartKindName(part.kind))];
+  return counts;
+}
+
+// Weight file bytes when every linear has the same width, by width.
+ordered_json SizesByWidth(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept) {
+  ordered_json sizes = ordered_json::object();
+  for (const int group_size : {128, 64, 32}) {
+    bool divides = true;
+    for (const Linear& linear : linears) divides = divides && linear.in % group_size == 0;
+    if (!divides) continue;
+    sizes["group_size"] = group_size;
+    for (const int bits : {2, 3, 4, 8}) {
+      sizes[absl::StrCat(bits)] =
+          WeightFileBytes(LayOutWeightFiles(linears, kept, [bits](const Linear&) { return bits; }, group_size));
+    }
+    break;
+  }
+  return sizes;
+}
+
+}  // namespace
+
+std::string InspectionJson(const ModelSpec& spec, const Checkpoint& checkpoint) {
+  const std::vector<Linear> linears = ListLinears(spec);
+  const std::vector<TensorInfo> kept = KeptTensors(spec, checkpoint);
+  ordered_json problems = ordered_json::array();
+  if (const absl::Status status = CheckTensors(spec, checkpoint); !status.ok()) {
+    problems.push_back(std::string(status.message()));
+  }
+  const AttentionSpec& a = spec.attention;
+  const ordered_json inspection = {
+      {"model_type", spec.model_type}, {"architecture", spec.architecture}, {"layers", spec.num_layers()},
+      {"hidden", spec.hidden}, {"vocabulary", spec.vocab}, {"context", spec.max_position}, {"dtype", spec.dtype},
+      {"attention", {{"heads", a.heads}, {"kv_heads", a.kv_heads}, {"head_dim", a.head_dim}}},
+      {"moe", Experts(spec)}, {"tensors", checkpoint.tensors().size()}, {"bytes", checkpoint.total_bytes()},
+      {"parts", Parts(CutParts(spec))}, {"quantized", QuantizedKinds(linears, checkpoint)},
+      {"kept", KeptTensorsByReason(kept)}, {"artifact_bytes", SizesByWidth(linears, kept)},
+      {"model_digest", checkpoint.header_digest()}, {"problems", problems}};
+  return inspection.dump(2);
+}
+
+}  // namespace quantmoe
