@@ -136,7 +136,9 @@ absl::Status CheckEntries(const ModelUri& uri, const std::string& resolved,
   for (fs::directory_iterator entry(resolved, error), end; !error && entry != end; entry.increment(error)) {
     if (!entry->is_symlink(error)) continue;
     const std::optional<std::string> target = RealPath(entry->path());
-    if (target.has_value() && !IsBelowAny(*target, roots)) return NotAllowed(uri);
+    std::error_code ignored;
+    if (!target.has_value() || !fs::is_regular_file(*target, ignored)) continue;
+    if (!IsBelowAny(*target, roots)) return NotAllowed(uri);
   }
   return error ? ErrnoError(error.value(), absl::StrCat("cannot list ", uri.ToString())) : absl::OkStatus();
 }

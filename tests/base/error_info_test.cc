@@ -1,0 +1,42 @@
+#include "base/error_info.h"
+
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(ErrorInfo, TravelsInsideTheStatus) {
+  const absl::Status status = MakeError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH", "blob is damaged",
+                                        {{"sha256", "ab\"\\\xff"}});
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kDataLoss, "blob is damaged"));
+  const ErrorInfo info = GetErrorInfo(status);
+  EXPECT_EQ(info.reason, "DIGEST_MISMATCH");
+  EXPECT_THAT(info.metadata.at("sha256"), testing::StartsWith("ab\"\\"));
+  EXPECT_TRUE(info.violations.empty());
+}
+
+TEST(ErrorInfo, WithoutAPayloadTheReasonIsTheCode) {
+  EXPECT_EQ(GetErrorInfo(absl::UnavailableError("x")).reason, "UNAVAILABLE");
+}
+
+TEST(ErrorInfo, EveryBadFieldIsNamed) {
+  EXPECT_OK(InvalidFields({}));
+  const absl::Status status = InvalidFields({{"a.b", "is 0"}, {"c", "is missing"}});
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, "a.b: is 0; c: is missing"));
+  EXPECT_THAT(status, HasReason("INVALID_FIELD"));
+  EXPECT_THAT(GetErrorInfo(status).violations,
+              ElementsAre(FieldViolation{"a.b", "is 0"}, FieldViolation{"c", "is missing"}));
+}
+
+TEST(ErrorInfo, AnnotatingKeepsCodeAndInfo) {
+  const absl::Status status = Annotate(InvalidFields({{"a", "is bad"}}), "layer 3");
+  EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layer 3: a: is bad")));
+  EXPECT_THAT(GetErrorInfo(status).violations, ElementsAre(FieldViolation{"a", "is bad"}));
+  EXPECT_OK(Annotate(absl::OkStatus(), "layer 3"));
+}
+
+}  // namespace
+}  // namespace quantmoe

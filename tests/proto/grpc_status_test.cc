@@ -1,0 +1,66 @@
+#include "proto/grpc_status.h"
+
+#include <google/rpc/error_details.pb.h>
+
+#include "base/error_info.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+using testing::SizeIs;
+
+TEST(GrpcStatus, OkStaysOk) {
+  EXPECT_TRUE(ToGrpcStatus(absl::OkStatus()).ok());
+  EXPECT_OK(FromGrpcStatus(grpc::Status::OK));
+}
+
+TEST(GrpcStatus, ViolationsSurviveTheWire) {
+  const absl::Status sent = InvalidFields({{"spec.a", "is 0"}, {"spec.b", "is \xC3\xA9"}});
+  const absl::Status received = FromGrpcStatus(ToGrpcStatus(sent));
+  EXPECT_THAT(received, StatusIs(sent.code(), std::string(sent.message())));
+  EXPECT_THAT(received, HasReason("INVALID_FIELD"));
+  EXPECT_EQ(GetErrorInfo(received).violations, GetErrorInfo(sent).violations);
+}
+
+TEST(GrpcStatus, ReasonAndMetadataSurviveTheWire) {
+  const absl::Status sent =
+      MakeError(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", "no such job", {{"job", "jobs/7"}});
+  const absl::Status received = FromGrpcStatus(ToGrpcStatus(sent));
+  EXPECT_THAT(received, StatusIs(absl::StatusCode::kNotFound, "no such job"));
+  EXPECT_THAT(received, HasReason("JOB_NOT_FOUND"));
+  EXPECT_EQ(GetErrorInfo(received).metadata, GetErrorInfo(sent).metadata);
+}
+
+TEST(GrpcStatus, EveryErrorHasExactlyOneErrorInfoOfOurDomain) {
+  const google::rpc::Status proto = ToRpcStatus(absl::InternalError("plain"));
+  ASSERT_THAT(proto.details(), SizeIs(1));
+  google::rpc::ErrorInfo info;
+  ASSERT_TRUE(proto.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.domain(), "quantmoe.dev");
+  EXPECT_EQ(info.reason(), "INTERNAL");
+}
+
+TEST(GrpcStatus, EveryCodeHasTheSameNumberInBoth) {
+  for (int code = 1; code <= 16; ++code) {
+    const grpc::Status status = ToGrpcStatus(absl::Status(static_cast<absl::StatusCode>(code), "x"));
+    EXPECT_EQ(static_cast<int>(status.error_code()), code);
+    EXPECT_EQ(static_cast<int>(FromGrpcStatus(status).code()), code);
+  }
+}
+
+TEST(GrpcStatus, OnlyTheFirstViolationsTravel) {
+  std::vector<FieldViolation> violations(500, {"spec.field", std::string(1000, 'x')});
+  const grpc::Status status = ToGrpcStatus(InvalidFields(std::move(violations)));
+  EXPECT_THAT(GetErrorInfo(FromGrpcStatus(status)).violations, SizeIs(20));
+}
+
+TEST(GrpcStatus, ErrorsOfGrpcItselfKeepTheirCode) {
+  EXPECT_THAT(FromGrpcStatus(grpc::Status(grpc::StatusCode::UNAVAILABLE, "refused")),
+              StatusIs(absl::StatusCode::kUnavailable, "refused"));
+  EXPECT_THAT(FromGrpcStatus(grpc::Status(grpc::StatusCode::UNAVAILABLE, "refused", "not a proto \xff")),
+              StatusIs(absl::StatusCode::kUnavailable));
+}
+
+}  // namespace
+}  // namespace quantmoe
