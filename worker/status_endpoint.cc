@@ -10,6 +10,11 @@ namespace quantmoe {
 StatusEndpoint::StatusEndpoint(Pages pages)
     : pages_(std::move(pages)), server_(std::make_unique<httplib::Server>()) {
   server_->new_task_queue = [] { return new httplib::ThreadPool(2); };
+  // The default options would let a second process take the same port.
+  server_->set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+  });
   server_->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
     response.set_content(pages_.metrics(), "text/plain; version=0.0.4; charset=utf-8");
   });

@@ -1,0 +1,87 @@
+#include "worker/blob_access.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include <gtest/gtest.h>
+
+#include "tests/support/status_matchers.h"
+#include "tests/worker/fake_blob_service.h"
+
+namespace quantmoe {
+namespace {
+
+class BlobAccessTest : public testing::Test {
+ protected:
+  BlobAccessTest() : metrics_("test", "cpu", 0), stub_(service_.MakeStub()) {
+    dir_ = testing::TempDir() + absl::StrCat("access-", getpid());
+    std::filesystem::create_directories(dir_);
+    std::ofstream(dir_ + "/probe") << "random text";
+    welcome_.set_blob_dir(dir_);
+    welcome_.set_blob_dir_probe("probe");
+    welcome_.set_blob_dir_probe_text("random text");
+    streamed_.cache_dir = dir_ + "/cache";
+  }
+  ~BlobAccessTest() override { std::filesystem::remove_all(dir_); }
+
+  absl::StatusOr<BlobAccess> Open(BlobMode mode, const BlobAccess& current = {}) {
+    return OpenBlobs(mode, welcome_, current, streamed_, *stub_, metrics_);
+  }
+
+  std::string dir_;
+  v1::Welcome welcome_;
+  StreamedBlobStore::Options streamed_;
+  FakeBlobService service_;
+  WorkerMetrics metrics_;
+  std::unique_ptr<v1::BlobService::Stub> stub_;
+};
+
+TEST_F(BlobAccessTest, AutoUsesTheDirectoryWhoseProbeMatches) {
+  ASSERT_OK_AND_ASSIGN(const BlobAccess access, Open(BlobMode::kAuto));
+  EXPECT_EQ(access.shared_dir, dir_);
+  ASSERT_OK_AND_ASSIGN(const Digest digest, access.store->Put("direct"));
+  EXPECT_FALSE(service_.Has(digest));
+}
+
+TEST_F(BlobAccessTest, AutoStreamsWhenTheProbeHasAnotherText) {
+  welcome_.set_blob_dir_probe_text("written on another machine");
+  ASSERT_OK_AND_ASSIGN(const BlobAccess access, Open(BlobMode::kAuto));
+  EXPECT_EQ(access.shared_dir, "");
+  ASSERT_OK_AND_ASSIGN(const Digest digest, access.store->Put("streamed"));
+  EXPECT_TRUE(service_.Has(digest));
+}
+
+TEST_F(BlobAccessTest, AnEmptyProbeTextProvesNothing) {
+  welcome_.set_blob_dir_probe("missing");
+  welcome_.set_blob_dir_probe_text("");
+  EXPECT_FALSE(SharesBlobDirectory(welcome_));
+}
+
+TEST_F(BlobAccessTest, StreamedIgnoresAMatchingProbe) {
+  ASSERT_OK_AND_ASSIGN(const BlobAccess access, Open(BlobMode::kStreamed));
+  EXPECT_EQ(access.shared_dir, "");
+}
+
+TEST_F(BlobAccessTest, SharedFailsWithoutTheProbe) {
+  welcome_.set_blob_dir_probe("missing");
+  EXPECT_THAT(Open(BlobMode::kShared), HasReason("BLOB_DIR_NOT_SHARED"));
+}
+
+TEST_F(BlobAccessTest, ANewSessionKeepsTheStore) {
+  ASSERT_OK_AND_ASSIGN(const BlobAccess first, Open(BlobMode::kStreamed));
+  ASSERT_OK_AND_ASSIGN(const BlobAccess second, Open(BlobMode::kStreamed, first));
+  EXPECT_EQ(first.store, second.store);
+  ASSERT_OK_AND_ASSIGN(const BlobAccess shared, Open(BlobMode::kAuto, first));
+  EXPECT_NE(first.store, shared.store);
+}
+
+TEST(BlobModeTest, NamesAreChecked) {
+  EXPECT_THAT(ParseBlobMode("streamed"), IsOkAndHolds(BlobMode::kStreamed));
+  EXPECT_THAT(ParseBlobMode("stream"), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+}  // namespace
+}  // namespace quantmoe
