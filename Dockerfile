@@ -32,7 +32,8 @@ RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
  && install -d -o quantmoe -g quantmoe /data
 ENV PATH=/opt/quantmoe/bin:$PATH QUANTMOE_LOG_FORMAT=json
 COPY LICENSE NOTICE ./
-COPY --from=build-server /opt/quantmoe/.deps/arrow-26.0.1/pyarrow/libarrow.so.2600 .deps/arrow-26.0.1/pyarrow/
+COPY --from=build-server /opt/quantmoe/.deps/arrow-26.0.1/pyarrow/libarrow.so.2600 \
+  /opt/quantmoe/.deps/arrow-26.0.1/pyarrow/libarrow_s3.so.2600 .deps/arrow-26.0.1/pyarrow/
 VOLUME /data
 
 FROM runtime AS server

@@ -143,7 +143,7 @@ def check_names(series, programs):
     """What is wrong with each expression, as text."""
     rare = ONLY_AFTER_FAILURES | ONLY_WHEN_STREAMED
     for where, expression in expressions():
-        names, labels, _ = parse_expression(expression)
+        names, labels, values = parse_expression(expression)
         for name in names - FROM_PROMETHEUS:
             if name in series:
                 labels -= set(series[name])
@@ -153,6 +153,9 @@ def check_names(series, programs):
                 yield f"{where}: no metric {name}"
         for label in labels:
             yield f"{where}: no label {label} in {expression}"
+        for label, value in values:
+            if label not in FROM_PROMETHEUS_LABELS and not any(value.encode() in program for program in programs):
+                yield f"{where}: nothing sets {label} to {value}"
 
 
 def start_prometheus(service):

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# ./dev demo ends well, names an artifact that is complete, and leaves no process behind.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+output=$(./dev demo)
+artifact=$(sed -n 's/^artifact: //p' <<<"$output")
+[[ -f $artifact/artifact.json && -f $artifact/config.json ]] || { printf '%s\n' "$output"; echo "no artifact in '$artifact'"; exit 1; }
+./dev run quantmoe artifact verify "$artifact"
+directory=${artifact#"$PWD/build/demo/"}
+directory=build/demo/${directory%%/*}
+if grep -lsaF -- "$directory" /proc/[0-9]*/cmdline; then echo "these still run"; exit 1; fi
+rm -rf "$directory"
