@@ -1,0 +1,135 @@
+// artifact list, show, download, verify.
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
+
+#include "base/status_macros.h"
+#include "client/artifact_check.h"
+#include "client/byte_size.h"
+#include "client/commands.h"
+#include "client/download.h"
+#include "client/error_report.h"
+#include "client/format.h"
+#include "client/resource_text.h"
+
+namespace quantmoe {
+namespace {
+
+struct ArtifactFlags {
+  std::string job;
+  std::string out;
+  bool force = false;
+};
+
+// "artifacts/x" for x, jobs/x and artifacts/x.
+std::string ArtifactName(const std::string& job) {
+  return ResourceName("artifacts", job.rfind("jobs/", 0) == 0 ? job.substr(5) : job);
+}
+
+absl::StatusOr<v1::Artifact> ReadArtifact(const Connection& connection, const std::string& job) {
+  v1::GetArtifactRequest request;
+  request.set_name(ArtifactName(job));
+  return connection.CallWithRetry(connection.artifacts(), &v1::ArtifactService::Stub::GetArtifact, request);
+}
+
+absl::StatusOr<int> List(CommandContext& context) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
+  v1::ListArtifactsRequest request;
+  request.set_page_size(500);
+  v1::ListArtifactsResponse all;
+  do {
+    ASSIGN_OR_RETURN(v1::ListArtifactsResponse page,
+                     connection->CallWithRetry(connection->artifacts(),
+                                               &v1::ArtifactService::Stub::ListArtifacts, request));
+    request.set_page_token(page.next_page_token());
+    page.clear_next_page_token();
+    all.MergeFrom(page);
+  } while (!request.page_token().empty());
+  context.Print(all, RenderArtifacts(all));
+  return kExitOk;
+}
+
+absl::StatusOr<int> Show(CommandContext& context, const ArtifactFlags& flags) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
+  ASSIGN_OR_RETURN(const v1::Artifact artifact, ReadArtifact(*connection, flags.job));
+  context.Print(artifact, RenderArtifact(artifact));
+  return kExitOk;
+}
+
+absl::StatusOr<int> Download(CommandContext& context, const ArtifactFlags& flags) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
+  ASSIGN_OR_RETURN(const v1::Artifact artifact, ReadArtifact(*connection, flags.job));
+  DownloadOptions options;
+  const std::string id = std::filesystem::path(artifact.name()).filename().string();
+  options.directory = flags.out.empty() ? id : flags.out;
+  options.force = flags.force;
+  if (!context.json) {
+    options.on_file = [&context](const v1::ArtifactFile& file, bool kept) {
+      context.out << (kept ? "kept        " : "downloaded  ") << Printable(file.path()) << "  "
+                  << FormatByteSize(file.digest().size_bytes()) << std::endl;
+    };
+  }
+  if (options.directory.empty()) return absl::DataLossError("the artifact has no name; give --out");
+  RETURN_IF_ERROR(DownloadArtifact(*connection, artifact, options));
+  context.Print(artifact, absl::StrCat("artifact in ", options.directory, "\n"));
+  return kExitOk;
+}
+
+const char* ResultName(FileCheck::Result result) {
+  switch (result) {
+    case FileCheck::Result::kOk:
+      return "ok";
+    case FileCheck::Result::kDamaged:
+      return "damaged";
+    case FileCheck::Result::kMissing:
+      return "missing";
+  }
+  return "";
+}
+
+absl::StatusOr<int> Verify(CommandContext& context, const std::string& directory) {
+  ASSIGN_OR_RETURN(const std::vector<FileCheck> checks, CheckArtifact(directory));
+  TextTable table({{""}, {""}});
+  auto json = nlohmann::ordered_json{{"files", nlohmann::ordered_json::array()}};
+  for (const FileCheck& check : checks) {
+    table.AddRow({ResultName(check.result), check.path});
+    json["files"].push_back({{"path", check.path}, {"result", ResultName(check.result)}});
+  }
+  const bool ok = std::all_of(checks.begin(), checks.end(),
+                              [](const FileCheck& check) { return check.result == FileCheck::Result::kOk; });
+  json["ok"] = ok;
+  if (context.json) {
+    context.out << json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
+  } else {
+    context.out << table.Render() << (ok ? "the artifact is intact\n" : "the artifact is DAMAGED\n");
+  }
+  return ok ? kExitOk : kExitFailed;
+}
+
+}  // namespace
+
+void AddArtifactCommands(CLI::App& app, CommandContext& context) {
+  const auto flags = std::make_shared<ArtifactFlags>();
+  CLI::App& group = *app.add_subcommand("artifact", "Published artifacts");
+  group.require_subcommand(1);
+  AddCommand(group, context, "list", "List artifacts, newest first", [&context] { return List(context); });
+  CLI::App& show = AddCommand(group, context, "show", "Show an artifact and its files",
+                              [&context, flags] { return Show(context, *flags); });
+  CLI::App& download = AddCommand(group, context, "download", "Download an artifact and check every digest",
+                                  [&context, flags] { return Download(context, *flags); });
+  for (CLI::App* command : {&show, &download}) {
+    command->add_option("job", flags->job, "Id or name of the job")->required()->type_name("JOB");
+  }
+  download.add_option("--out", flags->out, "Where to; a directory named as the job by default")
+      ->type_name("DIR");
+  download.add_flag("--force", flags->force, "Replace files with other content");
+  CLI::App& verify = AddCommand(group, context, "verify", "Check a downloaded artifact against its manifest",
+                                [&context, flags] { return Verify(context, flags->out); });
+  verify.add_option("directory", flags->out, "Directory with artifact.json")->required()->type_name("DIR");
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,63 @@
+// What every command shares, and one function per group that adds its commands. A command's callback only
+// stores what to do in CommandContext::action, so that parsing and doing stay apart.
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include <CLI/CLI.hpp>
+#include <google/protobuf/message.h>
+
+#include "client/connection.h"
+
+namespace quantmoe {
+
+struct CommandContext {
+  CommandContext(std::ostream& out_stream, std::ostream& err_stream) : out(out_stream), err(err_stream) {}
+
+  // Where output goes; tests give their own.
+  std::ostream& out;
+  std::ostream& err;
+  // Columns of the terminal that `out` is, or 0 when it is none.
+  std::function<int()> terminal_columns = [] { return 0; };
+  // True after Ctrl-C while a job is watched.
+  std::function<bool()> interrupted = [] { return false; };
+  // Set to use this channel instead of one to `connection.server`.
+  std::shared_ptr<grpc::Channel> channel;
+  BackoffOptions backoff;
+
+  // Filled by the flags before the command.
+  ConnectionOptions connection;
+  bool json = false;
+  // What the parsed command does; gives its exit code.
+  std::function<absl::StatusOr<int>()> action;
+
+  absl::StatusOr<std::unique_ptr<Connection>> Connect() const;
+  // Prints the message as JSON with --json, else the text.
+  void Print(const google::protobuf::Message& message, const std::string& text) const;
+};
+
+// Adds one command with a help line; `run` is called when it is chosen.
+CLI::App& AddCommand(CLI::App& parent, CommandContext& context, const std::string& name,
+                     const std::string& help, std::function<absl::StatusOr<int>()> run);
+
+void AddSubmitCommands(CLI::App& app, CommandContext& context);  // submit, estimate
+void AddJobCommands(CLI::App& app, CommandContext& context);   // list, get, tasks, events, cancel, retry, ...
+void AddWatchCommand(CLI::App& app, CommandContext& context);  // watch
+void AddArtifactCommands(CLI::App& app, CommandContext& context);  // artifact list, show, download, verify
+void AddCatalogCommands(CLI::App& app, CommandContext& context);   // heuristics, profiles, inspect
+void AddSystemCommands(CLI::App& app,
+                       CommandContext& context);  // workers, drain, capabilities, health, version
+void AddCompletionCommand(CLI::App& app, CommandContext& context);
+
+// Watches a job to its end and gives the exit code of its outcome. `after_seq` is exclusive.
+absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection, const std::string& job,
+                               int64_t after_seq);
+
+// `prefix/id` of an id or of a full name.
+std::string ResourceName(const std::string& prefix, const std::string& text);
+
+}  // namespace quantmoe

@@ -1,0 +1,26 @@
+// What a person or a script sees of an error: lines on stderr and the exit code. The one place that maps
+// reasons to advice.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace quantmoe {
+
+// Exit codes of `quantmoe`; part of its interface.
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,       // the command or the watched job failed
+  kExitInvalid = 2,      // usage, or input that the server refuses
+  kExitCancelled = 3,    // the watched job was cancelled
+  kExitUnavailable = 4,  // no server, or it did not answer in time
+};
+
+ExitCode ExitCodeOf(const absl::Status& status);
+
+// "quantmoe: MESSAGE", one such line for every bad field, and a line with advice where there is one.
+std::string RenderError(const absl::Status& status, absl::string_view server);
+
+}  // namespace quantmoe

@@ -1,0 +1,350 @@
+#include "client/resource_text.h"
+
+#include <map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include <google/rpc/status.pb.h>
+#include <nlohmann/json.hpp>
+
+#include "client/byte_size.h"
+#include "client/format.h"
+
+namespace quantmoe {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// "name   value" lines with aligned values; empty values are left out.
+class Facts {
+ public:
+  void Add(absl::string_view name, std::string value) {
+    if (!value.empty()) table_.AddRow({std::string(name), std::move(value)});
+  }
+  std::string Render() const { return table_.Render(); }
+
+ private:
+  TextTable table_{{{"", Align::kLeft}, {"", Align::kLeft}}};
+};
+
+std::string Time(const google::protobuf::Timestamp& timestamp) { return FormatTimestamp(ToTime(timestamp)); }
+
+std::string ErrorText(const google::rpc::Status& error) {
+  if (error.code() == 0) return "";
+  const std::string code = absl::StatusCodeToString(static_cast<absl::StatusCode>(error.code()));
+  return error.message().empty() ? code : absl::StrCat(code, ": ", error.message());
+}
+
+std::string ProgressText(const v1::Job& job) {
+  int64_t done = 0, total = 0;
+  for (const auto& stage : job.progress().stages()) {
+    done += stage.tasks_done();
+    total += stage.tasks_total();
+  }
+  return total == 0 ? "" : absl::StrFormat("%d%%", 100 * done / total);
+}
+
+template <typename Map>
+std::string MapText(const Map& map) {
+  const std::map<std::string, std::string> sorted(map.begin(), map.end());
+  return absl::StrJoin(sorted, ", ", absl::PairFormatter("="));
+}
+
+void AddSpecFacts(const v1::JobSpec& spec, Facts& facts) {
+  facts.Add("model", spec.model().uri());
+  facts.Add("budget", BudgetText(spec.budget()));
+  const std::string params = MapText(spec.heuristic().params());
+  facts.Add("heuristic", absl::StrCat(spec.heuristic().name(), params.empty() ? "" : " ", params));
+  facts.Add("profile", spec.runtime_profile());
+}
+
+std::string TaskOutcome(const v1::TaskChanged& task) {
+  std::string name = v1::TaskChanged::Outcome_Name(task.outcome());
+  return task.outcome() == v1::TaskChanged::OUTCOME_UNSPECIFIED ? "CHANGED" : name;
+}
+
+std::string TaskLine(const v1::TaskChanged& task) {
+  std::string line = absl::StrCat(task.stage(), "  ", task.task(), "  ", TaskOutcome(task));
+  if (!task.worker().empty()) absl::StrAppend(&line, " on ", task.worker());
+  if (task.attempt() > 1) absl::StrAppend(&line, " (attempt ", task.attempt(), ")");
+  if (task.seconds() > 0) absl::StrAppend(&line, " in ", FormatSeconds(task.seconds()));
+  const std::string error = ErrorText(task.error());
+  return error.empty() ? line : absl::StrCat(line, ": ", error);
+}
+
+std::string StateLine(const v1::StateChanged& change) {
+  std::string line = absl::StrCat("job ", StateName(change.state()));
+  if (!change.reason().empty()) absl::StrAppend(&line, " (", change.reason(), ")");
+  const std::string error = ErrorText(change.error());
+  return error.empty() ? line : absl::StrCat(line, ": ", error);
+}
+
+std::string WorkerState(v1::Worker::State state) { return v1::Worker::State_Name(state); }
+
+std::string ScalarText(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return FormatNumber(value.get<double>(), 6);
+  return value.dump();
+}
+
+bool IsFlat(const Json& value) { return !value.is_structured(); }
+
+bool IsTable(const Json& list) {
+  if (!list.is_array() || list.empty()) return false;
+  for (const Json& row : list) {
+    if (!row.is_object()) return false;
+    for (const Json& cell : row) {
+      if (!IsFlat(cell)) return false;
+    }
+  }
+  return true;
+}
+
+std::string TableText(const Json& list, int indent) {
+  std::vector<Column> columns;
+  for (const auto& [key, cell] : list.front().items()) {
+    columns.push_back({key, cell.is_number() ? Align::kRight : Align::kLeft});
+  }
+  TextTable table(columns);
+  for (const Json& row : list) {
+    std::vector<std::string> cells;
+    for (const Column& column : columns) {
+      cells.push_back(row.contains(column.title) ? ScalarText(row[column.title]) : "");
+    }
+    table.AddRow(std::move(cells));
+  }
+  return table.Render(indent);
+}
+
+bool IsFlatList(const Json& value) {
+  if (!value.is_array()) return false;
+  for (const Json& item : value) {
+    if (!IsFlat(item)) return false;
+  }
+  return true;
+}
+
+// `depth` is bounded by the JSON parser's input, which the server made from a model's config.
+std::string JsonText(const Json& value, int indent) {
+  const std::string blanks(static_cast<size_t>(indent), ' ');
+  if (IsFlat(value)) return absl::StrCat(blanks, Printable(ScalarText(value)), "\n");
+  if (IsTable(value)) return TableText(value, indent);
+  std::string text;
+  for (const auto& [key, item] : value.items()) {
+    const std::string name = value.is_array() ? "-" : absl::StrCat(Printable(key), ":");
+    if (IsFlat(item)) {
+      absl::StrAppend(&text, blanks, name, " ", Printable(ScalarText(item)), "\n");
+    } else if (IsFlatList(item)) {
+      const std::string joined = absl::StrJoin(
+          item, ", ", [](std::string* out, const Json& element) { out->append(ScalarText(element)); });
+      absl::StrAppend(&text, blanks, name, " ", Printable(joined), "\n");
+    } else {
+      absl::StrAppend(&text, blanks, name, "\n", JsonText(item, indent + 2));
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+absl::Time ToTime(const google::protobuf::Timestamp& timestamp) {
+  return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
+}
+
+std::string StateName(v1::Job::State state) {
+  return state == v1::Job::STATE_UNSPECIFIED ? "UNKNOWN" : v1::Job::State_Name(state);
+}
+
+std::string BudgetText(const v1::BitBudget& budget) {
+  if (budget.has_average_bits()) return absl::StrFormat("%.2f bits", budget.average_bits());
+  return budget.has_max_bytes() ? FormatByteSize(budget.max_bytes()) : "";
+}
+
+std::string RenderJobs(const v1::ListJobsResponse& jobs) {
+  if (jobs.jobs().empty()) return "no jobs\n";
+  TextTable table(
+      {{"JOB"}, {"STATE"}, {"DONE", Align::kRight}, {"BUDGET"}, {"HEURISTIC"}, {"CREATED"}, {"MODEL"}});
+  for (const v1::Job& job : jobs.jobs()) {
+    table.AddRow({job.name(), StateName(job.state()), ProgressText(job), BudgetText(job.spec().budget()),
+                  job.spec().heuristic().name(), Time(job.create_time()), job.spec().model().uri()});
+  }
+  return table.Render();
+}
+
+std::string RenderJob(const v1::Job& job) {
+  Facts facts;
+  facts.Add("job", job.name().empty() ? "(not created)" : job.name());
+  facts.Add("display name", job.display_name());
+  facts.Add("labels", MapText(job.labels()));
+  facts.Add("state", StateName(job.state()));
+  facts.Add("reason", job.state_reason());
+  facts.Add("error", ErrorText(job.error()));
+  AddSpecFacts(job.spec(), facts);
+  facts.Add("artifact", job.artifact());
+  facts.Add("retry of", job.parent_job());
+  if (job.has_create_time()) facts.Add("created", Time(job.create_time()));
+  if (job.has_start_time()) facts.Add("started", Time(job.start_time()));
+  if (job.has_finish_time()) facts.Add("finished", Time(job.finish_time()));
+  if (job.progress().stages().empty()) return facts.Render();
+  TextTable table({{"STAGE"},
+                   {"", Align::kLeft},
+                   {"DONE", Align::kRight},
+                   {"TOTAL", Align::kRight},
+                   {"CACHED", Align::kRight},
+                   {"RUNNING", Align::kRight},
+                   {"WORKER TIME", Align::kRight}});
+  for (const v1::StageProgress& stage : job.progress().stages()) {
+    const double fraction = stage.tasks_total() > 0 ? 1.0 * stage.tasks_done() / stage.tasks_total() : 0;
+    table.AddRow({stage.stage(), Bar(fraction, 12), absl::StrCat(stage.tasks_done()),
+                  absl::StrCat(stage.tasks_total()), absl::StrCat(stage.tasks_cached()),
+                  absl::StrCat(stage.tasks_running()), FormatSeconds(stage.task_seconds())});
+  }
+  return absl::StrCat(facts.Render(), "\n", table.Render());
+}
+
+std::string RenderTasks(const v1::ListTasksResponse& tasks) {
+  if (tasks.tasks().empty()) return "no tasks\n";
+  TextTable table({{"TASK"},
+                   {"STAGE"},
+                   {"STATE"},
+                   {"WORKER"},
+                   {"ATTEMPTS", Align::kRight},
+                   {"TIME", Align::kRight},
+                   {"NOTE"}});
+  for (const v1::Task& task : tasks.tasks()) {
+    const std::string note = task.cached() ? "cached" : ErrorText(task.error());
+    table.AddRow({task.name(), task.stage(), v1::Task::State_Name(task.state()), task.worker(),
+                  absl::StrCat(task.attempts()), task.seconds() > 0 ? FormatSeconds(task.seconds()) : "",
+                  note});
+  }
+  return table.Render();
+}
+
+std::string EventLine(const v1::JobEvent& event) {
+  switch (event.event_case()) {
+    case v1::JobEvent::kStateChanged:
+      return Printable(StateLine(event.state_changed()));
+    case v1::JobEvent::kTaskChanged:
+      return Printable(TaskLine(event.task_changed()));
+    case v1::JobEvent::kProgress:
+      return "progress";
+    case v1::JobEvent::kHeartbeat:
+      return "heartbeat";
+    case v1::JobEvent::EVENT_NOT_SET:
+      break;
+  }
+  return "an event that this client does not know";
+}
+
+std::string RenderEvents(const v1::ListJobEventsResponse& events) {
+  if (events.events().empty()) return "no events\n";
+  TextTable table({{"SEQ", Align::kRight}, {"TIME"}, {"EVENT"}});
+  for (const v1::JobEvent& event : events.events()) {
+    table.AddRow({absl::StrCat(event.seq()), Time(event.time()), EventLine(event)});
+  }
+  return table.Render();
+}
+
+std::string RenderEstimate(const v1::Estimate& estimate) {
+  Facts facts;
+  facts.Add("original", FormatByteSize(estimate.original_bytes()));
+  facts.Add("smallest plan", absl::StrFormat("%s  (%.2f bits)", FormatByteSize(estimate.minimum_bytes()),
+                                             estimate.minimum_average_bits()));
+  facts.Add("largest plan", absl::StrFormat("%s  (%.2f bits)", FormatByteSize(estimate.maximum_bytes()),
+                                            estimate.maximum_average_bits()));
+  facts.Add("asked budget",
+            estimate.budget_bytes() > 0 ? FormatByteSize(estimate.budget_bytes()) : "infeasible");
+  facts.Add("worker memory", FormatByteSize(estimate.worker_memory_bytes()));
+  facts.Add("quantized linears", FormatCount(estimate.quantized_linears()));
+  facts.Add("tasks", absl::StrCat(FormatCount(estimate.tasks()), " and evaluation"));
+  for (const std::string& warning : estimate.warnings()) facts.Add("warning", warning);
+  return facts.Render();
+}
+
+std::string RenderArtifacts(const v1::ListArtifactsResponse& artifacts) {
+  if (artifacts.artifacts().empty()) return "no artifacts\n";
+  TextTable table({{"ARTIFACT"}, {"SIZE", Align::kRight}, {"FILES", Align::kRight}, {"CREATED"}, {"PATH"}});
+  for (const v1::Artifact& artifact : artifacts.artifacts()) {
+    table.AddRow({artifact.name(), FormatByteSize(artifact.size_bytes()), absl::StrCat(artifact.files_size()),
+                  Time(artifact.create_time()), artifact.path()});
+  }
+  return table.Render();
+}
+
+std::string RenderArtifact(const v1::Artifact& artifact) {
+  Facts facts;
+  facts.Add("artifact", artifact.name());
+  facts.Add("job", artifact.job());
+  facts.Add("size", FormatByteSize(artifact.size_bytes()));
+  facts.Add("path", artifact.path());
+  facts.Add("manifest", artifact.manifest_sha256());
+  if (artifact.has_create_time()) facts.Add("created", Time(artifact.create_time()));
+  TextTable table({{"FILE"}, {"SIZE", Align::kRight}, {"SHA-256"}});
+  for (const v1::ArtifactFile& file : artifact.files()) {
+    table.AddRow({file.path(), FormatByteSize(file.digest().size_bytes()), file.digest().sha256()});
+  }
+  return absl::StrCat(facts.Render(), "\n", table.Render());
+}
+
+std::string RenderHeuristics(const v1::ListHeuristicsResponse& heuristics) {
+  TextTable table({{"HEURISTIC"}, {"WHAT IT DOES"}});
+  for (const v1::HeuristicInfo& heuristic : heuristics.heuristics()) {
+    table.AddRow({heuristic.name(), heuristic.description()});
+    const std::map<std::string, std::string> params(heuristic.params().begin(), heuristic.params().end());
+    for (const auto& [name, description] : params) {
+      table.AddRow({"", absl::StrCat("--param ", name, "=...  ", description)});
+    }
+  }
+  return table.Render();
+}
+
+std::string RenderProfiles(const v1::ListProfilesResponse& profiles) {
+  TextTable table({{"PROFILE"}, {"WIDTHS"}, {"GROUP SIZES"}, {"LOADERS"}});
+  for (const v1::ProfileInfo& profile : profiles.profiles()) {
+    table.AddRow({profile.name(), absl::StrJoin(profile.widths(), ","),
+                  absl::StrJoin(profile.group_sizes(), ","), profile.description()});
+  }
+  return table.Render();
+}
+
+std::string RenderWorkers(const v1::ListWorkersResponse& workers) {
+  if (workers.workers().empty()) return "no workers; start one with `quantmoe-worker --server ADDR`\n";
+  TextTable table({{"WORKER"},
+                   {"STATE"},
+                   {"DEVICE"},
+                   {"THREADS", Align::kRight},
+                   {"MEMORY", Align::kRight},
+                   {"BLOBS"},
+                   {"DONE", Align::kRight},
+                   {"SINCE"},
+                   {"TASK"}});
+  for (const v1::Worker& worker : workers.workers()) {
+    table.AddRow({worker.id(), WorkerState(worker.state()), worker.device(), absl::StrCat(worker.threads()),
+                  FormatByteSize(worker.memory_bytes()), worker.shared_blobs() ? "shared" : "streamed",
+                  FormatCount(worker.tasks_done()), Time(worker.connect_time()), worker.task()});
+  }
+  return table.Render();
+}
+
+std::string RenderCapabilities(const v1::Capabilities& capabilities) {
+  Facts facts;
+  facts.Add("version", capabilities.version());
+  facts.Add("api", capabilities.api_version());
+  facts.Add("families", absl::StrJoin(capabilities.families(), ", "));
+  facts.Add("heuristics", absl::StrJoin(capabilities.heuristics(), ", "));
+  facts.Add("profiles", absl::StrJoin(capabilities.profiles(), ", "));
+  facts.Add("widths", absl::StrJoin(capabilities.widths(), ", "));
+  facts.Add("largest chunk", FormatByteSize(capabilities.max_chunk_bytes()));
+  facts.Add("data directory", capabilities.data_dir());
+  return facts.Render();
+}
+
+std::string RenderJson(absl::string_view json) {
+  const Json value = Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
+  return value.is_discarded() ? absl::StrCat(Printable(json), "\n") : JsonText(value, 0);
+}
+
+}  // namespace quantmoe

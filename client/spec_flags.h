@@ -1,0 +1,70 @@
+// The flags that describe a job, shared by submit and estimate, and what they become on the wire. Local files
+// are hashed here and sent by the caller.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include <CLI/CLI.hpp>
+#include <quantmoe/v1/jobs.pb.h>
+
+#include "client/upload.h"
+
+namespace quantmoe {
+
+// The spec of a job.
+struct SpecFlags {
+  std::string model;
+  std::optional<double> bits;
+  std::string bytes;
+  std::string heuristic = "optimal";
+  std::vector<std::string> params;  // k=v
+  std::string profile;
+  int group_size = 0;
+  std::vector<int> widths;
+  double damp = 0;
+  bool no_act_order = false;
+  bool no_scale_search = false;
+  std::optional<double> min_tokens_ratio;
+  std::optional<double> max_fallback_ratio;
+  std::string calibration;
+  int samples = 0;
+  int sequence_length = 0;
+  int shard_sequences = 0;
+  std::string text;
+  int window = 0;
+  std::vector<std::string> tasks;    // NAME=FILE
+  std::vector<std::string> fewshot;  // NAME=FILE
+  std::string tasks_dir;
+  bool add_bos = false;
+  bool no_add_bos = false;
+  bool no_evaluation = false;
+};
+
+// The job around it.
+struct JobFlags {
+  std::string name;
+  std::string display_name;
+  std::vector<std::string> labels;  // k=v
+  std::string request_id;
+  bool validate_only = false;
+};
+
+// `flags` must outlive the parse.
+void AddSpecFlags(CLI::App& command, SpecFlags& flags);
+void AddJobFlags(CLI::App& command, JobFlags& flags);
+
+// INVALID_ARGUMENT INVALID_FIELD names every bad flag at once. Files of the spec are added to `uploads`.
+absl::StatusOr<v1::JobSpec> MakeJobSpec(const SpecFlags& flags, FileUploads& uploads);
+absl::StatusOr<v1::CreateJobRequest> MakeCreateJobRequest(const SpecFlags& spec, const JobFlags& job,
+                                                          FileUploads& uploads);
+
+// A path without a scheme as an absolute one; URIs as they are.
+std::string AbsoluteModelUri(const std::string& model);
+
+// A random UUID, version 4.
+std::string RandomUuid();
+
+}  // namespace quantmoe
