@@ -25,7 +25,7 @@ RUN cmake --preset release -DQUANTMOE_TESTS=OFF -DQUANTMOE_BENCH=OFF \
 # Shared libraries of both programs, and the user they run as.
 FROM base AS runtime
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-    ca-certificates libgrpc++1.51 libprotobuf32 libabsl20220623 libprometheus-cpp-core1.0 libprometheus-cpp-pull1.0 \
+    ca-certificates libgrpc++1.51 libprotobuf32 libabsl20220623 libprometheus-cpp-core1.0 libcpp-httplib0.11 \
     libsqlite3-0 libspdlog1.10 libpcre2-8-0 libicu72 libssl3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin quantmoe \

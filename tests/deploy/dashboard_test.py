@@ -64,17 +64,17 @@ class Service:
                    "--port-file", ports)
         self.addresses = json.loads(wait_until("server ports", lambda: ports.exists() and ports.read_text()))
         worker_port = self.directory / "worker_port"
-        self.spawn("worker", self.options.worker, "--server", self.addresses["worker_listen"], "--threads", "1",
+        self.spawn("worker", self.options.worker, "--server", self.addresses["worker"], "--threads", "1",
                    "--http-listen", "127.0.0.1:0", "--port-file", worker_port)
         port = wait_until("worker port", lambda: worker_port.exists() and worker_port.read_text().strip())
-        self.http = {"quantmoe-server": self.addresses["http_listen"], "quantmoe-worker": f"127.0.0.1:{port}"}
+        self.http = {"quantmoe-server": self.addresses["http"], "quantmoe-worker": f"127.0.0.1:{port}"}
 
     def spawn(self, name, *command):
         log = open(self.directory / f"{name}.log", "wb")
         self.processes.append(subprocess.Popen([str(part) for part in command], stdout=log, stderr=subprocess.STDOUT))
 
     def run_job(self):
-        subprocess.run([self.options.client, "--server", self.addresses["listen"], "submit", ROOT / "testdata/tiny-qwen2-moe",
+        subprocess.run([self.options.client, "--server", self.addresses["grpc"], "submit", ROOT / "testdata/tiny-qwen2-moe",
                         "--bits", "3", "--widths", "3", "--samples", "4", "--sequence-length", "64", "--no-evaluation",
                         "--calibration", ROOT / "testdata/tiny_calibration.txt", "--max-fallback-ratio", "1", "--watch"],
                        check=True, stdout=subprocess.DEVNULL, timeout=DEADLINE_SECONDS)
