@@ -19,11 +19,6 @@ namespace {
 constexpr std::chrono::seconds kCallDeadline(10);
 constexpr int kMaxMessageBytes = 16 << 20;
 
-bool IsLoopback(absl::string_view address) {
-  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") ||
-         absl::StartsWith(address, "[::1]:") || absl::StartsWith(address, "unix:");
-}
-
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   if (path.empty()) return std::string();
   std::ifstream file(path, std::ios::binary);
@@ -74,6 +69,11 @@ void SetDeadline(grpc::ClientContext& context) {
 }
 
 }  // namespace
+
+bool IsLoopback(absl::string_view address) {
+  return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") ||
+         absl::StartsWith(address, "[::1]:") || absl::StartsWith(address, "unix:");
+}
 
 absl::Status SessionStream::Finish() { return FromGrpcStatus(stream_->Finish()); }
 

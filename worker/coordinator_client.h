@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
@@ -14,6 +15,9 @@
 #include "quantmoe/v1/worker.grpc.pb.h"
 
 namespace quantmoe {
+
+// Whether traffic to this host:port stays on the machine.
+bool IsLoopback(absl::string_view address);
 
 // One Session stream. Read belongs to one thread and Write to one other; Cancel may come from any.
 class SessionStream {

@@ -92,7 +92,11 @@ class Worker {
 
   void SessionLoop();
   absl::Status RunSession();
+  // Whether the session goes on.
   absl::Status OnWelcome(const v1::Welcome& welcome);
+  absl::StatusOr<BlobAccess> OpenBlobsFor(const v1::Welcome& welcome);
+  // Ends the session's state; true when the worker ends too. `pause` is how long to wait before the next one.
+  bool OnSessionEnd(const absl::Status& status, Backoff& holding, Backoff& idle, absl::Duration& pause);
   void OnMessage(const v1::CoordinatorMessage& message);
   void OnAssign(const v1::Assign& assign);
   void OnCancel(const v1::CancelTask& cancel);
@@ -136,6 +140,10 @@ class Worker {
   v1::Welcome welcome_ ABSL_GUARDED_BY(mutex_);
   BlobAccess blobs_ ABSL_GUARDED_BY(mutex_);
   int hello_credits_ ABSL_GUARDED_BY(mutex_) = 0;
+  // What Hello claims about shared blobs. Only Welcome shows whether it is true; when not, the session starts
+  // again.
+  bool claims_shared_ ABSL_GUARDED_BY(mutex_);
+  bool claim_was_wrong_ ABSL_GUARDED_BY(mutex_) = false;
   // Times on the monotonic clock.
   int64_t heartbeat_seq_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Duration heartbeat_sent_ ABSL_GUARDED_BY(mutex_);

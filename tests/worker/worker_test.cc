@@ -72,6 +72,7 @@ class WorkerTest : public testing::Test {
     options.determinism_class = "test-class";
     options.run_task = gate_.Task();
     options.scratch_dir = scratch_;
+    options.blob_mode = BlobMode::kStreamed;
     options.reconnect_holding = {
         .initial = absl::Milliseconds(5), .maximum = absl::Milliseconds(50), .multiplier = 2};
     options.reconnect_idle = options.reconnect_holding;
@@ -80,6 +81,11 @@ class WorkerTest : public testing::Test {
   void Start(Worker::Options options) {
     ASSERT_OK_AND_ASSIGN(worker_, Worker::Start(std::move(options)));
     coordinator_.AwaitHello(1);
+  }
+  void AwaitAck(const std::string& task) {
+    coordinator_.Await([&task](const v1::WorkerMessage& message) {
+      return message.has_task_ack() && message.task_ack().attempt().task() == task;
+    });
   }
   void AwaitCredits(int credits) {
     coordinator_.Await([credits](const v1::WorkerMessage& message) {
@@ -102,6 +108,16 @@ TEST_F(WorkerTest, HelloOffersOneTaskToRunAndOneToQueue) {
   EXPECT_EQ(hello.memory_bytes(), 1000);
   EXPECT_EQ(hello.determinism_class(), "test-class");
   EXPECT_EQ(hello.held_size(), 0);
+}
+
+TEST_F(WorkerTest, HelloIsCorrectedWhenTheProbeShowsThatBlobsAreNotShared) {
+  Worker::Options options = Options();
+  options.blob_mode = BlobMode::kAuto;
+  Start(std::move(options));
+  EXPECT_TRUE(coordinator_.AwaitHello(1).shared_blobs()) << "the address is on this machine";
+  EXPECT_FALSE(coordinator_.AwaitHello(2).shared_blobs());
+  coordinator_.Await([](const v1::WorkerMessage& message) { return message.has_heartbeat(); });
+  EXPECT_TRUE(worker_->ready());
 }
 
 TEST_F(WorkerTest, RunsAcknowledgesAndCompletes) {
@@ -181,6 +197,7 @@ TEST_F(WorkerTest, ALostSessionCostsNoWork) {
   coordinator_.Assign("a");
   coordinator_.Assign("b");
   gate_.AwaitStarted(1);
+  AwaitAck("b");
   coordinator_.CloseSession();
   const v1::Hello again = coordinator_.AwaitHello(2);
   ASSERT_EQ(again.held_size(), 2);
@@ -221,6 +238,7 @@ TEST_F(WorkerTest, DrainFinishesWhatRunsGivesBackTheRestAndSaysGoodbye) {
   coordinator_.Assign("a");
   coordinator_.Assign("b");
   gate_.AwaitStarted(1);
+  AwaitAck("b");
   worker_->RequestDrain();
   coordinator_.Await([](const v1::WorkerMessage& message) { return message.has_drain_request(); });
   EXPECT_EQ(coordinator_.AwaitFailure("b").failure_class(), FailTaskRequest::DRAINED);
