@@ -133,6 +133,12 @@ int64_t FixedBytes(const Inputs& inputs, const AllocationProblem& problem, int64
   return max_bytes > kMaxWeightFileBytes ? fixed - 18 * tensors - 4096 : fixed;
 }
 
+int64_t CostOf(const Inputs& inputs, const AllocationProblem& problem, const std::vector<int>& bits) {
+  int64_t cost = 0;
+  for (size_t r = 0; r < bits.size(); ++r) cost += problem.cost(inputs.linears[r], bits[r]);
+  return cost;
+}
+
 // A budget in bytes is met by solving for the part that the widths decide, and, while the laid out files are
 // too large by some digits of a header, solving again for that much less. The bound of the first solution
 // holds for all.
@@ -156,7 +162,7 @@ Allocation AllocateBytes(const JobSpec& spec, const Inputs& inputs, int64_t smal
       allocation.lower_bound = lower_bound;
       return allocation;
     }
-    problem.capacity -= excess;
+    problem.capacity = CostOf(inputs, problem, allocation.bits) - excess;
   }
   Allocation least;
   least.feasible = true;

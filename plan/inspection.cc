@@ -2,9 +2,9 @@
 
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/str_cat.h"
 #include "plan/artifact_size.h"
 #include "plan/bit_plan.h"
 
@@ -15,19 +15,26 @@ using nlohmann::ordered_json;
 
 absl::string_view RouterName(RouterKind kind) {
   switch (kind) {
-    case RouterKind::kSoftmaxTopK: return "softmax_topk";
-    case RouterKind::kTopKSoftmax: return "topk_softmax";
-    case RouterKind::kDeepSeekV2: return "deepseek_v2";
-    case RouterKind::kNoAuxTc: return "noaux_tc";
-    case RouterKind::kSparseMixer: return "sparsemixer";
+    case RouterKind::kSoftmaxTopK:
+      return "softmax_topk";
+    case RouterKind::kTopKSoftmax:
+      return "topk_softmax";
+    case RouterKind::kDeepSeekV2:
+      return "deepseek_v2";
+    case RouterKind::kNoAuxTc:
+      return "noaux_tc";
+    case RouterKind::kSparseMixer:
+      return "sparsemixer";
   }
   return "";
 }
 
 ordered_json Experts(const ModelSpec& spec) {
   if (spec.moe.experts == 0) return nullptr;
-  return {{"experts", spec.moe.experts}, {"top_k", spec.moe.top_k},
-          {"width", spec.moe.width}, {"shared_width", spec.moe.shared_width},
+  return {{"experts", spec.moe.experts},
+          {"top_k", spec.moe.top_k},
+          {"width", spec.moe.width},
+          {"shared_width", spec.moe.shared_width},
           {"router", std::string(RouterName(spec.moe.router))}};
 }
 
@@ -45,14 +52,17 @@ ordered_json QuantizedKinds(const std::vector<Linear>& linears, const Checkpoint
   }
   ordered_json kinds = ordered_json::object();
   for (const auto& [kind, sum] : sums) {
-    kinds[std::string(LinearKindName(kind))] = {{"linears", sum.linears}, {"weights", sum.weights}, {"bytes", sum.bytes}};
+    kinds[std::string(LinearKindName(kind))] = {
+        {"linears", sum.linears}, {"weights", sum.weights}, {"bytes", sum.bytes}};
   }
   return kinds;
 }
 
 // Why a tensor is not quantized.
 absl::string_view KeptReason(const std::string& name) {
-  const auto has = [&](absl::string_view part) { return absl::string_view(name).find(part) != absl::string_view::npos; };
+  const auto has = [&](absl::string_view part) {
+    return absl::string_view(name).find(part) != absl::string_view::npos;
+  };
   if (has("embed_tokens")) return "embedding";
   if (has("lm_head")) return "head";
   if (has("norm")) return "norm";
@@ -88,8 +98,8 @@ ordered_json SizesByWidth(const std::vector<Linear>& linears, const std::vector<
     if (!divides) continue;
     sizes["group_size"] = group_size;
     for (const int bits : {2, 3, 4, 8}) {
-      sizes[absl::StrCat(bits)] =
-          WeightFileBytes(LayOutWeightFiles(linears, kept, [bits](const Linear&) { return bits; }, group_size));
+      sizes[absl::StrCat(bits)] = WeightFileBytes(LayOutWeightFiles(
+          linears, kept, [bits](const Linear&) { return bits; }, group_size));
     }
     break;
   }
@@ -107,13 +117,23 @@ std::string InspectionJson(const ModelSpec& spec, const Checkpoint& checkpoint) 
   }
   const AttentionSpec& a = spec.attention;
   const ordered_json inspection = {
-      {"model_type", spec.model_type}, {"architecture", spec.architecture}, {"layers", spec.num_layers()},
-      {"hidden", spec.hidden}, {"vocabulary", spec.vocab}, {"context", spec.max_position}, {"dtype", spec.dtype},
+      {"model_type", spec.model_type},
+      {"architecture", spec.architecture},
+      {"layers", spec.num_layers()},
+      {"hidden", spec.hidden},
+      {"vocabulary", spec.vocab},
+      {"context", spec.max_position},
+      {"dtype", spec.dtype},
       {"attention", {{"heads", a.heads}, {"kv_heads", a.kv_heads}, {"head_dim", a.head_dim}}},
-      {"moe", Experts(spec)}, {"tensors", checkpoint.tensors().size()}, {"bytes", checkpoint.total_bytes()},
-      {"parts", Parts(CutParts(spec))}, {"quantized", QuantizedKinds(linears, checkpoint)},
-      {"kept", KeptTensorsByReason(kept)}, {"artifact_bytes", SizesByWidth(linears, kept)},
-      {"model_digest", checkpoint.header_digest()}, {"problems", problems}};
+      {"moe", Experts(spec)},
+      {"tensors", checkpoint.tensors().size()},
+      {"bytes", checkpoint.total_bytes()},
+      {"parts", Parts(CutParts(spec))},
+      {"quantized", QuantizedKinds(linears, checkpoint)},
+      {"kept", KeptTensorsByReason(kept)},
+      {"artifact_bytes", SizesByWidth(linears, kept)},
+      {"model_digest", checkpoint.header_digest()},
+      {"problems", problems}};
   return inspection.dump(2);
 }
 

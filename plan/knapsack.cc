@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <map>
 #include <tuple>
+#include <utility>
 
 namespace quantmoe {
 namespace {
@@ -66,6 +67,7 @@ struct Core {
   int group;
   double up;    // slope of the hull just above the base choice; 0 when there is none
   double down;  // slope just below; infinite when there is none
+  int kind;     // groups of one kind have the same candidates and the same base choice
 };
 
 struct State {
@@ -111,7 +113,7 @@ class Solver {
   void Relax() {
     std::vector<Step> steps = CollectSteps();
     cores_.resize(frontiers_.size());
-    for (size_t g = 0; g < cores_.size(); ++g) cores_[g] = {static_cast<int>(g), 0, kInfinity};
+    for (size_t g = 0; g < cores_.size(); ++g) cores_[g] = {static_cast<int>(g), 0, kInfinity, 0};
     size_t next = 0;
     int64_t left = capacity_ - base_cost_;
     for (; next < steps.size() && CostOf(steps[next]) <= left; ++next) {
@@ -132,7 +134,9 @@ class Solver {
       }
     }
     best_value_ = ValueOf(best_);
-    tolerance_ = kRounding * (std::abs(best_value_) + std::abs(base_value_));
+    const double scale = std::abs(best_value_) + std::abs(base_value_);
+    tolerance_ = kRounding * scale;
+    noise_ = 4 * std::numeric_limits<double>::epsilon() * scale;
   }
 
   std::vector<Step> CollectSteps() const {
@@ -160,19 +164,28 @@ class Solver {
     return value;
   }
 
-  // Groups whose slopes are near the critical one first.
+  // Numbers the kinds of groups in the order in which they are met.
+  void NumberKinds() {
+    std::map<std::vector<std::pair<int64_t, double>>, int> kinds;
+    for (Core& core : cores_) {
+      std::vector<std::pair<int64_t, double>> key = {{base_[core.group], 0}};
+      for (const Candidate& candidate : frontiers_[core.group])
+        key.emplace_back(candidate.cost, candidate.value);
+      core.kind = kinds.try_emplace(std::move(key), static_cast<int>(kinds.size())).first->second;
+    }
+  }
+
+  // Groups whose slopes are near the critical one first, groups of one kind next to each other.
   void OrderCores() {
+    NumberKinds();
     const auto distance = [this](const Core& core) {
       const double up = core.up > 0 ? critical_slope_ / core.up : kInfinity;
       const double down = critical_slope_ > 0 ? core.down / critical_slope_ : kInfinity;
       return std::min(up, down);
     };
-    std::vector<std::pair<double, int>> order;
-    for (const Core& core : cores_) order.emplace_back(distance(core), core.group);
-    std::sort(order.begin(), order.end());
-    std::vector<Core> sorted;
-    for (const auto& [key, group] : order) sorted.push_back(cores_[group]);
-    cores_ = std::move(sorted);
+    std::sort(cores_.begin(), cores_.end(), [&distance](const Core& a, const Core& b) {
+      return std::make_tuple(distance(a), a.kind, a.group) < std::make_tuple(distance(b), b.kind, b.group);
+    });
     best_up_.assign(cores_.size() + 1, 0);
     best_down_.assign(cores_.size() + 1, kInfinity);
     for (size_t i = cores_.size(); i-- > 0;) {
@@ -194,7 +207,9 @@ class Solver {
   bool Improve() {
     OrderCores();
     std::vector<State> states = {{base_cost_, base_value_, -1}};
+    int settled_kind = -1;
     for (size_t i = 0; i < cores_.size(); ++i) {
+      if (cores_[i].kind == settled_kind) continue;
       states.erase(std::remove_if(states.begin(), states.end(),
                                   [&](const State& state) { return Hopeless(BoundOf(state, i)); }),
                    states.end());
@@ -205,9 +220,18 @@ class Solver {
         TightenBound(states, i);
         return false;
       }
-      states = Expand(states, i);
+      std::vector<State> next = Expand(states, i);
+      // A group that changed nothing tells that its like will change nothing either.
+      settled_kind = Same(states, next) ? cores_[i].kind : -1;
+      states = std::move(next);
     }
     return true;
+  }
+
+  bool Same(const std::vector<State>& a, const std::vector<State>& b) const {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [this](const State& x, const State& y) {
+      return x.cost == y.cost && std::abs(x.value - y.value) <= noise_;
+    });
   }
 
   void TightenBound(const std::vector<State>& states, size_t next) {
@@ -240,7 +264,7 @@ class Solver {
     }
     std::vector<State> kept;
     for (const State& state : all) {
-      if (kept.empty() || state.value < kept.back().value) kept.push_back(state);
+      if (kept.empty() || state.value < kept.back().value - noise_) kept.push_back(state);
     }
     return kept;
   }
@@ -298,7 +322,8 @@ class Solver {
   std::vector<double> best_down_;
   std::vector<int> best_;  // the incumbent, unless it came from a state
   double best_value_ = 0;
-  double tolerance_ = 0;
+  double tolerance_ = 0;  // of the optimum
+  double noise_ = 0;      // of a sum that was made in another order
   bool from_states_ = false;
   int best_node_ = -1;
   std::vector<Node> nodes_;

@@ -1,0 +1,117 @@
+#include "plan/linears.h"
+
+#include <set>
+
+#include "storage/model_directory.h"
+#include "tests/plan/synthetic_table.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::unique_ptr<Checkpoint> OpenTestModel(const std::string& path) {
+  absl::StatusOr<std::unique_ptr<ModelDirectory>> directory =
+      ModelDirectory::Open({ModelUri::Scheme::kFile, std::string(QUANTMOE_TESTDATA) + "/" + path});
+  if (!directory.ok()) throw std::runtime_error(directory.status().ToString());
+  absl::StatusOr<std::unique_ptr<Checkpoint>> checkpoint = Checkpoint::Open(*std::move(directory));
+  if (!checkpoint.ok()) throw std::runtime_error(checkpoint.status().ToString());
+  return *std::move(checkpoint);
+}
+
+TEST(LinearsTest, EveryTensorOfTheTestModelsIsWhereTheNamesSay) {
+  for (const std::string path :
+       {"goldens/llama", "goldens/llama_tied", "goldens/mixtral", "goldens/mixtral-bf16",
+        "goldens/mixtral-sharded", "goldens/qwen2_moe", "goldens/qwen3_moe", "tiny-qwen2-moe"}) {
+    const ModelSpec spec = ParseOrDie(ReadTestFile(path + "/config.json"));
+    const std::unique_ptr<Checkpoint> checkpoint = OpenTestModel(path);
+    EXPECT_OK(CheckTensors(spec, *checkpoint)) << path;
+    // Nothing is left over: linears, their biases and the named tensors are the whole checkpoint.
+    std::set<std::string> named = {TensorNames::Embedding(spec), TensorNames::FinalNorm(spec),
+                                   TensorNames::Head(spec)};
+    for (const Linear& linear : ListLinears(spec)) {
+      named.insert(linear.name + ".weight");
+      if (linear.bias) named.insert(linear.name + ".bias");
+    }
+    for (int l = 0; l < spec.num_layers(); ++l) {
+      for (const std::string& name :
+           {TensorNames::InputNorm(spec, l), TensorNames::PostAttentionNorm(spec, l),
+            TensorNames::QueryNorm(spec, l), TensorNames::KeyNorm(spec, l), TensorNames::Router(spec, l),
+            TensorNames::SharedGate(spec, l)}) {
+        if (!name.empty()) named.insert(name);
+      }
+    }
+    EXPECT_EQ(named.size(), checkpoint->tensors().size()) << path;
+  }
+}
+
+TEST(LinearsTest, WrongShapesAndMissingTensorsAreNamed) {
+  const std::unique_ptr<Checkpoint> checkpoint = OpenTestModel("goldens/mixtral");
+  ModelSpec spec = ParseOrDie(ReadTestFile("goldens/mixtral/config.json"));
+  spec.moe.width = 64;
+  absl::Status status = CheckTensors(spec, *checkpoint);
+  EXPECT_THAT(status, HasReason("MODEL_INVALID"));
+  EXPECT_THAT(status,
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("model.layers.0.block_sparse_moe.experts.0.w1.weight has shape [32, 64], "
+                                 "expected [64, 64]")));
+  spec = ParseOrDie(ReadTestFile("goldens/mixtral/config.json"));
+  spec.attention.bias_qkv = true;
+  status = CheckTensors(spec, *checkpoint);
+  EXPECT_THAT(status, HasReason("MODEL_INVALID"));
+  EXPECT_EQ(GetErrorInfo(status).metadata["tensor"], "model.layers.0.self_attn.q_proj.bias");
+}
+
+TEST(LinearsTest, ABiasThatTheConfigDeniesIsRefused) {
+  const std::unique_ptr<Checkpoint> checkpoint = OpenTestModel("goldens/qwen2_moe");
+  ModelSpec spec = ParseOrDie(ReadTestFile("goldens/qwen2_moe/config.json"));
+  spec.attention.bias_qkv = false;
+  EXPECT_THAT(CheckTensors(spec, *checkpoint), HasReason("MODEL_INVALID"));
+}
+
+TEST(LinearsTest, NamesOfMixtralAndQwen) {
+  const ModelSpec mixtral = ParseOrDie(MixtralConfig());
+  EXPECT_EQ(LinearName(mixtral, 3, LinearKind::kExpertGate, 5),
+            "model.layers.3.block_sparse_moe.experts.5.w1");
+  EXPECT_EQ(LinearName(mixtral, 3, LinearKind::kExpertUp, 5), "model.layers.3.block_sparse_moe.experts.5.w3");
+  EXPECT_EQ(LinearName(mixtral, 3, LinearKind::kExpertDown, 5),
+            "model.layers.3.block_sparse_moe.experts.5.w2");
+  EXPECT_EQ(TensorNames::Router(mixtral, 3), "model.layers.3.block_sparse_moe.gate.weight");
+  EXPECT_EQ(TensorNames::SharedGate(mixtral, 3), "");
+  const ModelSpec qwen = ParseOrDie(SmallMoeConfig());
+  EXPECT_EQ(LinearName(qwen, 1, LinearKind::kSharedDown, -1), "model.layers.1.mlp.shared_expert.down_proj");
+  EXPECT_EQ(LinearName(qwen, 0, LinearKind::kDenseGate, -1), "model.layers.0.mlp.gate_proj");
+  EXPECT_EQ(LinearName(qwen, 1, LinearKind::kOutput, -1), "model.layers.1.self_attn.o_proj");
+  EXPECT_EQ(TensorNames::Router(qwen, 0), "") << "layer 0 is dense";
+}
+
+TEST(LinearsTest, PartsCoverEveryLinearOnceAndExpertsInEqualRuns) {
+  const std::string configs[] = {MixtralConfig(), SmallMoeConfig(/*layers=*/2, /*experts=*/60)};
+  const int runs[] = {1, 15};
+  for (int i = 0; i < 2; ++i) {
+    const ModelSpec spec = ParseOrDie(configs[i]);
+    std::set<std::string> seen;
+    int experts = 0;
+    for (const Part& part : CutParts(spec)) {
+      for (const Linear& linear : part.linears) EXPECT_TRUE(seen.insert(linear.name).second) << linear.name;
+      if (part.kind != PartKind::kExperts) continue;
+      EXPECT_EQ(part.num_experts, runs[i]);
+      EXPECT_EQ(part.linears.size(), 3u * runs[i]);
+      experts += part.num_experts;
+    }
+    EXPECT_EQ(seen.size(), ListLinears(spec).size());
+    EXPECT_EQ(experts, i == 0 ? 32 * 8 : 60);
+  }
+}
+
+TEST(LinearsTest, KindNamesRoundTrip) {
+  for (int kind = 0; kind <= static_cast<int>(LinearKind::kExpertDown); ++kind) {
+    EXPECT_THAT(ParseLinearKind(LinearKindName(static_cast<LinearKind>(kind))),
+                IsOkAndHolds(static_cast<LinearKind>(kind)));
+  }
+  EXPECT_FALSE(ParseLinearKind("router").ok());
+}
+
+}  // namespace
+}  // namespace quantmoe

@@ -1,0 +1,258 @@
+#include "plan/model_spec.h"
+
+#include <cmath>
+
+#include "nlohmann/json.hpp"
+#include "tests/plan/synthetic_table.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+json LlamaJson() {
+  return {{"model_type", "llama"},    {"hidden_size", 64},
+          {"vocab_size", 320},        {"num_hidden_layers", 3},
+          {"num_attention_heads", 4}, {"num_key_value_heads", 2},
+          {"intermediate_size", 160}, {"max_position_embeddings", 4096}};
+}
+json MoeJson() { return json::parse(SmallMoeConfig()); }
+
+TEST(ModelSpecTest, ReadsEveryGoldenConfig) {
+  for (const char* family :
+       {"llama", "llama_tied", "mixtral", "mixtral-bf16", "mixtral-sharded", "qwen2_moe", "qwen3_moe"}) {
+    ASSERT_OK_AND_ASSIGN(const ModelSpec spec,
+                         ParseModelConfig(ReadTestFile(std::string("goldens/") + family + "/config.json")));
+    EXPECT_EQ(spec.hidden, 64) << family;
+    EXPECT_EQ(spec.vocab, 320) << family;
+    EXPECT_EQ(spec.attention.heads, 4) << family;
+  }
+}
+
+TEST(ModelSpecTest, ReadsTheTinyModel) {
+  ASSERT_OK_AND_ASSIGN(const ModelSpec spec, ParseModelConfig(ReadTestFile("tiny-qwen2-moe/config.json")));
+  EXPECT_EQ(spec.model_type, "qwen2_moe");
+  EXPECT_EQ(spec.num_layers(), 8);
+  EXPECT_FALSE(spec.layers[0].moe);
+  EXPECT_EQ(spec.layers[0].dense_width, 512);
+  EXPECT_TRUE(spec.layers[1].moe);
+  EXPECT_EQ(spec.moe.experts, 16);
+  EXPECT_EQ(spec.moe.top_k, 4);
+  EXPECT_EQ(spec.moe.shared, SharedKind::kSigmoidGated);
+  EXPECT_EQ(spec.moe.shared_width, 256);
+  EXPECT_FALSE(spec.moe.renormalize);
+  EXPECT_TRUE(spec.attention.bias_qkv);
+  EXPECT_FALSE(spec.attention.bias_o);
+  EXPECT_EQ(spec.rope.theta, 10000);
+  EXPECT_DOUBLE_EQ(spec.attention.scale, 1 / std::sqrt(32.0));
+}
+
+TEST(ModelSpecTest, FamilyTraitsOfTheGoldens) {
+  const ModelSpec mixtral = ParseOrDie(ReadTestFile("goldens/mixtral/config.json"));
+  EXPECT_TRUE(mixtral.moe.renormalize);
+  EXPECT_EQ(mixtral.rope.theta, 1e6);
+  EXPECT_EQ(mixtral.layers[0].window, 0);
+  const ModelSpec qwen2 = ParseOrDie(ReadTestFile("goldens/qwen2_moe/config.json"));
+  EXPECT_FALSE(qwen2.layers[1].moe);
+  EXPECT_EQ(qwen2.layers[1].dense_width, 96);
+  EXPECT_EQ(qwen2.layers[3].window, 0) << "use_sliding_window is false";
+  const ModelSpec qwen3 = ParseOrDie(ReadTestFile("goldens/qwen3_moe/config.json"));
+  EXPECT_EQ(qwen3.attention.head_dim, 32);
+  EXPECT_EQ(qwen3.attention.qk_norm, QkNorm::kPerHead);
+  EXPECT_TRUE(qwen3.moe.renormalize);
+  EXPECT_EQ(qwen3.moe.shared, SharedKind::kNone);
+  EXPECT_TRUE(ParseOrDie(ReadTestFile("goldens/llama_tied/config.json")).tied_embeddings);
+}
+
+TEST(ModelSpecTest, AbsentKeysHaveTheDefaultsOfTheFamily) {
+  const ModelSpec llama = ParseOrDie(LlamaJson().dump());
+  EXPECT_EQ(llama.norm_eps, 1e-6);
+  EXPECT_EQ(llama.rope.theta, 1e4);
+  EXPECT_EQ(llama.attention.head_dim, 16);
+  EXPECT_EQ(llama.dtype, "bfloat16");
+  EXPECT_EQ(llama.architecture, "LlamaForCausalLM");
+  json mixtral = json::parse(MixtralConfig());
+  mixtral.erase("rope_theta");
+  mixtral.erase("rms_norm_eps");
+  EXPECT_EQ(ParseOrDie(mixtral.dump()).rope.theta, 1e6);
+  EXPECT_EQ(ParseOrDie(mixtral.dump()).norm_eps, 1e-5);
+  json mistral = LlamaJson();
+  mistral["model_type"] = "mistral";
+  EXPECT_EQ(ParseOrDie(mistral.dump()).layers[0].window, 4096);
+  mistral["sliding_window"] = nullptr;
+  EXPECT_EQ(ParseOrDie(mistral.dump()).layers[0].window, 0);
+}
+
+TEST(ModelSpecTest, RopeInBothStylesIsTheSame) {
+  json old_style = LlamaJson();
+  old_style["rope_theta"] = 5e5;
+  old_style["rope_scaling"] = {{"rope_type", "llama3"},
+                               {"factor", 8},
+                               {"low_freq_factor", 1},
+                               {"high_freq_factor", 4},
+                               {"original_max_position_embeddings", 8192}};
+  json new_style = LlamaJson();
+  new_style["rope_parameters"] = old_style["rope_scaling"];
+  new_style["rope_parameters"]["rope_theta"] = 5e5;
+  for (const json& config : {old_style, new_style}) {
+    const RopeSpec rope = ParseOrDie(config.dump()).rope;
+    EXPECT_EQ(rope.scaling, RopeScaling::kLlama3);
+    EXPECT_EQ(rope.theta, 5e5);
+    EXPECT_EQ(rope.factor, 8);
+    EXPECT_EQ(rope.original_max_position, 8192);
+    EXPECT_EQ(rope.attention_factor, 1);
+  }
+}
+
+TEST(ModelSpecTest, YarnScalesCosineAndSine) {
+  json config = LlamaJson();
+  config["rope_scaling"] = {{"type", "yarn"}, {"factor", 32}, {"original_max_position_embeddings", 4096}};
+  RopeSpec rope = ParseOrDie(config.dump()).rope;
+  EXPECT_EQ(rope.scaling, RopeScaling::kYarn);
+  EXPECT_NEAR(rope.attention_factor, 1.3466, 1e-4);
+  EXPECT_TRUE(rope.truncate);
+  config["rope_scaling"]["mscale"] = 0.707;
+  config["rope_scaling"]["mscale_all_dim"] = 0.707;
+  EXPECT_DOUBLE_EQ(ParseOrDie(config.dump()).rope.attention_factor, 1.0);
+  config["rope_scaling"]["attention_factor"] = 1.25;
+  EXPECT_DOUBLE_EQ(ParseOrDie(config.dump()).rope.attention_factor, 1.25);
+}
+
+TEST(ModelSpecTest, LayerTypesAndWindows) {
+  json config = MoeJson();
+  config["use_sliding_window"] = true;
+  config["sliding_window"] = 64;
+  config["max_window_layers"] = 2;
+  EXPECT_EQ(ParseOrDie(config.dump()).layers[1].window, 0);
+  EXPECT_EQ(ParseOrDie(config.dump()).layers[2].window, 64);
+  config["layer_types"] = {"sliding_attention", "full_attention", "full_attention"};
+  EXPECT_EQ(ParseOrDie(config.dump()).layers[0].window, 64);
+  EXPECT_EQ(ParseOrDie(config.dump()).layers[2].window, 0);
+}
+
+TEST(ModelSpecTest, SparseLayersInBothStyles) {
+  json config = json::parse(SmallMoeConfig(/*layers=*/4));
+  config["decoder_sparse_step"] = 2;
+  config["mlp_only_layers"] = {3};
+  ModelSpec spec = ParseOrDie(config.dump());
+  EXPECT_FALSE(spec.layers[0].moe);
+  EXPECT_TRUE(spec.layers[1].moe);
+  EXPECT_FALSE(spec.layers[2].moe);
+  EXPECT_FALSE(spec.layers[3].moe);
+  config["mlp_layer_types"] = {"sparse", "dense", "sparse", "sparse"};
+  spec = ParseOrDie(config.dump());
+  EXPECT_TRUE(spec.layers[0].moe);
+  EXPECT_FALSE(spec.layers[1].moe);
+  EXPECT_TRUE(spec.layers[3].moe);
+}
+
+struct BadField {
+  json base;
+  std::string field;
+  json value;  // discarded: the field is taken away
+  std::string reason;
+};
+
+TEST(ModelSpecTest, EveryBadFieldIsNamed) {
+  const json erased(json::value_t::discarded);
+  const std::vector<BadField> cases = {
+      {LlamaJson(), "hidden_size", erased, "MODEL_INVALID"},
+      {LlamaJson(), "hidden_size", "64", "MODEL_INVALID"},
+      {LlamaJson(), "hidden_size", 64.5, "MODEL_INVALID"},
+      {LlamaJson(), "hidden_size", -64, "MODEL_INVALID"},
+      {LlamaJson(), "hidden_size", 18446744073709551615ull, "MODEL_INVALID"},
+      {LlamaJson(), "vocab_size", nullptr, "MODEL_INVALID"},
+      {LlamaJson(), "num_hidden_layers", 0, "MODEL_INVALID"},
+      {LlamaJson(), "num_hidden_layers", 1000000000, "MODEL_INVALID"},
+      {LlamaJson(), "num_attention_heads", 6, "MODEL_INVALID"},
+      {LlamaJson(), "num_key_value_heads", 3, "MODEL_INVALID"},
+      {LlamaJson(), "head_dim", 15, "MODEL_INVALID"},
+      {LlamaJson(), "intermediate_size", erased, "MODEL_INVALID"},
+      {LlamaJson(), "max_position_embeddings", erased, "MODEL_INVALID"},
+      {LlamaJson(), "rms_norm_eps", 0, "MODEL_INVALID"},
+      {LlamaJson(), "rope_theta", -1, "MODEL_INVALID"},
+      {LlamaJson(), "torch_dtype", "int8", "MODEL_INVALID"},
+      {LlamaJson(), "tie_word_embeddings", "yes", "MODEL_INVALID"},
+      {LlamaJson(), "model_type", erased, "MODEL_INVALID"},
+      {LlamaJson(), "model_type", "qwen3_next", "MODEL_UNSUPPORTED"},
+      {LlamaJson(), "hidden_act", "gelu", "MODEL_UNSUPPORTED"},
+      {LlamaJson(), "attn_logit_softcapping", 50.0, "MODEL_UNSUPPORTED"},
+      {LlamaJson(), "quantization_config", {{"quant_method", "gptq"}}, "MODEL_UNSUPPORTED"},
+      {LlamaJson(), "mlp_bias", true, "MODEL_UNSUPPORTED"},
+      {LlamaJson(), "kv_lora_rank", 512, "MODEL_UNSUPPORTED"},
+      {LlamaJson(), "architectures", {"LlamaForSequenceClassification"}, "MODEL_UNSUPPORTED"},
+      {LlamaJson(), "partial_rotary_factor", 0.5, "MODEL_UNSUPPORTED"},
+      {LlamaJson(), "layer_types", {"full_attention"}, "MODEL_INVALID"},
+      {LlamaJson(),
+       "layer_types",
+       {"full_attention", "full_attention", "linear_attention"},
+       "MODEL_UNSUPPORTED"},
+      {MoeJson(), "num_experts", 1 << 20, "MODEL_INVALID"},
+      {MoeJson(), "num_experts_per_tok", 5, "MODEL_INVALID"},
+      {MoeJson(), "moe_intermediate_size", erased, "MODEL_INVALID"},
+      {MoeJson(), "shared_expert_intermediate_size", erased, "MODEL_INVALID"},
+      {MoeJson(), "mlp_only_layers", {7}, "MODEL_INVALID"},
+      {MoeJson(), "mlp_only_layers", "0", "MODEL_INVALID"},
+      {MoeJson(), "mlp_layer_types", {"sparse"}, "MODEL_INVALID"},
+      {MoeJson(), "mlp_layer_types", {"sparse", "sparse", "strange"}, "MODEL_UNSUPPORTED"},
+      {MoeJson(), "n_shared_experts", 2, "MODEL_UNSUPPORTED"},
+  };
+  for (const BadField& bad : cases) {
+    json config = bad.base;
+    if (bad.value.is_discarded())
+      config.erase(bad.field);
+    else
+      config[bad.field] = bad.value;
+    const absl::StatusOr<ModelSpec> spec = ParseModelConfig(config.dump());
+    EXPECT_THAT(spec, HasReason(bad.reason)) << bad.field;
+    EXPECT_THAT(spec, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(bad.field)));
+    EXPECT_THAT(spec, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("config.json")));
+    EXPECT_EQ(GetErrorInfo(spec.status()).metadata["field"], bad.field);
+  }
+}
+
+TEST(ModelSpecTest, BadRopeScalingIsNamed) {
+  const std::vector<std::tuple<json, std::string, std::string>> cases = {
+      {{{"rope_type", "dynamic"}, {"factor", 2}}, "MODEL_UNSUPPORTED", "rope_scaling.rope_type"},
+      {{{"type", "longrope"}}, "MODEL_UNSUPPORTED", "rope_scaling.type"},
+      {{{"rope_type", "linear"}}, "MODEL_INVALID", "rope_scaling.factor"},
+      {{{"factor", 2}}, "MODEL_INVALID", "rope_scaling.rope_type"},
+      {{{"rope_type", "linear"}, {"factor", 0.5}}, "MODEL_INVALID", "rope_scaling.factor"},
+      {{{"rope_type", "linear"}, {"factor", 2}, {"fancy", 1}}, "MODEL_UNSUPPORTED", "rope_scaling.fancy"},
+      {{{"rope_type", "llama3"}, {"factor", 2}, {"low_freq_factor", 1}, {"high_freq_factor", 4}},
+       "MODEL_INVALID",
+       "rope_scaling.original_max_position_embeddings"},
+      {json::array({1}), "MODEL_INVALID", "rope_scaling"},
+  };
+  for (const auto& [scaling, reason, field] : cases) {
+    json config = LlamaJson();
+    config["rope_scaling"] = scaling;
+    const absl::StatusOr<ModelSpec> spec = ParseModelConfig(config.dump());
+    EXPECT_THAT(spec, HasReason(reason)) << scaling;
+    EXPECT_EQ(GetErrorInfo(spec.status()).metadata["field"], field);
+  }
+}
+
+TEST(ModelSpecTest, ContradictingThetasAreRefused) {
+  json config = LlamaJson();
+  config["rope_theta"] = 1e4;
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 1e6}};
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_INVALID"));
+}
+
+TEST(ModelSpecTest, GarbageIsNoConfig) {
+  for (const char* text : {"", "[]", "{", "null", "{\"model_type\": \"llama\"", "\xff\xfe"}) {
+    EXPECT_THAT(ParseModelConfig(text), HasReason("MODEL_INVALID")) << text;
+  }
+}
+
+TEST(ModelSpecTest, FamiliesAreSorted) {
+  const std::vector<std::string> families = SupportedFamilies();
+  EXPECT_TRUE(std::is_sorted(families.begin(), families.end()));
+  EXPECT_THAT(families, ::testing::IsSupersetOf({"llama", "mixtral", "qwen2_moe", "qwen3_moe"}));
+}
+
+}  // namespace
+}  // namespace quantmoe

@@ -1,0 +1,32 @@
+// Models and tables made up for tests of the plan: real shapes, invented distortions.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "plan/bit_plan.h"
+#include "plan/distortion_table.h"
+#include "plan/model_spec.h"
+
+namespace quantmoe {
+
+// config.json of Mixtral-8x7B.
+std::string MixtralConfig();
+
+// A Qwen2-MoE with `layers` layers, of which the first is dense.
+std::string SmallMoeConfig(int layers = 3, int experts = 4);
+
+ModelSpec ParseOrDie(const std::string& config);
+
+// Distortions fall with the width and differ between linears; expert e of layer l was chosen counts(l, e)
+// times.
+DistortionTable MakeTable(const ModelSpec& spec, const std::function<int64_t(int layer, int expert)>& counts);
+// Counts that differ everywhere.
+DistortionTable MakeTable(const ModelSpec& spec);
+
+// A spec that allocates with `heuristic` under an average width.
+JobSpec AverageBitsSpec(const std::string& heuristic, double average_bits);
+
+std::string ReadTestFile(const std::string& path);  // below testdata/
+
+}  // namespace quantmoe
