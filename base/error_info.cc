@@ -2,10 +2,9 @@
 
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
 
 namespace quantmoe {
 namespace {
@@ -19,7 +18,8 @@ absl::Status WithErrorInfo(absl::Status status, const ErrorInfo& info) {
   for (const FieldViolation& violation : info.violations) {
     json["violations"].push_back({violation.field, violation.description});
   }
-  status.SetPayload(kPayloadUrl, absl::Cord(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+  status.SetPayload(kPayloadUrl,
+                    absl::Cord(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
   return status;
 }
 
@@ -40,7 +40,8 @@ absl::Status InvalidFields(std::vector<FieldViolation> violations) {
 ErrorInfo GetErrorInfo(const absl::Status& status) {
   ErrorInfo info;
   if (auto payload = status.GetPayload(kPayloadUrl); payload.has_value()) {
-    const nlohmann::json json = nlohmann::json::parse(std::string(*payload), nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json json =
+        nlohmann::json::parse(std::string(*payload), nullptr, /*allow_exceptions=*/false);
     if (json.is_object()) {
       info.reason = json.value("reason", "");
       info.metadata = json.value("metadata", std::map<std::string, std::string>{});
@@ -56,7 +57,8 @@ ErrorInfo GetErrorInfo(const absl::Status& status) {
 absl::Status Annotate(const absl::Status& status, absl::string_view context) {
   if (status.ok()) return status;
   absl::Status annotated(status.code(), absl::StrCat(context, ": ", status.message()));
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
   return annotated;
 }
 

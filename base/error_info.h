@@ -1,5 +1,6 @@
-// What an error carries beside code and text: a stable reason, metadata, and every bad field. It travels inside
-// absl::Status as a payload, so that folders without protobuf can give it; proto/grpc_status puts it on the wire.
+// What an error carries beside code and text: a stable reason, metadata, and every bad field. It travels
+// inside absl::Status as a payload, so that folders without protobuf can give it; proto/grpc_status puts it
+// on the wire.
 #pragma once
 
 #include <map>

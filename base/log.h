@@ -1,5 +1,5 @@
-// Structured logging: one event per line, JSON for services and plain text for people. Backed by spdlog, which no
-// header of ours includes. Thread-safe.
+// Structured logging: one event per line, JSON for services and plain text for people. Backed by spdlog,
+// which no header of ours includes. Thread-safe.
 #pragma once
 
 #include <initializer_list>

@@ -1,4 +1,5 @@
-// RETURN_IF_ERROR and ASSIGN_OR_RETURN with the names and meaning of upstream Abseil, which this release lacks.
+// RETURN_IF_ERROR and ASSIGN_OR_RETURN with the names and meaning of upstream Abseil, which this release
+// lacks.
 #pragma once
 
 #include "absl/status/status.h"
@@ -7,8 +8,8 @@
 #define QUANTMOE_CONCAT_INNER_(a, b) a##b
 #define QUANTMOE_CONCAT_(a, b) QUANTMOE_CONCAT_INNER_(a, b)
 
-#define RETURN_IF_ERROR(expr)                        \
-  do {                                               \
+#define RETURN_IF_ERROR(expr)                                         \
+  do {                                                                \
     if (absl::Status status_ = (expr); !status_.ok()) return status_; \
   } while (false)
 

@@ -1,8 +1,8 @@
 #include "proto/grpc_status.h"
 
-#include <google/rpc/error_details.pb.h>
-
 #include <algorithm>
+
+#include <google/rpc/error_details.pb.h>
 
 #include "base/error_info.h"
 
@@ -11,7 +11,8 @@ namespace {
 
 // Trailers must stay under gRPC's default metadata limit of 8 KiB.
 constexpr size_t kMaxViolations = 20;
-constexpr size_t kMaxMessageBytes = 2048;
+// The message travels twice: as itself and inside the details.
+constexpr size_t kMaxMessageBytes = 512;
 
 }  // namespace
 
@@ -59,7 +60,8 @@ absl::Status FromRpcStatus(const google::rpc::Status& proto) {
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   const google::rpc::Status proto = ToRpcStatus(status);
-  return grpc::Status(static_cast<grpc::StatusCode>(proto.code()), proto.message(), proto.SerializeAsString());
+  return grpc::Status(static_cast<grpc::StatusCode>(proto.code()), proto.message(),
+                      proto.SerializeAsString());
 }
 
 absl::Status FromGrpcStatus(const grpc::Status& status) {

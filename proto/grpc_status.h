@@ -1,11 +1,10 @@
-// The one place that knows absl::Status, grpc::Status and google.rpc.Status. Every error leaves with exactly one
-// ErrorInfo (domain quantmoe.dev); violations become a BadRequest.
+// The one place that knows absl::Status, grpc::Status and google.rpc.Status. Every error leaves with exactly
+// one ErrorInfo (domain quantmoe.dev); violations become a BadRequest.
 #pragma once
 
+#include "absl/status/status.h"
 #include <google/rpc/status.pb.h>
 #include <grpcpp/support/status.h>
-
-#include "absl/status/status.h"
 
 namespace quantmoe {
 

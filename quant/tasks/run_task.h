@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
 #include "plan/task_graph.h"
 #include "storage/blob_store.h"
 
@@ -24,8 +25,8 @@ struct TaskContext {
   const std::atomic<bool>& cancelled;
 };
 
-// Runs one task. Errors: INVALID_ARGUMENT or FAILED_PRECONDITION for bad input (permanent), RESOURCE_EXHAUSTED for memory,
-// CANCELLED, others for infrastructure. No exception leaves.
+// Runs one task. Errors: INVALID_ARGUMENT or FAILED_PRECONDITION for bad input (permanent),
+// RESOURCE_EXHAUSTED for memory, CANCELLED, others for infrastructure. No exception leaves.
 absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& params_json,
                                              const std::vector<BlobRef>& inputs, TaskContext& context);
 

@@ -49,10 +49,12 @@ TEST(GrpcStatus, EveryCodeHasTheSameNumberInBoth) {
   }
 }
 
-TEST(GrpcStatus, OnlyTheFirstViolationsTravel) {
+TEST(GrpcStatus, LargeErrorsFitIntoTheTrailers) {
   std::vector<FieldViolation> violations(500, {"spec.field", std::string(1000, 'x')});
   const grpc::Status status = ToGrpcStatus(InvalidFields(std::move(violations)));
   EXPECT_THAT(GetErrorInfo(FromGrpcStatus(status)).violations, SizeIs(20));
+  // gRPC refuses metadata above 8 KiB; details travel in base64.
+  EXPECT_LT(status.error_details().size() * 4 / 3 + status.error_message().size(), 8192u);
 }
 
 TEST(GrpcStatus, ErrorsOfGrpcItselfKeepTheirCode) {

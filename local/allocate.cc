@@ -1,0 +1,60 @@
+#include <iostream>
+
+#include "base/status_macros.h"
+#include "local/budget_flags.h"
+#include "local/commands.h"
+#include "local/model_input.h"
+#include "plan/bit_plan.h"
+#include "plan/distortion_table.h"
+
+namespace quantmoe {
+namespace {
+
+struct AllocateFlags {
+  std::string table, model;
+  JobSpec spec;
+  BudgetFlags budget;
+};
+
+absl::Status AllocateTable(AllocateFlags flags) {
+  ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.table));
+  ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
+  ASSIGN_OR_RETURN(flags.spec.budget, ParseBudget(flags.budget));
+  std::vector<TensorInfo> kept;
+  if (!flags.model.empty()) {
+    ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model));
+    kept = KeptTensors(model.spec, *model.checkpoint);
+  } else if (flags.spec.budget.max_bytes.has_value()) {
+    return absl::InvalidArgumentError("--budget in bytes needs --model: unquantized tensors count too");
+  }
+  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, flags.spec, kept));
+  std::cout << BitPlanToJson(plan) << "\n";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddAllocate(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand("allocate", "Makes a plan from a saved distortion table, as JSON.");
+  auto flags = std::make_shared<AllocateFlags>();
+  flags->spec.heuristic = "optimal";
+  flags->spec.gptq.group_size = 128;
+  flags->spec.gptq.max_fallback_ratio = 1.0;
+  command->add_option("--table", flags->table, "table of a job (its `table` output, or quantize --table)")
+      ->required();
+  AddBudgetFlags(*command, flags->budget);
+  command->add_option("--heuristic", flags->spec.heuristic,
+                      "optimal, uniform, attention-first, shared-first, expert-frequency");
+  command->add_option("--param", flags->budget.params, "parameter of the heuristic, name=value");
+  command->add_option("--profile", flags->spec.runtime_profile, "what the target loader can run");
+  command->add_option("--group-size", flags->spec.gptq.group_size, "group size the table was made with");
+  command->add_option("--model", flags->model, "model directory, for budgets in bytes");
+  command->callback([&run, flags] {
+    run = [flags]() -> absl::Status {
+      ASSIGN_OR_RETURN(flags->spec.heuristic_params, ParseParams(flags->budget.params));
+      return AllocateTable(*flags);
+    };
+  });
+}
+
+}  // namespace quantmoe

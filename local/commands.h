@@ -1,0 +1,22 @@
+// The commands of quantmoe-local, one file each. A command adds its flags to the parser and sets `run`.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include <CLI/CLI.hpp>
+
+namespace quantmoe {
+
+using Run = std::function<absl::Status()>;
+
+void AddQuantize(CLI::App& app, Run& run);
+void AddLogits(CLI::App& app, Run& run);
+void AddTokenize(CLI::App& app, Run& run);
+void AddSolve(CLI::App& app, Run& run);
+void AddEvaluate(CLI::App& app, Run& run);
+void AddAllocate(CLI::App& app, Run& run);
+void AddInspect(CLI::App& app, Run& run);
+
+}  // namespace quantmoe

@@ -1,0 +1,96 @@
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include "base/status_macros.h"
+#include "local/commands.h"
+#include "local/model_input.h"
+#include "quant/evaluate/scores.h"
+#include "quant/tasks/shard_scoring.h"
+
+namespace quantmoe {
+namespace {
+
+struct EvaluateFlags {
+  std::string model, text, items;
+  std::vector<std::string> tasks, fewshot;
+  int window = 0;
+  bool add_bos = false, no_add_bos = false;
+};
+
+absl::StatusOr<std::pair<std::string, std::string>> SplitPair(const std::string& pair, const char* flag) {
+  const std::vector<std::string> sides = absl::StrSplit(pair, absl::MaxSplits('=', 1));
+  if (sides.size() != 2)
+    return absl::InvalidArgumentError(absl::StrCat(flag, ": \"", pair, "\" is not NAME=FILE"));
+  return std::pair(sides[0], sides[1]);
+}
+
+absl::Status AddTasks(const EvaluateFlags& flags, RequestBuilder& builder) {
+  std::map<std::string, std::string> fewshot;
+  for (const std::string& pair : flags.fewshot) {
+    ASSIGN_OR_RETURN(const auto split, SplitPair(pair, "--fewshot"));
+    fewshot.insert(split);
+  }
+  for (const std::string& pair : flags.tasks) {
+    ASSIGN_OR_RETURN(const auto split, SplitPair(pair, "--task"));
+    const auto& [name, file] = split;
+    ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(name));
+    ASSIGN_OR_RETURN(const std::string items, ReadUserFile(file));
+    std::string shots;
+    if (fewshot.contains(name)) {
+      ASSIGN_OR_RETURN(shots, ReadUserFile(fewshot.at(name)));
+    }
+    RETURN_IF_ERROR(builder.AddTask(benchmark, items, file, shots, shots.empty() ? "" : fewshot.at(name)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Evaluate(const EvaluateFlags& flags) {
+  const c10::InferenceMode inference;
+  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(model.checkpoint->directory()));
+  const int context = static_cast<int>(model.spec.max_position);
+  EvalOptions options{std::nullopt, context};
+  if (flags.add_bos || flags.no_add_bos) options.add_bos = flags.add_bos;
+  RequestBuilder builder(*tokenizer, options);
+  if (!flags.text.empty()) {
+    ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.text));
+    RETURN_IF_ERROR(builder.AddPerplexity(text, flags.window > 0 ? flags.window : std::min(2048, context)));
+  }
+  RETURN_IF_ERROR(AddTasks(flags, builder));
+  ScoreMerger merger;
+  const std::vector<EvalShard> shards = CutShards(std::move(builder).Finish());
+  if (shards.empty()) return absl::InvalidArgumentError("nothing to evaluate: give --text or --task");
+  for (size_t i = 0; i < shards.size(); ++i) {
+    ASSIGN_OR_RETURN(const ShardScores scores, ScoreShard(shards[i], model.spec, *model.weights,
+                                                          [](int, int) { return absl::OkStatus(); }));
+    RETURN_IF_ERROR(merger.Add(shards[i], scores));
+    std::cerr << absl::StrCat("[", i + 1, "/", shards.size(), "] scored\n");
+  }
+  ASSIGN_OR_RETURN(const EvalReport report, merger.Finish());
+  std::cout << ScoresToJson(report) << "\n";
+  return flags.items.empty() ? absl::OkStatus() : WriteUserFile(flags.items, ItemsToJsonLines(report));
+}
+
+}  // namespace
+
+void AddEvaluate(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand(
+      "evaluate", "Perplexity and task scores of an original or quantized directory, as JSON.");
+  auto flags = std::make_shared<EvaluateFlags>();
+  command->add_option("--model", flags->model, "model directory, original or GPTQ")->required();
+  command->add_option("--text", flags->text, "text file for perplexity");
+  command->add_option("--window", flags->window, "tokens of a window; 0: min(2048, context)");
+  command->add_option("--task", flags->tasks, "benchmark items, NAME=FILE");
+  command->add_option("--fewshot", flags->fewshot, "items for few-shot prompts, NAME=FILE");
+  command->add_option("--items", flags->items, "also write one JSON line an item here");
+  command->add_flag("--add-bos", flags->add_bos,
+                    "put the beginning-of-sequence token before texts and prompts");
+  command->add_flag("--no-add-bos", flags->no_add_bos, "never put it")->excludes("--add-bos");
+  command->callback([&run, flags] { run = [flags] { return Evaluate(*flags); }; });
+}
+
+}  // namespace quantmoe

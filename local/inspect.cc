@@ -1,0 +1,30 @@
+#include <iostream>
+
+#include "base/status_macros.h"
+#include "local/commands.h"
+#include "local/model_input.h"
+#include "plan/inspection.h"
+
+namespace quantmoe {
+namespace {
+
+absl::Status Inspect(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path));
+  ASSIGN_OR_RETURN(const std::shared_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
+  ASSIGN_OR_RETURN(const std::string config, directory->ReadAll("config.json"));
+  ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
+  std::cout << InspectionJson(spec, *checkpoint) << "\n";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddInspect(CLI::App& app, Run& run) {
+  auto* command =
+      app.add_subcommand("inspect", "Prints what a model is made of, as JSON; reads headers only.");
+  auto path = std::make_shared<std::string>();
+  command->add_option("--model,model", *path, "model directory or URI")->required();
+  command->callback([&run, path] { run = [path] { return Inspect(*path); }; });
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,55 @@
+// quantmoe-local: every step of a job without a service, in one process.
+#include <iostream>
+#include <string>
+#include <thread>
+
+#include <CLI/CLI.hpp>
+
+#include "base/error_info.h"
+#include "base/log.h"
+#include "local/commands.h"
+#include "quant/tasks/run_task.h"
+#include "quant/torch_guard.h"
+
+namespace {
+
+int Report(const absl::Status& status) {
+  if (status.ok()) return 0;
+  const quantmoe::ErrorInfo info = quantmoe::GetErrorInfo(status);
+  std::cerr << "quantmoe-local: ";
+  if (info.violations.empty()) {
+    std::cerr << status.message() << " (" << info.reason << ")\n";
+  } else {
+    std::cerr << "the input is not valid\n";
+    for (const auto& violation : info.violations)
+      std::cerr << "  " << violation.field << ": " << violation.description << "\n";
+  }
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Every step of a quantmoe job without a service, in one process.", "quantmoe-local");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", QUANTMOE_VERSION);
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  app.add_option("--threads", threads, "threads of the numerics; they never change a result")
+      ->check(CLI::Range(1, 1024));
+  quantmoe::Run run;
+  quantmoe::AddQuantize(app, run);
+  quantmoe::AddLogits(app, run);
+  quantmoe::AddTokenize(app, run);
+  quantmoe::AddSolve(app, run);
+  quantmoe::AddEvaluate(app, run);
+  quantmoe::AddAllocate(app, run);
+  quantmoe::AddInspect(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  quantmoe::InitLogging(quantmoe::LogFormat::kText, quantmoe::LogLevel::kWarning);
+  quantmoe::SetComputeThreads(threads);
+  return Report(quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), run));
+}

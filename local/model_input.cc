@@ -1,0 +1,80 @@
+#include "local/model_input.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "quant/artifact/quantized_weights.h"
+#include "storage/model_uri.h"
+
+namespace quantmoe {
+
+std::string AbsoluteUri(const std::string& path) {
+  if (path.find("://") != std::string::npos) return path;
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::weakly_canonical(path, error);
+  return error ? path : absolute.string();
+}
+
+absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path) {
+  ASSIGN_OR_RETURN(const ModelUri uri, ParseModelUri(AbsoluteUri(path)));
+  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, ModelDirectory::Open(uri));
+  return std::shared_ptr<ModelDirectory>(std::move(directory));
+}
+
+absl::StatusOr<ModelInput> OpenModelInput(const std::string& path) {
+  ModelInput input;
+  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path));
+  ASSIGN_OR_RETURN(input.checkpoint, Checkpoint::Open(directory));
+  ASSIGN_OR_RETURN(input.config_json, directory->ReadAll("config.json"));
+  nlohmann::ordered_json config =
+      nlohmann::ordered_json::parse(input.config_json, nullptr, /*allow_exceptions=*/false);
+  input.quantized = config.is_object() && config.contains("quantization_config");
+  if (input.quantized) {
+    const auto& quantization = config["quantization_config"];
+    if (quantization.value("quant_method", "") != "gptq" ||
+        quantization.value("checkpoint_format", "gptq") != "gptq") {
+      return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_UNSUPPORTED",
+                       absl::StrCat(path, "/config.json: quantization_config is not GPTQ v1"));
+    }
+    config.erase("quantization_config");
+    input.config_json = config.dump();
+    input.weights = std::make_unique<GptqWeights>(input.checkpoint);
+  } else {
+    input.weights = std::make_unique<CheckpointWeights>(input.checkpoint, at::kFloat);
+  }
+  ASSIGN_OR_RETURN(input.spec, ParseModelConfig(input.config_json));
+  if (!input.quantized) RETURN_IF_ERROR(CheckTensors(input.spec, *input.checkpoint));
+  return input;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory) {
+  ASSIGN_OR_RETURN(const std::string tokenizer, directory.ReadAll("tokenizer.json"));
+  const absl::StatusOr<std::string> config = directory.ReadAll("tokenizer_config.json");
+  if (!config.ok() && !absl::IsNotFound(config.status())) return config.status();
+  return Tokenizer::FromFiles(tokenizer, config.ok() ? *config : "");
+}
+
+absl::StatusOr<std::string> ReadUserFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path))
+    return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  std::ostringstream text;
+  text << in.rdbuf();
+  return std::move(text).str();
+}
+
+absl::Status WriteUserFile(const std::string& path, const std::string& text) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out << text;
+  out.close();
+  return out ? absl::OkStatus() : absl::InternalError(absl::StrCat("cannot write ", path));
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,36 @@
+// A model directory of the command line: original, or quantized in GPTQ form.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+#include "plan/model_spec.h"
+#include "quant/model/weights.h"
+#include "quant/text/tokenizer.h"
+#include "storage/checkpoint.h"
+
+namespace quantmoe {
+
+struct ModelInput {
+  std::shared_ptr<Checkpoint> checkpoint;
+  std::string config_json;
+  ModelSpec spec;
+  bool quantized = false;
+  std::unique_ptr<WeightSource> weights;
+};
+
+// `path` is a path (relative ones count from the current directory) or a URI. Everything the user names is
+// allowed.
+absl::StatusOr<ModelInput> OpenModelInput(const std::string& path);
+absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path);
+absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory);
+
+// A whole file of the user; NOT_FOUND names it.
+absl::StatusOr<std::string> ReadUserFile(const std::string& path);
+absl::Status WriteUserFile(const std::string& path, const std::string& text);
+// An absolute path or URI from what the user typed.
+std::string AbsoluteUri(const std::string& path);
+
+}  // namespace quantmoe

@@ -1,0 +1,165 @@
+#include <filesystem>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include <nlohmann/json.hpp>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "local/budget_flags.h"
+#include "local/commands.h"
+#include "local/job_runner.h"
+#include "local/model_input.h"
+#include "plan/shipped_prose.h"
+#include "storage/artifact_directory.h"
+
+namespace quantmoe {
+namespace {
+
+struct QuantizeFlags {
+  JobSpec spec;
+  BudgetFlags budget;
+  std::string model, out, calibration, text, work_dir, table;
+  std::vector<std::string> tasks, fewshot;
+  bool add_bos = false, no_add_bos = false, no_act_order = false, no_scale_search = false;
+};
+
+absl::StatusOr<Digest> PutFile(const std::string& path, LocalBlobStore& blobs) {
+  ASSIGN_OR_RETURN(const std::string bytes, ReadUserFile(path));
+  return blobs.Put(bytes);
+}
+
+// "NAME=FILE" pairs.
+absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::vector<std::string>& pairs,
+                                                              const char* flag) {
+  std::map<std::string, std::string> parsed;
+  for (const std::string& pair : pairs) {
+    const std::vector<std::string> sides = absl::StrSplit(pair, absl::MaxSplits('=', 1));
+    if (sides.size() != 2) return InvalidFields({{flag, absl::StrCat("\"", pair, "\" is not NAME=FILE")}});
+    parsed[sides[0]] = sides[1];
+  }
+  return parsed;
+}
+
+absl::Status AddTasks(const QuantizeFlags& flags, LocalBlobStore& blobs, EvaluationSpec& evaluation) {
+  ASSIGN_OR_RETURN(const auto tasks, ParsePairs(flags.tasks, "--task"));
+  ASSIGN_OR_RETURN(const auto fewshot, ParsePairs(flags.fewshot, "--fewshot"));
+  for (const auto& [name, file] : tasks) {
+    BenchmarkTaskSpec task{name, {}, {}};
+    ASSIGN_OR_RETURN(task.data, PutFile(file, blobs));
+    if (fewshot.contains(name)) {
+      ASSIGN_OR_RETURN(task.fewshot_data, PutFile(fewshot.at(name), blobs));
+    }
+    evaluation.tasks.push_back(std::move(task));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<JobSpec> MakeSpec(const QuantizeFlags& flags, LocalBlobStore& blobs) {
+  JobSpec spec = flags.spec;
+  spec.model_uri = AbsoluteUri(flags.model);
+  ASSIGN_OR_RETURN(spec.budget, ParseBudget(flags.budget));
+  ASSIGN_OR_RETURN(spec.heuristic_params, ParseParams(flags.budget.params));
+  spec.gptq.act_order = !flags.no_act_order;
+  spec.gptq.scale_search = !flags.no_scale_search;
+  ASSIGN_OR_RETURN(spec.calibration.text, flags.calibration.empty() ? blobs.Put(ShippedCalibrationProse())
+                                                                    : PutFile(flags.calibration, blobs));
+  ASSIGN_OR_RETURN(spec.evaluation.perplexity_text,
+                   flags.text.empty() ? blobs.Put(ShippedHeldoutProse()) : PutFile(flags.text, blobs));
+  if (flags.add_bos || flags.no_add_bos) spec.evaluation.add_bos = flags.add_bos;
+  RETURN_IF_ERROR(AddTasks(flags, blobs, spec.evaluation));
+  return spec;
+}
+
+void Report(const std::string& label, size_t done, size_t total) {
+  std::cerr << absl::StrCat("[", done, "/", total, "] ", label, "\n");
+}
+
+// Where the time went, by kind of task: {"solve": {"tasks": 23, "cached": 0, "seconds": 1.5}, ...}.
+nlohmann::ordered_json StageTimes(const JobRunner& runner) {
+  nlohmann::ordered_json stages = nlohmann::ordered_json::object();
+  for (const auto& [label, task] : runner.tasks()) {
+    auto& stage = stages[label.substr(0, label.find('-'))];
+    stage["tasks"] = stage.value("tasks", 0) + 1;
+    stage["cached"] = stage.value("cached", 0) + (task.cached ? 1 : 0);
+    stage["seconds"] = stage.value("seconds", 0.0) + task.seconds;
+  }
+  return stages;
+}
+
+absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, LocalBlobStore& blobs,
+                         const Digest& manifest) {
+  nlohmann::ordered_json result = {
+      {"artifact", flags.out}, {"manifest_sha256", manifest.sha256}, {"stages", StageTimes(runner)}};
+  if (absl::StatusOr<Digest> scores = runner.Output("publish", "scores"); scores.ok()) {
+    ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(*scores));
+    result["scores"] = nlohmann::ordered_json::parse(blob.bytes().begin(), blob.bytes().end());
+  }
+  std::cout << result.dump(2) << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status Quantize(const QuantizeFlags& flags) {
+  const std::string work_dir = flags.work_dir.empty() ? flags.out + ".work" : flags.work_dir;
+  ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(work_dir + "/blobs"));
+  ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(flags, *blobs));
+  ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), {"/"}));
+  JobRunner runner(job, *blobs, work_dir);
+  RETURN_IF_ERROR(runner.Run(Report));
+  ASSIGN_OR_RETURN(const Digest manifest, runner.Output("publish", "manifest"));
+  RETURN_IF_ERROR(MaterialiseArtifact(*blobs, manifest, flags.out).status());
+  if (!flags.table.empty()) {
+    ASSIGN_OR_RETURN(const Digest table, runner.Output("allocate", "table"));
+    ASSIGN_OR_RETURN(const MappedFile blob, blobs->Open(table));
+    RETURN_IF_ERROR(WriteUserFile(flags.table, std::string(blob.bytes())));
+  }
+  RETURN_IF_ERROR(PrintResult(runner, flags, *blobs, manifest));
+  if (flags.work_dir.empty()) std::filesystem::remove_all(work_dir);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddQuantize(CLI::App& app, Run& run) {
+  auto* command =
+      app.add_subcommand("quantize", "Runs a whole job in this process; same bytes as the service.");
+  auto flags = std::make_shared<QuantizeFlags>();
+  flags->spec.heuristic = "optimal";
+  command->add_option("--model", flags->model, "model directory or URI")->required();
+  AddBudgetFlags(*command, flags->budget);
+  command->add_option("--out", flags->out, "directory of the artifact")->required();
+  command->add_option("--heuristic", flags->spec.heuristic,
+                      "optimal, uniform, attention-first, shared-first, expert-frequency");
+  command->add_option("--param", flags->budget.params, "parameter of the heuristic, name=value");
+  command->add_option("--profile", flags->spec.runtime_profile, "what the target loader can run");
+  command->add_option("--group-size", flags->spec.gptq.group_size, "32, 64 or 128; 0: the largest that fits");
+  command->add_option("--widths", flags->spec.gptq.widths, "candidate widths, e.g. 2,3,4,8")->delimiter(',');
+  command->add_option("--damp", flags->spec.gptq.damp, "share of the mean diagonal that is added to it");
+  command->add_flag("--no-act-order", flags->no_act_order, "columns in their natural order");
+  command->add_flag("--no-scale-search", flags->no_scale_search, "full-range scales");
+  command->add_option("--min-tokens-ratio", flags->spec.gptq.min_tokens_ratio,
+                      "fewer tokens than this share of the width: round");
+  command->add_option("--max-fallback-ratio", flags->spec.gptq.max_fallback_ratio,
+                      "more fallbacks than this share: fail");
+  command->add_option("--calibration", flags->calibration, "text file; default: the shipped prose");
+  command->add_option("--samples", flags->spec.calibration.samples, "calibration sequences");
+  command->add_option("--sequence-length", flags->spec.calibration.sequence_length,
+                      "tokens of each; 0: min(2048, context)");
+  command->add_option("--shard-sequences", flags->spec.calibration.shard_sequences, "sequences of one shard");
+  command->add_option("--text", flags->text, "perplexity text; default: the shipped held-out prose");
+  command->add_option("--window", flags->spec.evaluation.window,
+                      "tokens of a perplexity window; 0: min(2048, context)");
+  command->add_option("--task", flags->tasks, "benchmark items, NAME=FILE");
+  command->add_option("--fewshot", flags->fewshot, "items for few-shot prompts, NAME=FILE");
+  command->add_flag("--add-bos", flags->add_bos,
+                    "put the beginning-of-sequence token before texts and prompts");
+  command->add_flag("--no-add-bos", flags->no_add_bos, "never put it")->excludes("--add-bos");
+  command->add_flag("--no-evaluation", flags->spec.evaluation.skip, "skip the measurement");
+  command->add_option("--work-dir", flags->work_dir,
+                      "keep results here and go on from them; default: beside --out, removed at the end");
+  command->add_option("--table", flags->table, "also write the distortion table here, for `allocate`");
+  command->callback([&run, flags] { run = [flags] { return Quantize(*flags); }; });
+}
+
+}  // namespace quantmoe

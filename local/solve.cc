@@ -1,0 +1,94 @@
+#include <chrono>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <nlohmann/json.hpp>
+
+#include "base/status_macros.h"
+#include "local/commands.h"
+#include "local/model_input.h"
+#include "quant/gptq/packing.h"
+#include "quant/gptq/solver.h"
+#include "quant/tensor_bytes.h"
+
+namespace quantmoe {
+namespace {
+
+struct SolveFlags {
+  std::string input, out;
+  SolveOptions options;
+  bool no_act_order = false, no_scale_search = false;
+};
+
+double Seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+absl::StatusOr<at::Tensor> Matrix(const NamedTensors& tensors, const std::string& name) {
+  const auto found = tensors.find(name);
+  if (found == tensors.end() || found->second.dim() != 2) {
+    return absl::InvalidArgumentError(absl::StrCat("--input: no matrix ", name));
+  }
+  return found->second.to(at::kFloat).contiguous();
+}
+
+absl::Status CheckHessian(const at::Tensor& hessian) {
+  if (hessian.size(0) != hessian.size(1)) return absl::InvalidArgumentError("--input: H is not square");
+  if (!at::isfinite(hessian).all().item<bool>())
+    return absl::InvalidArgumentError("--input: H is not finite");
+  if ((hessian - hessian.t()).abs().max().item<float>() > 1e-3f * hessian.abs().max().item<float>()) {
+    return absl::InvalidArgumentError("--input: H is not symmetric");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SolveFile(const SolveFlags& flags) {
+  const c10::InferenceMode inference;
+  ASSIGN_OR_RETURN(const NamedTensors tensors, ReadTensorFile(flags.input));
+  ASSIGN_OR_RETURN(const at::Tensor weight, Matrix(tensors, "W"));
+  ASSIGN_OR_RETURN(const at::Tensor hessian, Matrix(tensors, "H"));
+  RETURN_IF_ERROR(CheckHessian(hessian));
+  SolveOptions options = flags.options;
+  options.act_order = !flags.no_act_order;
+  options.scale_search = !flags.no_scale_search;
+  // The number of tokens behind H is not known here; it counts as enough.
+  const double start = Seconds();
+  ASSIGN_OR_RETURN(const SolveFactor factor, quantmoe::Factor(hessian, hessian.size(0), options));
+  ASSIGN_OR_RETURN(const auto solved, Solve(weight, factor, options));
+  const double seconds = Seconds() - start;
+  const double energy = Distortion(weight, hessian);
+  NamedTensors outputs;
+  for (const auto& [bits, quantized] : solved) {
+    const at::Tensor q = Dequantize(quantized.codes, quantized.scales, bits, options.group_size);
+    const double error = energy > 0 ? Distortion(weight - q, hessian) / energy : 0.0;
+    outputs[absl::StrCat("Q.", bits)] = q;
+    std::cout << nlohmann::ordered_json{{"bits", bits},
+                                        {"seconds", seconds},
+                                        {"layer_error", error},
+                                        {"damp", factor.damp},
+                                        {"fallback", factor.fallback}}
+                     .dump()
+              << "\n";
+  }
+  return flags.out.empty() ? absl::OkStatus() : WriteTensorFile(flags.out, outputs);
+}
+
+}  // namespace
+
+void AddSolve(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand(
+      "solve", "Quantizes one linear; one JSON line a width (the seconds are of all widths together).");
+  auto flags = std::make_shared<SolveFlags>();
+  command->add_option("--input", flags->input, "safetensors with W [out, in] and H [in, in]")->required();
+  command->add_option("--bits", flags->options.widths, "widths, e.g. 2,3,4")->delimiter(',');
+  command->add_option("--group-size", flags->options.group_size, "input channels that share a scale");
+  command->add_option("--damp", flags->options.damp, "share of the mean diagonal that is added to it");
+  command->add_flag("--no-act-order", flags->no_act_order, "columns in their natural order");
+  command->add_flag("--no-scale-search", flags->no_scale_search, "full-range scales");
+  command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]");
+  command->callback([&run, flags] { run = [flags] { return SolveFile(*flags); }; });
+}
+
+}  // namespace quantmoe

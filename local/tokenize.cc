@@ -1,0 +1,68 @@
+#include <iostream>
+
+#include "absl/strings/str_split.h"
+#include <nlohmann/json.hpp>
+
+#include "base/status_macros.h"
+#include "local/commands.h"
+#include "local/model_input.h"
+
+namespace quantmoe {
+namespace {
+
+struct TokenizeFlags {
+  std::string model, text;
+  bool lines = false, decode = false, special_tokens = false;
+};
+
+std::string DecodeList(const Tokenizer& tokenizer, const nlohmann::json& ids) {
+  return tokenizer.Decode(ids.get<std::vector<int32_t>>(), /*skip_special_tokens=*/false);
+}
+
+absl::Status Decode(const Tokenizer& tokenizer, const std::string& text, bool lines) {
+  std::vector<std::string> documents = {text};
+  if (lines) documents = absl::StrSplit(text, '\n', absl::SkipEmpty());
+  for (const std::string& document : documents) {
+    const nlohmann::json ids = nlohmann::json::parse(document, nullptr, /*allow_exceptions=*/false);
+    if (!ids.is_array()) return absl::InvalidArgumentError("--text: not a JSON list of ids");
+    if (lines) {
+      std::cout << nlohmann::json(DecodeList(tokenizer, ids)).dump() << "\n";
+    } else {
+      std::cout << DecodeList(tokenizer, ids);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenize(const TokenizeFlags& flags) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(flags.model));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(*directory));
+  ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.text));
+  if (flags.decode) return Decode(*tokenizer, text, flags.lines);
+  std::vector<std::string> documents = {text};
+  if (flags.lines) {
+    documents = absl::StrSplit(text, '\n');
+    if (documents.back().empty()) documents.pop_back();
+  }
+  for (const std::string& document : documents) {
+    std::cout << nlohmann::json(tokenizer->Encode(document, flags.special_tokens)).dump() << "\n";
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddTokenize(CLI::App& app, Run& run) {
+  auto* command = app.add_subcommand("tokenize", "Prints the token ids of a text file as JSON.");
+  auto flags = std::make_shared<TokenizeFlags>();
+  command->add_option("--model", flags->model, "directory with tokenizer.json")->required();
+  command->add_option("--text", flags->text, "text file, or with --decode a file of JSON lists")->required();
+  command->add_flag("--lines", flags->lines, "one list for each line instead of one for the file");
+  command->add_flag("--decode", flags->decode,
+                    "the way back: ids to text (with --lines: one JSON string a line)");
+  command->add_flag("--special-tokens", flags->special_tokens,
+                    "add the special tokens that the tokenizer adds by itself");
+  command->callback([&run, flags] { run = [flags] { return Tokenize(*flags); }; });
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,104 @@
+#include "quant/artifact/gptq_config.h"
+
+#include <map>
+#include <set>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace quantmoe {
+namespace {
+
+using Rules = nlohmann::ordered_json;
+
+// The width of most expert weights among 4 and 8, which fused loaders can run; else the most common width.
+int BaseBits(const BitPlan& plan) {
+  std::map<int, int64_t> all, fused;
+  for (const PlannedLinear& p : plan.linears) {
+    all[p.bits] += p.linear.weights();
+    if (IsExpert(p.linear.kind) && (p.bits == 4 || p.bits == 8)) fused[p.bits] += p.linear.weights();
+  }
+  const auto& counts = fused.empty() ? all : fused;
+  int best = counts.begin()->first;
+  for (const auto& [bits, weights] : counts) {
+    if (weights > counts.at(best)) best = bits;
+  }
+  return best;
+}
+
+std::string Escaped(const std::string& name) { return absl::StrReplaceAll(name, {{".", "\\."}}); }
+
+// Linears that a fused loader joins: q, k, v; gate and up of one MLP; all experts of a layer.
+std::string FusedGroup(const Linear& linear) {
+  const std::string parent = linear.name.substr(0, linear.name.rfind('.'));
+  switch (linear.kind) {
+    case LinearKind::kQuery:
+    case LinearKind::kKey:
+    case LinearKind::kValue:
+      return absl::StrCat("^", Escaped(parent), "\\.(q_proj|k_proj|v_proj|qkv_proj)$");
+    case LinearKind::kDenseGate:
+    case LinearKind::kDenseUp:
+    case LinearKind::kSharedGate:
+    case LinearKind::kSharedUp:
+      return absl::StrCat("^", Escaped(parent), "\\.(gate_proj|up_proj|gate_up_proj)$");
+    case LinearKind::kExpertGate:
+    case LinearKind::kExpertUp:
+    case LinearKind::kExpertDown: {
+      const std::string experts = parent.substr(0, parent.rfind('.'));
+      return absl::StrCat("^", Escaped(experts), "(\\..*)?$");
+    }
+    default:
+      return absl::StrCat("^", Escaped(linear.name), "$");
+  }
+}
+
+Rules DynamicRules(const BitPlan& plan, int base_bits) {
+  std::map<std::string, std::set<int>> widths;
+  for (const PlannedLinear& p : plan.linears) widths[FusedGroup(p.linear)].insert(p.bits);
+  Rules rules = Rules::object();
+  for (const PlannedLinear& p : plan.linears) {
+    if (p.bits == base_bits) continue;
+    const std::string group = FusedGroup(p.linear);
+    const std::string pattern =
+        widths.at(group).size() == 1 ? group : absl::StrCat("^", Escaped(p.linear.name), "$");
+    rules["+:" + pattern] = {{"bits", p.bits}, {"group_size", plan.group_size}};
+  }
+  return rules;
+}
+
+}  // namespace
+
+nlohmann::ordered_json GptqConfig(const BitPlan& plan, const nlohmann::json& gptq_spec,
+                                  const std::string& version) {
+  const int base_bits = BaseBits(plan);
+  nlohmann::ordered_json config = {{"bits", base_bits},
+                                   {"group_size", plan.group_size},
+                                   {"desc_act", false},
+                                   {"sym", true},
+                                   {"lm_head", false},
+                                   {"method", "gptq"},
+                                   {"quant_method", "gptq"},
+                                   {"format", "gptq"},
+                                   {"checkpoint_format", "gptq"},
+                                   {"pack_dtype", "int32"}};
+  if (Rules rules = DynamicRules(plan, base_bits); !rules.empty()) config["dynamic"] = std::move(rules);
+  config["meta"] = {{"quantizer", {absl::StrCat("quantmoe:", version)}},
+                    {"damp_percent", gptq_spec.value("damp", 0.01)},
+                    {"static_groups", true},
+                    {"true_sequential", false},
+                    {"act_order", gptq_spec.value("act_order", true)},
+                    {"scale_search", gptq_spec.value("scale_search", true)},
+                    {"heuristic", plan.heuristic},
+                    {"average_bits", plan.average_bits}};
+  return config;
+}
+
+std::string QuantizedModelConfig(const std::string& source_config,
+                                 const nlohmann::ordered_json& gptq_config) {
+  nlohmann::ordered_json config = nlohmann::ordered_json::parse(source_config);
+  config["quantization_config"] = gptq_config;
+  return config.dump(2) + "\n";
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,86 @@
+#include "quant/artifact/model_card.h"
+
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::json;
+
+std::string FrontMatter(const ModelSpec& spec) {
+  return absl::StrCat(
+      "---\nlibrary_name: transformers\npipeline_tag: text-generation\nbase_model_relation: "
+      "quantized\ntags:\n",
+      "- gptq\n- quantmoe\n- mixed-precision\n", spec.moe.experts > 0 ? "- moe\n" : "", "- ", spec.model_type,
+      "\n---\n\n");
+}
+
+std::string ScoreRow(const std::string& name, const json& before, const json& after, const char* value,
+                     const char* error, double scale) {
+  const auto cell = [&](const json& score) {
+    if (!score.contains(value)) return std::string("-");
+    const std::string text = absl::StrFormat("%.2f", score.at(value).get<double>() * scale);
+    return score.contains(error) ? absl::StrFormat("%s ± %.2f", text, score.at(error).get<double>() * scale)
+                                 : text;
+  };
+  return absl::StrCat("| ", name, " | ", cell(before), " | ", cell(after), " |\n");
+}
+
+std::string ScoreTable(const json& scores) {
+  if (!scores.contains("original") || !scores.contains("planned")) return "";
+  const json &before = scores.at("original"), &after = scores.at("planned");
+  std::string table = "## Measured\n\n| | original | quantized |\n|---|---|---|\n";
+  if (before.contains("perplexity") && after.contains("perplexity")) {
+    table += ScoreRow("perplexity", before["perplexity"], after["perplexity"], "value", "", 1);
+  }
+  if (!before.contains("tasks") || !after.contains("tasks")) return table + "\n";
+  for (const auto& [name, score] : before["tasks"].items()) {
+    table += ScoreRow(name + ", acc (%)", score, after["tasks"].at(name), "acc", "acc_stderr", 100);
+    if (score.contains("acc_norm")) {
+      table += ScoreRow(name + ", acc_norm (%)", score, after["tasks"].at(name), "acc_norm",
+                        "acc_norm_stderr", 100);
+    }
+  }
+  return table + "\n";
+}
+
+std::string WidthTable(const BitPlan& plan) {
+  std::map<LinearKind, std::map<int, int>> counts;
+  std::set<int> widths;
+  for (const PlannedLinear& p : plan.linears) {
+    ++counts[p.linear.kind][p.bits];
+    widths.insert(p.bits);
+  }
+  std::string head = "| linear |", rule = "|---|";
+  for (const int bits : widths) {
+    absl::StrAppend(&head, " ", bits, " bits |");
+    rule += "---|";
+  }
+  std::string table = absl::StrCat("## Widths\n\n", head, "\n", rule, "\n");
+  for (const auto& [kind, row] : counts) {
+    absl::StrAppend(&table, "| ", LinearKindName(kind), " |");
+    for (const int bits : widths) absl::StrAppend(&table, " ", row.contains(bits) ? row.at(bits) : 0, " |");
+    table += "\n";
+  }
+  return table;
+}
+
+}  // namespace
+
+std::string ModelCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,
+                      int64_t original_bytes, const std::string& version) {
+  return absl::StrCat(FrontMatter(spec), "# ", spec.architecture, ", quantized to ",
+                      absl::StrFormat("%.2f", plan.average_bits),
+                      " bits on average\n\nGPTQ with a width for every linear, chosen by the heuristic `",
+                      plan.heuristic, "` for the runtime profile `", plan.profile, "` (quantmoe ", version,
+                      "). Groups of ", plan.group_size,
+                      " input channels, symmetric. Weight files: ", original_bytes, " bytes before, ",
+                      plan.weight_file_bytes, " after (", absl::StrFormat("%.2f", plan.stored_bits),
+                      " stored bits for each quantized weight).\n\n", ScoreTable(scores), WidthTable(plan));
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,52 @@
+// Weight sources over quantized linears: the planned blobs of a job, or a published GPTQ directory. What is
+// not quantized comes from the checkpoint.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
+
+#include "plan/bit_plan.h"
+#include "quant/model/weights.h"
+#include "quant/tensor_bytes.h"
+#include "storage/blob_store.h"
+
+namespace quantmoe {
+
+// The linears of a plan, from the blobs that solve tasks wrote; the last opened blob stays open.
+class PlannedWeights : public WeightSource {
+ public:
+  // `original` and `blobs` must outlive the source.
+  PlannedWeights(const BitPlan& plan, WeightSource& original, BlobStore& blobs);
+
+  absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
+  absl::StatusOr<at::Tensor> Other(const std::string& name) override { return original_.Other(name); }
+
+ private:
+  std::map<std::string, PlannedLinear> linears_;
+  const int group_size_;
+  WeightSource& original_;
+  BlobStore& blobs_;
+  Digest open_digest_;
+  NamedTensors open_;
+};
+
+// A published directory in GPTQ v1 form. The width of a linear follows from the shapes of its tensors.
+class GptqWeights : public WeightSource {
+ public:
+  explicit GptqWeights(std::shared_ptr<const Checkpoint> checkpoint)
+      : other_(std::move(checkpoint), at::kFloat) {}
+
+  absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
+  absl::StatusOr<at::Tensor> Other(const std::string& name) override { return other_.Other(name); }
+
+ private:
+  absl::StatusOr<at::Tensor> Stored(const std::string& name) const;
+
+  CheckpointWeights other_;
+};
+
+}  // namespace quantmoe

@@ -1,0 +1,158 @@
+#include "quant/artifact/writer.h"
+
+#include <map>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include <ATen/ATen.h>
+
+#include "base/status_macros.h"
+#include "plan/artifact_size.h"
+#include "quant/gptq/packing.h"
+#include "quant/tensor_bytes.h"
+
+namespace quantmoe {
+namespace {
+
+// Gives the bytes of any tensor of the artifact, by name.
+class TensorSource {
+ public:
+  TensorSource(const BitPlan& plan, const Checkpoint& checkpoint, BlobStore& blobs)
+      : group_size_(plan.group_size), checkpoint_(checkpoint), blobs_(blobs) {
+    for (const PlannedLinear& planned : plan.linears) linears_[planned.linear.name] = &planned;
+  }
+
+  absl::StatusOr<at::Tensor> Get(const std::string& name) {
+    const size_t dot = name.rfind('.');
+    const auto planned = linears_.find(name.substr(0, dot));
+    const std::string suffix = name.substr(dot + 1);
+    if (planned == linears_.end() || suffix == "bias") return Kept(name);
+    const Linear& linear = planned->second->linear;
+    if (suffix == "qzeros") return SymmetricZeros(linear.in / group_size_, linear.out, planned->second->bits);
+    if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
+    return Packed(*planned->second, name);
+  }
+
+ private:
+  absl::StatusOr<at::Tensor> Kept(const std::string& name) {
+    ASSIGN_OR_RETURN(const MappedFile bytes, checkpoint_.Read(name));
+    return TensorFromBytes(checkpoint_.Find(name)->info, bytes);
+  }
+
+  absl::StatusOr<at::Tensor> Packed(const PlannedLinear& planned, const std::string& name) {
+    if (open_digest_ != planned.blob) {
+      ASSIGN_OR_RETURN(open_, GetTensors(blobs_, planned.blob));
+      open_digest_ = planned.blob;
+    }
+    const auto found = open_.find(name);
+    if (found == open_.end())
+      return absl::DataLossError(absl::StrCat("blob ", planned.blob.sha256, " lacks ", name));
+    return found->second;
+  }
+
+  const int group_size_;
+  const Checkpoint& checkpoint_;
+  BlobStore& blobs_;
+  std::map<std::string, const PlannedLinear*> linears_;
+  Digest open_digest_;
+  NamedTensors open_;
+};
+
+// Compares the stored file with the layout and with what was meant to be written.
+absl::Status ReadBack(const WeightFile& file, const Digest& digest,
+                      const std::map<std::string, std::string>& digests, BlobStore& blobs) {
+  ASSIGN_OR_RETURN(const MappedFile map, blobs.Open(digest));
+  ASSIGN_OR_RETURN(const SafetensorsFile read, SafetensorsFile::Parse(map, file.name));
+  if (read.header().tensors.size() != file.layout.tensors.size())
+    return absl::DataLossError("tensors are missing");
+  for (const TensorInfo& expected : file.layout.tensors) {
+    const TensorInfo* found = read.Find(expected.name);
+    if (found == nullptr || found->shape != expected.shape || found->dtype != expected.dtype ||
+        DigestOf(read.Bytes(*found)).sha256 != digests.at(expected.name)) {
+      return absl::DataLossError(
+          absl::StrCat(file.name, ": tensor ", expected.name, " differs after writing"));
+    }
+    if (!absl::EndsWith(expected.name, ".scales")) continue;
+    ASSIGN_OR_RETURN(
+        const at::Tensor scales,
+        TensorFromBytes(*found, map.Slice(read.header().data_offset + found->begin, found->size_bytes())));
+    if (!at::isfinite(scales).all().item<bool>()) {
+      return absl::DataLossError(absl::StrCat(file.name, ": tensor ", expected.name, " is not finite"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ArtifactPart> WriteFile(const WeightFile& file, TensorSource& source, BlobStore& blobs) {
+  ASSIGN_OR_RETURN(std::unique_ptr<BlobWriter> writer, blobs.Create());
+  RETURN_IF_ERROR(writer->Append(file.layout.header));
+  std::map<std::string, std::string> digests;
+  for (const TensorInfo& info : file.layout.tensors) {
+    ASSIGN_OR_RETURN(const at::Tensor tensor, source.Get(info.name));
+    if (tensor.sizes() != at::IntArrayRef(info.shape) || DTypeOf(tensor) != info.dtype) {
+      return absl::InternalError(absl::StrCat("tensor ", info.name, " is not what the layout says"));
+    }
+    digests[info.name] = DigestOf(BytesOf(tensor)).sha256;
+    RETURN_IF_ERROR(writer->Append(BytesOf(tensor)));
+  }
+  ASSIGN_OR_RETURN(const Digest digest, writer->Commit());
+  RETURN_IF_ERROR(ReadBack(file, digest, digests, blobs));
+  return ArtifactPart{file.name, digest};
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<ArtifactPart>> WriteWeightFiles(const BitPlan& plan, const ModelSpec& spec,
+                                                           const Checkpoint& source, BlobStore& blobs) {
+  std::vector<Linear> linears;
+  std::map<std::string, int> bits;
+  for (const PlannedLinear& planned : plan.linears) {
+    linears.push_back(planned.linear);
+    bits[planned.linear.name] = planned.bits;
+  }
+  const std::vector<WeightFile> files = LayOutWeightFiles(
+      linears, KeptTensors(spec, source), [&](const Linear& l) { return bits.at(l.name); }, plan.group_size);
+  TensorSource tensors(plan, source, blobs);
+  std::vector<ArtifactPart> parts;
+  for (const WeightFile& file : files) {
+    ASSIGN_OR_RETURN(ArtifactPart part, WriteFile(file, tensors, blobs));
+    parts.push_back(std::move(part));
+  }
+  if (files.size() > 1) {
+    ASSIGN_OR_RETURN(const Digest digest, blobs.Put(WeightIndexJson(files)));
+    parts.push_back({"model.safetensors.index.json", digest});
+  }
+  return parts;
+}
+
+absl::StatusOr<std::vector<ArtifactPart>> CopyModelFiles(const Checkpoint& source, BlobStore& blobs) {
+  static const std::set<std::string> kCarried = {"generation_config.json",
+                                                 "tokenizer.json",
+                                                 "tokenizer_config.json",
+                                                 "special_tokens_map.json",
+                                                 "added_tokens.json",
+                                                 "vocab.json",
+                                                 "merges.txt",
+                                                 "tokenizer.model",
+                                                 "chat_template.jinja",
+                                                 "chat_template.json",
+                                                 "preprocessor_config.json",
+                                                 "processor_config.json",
+                                                 "LICENSE",
+                                                 "LICENSE.txt",
+                                                 "NOTICE",
+                                                 "USE_POLICY.md"};
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, source.directory().List());
+  std::vector<ArtifactPart> parts;
+  for (const ModelFile& file : files) {
+    // Model code is copied, never run: remote-code families do not load without it.
+    if (!kCarried.contains(file.name) && !absl::EndsWith(file.name, ".py")) continue;
+    ASSIGN_OR_RETURN(const std::string bytes, source.directory().ReadAll(file.name));
+    ASSIGN_OR_RETURN(const Digest digest, blobs.Put(bytes));
+    parts.push_back({file.name, digest});
+  }
+  return parts;
+}
+
+}  // namespace quantmoe

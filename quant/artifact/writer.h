@@ -1,0 +1,29 @@
+// Writes the weight files of an artifact: kept tensors byte for byte from the source, quantized linears from
+// the blobs of the plan. The layout comes from plan/artifact_size, so sizes equal what was predicted.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "plan/bit_plan.h"
+#include "storage/blob_store.h"
+#include "storage/checkpoint.h"
+
+namespace quantmoe {
+
+struct ArtifactPart {
+  std::string path;  // relative to the artifact
+  Digest digest;
+};
+
+// Weight files and, when there are several, their index. Each is read back and checked before it is returned:
+// header, shapes, code range implied by the packing, finite scales, and the digest of every copied tensor.
+absl::StatusOr<std::vector<ArtifactPart>> WriteWeightFiles(const BitPlan& plan, const ModelSpec& spec,
+                                                           const Checkpoint& source, BlobStore& blobs);
+
+// Tokenizer, generation and licence files of the source that an artifact carries unchanged.
+absl::StatusOr<std::vector<ArtifactPart>> CopyModelFiles(const Checkpoint& source, BlobStore& blobs);
+
+}  // namespace quantmoe

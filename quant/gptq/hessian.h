@@ -1,0 +1,30 @@
+// Sums of outer products of calibration inputs. GPTQ needs them only up to scale, so they are plain sums:
+// shards add up in any process, as long as the order of additions is fixed.
+#pragma once
+
+#include <cstdint>
+
+#include <ATen/core/Tensor.h>
+
+namespace quantmoe {
+
+// Accumulates H = sum over tokens of x x^T, f32. One object per distinct input (q, k and v of a layer share
+// one, gate and up of an expert share one). The result depends on the order of Add calls and on nothing else.
+class Hessian {
+ public:
+  explicit Hessian(int64_t in);
+
+  // Adds the rows of `x` [rows, in], f32. Only tiles on and below the diagonal are computed.
+  void Add(const at::Tensor& x);
+
+  // The full symmetric matrix [in, in]. The object must not be used afterwards.
+  at::Tensor Take();
+
+  int64_t tokens() const { return tokens_; }
+
+ private:
+  at::Tensor sum_;
+  int64_t tokens_ = 0;
+};
+
+}  // namespace quantmoe

@@ -1,0 +1,75 @@
+#include "quant/gptq/packing.h"
+
+#include <vector>
+
+#include <ATen/ATen.h>
+
+namespace quantmoe {
+namespace {
+
+// Calls visit(code index, word index, shift) for each piece of each of the 32 codes that fill `bits` words. A
+// negative shift means that the code's upper bits start the word.
+template <typename Visit>
+void ForEachPiece(int bits, Visit visit) {
+  for (int code = 0; code < 32; ++code) {
+    const int word = code * bits / 32, offset = code * bits % 32;
+    visit(code, word, offset);
+    if (offset + bits > 32) visit(code, word + 1, offset - 32);
+  }
+}
+
+}  // namespace
+
+at::Tensor PackRows(const at::Tensor& codes, int bits) {
+  const int64_t in = codes.size(0), out = codes.size(1);
+  TORCH_CHECK_VALUE(in % 32 == 0, "packing needs a multiple of 32 input channels, not ", in);
+  at::Tensor packed = at::zeros({in * bits / 32, out}, at::kInt);
+  const uint8_t* source = codes.const_data_ptr<uint8_t>();
+  auto* words = reinterpret_cast<uint32_t*>(packed.data_ptr<int32_t>());
+  for (int64_t block = 0; block < in / 32; ++block) {
+    ForEachPiece(bits, [&](int code, int word, int shift) {
+      const uint8_t* from = source + (block * 32 + code) * out;
+      uint32_t* to = words + (block * bits + word) * out;
+      if (shift >= 0) {
+        for (int64_t c = 0; c < out; ++c) to[c] |= static_cast<uint32_t>(from[c]) << shift;
+      } else {
+        for (int64_t c = 0; c < out; ++c) to[c] |= static_cast<uint32_t>(from[c]) >> -shift;
+      }
+    });
+  }
+  return packed;
+}
+
+at::Tensor UnpackRows(const at::Tensor& qweight, int bits) {
+  const int64_t in = qweight.size(0) * 32 / bits, out = qweight.size(1);
+  at::Tensor codes = at::zeros({in, out}, at::kByte);
+  const auto* words = reinterpret_cast<const uint32_t*>(qweight.const_data_ptr<int32_t>());
+  uint8_t* target = codes.data_ptr<uint8_t>();
+  const uint32_t mask = (1u << bits) - 1;
+  for (int64_t block = 0; block < in / 32; ++block) {
+    ForEachPiece(bits, [&](int code, int word, int shift) {
+      const uint32_t* from = words + (block * bits + word) * out;
+      uint8_t* to = target + (block * 32 + code) * out;
+      if (shift >= 0) {
+        for (int64_t c = 0; c < out; ++c) to[c] |= static_cast<uint8_t>((from[c] >> shift) & mask);
+      } else {
+        for (int64_t c = 0; c < out; ++c) to[c] |= static_cast<uint8_t>((from[c] << -shift) & mask);
+      }
+    });
+  }
+  return codes;
+}
+
+at::Tensor SymmetricZeros(int64_t groups, int64_t out, int bits) {
+  const at::Tensor codes = at::full({out, 1}, (1 << (bits - 1)) - 1, at::kByte);
+  return PackRows(codes, bits).t().expand({groups, out * bits / 32}).contiguous();
+}
+
+at::Tensor Dequantize(const at::Tensor& codes, const at::Tensor& scales, int bits, int group_size) {
+  const int64_t in = codes.size(0), out = codes.size(1);
+  const at::Tensor centred =
+      codes.to(at::kFloat).sub_(1 << (bits - 1)).view({in / group_size, group_size, out});
+  return (centred * scales.to(at::kFloat).unsqueeze(1)).view({in, out}).t().contiguous();
+}
+
+}  // namespace quantmoe

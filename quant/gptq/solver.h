@@ -1,0 +1,52 @@
+// GPTQ (arXiv 2210.17323) with static groups, for all candidate widths in one pass over one factorisation.
+//
+// Left-looking and blocked: for each block of columns one GEMM brings the compensation of everything before
+// it, then the block is solved column by column in cache. Grids are fitted on the original weights (static
+// groups), so act-order leaves groups contiguous and costs nothing at run time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
+
+#include "quant/gptq/round_to_nearest.h"
+
+namespace quantmoe {
+
+struct SolveOptions {
+  std::vector<int> widths = {2, 3, 4, 8};
+  int group_size = 128;
+  double damp = 0.01;     // share of the mean of the Hessian's live diagonal that is added to it
+  bool act_order = true;  // columns in descending order of the diagonal
+  bool scale_search = true;
+  double min_tokens_ratio = 0.25;  // fewer tokens than this share of the input width: round to nearest
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+// The factor of one Hessian, shared by all linears with the same input.
+struct SolveFactor {
+  at::Tensor hessian;          // [in, in] f32, as summed
+  std::vector<int64_t> order;  // processing order -> input channel
+  at::Tensor upper;   // V of the permuted, damped Hessian, columns divided by V[i,i]; undefined on fallback
+  at::Tensor pivots;  // V[i,i], [in] f64, processing order
+  double added = 0;   // what was added to the diagonal
+  double damp = 0;    // the same as a share of the mean diagonal
+  int64_t tokens = 0;
+  std::string fallback;  // empty, "no_tokens", "few_tokens" or "not_positive_definite"
+};
+
+// Never fails for a bad Hessian: the damping ladder (x1, x3, x10, x30, x100), then a fallback to rounding.
+// FAILED_PRECONDITION NUMERIC_FAILURE when the Hessian is not finite.
+absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const SolveOptions& options);
+
+// Quantizes weight [out, in] f32 at every width. INVALID_ARGUMENT for shapes that do not fit or non-finite
+// weights; CANCELLED.
+absl::StatusOr<std::map<int, QuantizedLinear>> Solve(const at::Tensor& weight, const SolveFactor& factor,
+                                                     const SolveOptions& options);
+
+}  // namespace quantmoe

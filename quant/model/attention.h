@@ -1,0 +1,41 @@
+// Causal self-attention of one decoder layer over batches of whole sequences (no cache).
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
+
+#include "plan/linears.h"
+#include "quant/model/rope.h"
+#include "quant/model/weights.h"
+
+namespace quantmoe {
+
+// Sequences of one length whose tokens follow one another in a flat activation [tokens, hidden].
+struct TokenBatch {
+  int64_t sequences = 0;
+  int64_t length = 0;
+  int64_t tokens() const { return sequences * length; }
+};
+using Batches = std::vector<TokenBatch>;
+
+class Attention {
+ public:
+  static absl::StatusOr<Attention> Load(const ModelSpec& spec, int layer, WeightSource& source);
+
+  // What the output projection sees: x [tokens, hidden] (normalised) -> [tokens, heads * value_dim].
+  at::Tensor Context(const at::Tensor& x, const Batches& batches) const;
+  // The output projection.
+  at::Tensor Project(const at::Tensor& context) const { return Apply(output_, context); }
+
+ private:
+  at::Tensor BatchContext(const at::Tensor& x, const TokenBatch& batch, const RopeTable& table) const;
+
+  const ModelSpec* spec_ = nullptr;
+  int64_t window_ = 0;
+  LinearLayer query_, key_, value_, output_;
+  at::Tensor query_norm_, key_norm_;
+};
+
+}  // namespace quantmoe

@@ -1,0 +1,97 @@
+#include "quant/model/decoder.h"
+
+#include "absl/strings/str_cat.h"
+#include <ATen/ATen.h>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "quant/model/norm.h"
+
+namespace quantmoe {
+namespace {
+
+std::string BiasName(std::string weight_name) {
+  return weight_name.replace(weight_name.rfind(".weight"), 7, ".bias");
+}
+
+absl::Status LoadNorm(const ModelSpec& spec, const std::string& name, WeightSource& source,
+                      at::Tensor& weight, at::Tensor& bias) {
+  ASSIGN_OR_RETURN(weight, source.Other(name));
+  if (spec.norm == NormKind::kLayerNorm) {
+    ASSIGN_OR_RETURN(bias, source.Other(BiasName(name)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<DecoderLayer> DecoderLayer::Load(const ModelSpec& spec, int layer, WeightSource& source) {
+  DecoderLayer loaded;
+  loaded.spec_ = &spec;
+  RETURN_IF_ERROR(LoadNorm(spec, TensorNames::InputNorm(spec, layer), source, loaded.input_norm_,
+                           loaded.input_norm_bias_));
+  RETURN_IF_ERROR(LoadNorm(spec, TensorNames::PostAttentionNorm(spec, layer), source, loaded.ffn_norm_,
+                           loaded.ffn_norm_bias_));
+  ASSIGN_OR_RETURN(loaded.attention_, Attention::Load(spec, layer, source));
+  if (spec.layers[static_cast<size_t>(layer)].moe) {
+    ASSIGN_OR_RETURN(loaded.router_, Router::Load(spec, layer, source));
+  }
+  return loaded;
+}
+
+at::Tensor DecoderLayer::AttentionInput(const at::Tensor& hidden) const {
+  return ModelNorm(*spec_, hidden, input_norm_, input_norm_bias_);
+}
+
+at::Tensor DecoderLayer::AddAttention(const at::Tensor& hidden, const at::Tensor& context) const {
+  return hidden + attention_.Project(context) * spec_->residual_multiplier;
+}
+
+at::Tensor DecoderLayer::FfnInput(const at::Tensor& hidden) const {
+  return ModelNorm(*spec_, hidden, ffn_norm_, ffn_norm_bias_);
+}
+
+Routing DecoderLayer::Route(const at::Tensor& ffn_input) const {
+  return router_.has_value() ? router_->Route(ffn_input) : Routing{};
+}
+
+absl::StatusOr<LayerTrace> RunLayer(const ModelSpec& spec, int layer, const at::Tensor& hidden,
+                                    const Batches& batches, WeightSource& source) {
+  ASSIGN_OR_RETURN(const DecoderLayer loaded, DecoderLayer::Load(spec, layer, source));
+  const at::Tensor middle =
+      loaded.AddAttention(hidden, loaded.AttentionContext(loaded.AttentionInput(hidden), batches));
+  LayerTrace trace;
+  trace.ffn_input = loaded.FfnInput(middle);
+  trace.routing = loaded.Route(trace.ffn_input);
+  ASSIGN_OR_RETURN(const at::Tensor ffn, FeedForward(spec, layer, trace.ffn_input, trace.routing, source));
+  trace.output = middle + ffn * spec.residual_multiplier;
+  return trace;
+}
+
+absl::StatusOr<at::Tensor> Embed(const ModelSpec& spec, const at::Tensor& ids, WeightSource& source) {
+  if (ids.numel() > 0 && (ids.min().item<int64_t>() < 0 || ids.max().item<int64_t>() >= spec.vocab)) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "TOKEN_OUT_OF_RANGE",
+                     absl::StrCat("token ids ", ids.min().item<int64_t>(), "..", ids.max().item<int64_t>(),
+                                  " do not fit a vocabulary of ", spec.vocab));
+  }
+  ASSIGN_OR_RETURN(const at::Tensor table, source.Other(TensorNames::Embedding(spec)));
+  return table.index_select(0, ids.flatten()) * spec.embedding_multiplier;
+}
+
+absl::StatusOr<OutputHead> OutputHead::Load(const ModelSpec& spec, WeightSource& source) {
+  OutputHead head;
+  head.spec_ = &spec;
+  RETURN_IF_ERROR(LoadNorm(spec, TensorNames::FinalNorm(spec), source, head.norm_, head.norm_bias_));
+  ASSIGN_OR_RETURN(head.head_.weight, source.Other(TensorNames::Head(spec)));
+  if (spec.head_bias) {
+    ASSIGN_OR_RETURN(head.head_.bias, source.Other(BiasName(TensorNames::Head(spec))));
+  }
+  return head;
+}
+
+at::Tensor OutputHead::Logits(const at::Tensor& hidden) const {
+  const at::Tensor logits = Apply(head_, ModelNorm(*spec_, hidden, norm_, norm_bias_));
+  return spec_->logits_divisor == 1.0 ? logits : logits / spec_->logits_divisor;
+}
+
+}  // namespace quantmoe

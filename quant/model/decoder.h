@@ -1,0 +1,74 @@
+// A decoder-only language model, one layer at a time: nothing of a layer outlives its use. Activations are
+// flat, [tokens, hidden], over batches of whole sequences.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
+
+#include "plan/linears.h"
+#include "quant/model/attention.h"
+#include "quant/model/experts.h"
+#include "quant/model/router.h"
+#include "quant/model/weights.h"
+
+namespace quantmoe {
+
+// The stages of one layer, so that calibration can look between them.
+class DecoderLayer {
+ public:
+  // Loads norms, attention and router; experts are loaded by FeedForward as they are needed.
+  static absl::StatusOr<DecoderLayer> Load(const ModelSpec& spec, int layer, WeightSource& source);
+
+  // Input of q, k and v.
+  at::Tensor AttentionInput(const at::Tensor& hidden) const;
+  // Input of the output projection.
+  at::Tensor AttentionContext(const at::Tensor& input, const Batches& batches) const {
+    return attention_.Context(input, batches);
+  }
+  // The residual stream after attention.
+  at::Tensor AddAttention(const at::Tensor& hidden, const at::Tensor& context) const;
+  // Input of router, experts and shared expert.
+  at::Tensor FfnInput(const at::Tensor& hidden) const;
+  // Undefined tensors for a layer without experts.
+  Routing Route(const at::Tensor& ffn_input) const;
+
+ private:
+  const ModelSpec* spec_ = nullptr;
+  at::Tensor input_norm_, input_norm_bias_, ffn_norm_, ffn_norm_bias_;
+  Attention attention_;
+  std::optional<Router> router_;
+};
+
+// What passes between the stages of a layer.
+struct LayerTrace {
+  at::Tensor ffn_input;  // [tokens, hidden]
+  Routing routing;
+  at::Tensor output;  // the residual stream after the layer
+};
+
+// One layer from residual stream to residual stream.
+absl::StatusOr<LayerTrace> RunLayer(const ModelSpec& spec, int layer, const at::Tensor& hidden,
+                                    const Batches& batches, WeightSource& source);
+
+// Embedding rows of `ids` [tokens] i64 -> [tokens, hidden]. INVALID_ARGUMENT for an id outside the
+// vocabulary.
+absl::StatusOr<at::Tensor> Embed(const ModelSpec& spec, const at::Tensor& ids, WeightSource& source);
+
+// The end of the model: final norm and head, for any rows of the residual stream.
+class OutputHead {
+ public:
+  static absl::StatusOr<OutputHead> Load(const ModelSpec& spec, WeightSource& source);
+  // [rows, hidden] -> [rows, vocab].
+  at::Tensor Logits(const at::Tensor& hidden) const;
+  int64_t vocabulary() const { return head_.weight.size(0); }
+
+ private:
+  const ModelSpec* spec_ = nullptr;
+  at::Tensor norm_, norm_bias_;
+  LinearLayer head_;
+};
+
+}  // namespace quantmoe

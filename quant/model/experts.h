@@ -1,0 +1,34 @@
+// Gated MLPs: experts, shared experts and the dense layers of mixed models.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
+
+#include "plan/linears.h"
+#include "quant/model/router.h"
+#include "quant/model/weights.h"
+
+namespace quantmoe {
+
+// down(act(gate(x)) * up(x)).
+class GatedMlp {
+ public:
+  // gate, up and down of one expert, of the shared expert, or of a dense layer.
+  static absl::StatusOr<GatedMlp> Load(const Linear& gate, const Linear& up, const Linear& down,
+                                       WeightSource& source);
+
+  // What the down projection sees: x [tokens, hidden] -> [tokens, width].
+  at::Tensor Inner(const at::Tensor& x) const;
+  at::Tensor Down(const at::Tensor& inner) const { return Apply(down_, inner); }
+  at::Tensor Forward(const at::Tensor& x) const { return Down(Inner(x)); }
+
+ private:
+  LinearLayer gate_, up_, down_;
+};
+
+// The feed-forward half of a layer on its normalised input x [tokens, hidden]; experts are loaded one after
+// the other. `routing` is read for layers with experts only.
+absl::StatusOr<at::Tensor> FeedForward(const ModelSpec& spec, int layer, const at::Tensor& x,
+                                       const Routing& routing, WeightSource& source);
+
+}  // namespace quantmoe

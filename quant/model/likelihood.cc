@@ -1,0 +1,54 @@
+#include "quant/model/likelihood.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include "base/status_macros.h"
+
+namespace quantmoe {
+namespace {
+
+// Logits that are held at once, in numbers.
+constexpr int64_t kMaxLogits = int64_t{64} << 20;
+
+}  // namespace
+
+absl::StatusOr<at::Tensor> RunModel(
+    const ModelSpec& spec, const at::Tensor& ids, const Batches& batches, WeightSource& source,
+    const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer) {
+  ASSIGN_OR_RETURN(at::Tensor hidden, Embed(spec, ids, source));
+  if (after_layer) RETURN_IF_ERROR(after_layer(-1, hidden));
+  for (int layer = 0; layer < spec.num_layers(); ++layer) {
+    ASSIGN_OR_RETURN(LayerTrace trace, RunLayer(spec, layer, hidden, batches, source));
+    hidden = std::move(trace.output);
+    if (after_layer) RETURN_IF_ERROR(after_layer(layer, hidden));
+  }
+  return hidden;
+}
+
+absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, const at::Tensor& hidden,
+                                                    const std::vector<int64_t>& rows,
+                                                    const std::vector<int64_t>& tokens) {
+  if (rows.size() != tokens.size()) return absl::InternalError("as many rows as tokens are needed");
+  std::vector<TokenScore> scores;
+  scores.reserve(rows.size());
+  const at::Tensor all_rows = at::tensor(rows, at::kLong), all_tokens = at::tensor(tokens, at::kLong);
+  int64_t step = 1;
+  for (int64_t first = 0; first < static_cast<int64_t>(rows.size()); first += step) {
+    step = std::min(static_cast<int64_t>(rows.size()) - first,
+                    std::max<int64_t>(1, kMaxLogits / head.vocabulary()));
+    const at::Tensor chosen = all_tokens.narrow(0, first, step);
+    const at::Tensor logits = head.Logits(hidden.index_select(0, all_rows.narrow(0, first, step)));
+    const at::Tensor log_probabilities = at::log_softmax(logits, -1, at::kFloat);
+    const at::Tensor picked = log_probabilities.gather(1, chosen.unsqueeze(1)).squeeze(1).contiguous();
+    const at::Tensor best = log_probabilities.argmax(-1).eq(chosen).contiguous();
+    for (int64_t i = 0; i < step; ++i) {
+      scores.push_back(
+          {static_cast<double>(picked.const_data_ptr<float>()[i]), best.const_data_ptr<bool>()[i]});
+    }
+  }
+  return scores;
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,33 @@
+// Log-likelihoods under a model whose layers pass through memory one after the other: all sequences go
+// through layer l before layer l+1 is loaded.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
+
+#include "quant/model/decoder.h"
+
+namespace quantmoe {
+
+// The residual stream after the last layer for `ids` [tokens] i64 (flat, as `batches` cut them): [tokens,
+// hidden]. `after_layer(l, hidden)` sees every layer's output, and the embedding as l = -1; it may be null.
+// CANCELLED when it says so.
+absl::StatusOr<at::Tensor> RunModel(
+    const ModelSpec& spec, const at::Tensor& ids, const Batches& batches, WeightSource& source,
+    const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer);
+
+struct TokenScore {
+  double log_probability = 0;  // natural log, f32 log-softmax
+  bool is_argmax = false;
+};
+
+// The score of token `tokens[i]` as the successor of row `rows[i]` of `hidden`.
+absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, const at::Tensor& hidden,
+                                                    const std::vector<int64_t>& rows,
+                                                    const std::vector<int64_t>& tokens);
+
+}  // namespace quantmoe

@@ -1,0 +1,52 @@
+// Where a forward pass takes its weights from: the original checkpoint or a quantized form of it. The pass
+// itself does not know. Tensors come one at a time and are dropped after use, so memory follows one part, not
+// the model.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
+
+#include "plan/linears.h"
+#include "storage/checkpoint.h"
+
+namespace quantmoe {
+
+// Thread-compatible.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  // The weight of a linear, [out, in], in the dtype of the computation.
+  virtual absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) = 0;
+  // Any other tensor by its name in the checkpoint. INVALID_ARGUMENT MODEL_INVALID when it is missing.
+  virtual absl::StatusOr<at::Tensor> Other(const std::string& name) = 0;
+};
+
+// The original weights.
+class CheckpointWeights : public WeightSource {
+ public:
+  CheckpointWeights(std::shared_ptr<const Checkpoint> checkpoint, at::ScalarType dtype)
+      : checkpoint_(std::move(checkpoint)), dtype_(dtype) {}
+
+  absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
+  absl::StatusOr<at::Tensor> Other(const std::string& name) override;
+
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  at::ScalarType dtype() const { return dtype_; }
+
+ private:
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  at::ScalarType dtype_;
+};
+
+// y = x W^T + b.
+struct LinearLayer {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out] or undefined
+};
+absl::StatusOr<LinearLayer> LoadLinear(WeightSource& source, const Linear& linear);
+at::Tensor Apply(const LinearLayer& linear, const at::Tensor& x);
+
+}  // namespace quantmoe

@@ -1,0 +1,77 @@
+#include "quant/tasks/arguments.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "storage/model_uri.h"
+
+namespace quantmoe {
+
+absl::StatusOr<TaskArguments> TaskArguments::Parse(const std::string& params_json,
+                                                   const std::vector<BlobRef>& inputs) {
+  TaskArguments arguments;
+  arguments.params_ = nlohmann::json::parse(params_json, nullptr, /*allow_exceptions=*/false);
+  if (!arguments.params_.is_object())
+    return absl::InvalidArgumentError("the task's parameters are not a JSON object");
+  for (const BlobRef& input : inputs) arguments.inputs_[input.role] = input.digest;
+  return arguments;
+}
+
+absl::StatusOr<Digest> TaskArguments::Input(const std::string& role) const {
+  const auto found = inputs_.find(role);
+  if (found == inputs_.end())
+    return absl::InvalidArgumentError(absl::StrCat("task input ", role, " is missing"));
+  return found->second;
+}
+
+std::vector<Digest> TaskArguments::InputSeries(const std::string& prefix) const {
+  std::vector<std::pair<int64_t, Digest>> numbered;
+  for (const auto& [role, digest] : inputs_) {
+    int64_t number = 0;
+    if (role == prefix) numbered.emplace_back(0, digest);
+    if (absl::StartsWith(role, prefix + ".") && absl::SimpleAtoi(role.substr(prefix.size() + 1), &number)) {
+      numbered.emplace_back(number, digest);
+    }
+  }
+  std::sort(numbered.begin(), numbered.end());
+  std::vector<Digest> series;
+  for (auto& [number, digest] : numbered) series.push_back(std::move(digest));
+  return series;
+}
+
+absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const TaskContext& context) {
+  ASSIGN_OR_RETURN(const std::string text, arguments.Param<std::string>("model_uri"));
+  ASSIGN_OR_RETURN(const std::string fingerprint, arguments.Param<std::string>("fingerprint"));
+  ASSIGN_OR_RETURN(ModelUri uri, ParseModelUri(text));
+  if (!context.model_roots.empty()) {
+    ASSIGN_OR_RETURN(uri, ConfineModelUri(uri, context.model_roots));
+  }
+  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, ModelDirectory::Open(uri));
+  OpenedModel model;
+  ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(directory));
+  if (model.checkpoint->fingerprint() != fingerprint) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_CHANGED",
+                     absl::StrCat("the model at ", text, " is not what it was when the job was created"));
+  }
+  ASSIGN_OR_RETURN(model.config_json, directory->ReadAll("config.json"));
+  ASSIGN_OR_RETURN(model.spec, ParseModelConfig(model.config_json));
+  return model;
+}
+
+absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest) {
+  ASSIGN_OR_RETURN(const MappedFile map, blobs.Open(digest));
+  nlohmann::json json =
+      nlohmann::json::parse(map.bytes().begin(), map.bytes().end(), nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return absl::DataLossError(absl::StrCat("blob ", digest.sha256, " is not JSON"));
+  return json;
+}
+
+absl::Status CheckCancelled(const TaskContext& context) {
+  return context.cancelled ? absl::CancelledError("the task was cancelled") : absl::OkStatus();
+}
+
+}  // namespace quantmoe

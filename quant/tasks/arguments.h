@@ -1,0 +1,72 @@
+// The parameters and inputs of one task, with errors that name what is missing.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
+
+#include "plan/model_spec.h"
+#include "plan/task_graph.h"
+#include "quant/tasks/run_task.h"
+#include "storage/checkpoint.h"
+
+namespace quantmoe {
+
+class TaskArguments {
+ public:
+  static absl::StatusOr<TaskArguments> Parse(const std::string& params_json,
+                                             const std::vector<BlobRef>& inputs);
+
+  // INVALID_ARGUMENT when the parameter is missing or of another type.
+  template <typename T>
+  absl::StatusOr<T> Param(const std::string& key) const {
+    try {
+      return params_.at(key).template get<T>();
+    } catch (const nlohmann::json::exception& e) {
+      return absl::InvalidArgumentError(absl::StrCat("task parameter ", key, ": ", e.what()));
+    }
+  }
+  const nlohmann::json& params() const { return params_; }
+
+  absl::StatusOr<Digest> Input(const std::string& role) const;
+  bool HasInput(const std::string& role) const { return inputs_.contains(role); }
+  // The inputs `prefix`.0, `prefix`.1, ... in order of their number; the only input `prefix` counts too.
+  std::vector<Digest> InputSeries(const std::string& prefix) const;
+  const std::map<std::string, Digest>& inputs() const { return inputs_; }
+
+ private:
+  nlohmann::json params_;
+  std::map<std::string, Digest> inputs_;
+};
+
+// The model that a task reads.
+struct OpenedModel {
+  std::shared_ptr<Checkpoint> checkpoint;
+  std::string config_json;
+  ModelSpec spec;
+};
+
+// Opens `model_uri` below the allowed roots. FAILED_PRECONDITION MODEL_CHANGED when its fingerprint is no
+// longer the job's.
+absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const TaskContext& context);
+
+// One JSON blob.
+absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest);
+
+// CANCELLED once the task's flag is set.
+absl::Status CheckCancelled(const TaskContext& context);
+
+using TaskOutputs = std::vector<BlobRef>;
+absl::StatusOr<TaskOutputs> RunPrepare(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunSolve(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunEvaluate(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunPublish(const TaskArguments& arguments, TaskContext& context);
+
+}  // namespace quantmoe

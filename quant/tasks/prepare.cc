@@ -1,0 +1,128 @@
+// prepare: texts to tokens, tokens to the hidden states that enter layer 0, benchmark items to requests.
+#include <ATen/ATen.h>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "quant/evaluate/shards.h"
+#include "quant/model/decoder.h"
+#include "quant/tasks/arguments.h"
+#include "quant/tensor_bytes.h"
+#include "quant/text/tokenizer.h"
+
+namespace quantmoe {
+namespace {
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory) {
+  absl::StatusOr<std::string> tokenizer = directory.ReadAll("tokenizer.json");
+  if (absl::IsNotFound(tokenizer.status())) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
+                     "tokenizer.json is missing from the model directory");
+  }
+  RETURN_IF_ERROR(tokenizer.status());
+  const absl::StatusOr<std::string> config = directory.ReadAll("tokenizer_config.json");
+  if (!config.ok() && !absl::IsNotFound(config.status())) return config.status();
+  return Tokenizer::FromFiles(*tokenizer, config.ok() ? *config : "");
+}
+
+absl::StatusOr<std::string> Text(const TaskArguments& arguments, const std::string& role, BlobStore& blobs) {
+  ASSIGN_OR_RETURN(const Digest digest, arguments.Input(role));
+  ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(digest));
+  return std::string(blob.bytes());
+}
+
+class Preparation {
+ public:
+  Preparation(const TaskArguments& arguments, TaskContext& context, OpenedModel model)
+      : arguments_(arguments), context_(context), model_(std::move(model)) {}
+
+  absl::StatusOr<TaskOutputs> Run() {
+    ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model_.checkpoint->directory()));
+    ASSIGN_OR_RETURN(const nlohmann::json add_bos, arguments_.Param<nlohmann::json>("add_bos"));
+    if (add_bos.is_boolean()) add_bos_ = add_bos.get<bool>();
+    RETURN_IF_ERROR(StoreCalibration());
+    context_.progress(0.5, "calibration");
+    ASSIGN_OR_RETURN(const bool skip, arguments_.Param<bool>("evaluation_skip"));
+    if (!skip) RETURN_IF_ERROR(StoreEvaluation());
+    ASSIGN_OR_RETURN(const Digest digest, context_.blobs.Put(PrepareSummaryToJson(summary_)));
+    outputs_.push_back({"summary", digest});
+    return std::move(outputs_);
+  }
+
+ private:
+  // Consecutive windows of the text, tokenized as a whole: [sequences, length] i64.
+  absl::StatusOr<at::Tensor> CalibrationIds() {
+    ASSIGN_OR_RETURN(const int64_t samples, arguments_.Param<int64_t>("samples"));
+    ASSIGN_OR_RETURN(const int64_t length, arguments_.Param<int64_t>("sequence_length"));
+    ASSIGN_OR_RETURN(const std::string text, Text(arguments_, "calibration_text", context_.blobs));
+    std::vector<int32_t> ids = tokenizer_->Encode(text, /*add_special_tokens=*/false);
+    if (add_bos_.value_or(tokenizer_->adds_bos()) && tokenizer_->bos_id().has_value())
+      ids.insert(ids.begin(), *tokenizer_->bos_id());
+    const int64_t sequences = std::min(samples, static_cast<int64_t>(ids.size()) / length);
+    if (sequences == 0) {
+      return MakeError(
+          absl::StatusCode::kInvalidArgument, "CALIBRATION_TEXT_TOO_SHORT",
+          absl::StrCat("spec.calibration.text has ", ids.size(), " tokens; one sequence needs ", length),
+          {{"tokens", absl::StrCat(ids.size())}, {"sequence_length", absl::StrCat(length)}});
+    }
+    ids.resize(static_cast<size_t>(sequences * length));
+    return at::tensor(ids, at::kInt).to(at::kLong).view({sequences, length});
+  }
+
+  absl::Status StoreCalibration() {
+    ASSIGN_OR_RETURN(const at::Tensor ids, CalibrationIds());
+    ASSIGN_OR_RETURN(const int64_t shard_sequences, arguments_.Param<int64_t>("shard_sequences"));
+    CheckpointWeights weights(model_.checkpoint, at::kFloat);
+    for (const at::Tensor& shard : ids.split(shard_sequences)) {
+      RETURN_IF_ERROR(CheckCancelled(context_));
+      ASSIGN_OR_RETURN(const at::Tensor hidden, Embed(model_.spec, shard, weights));
+      const at::Tensor shaped = hidden.view({shard.size(0), shard.size(1), -1}).contiguous();
+      ASSIGN_OR_RETURN(const Digest digest, PutTensors(context_.blobs, {{"hidden", shaped}}));
+      outputs_.push_back({absl::StrCat("hidden.", summary_.calibration_shards++), digest});
+    }
+    summary_.calibration_tokens = ids.numel();
+    return absl::OkStatus();
+  }
+
+  absl::Status StoreEvaluation() {
+    ASSIGN_OR_RETURN(const int window, arguments_.Param<int>("window"));
+    ASSIGN_OR_RETURN(const std::vector<std::string> tasks,
+                     arguments_.Param<std::vector<std::string>>("tasks"));
+    RequestBuilder builder(*tokenizer_, {add_bos_, static_cast<int>(model_.spec.max_position)});
+    ASSIGN_OR_RETURN(const std::string text, Text(arguments_, "perplexity_text", context_.blobs));
+    RETURN_IF_ERROR(builder.AddPerplexity(text, window));
+    for (const std::string& name : tasks) {
+      ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(name));
+      ASSIGN_OR_RETURN(const std::string items, Text(arguments_, "task." + name, context_.blobs));
+      std::string fewshot;
+      if (arguments_.HasInput("fewshot." + name)) {
+        ASSIGN_OR_RETURN(fewshot, Text(arguments_, "fewshot." + name, context_.blobs));
+      }
+      RETURN_IF_ERROR(
+          builder.AddTask(benchmark, items, "task " + name, fewshot, "few-shot items of " + name));
+    }
+    for (const EvalShard& shard : CutShards(std::move(builder).Finish())) {
+      for (const EvalSequence& sequence : shard.sequences)
+        summary_.evaluation_tokens += static_cast<int64_t>(sequence.ids.size());
+      ASSIGN_OR_RETURN(const Digest digest, context_.blobs.Put(SerializeShard(shard)));
+      outputs_.push_back({absl::StrCat("requests.", summary_.evaluation_shards++), digest});
+    }
+    return absl::OkStatus();
+  }
+
+  const TaskArguments& arguments_;
+  TaskContext& context_;
+  const OpenedModel model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::optional<bool> add_bos_;
+  PrepareSummary summary_;
+  TaskOutputs outputs_;
+};
+
+}  // namespace
+
+absl::StatusOr<TaskOutputs> RunPrepare(const TaskArguments& arguments, TaskContext& context) {
+  ASSIGN_OR_RETURN(OpenedModel model, OpenTaskModel(arguments, context));
+  return Preparation(arguments, context, std::move(model)).Run();
+}
+
+}  // namespace quantmoe

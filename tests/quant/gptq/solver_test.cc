@@ -1,0 +1,188 @@
+#include "quant/gptq/solver.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include <ATen/ATen.h>
+
+#include "quant/gptq/hessian.h"
+#include "quant/gptq/packing.h"
+#include "tests/quant/gptq/reference_gptq.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+struct Layer {
+  at::Tensor weight, inputs, hessian;
+};
+
+// Correlated inputs of very different scale, as trained layers have them.
+Layer MakeLayer(int64_t out, int64_t in, int64_t tokens, uint64_t seed) {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  const auto normal = [&](at::IntArrayRef shape) { return at::randn(shape, generator); };
+  const at::Tensor mix = normal({in, in}) * 0.1 + at::eye(in);
+  Layer layer{normal({out, in}) * 0.05, at::mm(normal({tokens, in}), mix) * at::exp(normal({in}) * 0.8), {}};
+  Hessian sum(in);
+  sum.Add(layer.inputs);
+  layer.hessian = sum.Take();
+  return layer;
+}
+
+double OutputError(const Layer& layer, const at::Tensor& quantized) {
+  return at::mm(layer.inputs, (layer.weight - quantized).t()).pow(2).sum(at::kDouble).item<double>();
+}
+
+class SolverTest : public ::testing::TestWithParam<bool> {};
+
+TEST_P(SolverTest, EqualsThePaperColumnByColumn) {
+  const Layer layer = MakeLayer(/*out=*/48, /*in=*/192, /*tokens=*/400, /*seed=*/1);
+  SolveOptions options{.group_size = 32, .act_order = GetParam()};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 400, options));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  for (const int bits : options.widths) {
+    const QuantizedLinear& q = solved.at(bits);
+    const at::Tensor ours = Dequantize(q.codes, q.scales, bits, options.group_size);
+    const at::Tensor paper = ReferenceGptq(layer.weight, layer.hessian, q.scales, bits, options.group_size,
+                                           options.damp, factor.order);
+    // A value near the middle of two codes may fall to the other side in f32; the error must not notice.
+    const double same =
+        at::isclose(ours.to(at::kDouble), paper, 1e-5, 1e-9).to(at::kDouble).mean().item<double>();
+    EXPECT_GT(same, bits == 8 ? 0.97 : 0.995) << bits << " bits";
+    EXPECT_NEAR(OutputError(layer, ours) / OutputError(layer, paper.to(at::kFloat)), 1.0, 0.01)
+        << bits << " bits";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Orders, SolverTest, ::testing::Bool());
+
+TEST(SolverDistortionTest, IsTheErrorOfTheLayerOutput) {
+  const Layer layer = MakeLayer(100, 256, 700, 2);
+  const SolveOptions options{.group_size = 64};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 700, options));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  for (const auto& [bits, q] : solved) {
+    const double measured = OutputError(layer, Dequantize(q.codes, q.scales, bits, 64));
+    EXPECT_NEAR(q.distortion / measured, 1.0, 2e-3) << bits << " bits";
+  }
+}
+
+TEST(SolverOrderTest, GptqBeatsRoundingAndMoreBitsAreBetter) {
+  const Layer layer = MakeLayer(64, 256, 1000, 3);
+  const SolveOptions options;
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 1000, options));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  double previous = HUGE_VAL;
+  for (const auto& [bits, q] : solved) {
+    const QuantizedLinear rounded = RoundToNearest(layer.weight, {bits, 128, /*search=*/true});
+    const double rounding = OutputError(layer, Dequantize(rounded.codes, rounded.scales, bits, 128));
+    EXPECT_LT(q.distortion, 0.7 * rounding) << bits << " bits";
+    EXPECT_LT(q.distortion, previous);
+    previous = q.distortion;
+  }
+}
+
+TEST(SolverWidthsTest, OneWidthAloneGivesTheSameCodesAsAllTogether) {
+  const Layer layer = MakeLayer(70, 128, 300, 4);
+  SolveOptions all, one;
+  one.widths = {3};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 300, all));
+  ASSERT_OK_AND_ASSIGN(const auto together, Solve(layer.weight, factor, all));
+  ASSERT_OK_AND_ASSIGN(const auto alone, Solve(layer.weight, factor, one));
+  EXPECT_TRUE(together.at(3).codes.equal(alone.at(3).codes));
+}
+
+TEST(SolverFallbackTest, NoTokensKeepTheRoundedWeights) {
+  const Layer layer = MakeLayer(32, 64, 10, 5);
+  SolveOptions options{.group_size = 32};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(at::zeros({64, 64}), 0, options));
+  EXPECT_EQ(factor.fallback, "no_tokens");
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  const at::Tensor q = Dequantize(solved.at(8).codes, solved.at(8).scales, 8, 32);
+  EXPECT_LT((q - layer.weight).abs().max().item<double>(), 0.002);
+  EXPECT_GT(q.abs().max().item<double>(), 0.05);
+}
+
+TEST(SolverFallbackTest, FewTokensAreReported) {
+  const Layer layer = MakeLayer(32, 64, 10, 6);
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 10, SolveOptions{.group_size = 32}));
+  EXPECT_EQ(factor.fallback, "few_tokens");
+}
+
+TEST(SolverFallbackTest, RankDeficientHessiansAreSolvedByDamping) {
+  const Layer layer = MakeLayer(32, 128, 40, 7);
+  SolveOptions options{.min_tokens_ratio = 0.0};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 40, options));
+  EXPECT_EQ(factor.fallback, "");
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  for (const auto& [bits, q] : solved) EXPECT_TRUE(std::isfinite(q.distortion));
+}
+
+TEST(SolverFallbackTest, TheDampingLadderRecoversAnIndefiniteHessian) {
+  Layer layer = MakeLayer(32, 128, 400, 8);
+  const double mean = layer.hessian.diagonal().mean().item<double>();
+  layer.hessian.index_put_({at::tensor({0}), at::tensor({1})},
+                           layer.hessian[0][0].item<float>() + 0.05 * mean);
+  layer.hessian.index_put_({at::tensor({1}), at::tensor({0})}, layer.hessian[0][1].item<float>());
+  layer.hessian.index_put_({at::tensor({1}), at::tensor({1})}, layer.hessian[0][0].item<float>());
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 400, SolveOptions{}));
+  EXPECT_EQ(factor.fallback, "");
+  EXPECT_GT(factor.damp, 0.01);
+}
+
+TEST(SolverFallbackTest, AHopelessHessianFallsBackToRounding) {
+  const Layer layer = MakeLayer(32, 64, 200, 9);
+  at::Tensor hessian = at::full({64, 64}, 100.0f);
+  hessian.diagonal().fill_(1.0f);
+  SolveOptions options{.group_size = 32};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(hessian, 200, options));
+  EXPECT_EQ(factor.fallback, "not_positive_definite");
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  EXPECT_GT(Dequantize(solved.at(4).codes, solved.at(4).scales, 4, 32).abs().max().item<double>(), 0.05);
+}
+
+TEST(SolverDeadColumnTest, AChannelThatWasNeverActiveIsRoundedNotZeroed) {
+  Layer layer = MakeLayer(32, 128, 400, 10);
+  layer.hessian.select(0, 5).zero_();
+  layer.hessian.select(1, 5).zero_();
+  SolveOptions options;
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 400, options));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  const at::Tensor q = Dequantize(solved.at(8).codes, solved.at(8).scales, 8, 128);
+  EXPECT_LT((q.select(1, 5) - layer.weight.select(1, 5)).abs().max().item<double>(), 0.003);
+}
+
+TEST(SolverInputTest, RefusesWhatDoesNotFit) {
+  const Layer layer = MakeLayer(32, 128, 400, 11);
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 400, SolveOptions{}));
+  using ::testing::HasSubstr;
+  EXPECT_THAT(Solve(at::zeros({32, 64}), factor, {}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("do not fit")));
+  EXPECT_THAT(Solve(layer.weight, factor, {.group_size = 96}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("96")));
+  at::Tensor broken = layer.weight.clone();
+  broken[3][4] = NAN;
+  EXPECT_THAT(Solve(broken, factor, {}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("NaN")));
+  EXPECT_THAT(Factor(at::full({8, 8}, NAN), 8, {}).status(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("not finite")));
+}
+
+TEST(SolverInputTest, OneRowIsEnough) {
+  const Layer layer = MakeLayer(1, 32, 100, 12);
+  SolveOptions options{.group_size = 32};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 100, options));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  EXPECT_EQ(solved.at(2).codes.sizes(), at::IntArrayRef({32, 1}));
+}
+
+TEST(SolverInputTest, StopsWhenCancelled) {
+  const Layer layer = MakeLayer(16, 128, 200, 13);
+  std::atomic<bool> cancelled{true};
+  SolveOptions options;
+  options.cancelled = &cancelled;
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 200, options));
+  EXPECT_TRUE(absl::IsCancelled(Solve(layer.weight, factor, options).status()));
+}
+
+}  // namespace
+}  // namespace quantmoe

@@ -1,0 +1,151 @@
+// The decoder against forward passes of transformers 5.23 on tiny checkpoints of each family
+// (testdata/goldens/README.md, which states the tolerances).
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "gtest/gtest.h"
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include "quant/model/decoder.h"
+#include "quant/model/likelihood.h"
+#include "quant/tensor_bytes.h"
+#include "storage/model_uri.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+std::string GoldenDir(const std::string& family) {
+  return std::filesystem::canonical(std::string(QUANTMOE_TESTDATA) + "/goldens/" + family).string();
+}
+
+struct Golden {
+  std::shared_ptr<Checkpoint> checkpoint;
+  ModelSpec spec;
+  NamedTensors tensors;
+};
+
+absl::StatusOr<Golden> OpenGolden(const std::string& family) {
+  Golden golden;
+  auto directory = ModelDirectory::Open({ModelUri::Scheme::kFile, GoldenDir(family)});
+  if (!directory.ok()) return directory.status();
+  std::shared_ptr<ModelDirectory> shared = *std::move(directory);
+  auto checkpoint = Checkpoint::Open(shared);
+  if (!checkpoint.ok()) return checkpoint.status();
+  golden.checkpoint = *std::move(checkpoint);
+  auto spec = ParseModelConfig(*shared->ReadAll("config.json"));
+  if (!spec.ok()) return spec.status();
+  golden.spec = *spec;
+  auto tensors = ReadTensorFile(GoldenDir(family) + "/golden.safetensors");
+  if (!tensors.ok()) return tensors.status();
+  golden.tensors = *std::move(tensors);
+  return golden;
+}
+
+double LargestDifference(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
+
+class GoldenTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  const c10::InferenceMode inference_;
+};
+
+TEST_P(GoldenTest, EveryLayerIsRightFromItsOwnInput) {
+  ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
+  EXPECT_OK(CheckTensors(golden.spec, *golden.checkpoint));
+  CheckpointWeights weights(golden.checkpoint, at::kFloat);
+  const at::Tensor states = golden.tensors.at("hidden_states");  // [L+1, 2, 48, H]
+  const double tolerance = 1e-5 * states.abs().max().item<double>();
+  const Batches batches = {{states.size(1), states.size(2)}};
+  for (int layer = 0; layer < golden.spec.num_layers(); ++layer) {
+    ASSERT_OK_AND_ASSIGN(const LayerTrace trace,
+                         RunLayer(golden.spec, layer, states[layer].flatten(0, 1), batches, weights));
+    EXPECT_LT(LargestDifference(trace.output, states[layer + 1].flatten(0, 1)), tolerance)
+        << "layer " << layer;
+    const auto ids = golden.tensors.find("router." + std::to_string(layer) + ".expert_ids");
+    ASSERT_EQ(ids != golden.tensors.end(), golden.spec.layers[layer].moe);
+    if (ids == golden.tensors.end()) continue;
+    EXPECT_TRUE(trace.routing.experts.equal(ids->second.flatten(0, 1))) << "layer " << layer;
+    EXPECT_LT(
+        LargestDifference(trace.routing.weights,
+                          golden.tensors.at("router." + std::to_string(layer) + ".weights").flatten(0, 1)),
+        2e-5);
+  }
+  ASSERT_OK_AND_ASSIGN(const OutputHead head, OutputHead::Load(golden.spec, weights));
+  EXPECT_LT(LargestDifference(head.Logits(states[golden.spec.num_layers()].flatten(0, 1)),
+                              golden.tensors.at("logits").flatten(0, 1)),
+            5e-5);
+}
+
+TEST_P(GoldenTest, TheWholeModelIsRightFromTokenIds) {
+  ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
+  CheckpointWeights weights(golden.checkpoint, at::kFloat);
+  const at::Tensor ids = golden.tensors.at("input_ids"), states = golden.tensors.at("hidden_states");
+  const double tolerance = 1e-4 * states.abs().max().item<double>();
+  ASSERT_OK_AND_ASSIGN(
+      const at::Tensor last,
+      RunModel(golden.spec, ids.flatten(), {{ids.size(0), ids.size(1)}}, weights,
+               [&](int layer, const at::Tensor& hidden) {
+                 EXPECT_LT(LargestDifference(hidden, states[layer + 1].flatten(0, 1)), tolerance)
+                     << "after layer " << layer;
+                 return absl::OkStatus();
+               }));
+  ASSERT_OK_AND_ASSIGN(const OutputHead head, OutputHead::Load(golden.spec, weights));
+  EXPECT_LT(LargestDifference(head.Logits(last), golden.tensors.at("logits").flatten(0, 1)), 5e-4);
+}
+
+// Sequences of unlike length in one activation: each is right as if it were alone.
+TEST_P(GoldenTest, BatchesDoNotMix) {
+  ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
+  CheckpointWeights weights(golden.checkpoint, at::kFloat);
+  const at::Tensor ids = golden.tensors.at("input_ids");
+  const at::Tensor mixed = at::cat({ids[0], ids[1].slice(0, 0, 20)}, 0);
+  ASSERT_OK_AND_ASSIGN(const at::Tensor last,
+                       RunModel(golden.spec, mixed, {{1, 48}, {1, 20}}, weights, nullptr));
+  const at::Tensor expected = golden.tensors.at("hidden_states")[golden.spec.num_layers()];
+  const double tolerance = 1e-4 * expected.abs().max().item<double>();
+  EXPECT_LT(LargestDifference(last.slice(0, 0, 48), expected[0]), tolerance);
+  EXPECT_LT(LargestDifference(last.slice(0, 48, 68), expected[1].slice(0, 0, 20)), tolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
+                         ::testing::Values("llama", "llama_tied", "mixtral", "mixtral-sharded", "qwen2_moe",
+                                           "qwen3_moe"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(Bfloat16Test, ComputingInSinglePrecisionIsExact) {
+  const c10::InferenceMode inference;
+  ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden("mixtral-bf16"));
+  CheckpointWeights weights(golden.checkpoint, at::kFloat);
+  const at::Tensor ids = golden.tensors.at("input_ids");
+  ASSERT_OK_AND_ASSIGN(const at::Tensor last,
+                       RunModel(golden.spec, ids.flatten(), {{ids.size(0), ids.size(1)}}, weights, nullptr));
+  ASSERT_OK_AND_ASSIGN(const OutputHead head, OutputHead::Load(golden.spec, weights));
+  EXPECT_LT(LargestDifference(head.Logits(last), golden.tensors.at("logits_fp32").flatten(0, 1)), 5e-4);
+}
+
+// Computed in bf16 only one layer at a time can be compared: routing flips add up over the layers.
+TEST(Bfloat16Test, ComputingInBfloat16StaysWithinItsNoise) {
+  const c10::InferenceMode inference;
+  ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden("mixtral-bf16"));
+  CheckpointWeights weights(golden.checkpoint, at::kBFloat16);
+  const at::Tensor states = golden.tensors.at("hidden_states");
+  for (int layer = 0; layer < golden.spec.num_layers(); ++layer) {
+    ASSERT_OK_AND_ASSIGN(
+        const LayerTrace trace,
+        RunLayer(golden.spec, layer, states[layer].flatten(0, 1).to(at::kBFloat16), {{2, 48}}, weights));
+    EXPECT_LT(LargestDifference(trace.output.to(at::kFloat), states[layer + 1].flatten(0, 1)), 0.12);
+    EXPECT_TRUE(trace.routing.experts.equal(
+        golden.tensors.at("router." + std::to_string(layer) + ".expert_ids").flatten(0, 1)));
+  }
+}
+
+}  // namespace
+}  // namespace quantmoe
