@@ -40,6 +40,10 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const 
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOptions& options) {
   ASSIGN_OR_RETURN(std::shared_ptr<grpc::ChannelCredentials> credentials, MakeCredentials(options));
+  if (!options.token_file.empty() && options.tls_ca.empty() && options.tls_certificate.empty()) {
+    return absl::InvalidArgumentError(
+        "--token-file needs TLS: give --tls-ca, so that nobody on the way reads it");
+  }
   ASSIGN_OR_RETURN(const std::string token, ReadOptionalFile(options.token_file));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);

@@ -84,10 +84,14 @@ std::string FormatNumber(double value, int digits) {
 }
 
 std::string FormatCount(int64_t value) {
-  std::string digits = absl::StrCat(value);
-  const size_t first = value < 0 ? 1 : 0;
-  for (size_t i = digits.size(); i > first + 3;) digits.insert(i -= 3, ",");
-  return digits;
+  const std::string digits = absl::StrCat(value);
+  const size_t sign = value < 0 ? 1 : 0;
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > sign && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
 }
 
 void TextTable::AddRow(std::vector<std::string> cells) {

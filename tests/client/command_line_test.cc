@@ -9,6 +9,7 @@
 
 #include "client/completion.h"
 #include "client/error_report.h"
+#include "storage/digest.h"
 #include "tests/client/fake_server.h"
 #include "tests/client/temporary_directory.h"
 #include "tests/support/status_matchers.h"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs client/examples/platform.py against a real coordinator and worker: upload, watch, download, digests.
+# Runs client/examples/platform_client.py against a real coordinator and worker: upload, watch, download, digests.
 #   usage: platform_example_test.sh PYTHON QUANTMOE_SERVER QUANTMOE_WORKER SOURCE_DIR
 # Exit code 77 (skipped) where Python has no grpcio and grpcio-tools.
 set -euo pipefail
@@ -25,12 +25,12 @@ until [[ -s $scratch/ports.json ]]; do
   ((SECONDS < deadline)) || { echo 'the server did not write its ports'; cat "$scratch/server.log"; exit 1; }
   sleep 0.1
 done
-port() { "$python" -c 'import json, sys; print(str(json.load(open(sys.argv[1]))[sys.argv[2]]).rsplit(":")[-1])' "$scratch/ports.json" "$1"; }
+port() { "$python" -c 'import json, sys; print(str(json.load(open(sys.argv[1]))[sys.argv[2]]).rsplit(":", 1)[-1])' "$scratch/ports.json" "$1"; }
 
-"$worker" --server "127.0.0.1:$(port worker)" 2>"$scratch/worker.log" &
+"$worker" --server "127.0.0.1:$(port worker)" --model-root "$source/testdata" 2>"$scratch/worker.log" &
 pids+=($!)
 
-if ! "$python" "$source/client/examples/platform.py" "$source/testdata/tiny-qwen2-moe" \
+if ! "$python" "$source/client/examples/platform_client.py" "$source/testdata/tiny-qwen2-moe" \
   --server "127.0.0.1:$(port grpc)" --proto-dir "$source/proto" --bits 3 --samples 8 --sequence-length 128 \
   --calibration "$source/testdata/tiny_calibration.txt" --skip-evaluation --out "$scratch/artifact"; then
   tail -n 50 "$scratch/server.log" "$scratch/worker.log"
