@@ -9,7 +9,6 @@
 
 #include "base/status_macros.h"
 #include "client/artifact_check.h"
-#include "client/byte_size.h"
 #include "client/commands.h"
 #include "client/download.h"
 #include "client/error_report.h"
@@ -69,8 +68,7 @@ absl::StatusOr<int> Download(CommandContext& context, const ArtifactFlags& flags
   options.force = flags.force;
   if (!context.json) {
     options.on_file = [&context](const v1::ArtifactFile& file, bool kept) {
-      context.out << (kept ? "kept        " : "downloaded  ") << Printable(file.path()) << "  "
-                  << FormatByteSize(file.digest().size_bytes()) << std::endl;
+      context.out << (kept ? "kept        " : "downloaded  ") << Printable(file.path()) << std::endl;
     };
   }
   if (options.directory.empty()) return absl::DataLossError("the artifact has no name; give --out");

@@ -83,7 +83,8 @@ std::string DistortionText(const Json& plan) {
   if (!distortion) return "";
   std::string text = FormatNumber(*distortion, 6);
   const auto bound = Number(At(plan, {"lower_bound"}));
-  if (bound) absl::StrAppend(&text, "  (no plan in this budget is below ", FormatNumber(*bound, 6), ")");
+  if (bound && *bound > 0)
+    absl::StrAppend(&text, "  (no plan in this budget is below ", FormatNumber(*bound, 6), ")");
   return text;
 }
 

@@ -24,6 +24,7 @@ import grpc_tools
 from grpc_tools import protoc
 
 CHUNK_BYTES = 2 << 20
+MANIFEST = "artifact.json"
 PROTO_DIR = pathlib.Path(__file__).resolve().parents[2] / "proto"
 
 
@@ -126,8 +127,11 @@ class Platform:
         artifacts = self.m["artifacts"]
         artifact = with_retry(lambda: self.artifacts.GetArtifact(artifacts.GetArtifactRequest(name=artifact_name)))
         root = pathlib.Path(out_dir).resolve()
-        # The manifest comes last: a directory that has one is complete.
-        for file in sorted(artifact.files, key=lambda entry: entry.path == "artifact.json"):
+        files = [file for file in artifact.files if file.path != MANIFEST]
+        # The manifest comes last: a directory that has one is complete. It need not be listed among its own files.
+        digest = self.m["types"].Digest(sha256=artifact.manifest_sha256)
+        files.append(artifacts.ArtifactFile(path=MANIFEST, digest=digest))
+        for file in files:
             target = (root / file.path).resolve()
             if not target.is_relative_to(root):
                 raise SystemExit(f"the artifact names a bad file: {file.path}")
@@ -142,8 +146,8 @@ class Platform:
 
         def attempt():
             offset = part.stat().st_size if part.exists() else 0
-            if 0 < offset >= file.digest.size_bytes:
-                return
+            if 0 < file.digest.size_bytes <= offset:
+                return  # all there: the digest decides
             request = self.m["artifacts"].DownloadArtifactRequest(name=artifact_name, file=file.path, offset=offset)
             with open(part, "ab") as output:
                 for chunk in self.artifacts.DownloadArtifact(request):
