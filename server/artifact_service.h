@@ -1,0 +1,24 @@
+// quantmoe.v1.ArtifactService: decode, call, encode.
+#pragma once
+
+#include "quantmoe/v1/artifacts.grpc.pb.h"
+#include "server/core.h"
+
+namespace quantmoe {
+
+class ArtifactServiceHandler final : public v1::ArtifactService::CallbackService {
+ public:
+  explicit ArtifactServiceHandler(Core& core) : core_(core) {}
+
+  grpc::ServerUnaryReactor* GetArtifact(grpc::CallbackServerContext*, const v1::GetArtifactRequest*,
+                                        v1::Artifact*) override;
+  grpc::ServerUnaryReactor* ListArtifacts(grpc::CallbackServerContext*, const v1::ListArtifactsRequest*,
+                                          v1::ListArtifactsResponse*) override;
+  grpc::ServerWriteReactor<v1::Chunk>* DownloadArtifact(grpc::CallbackServerContext*,
+                                                        const v1::DownloadArtifactRequest*) override;
+
+ private:
+  Core& core_;
+};
+
+}  // namespace quantmoe

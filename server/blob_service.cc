@@ -1,0 +1,158 @@
+#include "server/blob_service.h"
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "base/crash_point.h"
+#include "base/status_macros.h"
+#include "server/chunk_stream.h"
+#include "server/task_inputs.h"
+#include "server/unary_call.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr char kService[] = "BlobService";
+constexpr int kMaxDigests = 10000;
+
+absl::Status CheckDigest(const v1::Digest& digest, absl::string_view field) {
+  if (IsSha256(digest.sha256()) && digest.size_bytes() >= 0) return absl::OkStatus();
+  return InvalidFields({{std::string(field), "needs 64 lower-case hexadecimal characters and a size"}});
+}
+
+absl::Status FindMissing(LocalBlobStore& blobs, const v1::FindMissingBlobsRequest& request,
+                         v1::FindMissingBlobsResponse& response) {
+  if (request.digests_size() > kMaxDigests) {
+    return InvalidFields({{"digests", absl::StrCat("at most ", kMaxDigests)}});
+  }
+  for (int i = 0; i < request.digests_size(); ++i) {
+    RETURN_IF_ERROR(CheckDigest(request.digests(i), absl::StrCat("digests[", i, "]")));
+    ASSIGN_OR_RETURN(const bool stored, blobs.Contains(FromProto(request.digests(i))));
+    if (!stored) *response.add_missing() = request.digests(i);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status UploadStatus(LocalBlobStore& blobs, const v1::Digest& digest, v1::GetUploadStatusResponse& response) {
+  RETURN_IF_ERROR(CheckDigest(digest, "digest"));
+  ASSIGN_OR_RETURN(const bool stored, blobs.Contains(FromProto(digest)));
+  response.set_complete(stored);
+  response.set_committed_bytes(digest.size_bytes());
+  if (stored) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t kept, blobs.PartialSize(FromProto(digest)));
+  response.set_committed_bytes(kept);
+  return absl::OkStatus();
+}
+
+// One upload: reads a message, lets the executor append it, reads the next. Reads and work alternate, so no lock.
+class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
+ public:
+  Upload(Core& core, v1::UploadBlobResponse* response)
+      : core_(core), record_(core.metrics, kService, "UploadBlob"), response_(response) {
+    StartRead(&request_);
+  }
+
+  void OnReadDone(bool ok) override {
+    Post(ok ? &Upload::Receive : &Upload::Complete);
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  // Runs the step on the executor; its status ends the call when it is not OK or the upload is complete.
+  void Post(absl::Status (Upload::*step)()) {
+    const bool posted = core_.executor.Post([this, step] {
+      const absl::Status status = (this->*step)();
+      if (!status.ok() || done_) return End(status);
+      StartRead(&request_);
+    });
+    if (!posted) End(QueueFull());
+  }
+
+  void End(const absl::Status& status) {
+    const grpc::Status wire = ToGrpcStatus(status);
+    record_.End(wire);
+    Finish(wire);
+  }
+
+  absl::Status Receive() {
+    if (digest_.sha256.empty()) RETURN_IF_ERROR(Begin());
+    if (done_ || !request_.has_chunk()) return absl::OkStatus();
+    const v1::Chunk& chunk = request_.chunk();
+    const int64_t length = static_cast<int64_t>(chunk.data().size());
+    if (length > kMaxChunkBytes) return InvalidFields({{"chunk.data", absl::StrCat("at most ", kMaxChunkBytes)}});
+    if (chunk.offset() < 0 || chunk.offset() + length > digest_.size_bytes) {
+      return InvalidFields({{"chunk.offset", absl::StrCat("beyond the size ", digest_.size_bytes)}});
+    }
+    RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, chunk.offset(), chunk.data()));
+    core_.metrics.BlobBytes("upload", length);
+    CrashPoint("upload-chunk-stored");
+    return absl::OkStatus();
+  }
+
+  absl::Status Begin() {
+    RETURN_IF_ERROR(CheckDigest(request_.digest(), "digest"));
+    digest_ = FromProto(request_.digest());
+    ASSIGN_OR_RETURN(done_, core_.blobs.Contains(digest_));
+    *response_->mutable_digest() = request_.digest();
+    return absl::OkStatus();
+  }
+
+  // The client has sent everything, or is gone: then what arrived is kept.
+  absl::Status Complete() {
+    done_ = true;
+    if (digest_.sha256.empty()) return InvalidFields({{"digest", "the first message must name the blob"}});
+    ASSIGN_OR_RETURN(const int64_t kept, core_.blobs.PartialSize(digest_));
+    if (kept < digest_.size_bytes) {
+      return MakeError(absl::StatusCode::kFailedPrecondition, "UPLOAD_INCOMPLETE",
+                       absl::StrCat("bytes ", kept, " of ", digest_.size_bytes), {{"committed_bytes", absl::StrCat(kept)}});
+    }
+    // An empty blob has no chunk that would have made its staging file.
+    if (digest_.size_bytes == 0) RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, 0, ""));
+    return core_.blobs.CommitPartial(digest_);
+  }
+
+  Core& core_;
+  RpcRecord record_;
+  v1::UploadBlobResponse* response_;
+  v1::UploadBlobRequest request_;
+  Digest digest_;
+  bool done_ = false;
+};
+
+}  // namespace
+
+grpc::ServerUnaryReactor* BlobServiceHandler::FindMissingBlobs(grpc::CallbackServerContext* context,
+                                                               const v1::FindMissingBlobsRequest* request,
+                                                               v1::FindMissingBlobsResponse* response) {
+  UnaryReply reply(core_, context, kService, "FindMissingBlobs");
+  RunOnExecutor(core_, reply,
+                [this, reply, request, response] { reply.Finish(FindMissing(core_.blobs, *request, *response)); });
+  return reply.reactor();
+}
+
+grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServerContext* context,
+                                                              const v1::GetUploadStatusRequest* request,
+                                                              v1::GetUploadStatusResponse* response) {
+  UnaryReply reply(core_, context, kService, "GetUploadStatus");
+  RunOnExecutor(core_, reply, [this, reply, request, response] {
+    reply.Finish(UploadStatus(core_.blobs, request->digest(), *response));
+  });
+  return reply.reactor();
+}
+
+grpc::ServerReadReactor<v1::UploadBlobRequest>* BlobServiceHandler::UploadBlob(grpc::CallbackServerContext*,
+                                                                               v1::UploadBlobResponse* response) {
+  return new Upload(core_, response);  // deletes itself in OnDone
+}
+
+grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(grpc::CallbackServerContext*,
+                                                                      const v1::DownloadBlobRequest* request) {
+  const Digest digest = FromProto(request->digest());
+  const auto locate = [this, digest, checked = CheckDigest(request->digest(), "digest")]() -> absl::StatusOr<FileOpener> {
+    RETURN_IF_ERROR(checked);
+    return FileOpener([this, digest] { return core_.blobs.Open(digest); });
+  };
+  return StartChunkStream(core_, kService, "DownloadBlob", request->offset(), locate);
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,26 @@
+// quantmoe.v1.BlobService: decode, call, encode. Uploads are resumable: what arrived of an interrupted one is kept.
+#pragma once
+
+#include "quantmoe/v1/blobs.grpc.pb.h"
+#include "server/core.h"
+
+namespace quantmoe {
+
+class BlobServiceHandler final : public v1::BlobService::CallbackService {
+ public:
+  explicit BlobServiceHandler(Core& core) : core_(core) {}
+
+  grpc::ServerUnaryReactor* FindMissingBlobs(grpc::CallbackServerContext*, const v1::FindMissingBlobsRequest*,
+                                             v1::FindMissingBlobsResponse*) override;
+  grpc::ServerUnaryReactor* GetUploadStatus(grpc::CallbackServerContext*, const v1::GetUploadStatusRequest*,
+                                            v1::GetUploadStatusResponse*) override;
+  grpc::ServerReadReactor<v1::UploadBlobRequest>* UploadBlob(grpc::CallbackServerContext*,
+                                                             v1::UploadBlobResponse*) override;
+  grpc::ServerWriteReactor<v1::Chunk>* DownloadBlob(grpc::CallbackServerContext*,
+                                                    const v1::DownloadBlobRequest*) override;
+
+ private:
+  Core& core_;
+};
+
+}  // namespace quantmoe

@@ -1,0 +1,55 @@
+#include "server/catalog_service.h"
+
+#include "plan/bit_plan.h"
+#include "server/job_requests.h"
+#include "server/unary_call.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr char kService[] = "CatalogService";
+
+}  // namespace
+
+grpc::ServerUnaryReactor* CatalogServiceHandler::ListHeuristics(grpc::CallbackServerContext* context,
+                                                                const v1::ListHeuristicsRequest*,
+                                                                v1::ListHeuristicsResponse* response) {
+  UnaryReply reply(core_, context, kService, "ListHeuristics");
+  for (const HeuristicDescription& heuristic : Heuristics()) {
+    v1::HeuristicInfo& info = *response->add_heuristics();
+    info.set_name(heuristic.name);
+    info.set_description(heuristic.description);
+    info.mutable_params()->insert(heuristic.params.begin(), heuristic.params.end());
+  }
+  reply.Finish(absl::OkStatus());
+  return reply.reactor();
+}
+
+grpc::ServerUnaryReactor* CatalogServiceHandler::ListProfiles(grpc::CallbackServerContext* context,
+                                                              const v1::ListProfilesRequest*,
+                                                              v1::ListProfilesResponse* response) {
+  UnaryReply reply(core_, context, kService, "ListProfiles");
+  for (const RuntimeProfile& profile : RuntimeProfiles()) {
+    v1::ProfileInfo& info = *response->add_profiles();
+    info.set_name(profile.name);
+    info.set_description(profile.description);
+    info.mutable_widths()->Add(profile.widths.begin(), profile.widths.end());
+    info.mutable_group_sizes()->Add(profile.group_sizes.begin(), profile.group_sizes.end());
+  }
+  reply.Finish(absl::OkStatus());
+  return reply.reactor();
+}
+
+grpc::ServerUnaryReactor* CatalogServiceHandler::InspectModel(grpc::CallbackServerContext* context,
+                                                              const v1::InspectModelRequest* request,
+                                                              v1::InspectModelResponse* response) {
+  UnaryReply reply(core_, context, kService, "InspectModel");
+  RunOnExecutor(core_, reply, [this, reply, request, response] {
+    auto json = quantmoe::InspectModel(core_, request->model().uri());
+    if (json.ok()) response->set_json(*json);
+    reply.Finish(json.status());
+  });
+  return reply.reactor();
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,24 @@
+// quantmoe.v1.CatalogService: decode, call, encode.
+#pragma once
+
+#include "quantmoe/v1/catalog.grpc.pb.h"
+#include "server/core.h"
+
+namespace quantmoe {
+
+class CatalogServiceHandler final : public v1::CatalogService::CallbackService {
+ public:
+  explicit CatalogServiceHandler(Core& core) : core_(core) {}
+
+  grpc::ServerUnaryReactor* ListHeuristics(grpc::CallbackServerContext*, const v1::ListHeuristicsRequest*,
+                                           v1::ListHeuristicsResponse*) override;
+  grpc::ServerUnaryReactor* ListProfiles(grpc::CallbackServerContext*, const v1::ListProfilesRequest*,
+                                         v1::ListProfilesResponse*) override;
+  grpc::ServerUnaryReactor* InspectModel(grpc::CallbackServerContext*, const v1::InspectModelRequest*,
+                                         v1::InspectModelResponse*) override;
+
+ private:
+  Core& core_;
+};
+
+}  // namespace quantmoe

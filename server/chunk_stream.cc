@@ -1,0 +1,77 @@
+#include "server/chunk_stream.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "server/write_queue_reactor.h"
+
+namespace quantmoe {
+namespace {
+
+using Base = WriteQueueReactor<grpc::ServerWriteReactor<v1::Chunk>, v1::Chunk>;
+
+class ChunkStream final : public Base {
+ public:
+  ChunkStream(Core& core, const char* service, const char* method, int64_t offset)
+      : Base(core, service, method), core_(core), offset_(offset) {}
+
+  void Start(std::function<absl::StatusOr<FileOpener>()> locate) {
+    KeepAlive();
+    core_.loop.Post([this, self = shared_from_this(), locate = std::move(locate)] {
+      auto open = locate();
+      if (!open.ok()) return FinishAfterWrites(open.status());
+      PostToExecutor([this, open = *std::move(open)] { Open(open); });
+    });
+  }
+
+ private:
+  void OnDrained() override {
+    PostToExecutor([this] { SendNext(); });
+  }
+
+  void PostToExecutor(std::function<void()> work) {
+    auto run = [self = shared_from_this(), work = std::move(work)] { work(); };
+    if (!core_.executor.Post(std::move(run))) FinishAfterWrites(QueueFull());
+  }
+
+  void Open(const FileOpener& open) {
+    auto file = open();
+    if (!file.ok()) return FinishAfterWrites(file.status());
+    file_ = *std::move(file);
+    const int64_t size = static_cast<int64_t>(file_.bytes().size());
+    if (offset_ < 0 || offset_ > size) {
+      return FinishAfterWrites(MakeError(absl::StatusCode::kOutOfRange, "OFFSET_OUT_OF_RANGE",
+                                         absl::StrCat("offset ", offset_, " of ", size, " bytes")));
+    }
+    SendNext();
+  }
+
+  void SendNext() {
+    const int64_t size = static_cast<int64_t>(file_.bytes().size());
+    if (offset_ >= size) return FinishAfterWrites(absl::OkStatus());
+    const int64_t length = std::min(kChunkBytes, size - offset_);
+    v1::Chunk chunk;
+    chunk.set_offset(offset_);
+    chunk.set_data(std::string(file_.bytes().substr(offset_, length)));
+    offset_ += length;
+    core_.metrics.BlobBytes("download", length);
+    Write(std::move(chunk));
+  }
+
+  Core& core_;
+  int64_t offset_;
+  MappedFile file_;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(Core& core, const char* service, const char* method,
+                                                      int64_t offset,
+                                                      std::function<absl::StatusOr<FileOpener>()> locate) {
+  auto stream = std::make_shared<ChunkStream>(core, service, method, offset);
+  stream->Start(std::move(locate));
+  return stream.get();
+}
+
+}  // namespace quantmoe

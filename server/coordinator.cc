@@ -1,0 +1,164 @@
+#include "server/coordinator.h"
+
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "plan/shipped_prose.h"
+#include "server/coordinator_state.h"
+#include "server/random_id.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int kCallThreads = 4;
+constexpr int kStepThreads = 2;
+constexpr size_t kMaxQueuedCalls = 1024;
+constexpr absl::Duration kDrainTime = absl::Seconds(5);
+
+SchedulingLimits LimitsOf(const CoordinatorOptions& options) {
+  SchedulingLimits limits;
+  limits.lease = options.lease;
+  limits.heartbeat = options.heartbeat;
+  return limits;
+}
+
+// A file by which a worker finds out whether it sees the same directory.
+absl::StatusOr<WorkerSessions::Options> PrepareSessions(const CoordinatorOptions& options, const std::string& blob_dir,
+                                                        int64_t term) {
+  WorkerSessions::Options sessions;
+  sessions.limits = LimitsOf(options);
+  sessions.no_progress_timeout = options.no_progress_timeout;
+  sessions.term = term;
+  sessions.blob_dir = blob_dir;
+  sessions.blob_dir_probe = "probe";
+  sessions.blob_dir_probe_text = RandomHex(/*bytes=*/16);
+  std::ofstream probe(absl::StrCat(blob_dir, "/", sessions.blob_dir_probe), std::ios::trunc);
+  probe << sessions.blob_dir_probe_text;
+  probe.close();
+  if (probe.good()) return sessions;
+  return MakeError(absl::StatusCode::kInternal, "FILE_ERROR", "the blob directory cannot be written");
+}
+
+}  // namespace
+
+Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s, std::unique_ptr<LocalBlobStore> b,
+                          WorkerSessions::Options session_options)
+    : options(std::move(o)),
+      store(std::move(s)),
+      blobs(std::move(b)),
+      metrics(kServerVersion, store->term()),
+      executor("calls", kCallThreads, kMaxQueuedCalls),
+      steps("steps", kStepThreads, kMaxQueuedCalls),
+      facts(*store, *options.clock),
+      loop(*store, facts, metrics),
+      links(loop),
+      jobs({.artifacts_dir = options.data_dir + "/artifacts",
+            .model_roots = options.model_roots,
+            .max_active_jobs = options.max_active_jobs},
+           facts, loop, links, *blobs, steps, metrics, *options.clock),
+      attempts(facts, jobs, links, metrics, *options.clock, LimitsOf(options), store->term()),
+      sessions(session_options, facts, jobs, attempts, links, metrics, *options.clock),
+      watchers(metrics),
+      core{.data_dir = options.data_dir,
+           .artifacts_dir = options.data_dir + "/artifacts",
+           .model_roots = options.model_roots,
+           .calibration_prose = {},
+           .heldout_prose = {},
+           .clock = *options.clock,
+           .metrics = metrics,
+           .blobs = *blobs,
+           .store = *store,
+           .loop = loop,
+           .executor = executor,
+           .facts = facts,
+           .links = links,
+           .jobs = jobs,
+           .attempts = attempts,
+           .sessions = sessions,
+           .watchers = watchers},
+      upkeep(core, steps, {LimitsOf(options), options.blob_min_age, options.garbage_interval}),
+      job_service(core),
+      artifact_service(core),
+      catalog_service(core),
+      system_service(core, LimitsOf(options)),
+      blob_service(core),
+      worker_service(core) {}
+
+absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptions options) {
+  const absl::Time start = absl::Now();
+  std::error_code error;
+  options.data_dir = std::filesystem::absolute(options.data_dir, error).lexically_normal().string();
+  ASSIGN_OR_RETURN(auto store, SqliteStore::Open(options.data_dir, options.clock->Now()));
+  std::filesystem::create_directories(options.data_dir + "/artifacts", error);
+  ASSIGN_OR_RETURN(auto blobs, LocalBlobStore::Open(options.data_dir + "/blobs"));
+  ASSIGN_OR_RETURN(auto sessions, PrepareSessions(options, blobs->dir(), store->term()));
+  auto state = std::make_unique<State>(std::move(options), std::move(store), std::move(blobs), std::move(sessions));
+  State& s = *state;
+  ASSIGN_OR_RETURN(s.core.calibration_prose, s.blobs->Put(ShippedCalibrationProse()));
+  ASSIGN_OR_RETURN(s.core.heldout_prose, s.blobs->Put(ShippedHeldoutProse()));
+  RETURN_IF_ERROR(s.facts.Reload());
+  s.sessions.BeginRecovery();
+  s.metrics.Recovered(absl::Now() - start);
+  std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(state)));
+
+  s.loop.Start({.tick = [&s] { s.upkeep.Tick(); },
+                .before_commit = [&s] { s.sessions.Dispatch(); },
+                .after_reload = [&s] { s.jobs.Reconcile(); },
+                .news = [&s](const std::set<std::string>& jobs) { s.watchers.Notify(s.facts.table(), jobs); }},
+               s.options.tick);
+  ASSIGN_OR_RETURN(s.public_listener,
+                   Listener::Start(s.options.listen_address, s.options.tls, ListenerKind::kPublic,
+                                   {&s.job_service, &s.artifact_service, &s.catalog_service, &s.system_service,
+                                    &s.blob_service}));
+  ASSIGN_OR_RETURN(s.worker_listener, Listener::Start(s.options.worker_listen_address, s.options.tls,
+                                                      ListenerKind::kWorkers, {&s.worker_service, &s.blob_service}));
+  ASSIGN_OR_RETURN(s.http, HttpServer::Start(s.options.http_listen_address,
+                                             {.metrics = [&s] { return s.metrics.Serialize(); },
+                                              .healthy = [&s] { return s.upkeep.Beats(); },
+                                              .ready = [&s] { return s.ready.load() && s.upkeep.Beats(); }}));
+  s.ready = true;
+  Log(LogLevel::kInfo, "coordinator started",
+      {{"address", coordinator->address()},
+       {"worker_address", coordinator->worker_address()},
+       {"http_address", coordinator->http_address()},
+       {"term", s.store->term()},
+       {"jobs", s.facts.table().jobs().size()}});
+  return coordinator;
+}
+
+Coordinator::Coordinator(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Coordinator::~Coordinator() { Stop(); }
+
+const std::string& Coordinator::address() const { return state_->public_listener->address(); }
+const std::string& Coordinator::worker_address() const { return state_->worker_listener->address(); }
+const std::string& Coordinator::http_address() const { return state_->http->address(); }
+
+void Coordinator::Stop() {
+  State& s = *state_;
+  if (std::exchange(s.stopped, true)) return;
+  s.ready = false;
+  if (s.public_listener != nullptr) s.public_listener->SetServing(false);
+  if (s.worker_listener != nullptr) s.worker_listener->SetServing(false);
+  absl::Notification told;
+  s.loop.Post([&s, &told] {
+    s.sessions.CloseAll(ShuttingDown());
+    s.watchers.CloseAll(ShuttingDown());
+    told.Notify();
+  });
+  told.WaitForNotificationWithTimeout(kDrainTime);
+  if (s.public_listener != nullptr) s.public_listener->Stop(kDrainTime);
+  if (s.worker_listener != nullptr) s.worker_listener->Stop(kDrainTime);
+  s.steps.Stop();
+  s.executor.Stop();
+  s.loop.Stop();
+  s.http.reset();
+  Log(LogLevel::kInfo, "coordinator stopped");
+}
+
+}  // namespace quantmoe

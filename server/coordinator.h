@@ -1,0 +1,66 @@
+// The coordinator in one object: store, facts, decisions and listeners.
+//
+//   CoordinatorOptions options{.data_dir = dir, .model_roots = {root}};
+//   ASSIGN_OR_RETURN(auto coordinator, Coordinator::Start(options));
+//   ... coordinator->address() ...
+//
+// Addresses are host:port; port 0 chooses one. Without TLS everyone who can connect may do everything: main.cc refuses that
+// beyond loopback.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+
+namespace quantmoe {
+
+struct TlsFiles {
+  std::string certificate;  // PEM; empty: no TLS
+  std::string key;
+  std::string client_ca;  // workers must show a certificate of this authority; empty: none is asked for
+};
+
+struct CoordinatorOptions {
+  std::string listen_address = "127.0.0.1:0";
+  std::string worker_listen_address = "127.0.0.1:0";
+  std::string http_listen_address = "127.0.0.1:0";
+  std::string data_dir;
+  std::vector<std::string> model_roots;  // empty: no model may be opened
+  TlsFiles tls;
+  absl::Duration lease = absl::Seconds(20);
+  absl::Duration heartbeat = absl::Seconds(5);
+  absl::Duration no_progress_timeout = absl::Minutes(10);
+  absl::Duration tick = absl::Milliseconds(250);  // how often time is looked at
+  absl::Duration blob_min_age = absl::Hours(24);  // younger blobs and cached results are never collected
+  absl::Duration garbage_interval = absl::Hours(1);
+  int max_active_jobs = 1000;
+  const Clock* clock = &Clock::Real();
+};
+
+class Coordinator {
+ public:
+  // FAILED_PRECONDITION DATA_DIR_IN_USE, DATA_LOSS STORE_DAMAGED, UNAVAILABLE ADDRESS_IN_USE.
+  static absl::StatusOr<std::unique_ptr<Coordinator>> Start(CoordinatorOptions options);
+  // Stops.
+  ~Coordinator();
+
+  // host:port of each listener.
+  const std::string& address() const;
+  const std::string& worker_address() const;
+  const std::string& http_address() const;
+
+  // Not ready any more, streams are told, calls in flight are answered, then everything ends. Running tasks go on: their
+  // workers come back to the next coordinator. Idempotent.
+  void Stop();
+
+ private:
+  struct State;
+  explicit Coordinator(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace quantmoe

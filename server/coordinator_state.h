@@ -1,0 +1,57 @@
+// The parts of a coordinator in the order in which they need each other; internal to coordinator.cc and its upkeep.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "server/artifact_service.h"
+#include "server/blob_service.h"
+#include "server/catalog_service.h"
+#include "server/coordinator.h"
+#include "server/core.h"
+#include "server/http_server.h"
+#include "server/job_service.h"
+#include "server/listeners.h"
+#include "server/sqlite_store.h"
+#include "server/system_service.h"
+#include "server/upkeep.h"
+#include "server/worker_service.h"
+
+namespace quantmoe {
+
+struct Coordinator::State {
+  State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s, std::unique_ptr<LocalBlobStore> b,
+        WorkerSessions::Options session_options);
+
+  const CoordinatorOptions options;
+  std::unique_ptr<SqliteStore> store;
+  std::unique_ptr<LocalBlobStore> blobs;
+  Metrics metrics;
+  Executor executor;
+  // Planning and publication apart from calls, so that bulk transfers cannot hold up jobs.
+  Executor steps;
+  FactsRecorder facts;
+  CommitLoop loop;
+  WorkerLinks links;
+  JobLifecycle jobs;
+  TaskAttempts attempts;
+  WorkerSessions sessions;
+  JobWatchers watchers;
+  Core core;
+  Upkeep upkeep;
+
+  JobServiceHandler job_service;
+  ArtifactServiceHandler artifact_service;
+  CatalogServiceHandler catalog_service;
+  SystemServiceHandler system_service;
+  BlobServiceHandler blob_service;
+  WorkerServiceHandler worker_service;
+
+  std::unique_ptr<Listener> public_listener;
+  std::unique_ptr<Listener> worker_listener;
+  std::unique_ptr<HttpServer> http;
+  std::atomic<bool> ready{false};
+  bool stopped = false;
+};
+
+}  // namespace quantmoe

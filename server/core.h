@@ -1,0 +1,52 @@
+// What the services work with. Owned by the coordinator, which outlives every call.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "server/commit_loop.h"
+#include "server/executor.h"
+#include "server/facts_recorder.h"
+#include "server/job_lifecycle.h"
+#include "server/job_watchers.h"
+#include "server/metrics.h"
+#include "server/task_attempts.h"
+#include "server/worker_links.h"
+#include "server/worker_sessions.h"
+#include "storage/blob_store.h"
+
+namespace quantmoe {
+
+inline constexpr char kServerVersion[] = "0.1.0";
+inline constexpr char kApiVersion[] = "v1";
+inline constexpr int kWorkerApiVersion = 1;
+// gRPC's default limit of a message is 4 MiB.
+inline constexpr int64_t kChunkBytes = int64_t{2} << 20;
+inline constexpr int64_t kMaxChunkBytes = int64_t{3} << 20;
+
+struct Core {
+  std::string data_dir;
+  std::string artifacts_dir;
+  std::vector<std::string> model_roots;
+  // Blobs that stand for texts that a spec does not name.
+  Digest calibration_prose;
+  Digest heldout_prose;
+
+  const Clock& clock;
+  Metrics& metrics;
+  LocalBlobStore& blobs;  // executor only
+  StateStore& store;      // executor only
+  CommitLoop& loop;
+  Executor& executor;
+
+  // On the commit loop's thread only.
+  FactsRecorder& facts;
+  WorkerLinks& links;
+  JobLifecycle& jobs;
+  TaskAttempts& attempts;
+  WorkerSessions& sessions;
+  JobWatchers& watchers;
+};
+
+}  // namespace quantmoe

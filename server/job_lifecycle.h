@@ -1,0 +1,96 @@
+// What happens to a job from creation to its end: planning when `prepare` is done, tasks that become ready or are known from
+// earlier work, publication, cancellation, deletion. Used on the commit loop's thread only, except where noted; slow steps
+// run on the executor and come back as operations. After a restart Reconcile starts unfinished steps again.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "plan/job_spec.h"
+#include "server/commit_loop.h"
+#include "server/executor.h"
+#include "server/facts_recorder.h"
+#include "server/metrics.h"
+#include "server/worker_links.h"
+#include "storage/blob_store.h"
+
+namespace quantmoe {
+
+struct NewJob {
+  std::string id;  // empty: chosen here
+  std::string display_name;
+  std::map<std::string, std::string> labels;
+  v1::JobSpec spec;
+  std::shared_ptr<const ResolvedJob> resolved;
+  std::string model_json;
+  std::string request_id;
+  std::string request_hash;
+  std::string parent;
+};
+
+class JobLifecycle {
+ public:
+  struct Options {
+    std::string artifacts_dir;
+    std::vector<std::string> model_roots;
+    int max_active_jobs = 1000;
+  };
+  JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers, LocalBlobStore& blobs,
+               Executor& executor, Metrics& metrics, const Clock& clock);
+
+  // The new job's id, or that of the job this request made before. ALREADY_EXISTS JOB_ALREADY_EXISTS,
+  // INVALID_ARGUMENT REQUEST_ID_PAYLOAD_MISMATCH, RESOURCE_EXHAUSTED QUEUE_FULL.
+  absl::StatusOr<std::string> Create(NewJob job);
+  // The job that an earlier request with this id made; empty when there is none. REQUEST_ID_PAYLOAD_MISMATCH.
+  absl::StatusOr<std::string> FindReplay(const std::string& request_id, const std::string& request_hash);
+  // Cancels a running job; does nothing to one that is ending or has ended. The job must exist.
+  void Cancel(const std::string& id, absl::string_view reason);
+  // FAILED_PRECONDITION JOB_NOT_TERMINAL unless `force`. The job must exist.
+  absl::Status Delete(const std::string& id, bool force);
+  void Fail(const std::string& id, const absl::Status& error);
+
+  // The job may use workers of this class from now on.
+  void Bind(const std::string& id, const std::string& determinism_class);
+  // Follows up on a task that has just become DONE.
+  void FollowUp(const std::string& id, const std::string& label);
+  // A READY task takes the result of an equal one.
+  void FinishFromCache(const std::string& id, const std::string& label, const std::vector<v1::TaskBlob>& outputs);
+  // A cancelling job without running tasks is CANCELLED.
+  void SettleCancellation(const std::string& id);
+  // Starts steps that no one is doing: after a restart, or when the executor was full.
+  void Reconcile();
+  void MarkRunning(const std::string& id);
+
+ private:
+  void ResolveReadyTasks(const std::string& id, std::vector<int> candidates);
+  // The outputs of an equal task that still exist; empty when there are none.
+  std::vector<v1::TaskBlob> FindCachedOutputs(const std::string& key);
+  void StartPlanning(const std::string& id);
+  void FinishPlanning(const std::string& id, absl::StatusOr<std::vector<server::TaskDefinition>> tasks);
+  void StartPublishing(const std::string& id);
+  void FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact);
+  void CancelRunningTasks(const Job& job, absl::string_view reason);
+  void ChangeState(const std::string& id, JobState state, absl::string_view reason,
+                   const google::rpc::Status& error = {}, const server::ArtifactRecord& artifact = {});
+
+  const Options options_;
+  FactsRecorder& facts_;
+  CommitLoop& loop_;
+  WorkerLinks& workers_;
+  LocalBlobStore& blobs_;
+  Executor& executor_;
+  Metrics& metrics_;
+  const Clock& clock_;
+  absl::flat_hash_map<std::string, std::shared_ptr<const ResolvedJob>> resolved_;
+  std::set<std::string> planning_;
+  std::set<std::string> publishing_;
+};
+
+// The event-log row of a task's change.
+v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome);
+
+}  // namespace quantmoe

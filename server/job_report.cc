@@ -1,0 +1,176 @@
+#include "server/job_report.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "plan/bit_plan.h"
+#include "plan/distortion_table.h"
+#include "server/job_view.h"
+#include "server/resource_names.h"
+#include "server/task_inputs.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::json;
+
+std::string Text(absl::string_view text) { return std::string(text); }
+
+json StagesJson(const Job& job) {
+  json stages = json::array();
+  const v1::Progress progress = ViewProgress(job);
+  for (const auto& stage : progress.stages()) {
+    int64_t start_us = INT64_MAX, finish_us = 0;
+    for (const Task& task : job.tasks) {
+      if (task.definition.kind() != stage.stage() || task.record.start_us() == 0) continue;
+      start_us = std::min<int64_t>(start_us, task.record.start_us());
+      finish_us = std::max<int64_t>(finish_us, task.record.finish_us());
+    }
+    const double wall_seconds = finish_us > start_us ? static_cast<double>(finish_us - start_us) * 1e-6 : 0;
+    stages.push_back({{"stage", stage.stage()},
+                      {"tasks", stage.tasks_total()},
+                      {"cached", stage.tasks_cached()},
+                      {"task_seconds", stage.task_seconds()},
+                      {"wall_seconds", wall_seconds}});
+  }
+  return stages;
+}
+
+json WorkersJson(const Job& job) {
+  std::map<std::string, std::pair<int, double>> workers;
+  for (const Task& task : job.tasks) {
+    if (task.record.worker().empty() || task.record.cached()) continue;
+    auto& [tasks, seconds] = workers[task.record.worker()];
+    ++tasks;
+    seconds += task.record.seconds();
+  }
+  json list = json::array();
+  for (const auto& [id, work] : workers) {
+    list.push_back({{"id", id}, {"tasks", work.first}, {"task_seconds", work.second},
+                    {"determinism_class", job.record.determinism_class()}});
+  }
+  return list;
+}
+
+json ArtifactJson(const v1::Artifact& artifact) {
+  json files = json::array();
+  for (const auto& file : artifact.files()) {
+    files.push_back({{"path", file.path()}, {"sha256", file.digest().sha256()}, {"size", file.digest().size_bytes()}});
+  }
+  return {{"path", artifact.path()},
+          {"files", files},
+          {"bytes", artifact.size_bytes()},
+          {"manifest_sha256", artifact.manifest_sha256()}};
+}
+
+json PlanJson(const BitPlan& plan) {
+  std::map<std::string, std::map<std::string, int>> histogram;
+  for (const PlannedLinear& planned : plan.linears) {
+    ++histogram[Text(LinearKindName(planned.linear.kind))][std::to_string(planned.bits)];
+  }
+  return {{"heuristic", plan.heuristic},       {"profile", plan.profile},         {"group_size", plan.group_size},
+          {"average_bits", plan.average_bits}, {"stored_bits", plan.stored_bits}, {"distortion", plan.distortion},
+          {"lower_bound", plan.lower_bound},   {"fallback_ratio", plan.fallback_ratio}, {"histogram", histogram}};
+}
+
+json WidthsJson(const DistortionRow& row) {
+  json widths = json::object();
+  for (const auto& [bits, facts] : row.widths) {
+    widths[std::to_string(bits)] = {{"distortion", facts.distortion}, {"relative_error", facts.relative_error}};
+  }
+  return widths;
+}
+
+json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
+  std::map<std::string, const DistortionRow*> rows;
+  for (const PartTable& part : table.parts) {
+    for (const DistortionRow& row : part.rows) rows[row.linear.name] = &row;
+  }
+  json linears = json::array();
+  for (const PlannedLinear& planned : plan.linears) {
+    json linear = {{"name", planned.linear.name},
+                   {"layer", planned.linear.layer},
+                   {"kind", Text(LinearKindName(planned.linear.kind))},
+                   {"expert", planned.linear.expert},
+                   {"out", planned.linear.out},
+                   {"in", planned.linear.in},
+                   {"bits", planned.bits},
+                   {"distortion", planned.distortion},
+                   {"method", planned.method},
+                   {"fallback", planned.fallback}};
+    if (const auto row = rows.find(planned.linear.name); row != rows.end()) {
+      linear["tokens"] = row->second->tokens;
+      linear["damp"] = row->second->damp;
+      linear["outlier_score"] = row->second->outlier_score;
+      linear["widths"] = WidthsJson(*row->second);
+    }
+    linears.push_back(std::move(linear));
+  }
+  return linears;
+}
+
+absl::StatusOr<Digest> OutputOf(const Job& job, const char* label, const char* role) {
+  const Task* task = job.Find(label);
+  const v1::Digest* output = task == nullptr ? nullptr : FindOutput(*task, role);
+  if (output != nullptr) return FromProto(*output);
+  return MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", absl::StrCat("task ", label, " gave no ", role));
+}
+
+absl::StatusOr<json> ReadJson(BlobStore& blobs, const Digest& digest) {
+  ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(digest));
+  json parsed = json::parse(file.bytes().begin(), file.bytes().end(), nullptr, /*allow_exceptions=*/false);
+  if (!parsed.is_discarded()) return parsed;
+  return MakeError(absl::StatusCode::kInternal, "SCORES_INVALID", "the scores are not JSON");
+}
+
+}  // namespace
+
+absl::StatusOr<ReportFacts> GatherReportFacts(const Job& job, const std::string& artifacts_dir) {
+  if (job.record.state() != v1::Job::SUCCEEDED) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "REPORT_NOT_READY",
+                     absl::StrCat("job ", job.record.id(), " is ", v1::Job::State_Name(job.record.state())),
+                     {{"state", v1::Job::State_Name(job.record.state())}});
+  }
+  ReportFacts facts;
+  facts.job = JobName(job.record.id());
+  facts.spec_json = job.record.spec_json();
+  facts.model_json = job.record.model_json();
+  facts.original_bytes = job.record.original_bytes();
+  facts.stages_json = StagesJson(job).dump();
+  facts.workers_json = WorkersJson(job).dump();
+  facts.artifact_json = ArtifactJson(ViewArtifact(job, artifacts_dir)).dump();
+  ASSIGN_OR_RETURN(facts.plan, OutputOf(job, "allocate", "plan"));
+  ASSIGN_OR_RETURN(facts.table, OutputOf(job, "allocate", "table"));
+  if (const auto scores = OutputOf(job, "publish", "scores"); scores.ok()) facts.scores = *scores;
+  return facts;
+}
+
+absl::StatusOr<std::string> BuildReport(const ReportFacts& facts, BlobStore& blobs) {
+  ASSIGN_OR_RETURN(const MappedFile plan_file, blobs.Open(facts.plan));
+  ASSIGN_OR_RETURN(const BitPlan plan, BitPlanFromJson(plan_file.bytes()));
+  ASSIGN_OR_RETURN(const MappedFile table_file, blobs.Open(facts.table));
+  ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(table_file.bytes()));
+  json report;
+  report["job"] = facts.job;
+  report["spec"] = json::parse(facts.spec_json);
+  report["model"] = json::parse(facts.model_json);
+  report["artifact"] = json::parse(facts.artifact_json);
+  report["original_bytes"] = facts.original_bytes;
+  report["weight_file_bytes"] = plan.weight_file_bytes;
+  report["plan"] = PlanJson(plan);
+  report["linears"] = LinearsJson(plan, table);
+  report["stages"] = json::parse(facts.stages_json);
+  report["workers"] = json::parse(facts.workers_json);
+  if (facts.scores.sha256.empty()) {
+    report["scores"] = json::object();
+  } else {
+    ASSIGN_OR_RETURN(report["scores"], ReadJson(blobs, facts.scores));
+  }
+  return report.dump();
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,33 @@
+// The report of a job that succeeded, as JSON: scores, plan, per-linear facts, time. Fields: docs/formats.md.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "plan/task_graph.h"
+#include "server/job_table.h"
+#include "storage/blob_store.h"
+
+namespace quantmoe {
+
+// What the report needs from the facts.
+struct ReportFacts {
+  std::string job;
+  std::string spec_json;
+  std::string model_json;
+  int64_t original_bytes = 0;
+  std::string stages_json;
+  std::string workers_json;
+  std::string artifact_json;
+  Digest plan;
+  Digest table;
+  Digest scores;  // empty sha256: evaluation was skipped
+};
+
+// FAILED_PRECONDITION REPORT_NOT_READY before the job has succeeded.
+absl::StatusOr<ReportFacts> GatherReportFacts(const Job& job, const std::string& artifacts_dir);
+
+// Reads plan, table and scores. Blocking: executor only.
+absl::StatusOr<std::string> BuildReport(const ReportFacts& facts, BlobStore& blobs);
+
+}  // namespace quantmoe

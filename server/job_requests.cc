@@ -1,0 +1,161 @@
+#include "server/job_requests.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "plan/bit_plan.h"
+#include "plan/budget.h"
+#include "plan/candidate_widths.h"
+#include "plan/inspection.h"
+#include "plan/task_graph.h"
+#include "server/job_spec_proto.h"
+#include "server/resource_names.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int kMaxLabels = 64;
+constexpr size_t kMaxLabelBytes = 63;
+constexpr size_t kMaxDisplayNameBytes = 200;
+constexpr size_t kMaxRequestIdBytes = 64;
+
+// Map entries in key order, so that equal messages have equal bytes.
+std::string CanonicalBytes(const google::protobuf::Message& message) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream out(&stream);
+  out.SetSerializationDeterministic(true);
+  message.SerializeToCodedStream(&out);
+  out.Trim();
+  return bytes;
+}
+
+void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>& violations) {
+  if (!request.job_id().empty() && !IsJobId(request.job_id())) {
+    violations.push_back({"job_id", absl::StrCat("must match [a-z]([a-z0-9-]{0,61}[a-z0-9])?: ", request.job_id())});
+  }
+  if (request.request_id().size() > kMaxRequestIdBytes) {
+    violations.push_back({"request_id", absl::StrCat("at most ", kMaxRequestIdBytes, " characters")});
+  }
+  if (request.job().display_name().size() > kMaxDisplayNameBytes) {
+    violations.push_back({"job.display_name", absl::StrCat("at most ", kMaxDisplayNameBytes, " bytes")});
+  }
+  if (request.job().labels_size() > kMaxLabels) {
+    violations.push_back({"job.labels", absl::StrCat("at most ", kMaxLabels, " labels")});
+  }
+  for (const auto& [key, value] : request.job().labels()) {
+    if (!key.empty() && key.size() <= kMaxLabelBytes && value.size() <= kMaxLabelBytes) continue;
+    violations.push_back({absl::StrCat("job.labels[", key.substr(0, kMaxLabelBytes), "]"),
+                          absl::StrCat("key and value have at most ", kMaxLabelBytes, " bytes, the key at least 1")});
+  }
+}
+
+absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldViolation> violations, JobSpec* parsed) {
+  const JobSpec spec = JobSpecFromProto(proto, {core.calibration_prose, core.heldout_prose}, violations);
+  for (FieldViolation& violation : CheckJobSpec(spec)) {
+    const bool known = std::any_of(violations.begin(), violations.end(), [&](const FieldViolation& other) {
+      return other.field == violation.field || other.field == violation.field + ".sha256";
+    });
+    if (!known) violations.push_back(std::move(violation));
+  }
+  for (const NamedBlob& blob : NamedBlobs(spec)) {
+    ASSIGN_OR_RETURN(const bool stored, core.blobs.Contains(blob.digest));
+    if (!stored) violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
+  }
+  if (parsed != nullptr) *parsed = spec;
+  return InvalidFields(std::move(violations));
+}
+
+// The checkpoint behind a URI that the roots allow.
+absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(Core& core, const std::string& text) {
+  ASSIGN_OR_RETURN(const ModelUri uri, ParseModelUri(text));
+  ASSIGN_OR_RETURN(const ModelUri confined, ConfineModelUri(uri, core.model_roots));
+  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, ModelDirectory::Open(confined));
+  return Checkpoint::Open(std::move(directory));
+}
+
+void EstimateTasks(const ResolvedJob& job, v1::Estimate& estimate) {
+  PrepareSummary summary;
+  const CalibrationSpec& calibration = job.spec.calibration;
+  summary.calibration_shards = (calibration.samples + calibration.shard_sequences - 1) / calibration.shard_sequences;
+  const std::vector<PlannedTask> rest = PlanRest(job, summary);
+  int64_t memory = PlanPrepare(job).memory_bytes;
+  for (const PlannedTask& task : rest) memory = std::max(memory, task.memory_bytes);
+  estimate.set_worker_memory_bytes(memory);
+  estimate.set_tasks(static_cast<int>(rest.size()) + 1);
+}
+
+}  // namespace
+
+std::string RequestHash(const v1::CreateJobRequest& request) {
+  v1::CreateJobRequest body = request;
+  body.clear_request_id();
+  return DigestOf(absl::StrCat("CreateJob/", CanonicalBytes(body))).sha256;
+}
+
+std::string RequestHash(const v1::RetryJobRequest& request) {
+  return DigestOf(absl::StrCat("RetryJob/", request.name())).sha256;
+}
+
+absl::Status CheckRequest(Core& core, const v1::CreateJobRequest& request) {
+  std::vector<FieldViolation> violations;
+  CheckNames(request, violations);
+  return CheckSpec(core, request.job().spec(), std::move(violations), nullptr);
+}
+
+absl::StatusOr<std::shared_ptr<const ResolvedJob>> OpenSpec(Core& core, const v1::JobSpec& proto) {
+  JobSpec spec;
+  RETURN_IF_ERROR(CheckSpec(core, proto, {}, &spec));
+  ASSIGN_OR_RETURN(ResolvedJob job, OpenJob(std::move(spec), core.model_roots));
+  return std::make_shared<const ResolvedJob>(std::move(job));
+}
+
+std::string DescribeModel(const ResolvedJob& job) {
+  nlohmann::json json;
+  json["uri"] = job.spec.model_uri;
+  json["model_type"] = job.model.model_type;
+  json["architecture"] = job.model.architecture;
+  json["dtype"] = job.model.dtype;
+  json["hidden_size"] = job.model.hidden;
+  json["layers"] = job.model.num_layers();
+  json["experts"] = job.model.moe.experts;
+  json["experts_per_token"] = job.model.moe.top_k;
+  json["vocabulary"] = job.model.vocab;
+  json["digest"] = job.model_digest;
+  json["quantized_linears"] = ListLinears(job.model).size();
+  return json.dump();
+}
+
+absl::StatusOr<std::string> InspectModel(Core& core, const std::string& uri) {
+  ASSIGN_OR_RETURN(const auto checkpoint, OpenCheckpoint(core, uri));
+  ASSIGN_OR_RETURN(const std::string config, checkpoint->directory().ReadAll("config.json"));
+  ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
+  return InspectionJson(spec, *checkpoint);
+}
+
+absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& proto) {
+  ASSIGN_OR_RETURN(const auto job, OpenSpec(core, proto));
+  ASSIGN_OR_RETURN(const auto checkpoint, OpenCheckpoint(core, job->spec.model_uri));
+  const std::vector<Linear> linears = ListLinears(job->model);
+  const std::vector<int> widths = CandidateWidths(job->spec.gptq.widths, job->spec.runtime_profile);
+  const SizeBounds bounds =
+      BoundSizes(linears, KeptTensors(job->model, *checkpoint), widths, job->spec.gptq.group_size);
+  v1::Estimate estimate;
+  estimate.set_original_bytes(job->original_bytes);
+  estimate.set_minimum_bytes(bounds.minimum_bytes);
+  estimate.set_maximum_bytes(bounds.maximum_bytes);
+  estimate.set_minimum_average_bits(bounds.minimum_average_bits);
+  estimate.set_maximum_average_bits(bounds.maximum_average_bits);
+  estimate.set_budget_bytes(BudgetBytes(job->spec.budget, bounds));
+  estimate.set_quantized_linears(static_cast<int64_t>(linears.size()));
+  EstimateTasks(*job, estimate);
+  return estimate;
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,113 @@
+#include "server/job_spec_proto.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace quantmoe {
+namespace {
+
+class Reader {
+ public:
+  Reader(const DefaultTexts& texts, std::vector<FieldViolation>& violations) : texts_(texts), violations_(violations) {}
+
+  JobSpec Read(const v1::JobSpec& proto) {
+    JobSpec spec;
+    spec.model_uri = proto.model().uri();
+    spec.budget = ReadBudget(proto.budget());
+    spec.heuristic = proto.heuristic().name();
+    spec.heuristic_params.insert(proto.heuristic().params().begin(), proto.heuristic().params().end());
+    spec.gptq = ReadGptq(proto.gptq());
+    spec.calibration = ReadCalibration(proto.calibration());
+    spec.evaluation = ReadEvaluation(proto.evaluation());
+    if (!proto.runtime_profile().empty()) spec.runtime_profile = proto.runtime_profile();
+    return spec;
+  }
+
+ private:
+  void Violate(std::string field, std::string description) {
+    violations_.push_back({std::move(field), std::move(description)});
+  }
+
+  static Budget ReadBudget(const v1::BitBudget& proto) {
+    Budget budget;
+    if (proto.has_average_bits()) budget.average_bits = proto.average_bits();
+    if (proto.has_max_bytes()) budget.max_bytes = proto.max_bytes();
+    return budget;
+  }
+
+  static GptqSpec ReadGptq(const v1::GptqParams& proto) {
+    GptqSpec gptq;
+    gptq.group_size = proto.group_size();
+    gptq.widths.assign(proto.widths().begin(), proto.widths().end());
+    if (proto.damp() != 0) gptq.damp = proto.damp();
+    if (proto.has_act_order()) gptq.act_order = proto.act_order();
+    if (proto.has_scale_search()) gptq.scale_search = proto.scale_search();
+    if (proto.has_min_tokens_ratio()) gptq.min_tokens_ratio = proto.min_tokens_ratio();
+    if (proto.has_max_fallback_ratio()) gptq.max_fallback_ratio = proto.max_fallback_ratio();
+    return gptq;
+  }
+
+  CalibrationSpec ReadCalibration(const v1::Calibration& proto) {
+    CalibrationSpec calibration;
+    calibration.text = proto.has_text() ? ReadDigest(proto.text(), "spec.calibration.text") : texts_.calibration;
+    if (proto.samples() != 0) calibration.samples = proto.samples();
+    calibration.sequence_length = proto.sequence_length();
+    if (proto.shard_sequences() != 0) calibration.shard_sequences = proto.shard_sequences();
+    return calibration;
+  }
+
+  EvaluationSpec ReadEvaluation(const v1::Evaluation& proto) {
+    EvaluationSpec evaluation;
+    evaluation.skip = proto.skip();
+    evaluation.perplexity_text = proto.has_perplexity_text()
+                                     ? ReadDigest(proto.perplexity_text(), "spec.evaluation.perplexity_text")
+                                     : texts_.heldout;
+    evaluation.window = proto.window();
+    for (int i = 0; i < proto.tasks_size(); ++i) {
+      const std::string field = absl::StrCat("spec.evaluation.tasks[", i, "]");
+      BenchmarkTaskSpec& task = evaluation.tasks.emplace_back();
+      task.name = proto.tasks(i).name();
+      task.data = ReadDigest(proto.tasks(i).data(), field + ".data");
+      if (proto.tasks(i).has_fewshot_data()) {
+        task.fewshot_data = ReadDigest(proto.tasks(i).fewshot_data(), field + ".fewshot_data");
+      }
+    }
+    if (proto.has_add_bos()) evaluation.add_bos = proto.add_bos();
+    return evaluation;
+  }
+
+  Digest ReadDigest(const v1::Digest& proto, const std::string& field) {
+    if (!IsSha256(proto.sha256())) {
+      Violate(field + ".sha256", "must be 64 lower-case hexadecimal characters");
+    } else if (proto.size_bytes() < 0) {
+      Violate(field + ".size_bytes", absl::StrCat("must not be negative: ", proto.size_bytes()));
+    }
+    return {proto.sha256(), proto.size_bytes()};
+  }
+
+  const DefaultTexts& texts_;
+  std::vector<FieldViolation>& violations_;
+};
+
+}  // namespace
+
+JobSpec JobSpecFromProto(const v1::JobSpec& proto, const DefaultTexts& texts, std::vector<FieldViolation>& violations) {
+  return Reader(texts, violations).Read(proto);
+}
+
+std::vector<NamedBlob> NamedBlobs(const JobSpec& spec) {
+  std::vector<NamedBlob> blobs;
+  const auto add = [&](std::string field, const Digest& digest) {
+    if (IsSha256(digest.sha256)) blobs.push_back({std::move(field), digest});
+  };
+  add("spec.calibration.text", spec.calibration.text);
+  if (spec.evaluation.skip) return blobs;
+  add("spec.evaluation.perplexity_text", spec.evaluation.perplexity_text);
+  for (size_t i = 0; i < spec.evaluation.tasks.size(); ++i) {
+    const std::string field = absl::StrCat("spec.evaluation.tasks[", i, "]");
+    add(field + ".data", spec.evaluation.tasks[i].data);
+    add(field + ".fewshot_data", spec.evaluation.tasks[i].fewshot_data);
+  }
+  return blobs;
+}
+
+}  // namespace quantmoe

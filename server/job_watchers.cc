@@ -1,0 +1,66 @@
+#include "server/job_watchers.h"
+
+#include "server/job_view.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
+constexpr absl::Duration kHeartbeatInterval = absl::Seconds(15);
+
+}  // namespace
+
+void JobWatchers::Add(const Job& job, std::shared_ptr<JobWatcher> watcher, absl::Duration now) {
+  Followed& followed = followed_[job.record.id()];
+  if (followed.watchers.empty()) followed.heartbeat_at = now;
+  watcher->LogGrew(job.record.last_seq(), IsTerminal(job.record.state()));
+  followed.shown_version = -1;  // a new watcher wants to see where the job stands
+  if (followed.watchers.insert(std::move(watcher)).second) metrics_.WatchersChanged(1);
+}
+
+void JobWatchers::Remove(const std::string& job, const std::shared_ptr<JobWatcher>& watcher) {
+  auto followed = followed_.find(job);
+  if (followed == followed_.end() || followed->second.watchers.erase(watcher) == 0) return;
+  metrics_.WatchersChanged(-1);
+  if (followed->second.watchers.empty()) followed_.erase(followed);
+}
+
+void JobWatchers::Notify(const JobTable& table, const std::set<std::string>& jobs) {
+  for (const std::string& id : jobs) {
+    auto followed = followed_.find(id);
+    if (followed == followed_.end()) continue;
+    const Job* job = table.Find(id);
+    for (const auto& watcher : followed->second.watchers) {
+      if (job == nullptr) {
+        watcher->JobGone();
+      } else {
+        watcher->LogGrew(job->record.last_seq(), IsTerminal(job->record.state()));
+      }
+    }
+  }
+}
+
+void JobWatchers::Tick(const JobTable& table, absl::Duration now) {
+  for (auto& [id, followed] : followed_) {
+    const Job* job = table.Find(id);
+    if (job == nullptr) continue;
+    if (followed.shown_version != job->progress_version && now - followed.progress_at >= kProgressInterval) {
+      followed.shown_version = job->progress_version;
+      followed.progress_at = now;
+      const v1::Progress progress = ViewProgress(*job);
+      for (const auto& watcher : followed.watchers) watcher->Progress(progress);
+    }
+    if (now - followed.heartbeat_at >= kHeartbeatInterval) {
+      followed.heartbeat_at = now;
+      for (const auto& watcher : followed.watchers) watcher->Heartbeat(job->record.last_seq());
+    }
+  }
+}
+
+void JobWatchers::CloseAll(const absl::Status& status) {
+  for (const auto& [id, followed] : followed_) {
+    for (const auto& watcher : followed.watchers) watcher->Close(status);
+  }
+}
+
+}  // namespace quantmoe

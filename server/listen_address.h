@@ -1,0 +1,21 @@
+// host:port of a listener.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace quantmoe {
+
+struct ListenAddress {
+  std::string host;  // without brackets
+  int port = 0;
+};
+
+// INVALID_ARGUMENT INVALID_FIELD (listen_address) unless host:port.
+absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
+// True when only this machine can connect.
+bool IsLoopback(const ListenAddress& address);
+
+}  // namespace quantmoe

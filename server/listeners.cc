@@ -1,0 +1,90 @@
+#include "server/listeners.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <chrono>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "server/listen_address.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int kMaxMessageBytes = 4 << 20;
+constexpr int kKeepaliveMs = 30'000;
+constexpr int kMinPingIntervalMs = 10'000;
+
+absl::StatusOr<std::string> ReadPem(const std::string& path) {
+  std::ifstream in(path);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (in.good() && !text.str().empty()) return text.str();
+  return MakeError(absl::StatusCode::kInvalidArgument, "TLS_INVALID", absl::StrCat("cannot read ", path));
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& tls, ListenerKind kind) {
+  if (tls.certificate.empty()) return grpc::InsecureServerCredentials();
+  const bool mutual = kind == ListenerKind::kWorkers && !tls.client_ca.empty();
+  grpc::SslServerCredentialsOptions options(mutual ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                                   : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
+  ASSIGN_OR_RETURN(pair.private_key, ReadPem(tls.key));
+  ASSIGN_OR_RETURN(pair.cert_chain, ReadPem(tls.certificate));
+  options.pem_key_cert_pairs.push_back(std::move(pair));
+  if (mutual) {
+    ASSIGN_OR_RETURN(options.pem_root_certs, ReadPem(tls.client_ca));
+  }
+  return grpc::SslServerCredentials(options);
+}
+
+void EnablePlugins() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(const std::string& address, const TlsFiles& tls,
+                                                          ListenerKind kind,
+                                                          const std::vector<grpc::Service*>& services) {
+  EnablePlugins();
+  ASSIGN_OR_RETURN(const ListenAddress parsed, ParseListenAddress(address));
+  ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(tls, kind));
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(address, credentials, &port);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingIntervalMs);
+  for (grpc::Service* service : services) builder.RegisterService(service);
+  std::unique_ptr<Listener> listener(new Listener);
+  listener->server_ = builder.BuildAndStart();
+  if (listener->server_ == nullptr || port == 0) {
+    return MakeError(absl::StatusCode::kUnavailable, "ADDRESS_IN_USE", absl::StrCat("cannot listen on ", address));
+  }
+  listener->address_ = absl::StrCat(parsed.host, ":", port);
+  return listener;
+}
+
+Listener::~Listener() { Stop(absl::ZeroDuration()); }
+
+void Listener::SetServing(bool serving) { server_->GetHealthCheckService()->SetServingStatus(serving); }
+
+void Listener::Stop(absl::Duration deadline) {
+  if (server_ == nullptr) return;
+  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));
+  server_.reset();
+}
+
+}  // namespace quantmoe

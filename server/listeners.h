@@ -1,0 +1,36 @@
+// One gRPC server on one address, with health and reflection, keepalive and limits.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/coordinator.h"
+
+namespace quantmoe {
+
+enum class ListenerKind { kPublic, kWorkers };
+
+class Listener {
+ public:
+  // Services must outlive it. UNAVAILABLE ADDRESS_IN_USE; INVALID_ARGUMENT TLS_INVALID when a file cannot be read.
+  static absl::StatusOr<std::unique_ptr<Listener>> Start(const std::string& address, const TlsFiles& tls,
+                                                         ListenerKind kind,
+                                                         const std::vector<grpc::Service*>& services);
+  ~Listener();
+  const std::string& address() const { return address_; }
+  // What the health service says.
+  void SetServing(bool serving);
+  // No new calls; those in flight have until the deadline. Streams must be ended by their owners first.
+  void Stop(absl::Duration deadline);
+
+ private:
+  Listener() = default;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+}  // namespace quantmoe

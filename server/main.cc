@@ -1,0 +1,160 @@
+// quantmoe-server: flags -> Coordinator::Start -> wait for a signal -> Stop.
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "base/error_info.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "server/coordinator.h"
+#include "server/listen_address.h"
+
+namespace quantmoe {
+namespace {
+
+struct Flags {
+  CoordinatorOptions coordinator;
+  double lease_seconds = 20;
+  double heartbeat_seconds = 5;
+  double blob_min_age_hours = 24;
+  std::string log_format = "text";
+  std::string log_level = "info";
+  std::string port_file;
+  bool insecure = false;
+};
+
+void Define(CLI::App& app, Flags& flags) {
+  CoordinatorOptions& options = flags.coordinator;
+  options.listen_address = "127.0.0.1:7070";
+  options.worker_listen_address = "127.0.0.1:7071";
+  options.http_listen_address = "127.0.0.1:7072";
+  const auto option = [&app](const std::string& name, auto& value, const std::string& help) {
+    std::string env = "QUANTMOE_" + name.substr(2);
+    for (char& c : env) c = c == '-' ? '_' : static_cast<char>(std::toupper(c));
+    return app.add_option(name, value, help)->envname(env)->capture_default_str();
+  };
+  option("--data-dir", options.data_dir, "where jobs, blobs and artifacts are kept")->required();
+  option("--listen", options.listen_address, "host:port of the API");
+  option("--worker-listen", options.worker_listen_address, "host:port for workers");
+  option("--http-listen", options.http_listen_address, "host:port of /metrics, /healthz and /readyz");
+  option("--model-root", options.model_roots, "directory or s3:// prefix under which models may lie (repeatable)");
+  option("--lease", flags.lease_seconds, "seconds of silence after which a worker is lost")
+      ->check(CLI::Range(0.1, 3600.0));
+  option("--heartbeat", flags.heartbeat_seconds, "seconds between a worker's heartbeats")
+      ->check(CLI::Range(0.02, 600.0));
+  option("--blob-min-age", flags.blob_min_age_hours, "hours for which unused blobs are kept")
+      ->check(CLI::NonNegativeNumber);
+  option("--log-format", flags.log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
+  option("--log-level", flags.log_level, "least level that is logged")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  option("--tls-cert", options.tls.certificate, "PEM file of the server's certificate");
+  option("--tls-key", options.tls.key, "PEM file of its key");
+  option("--tls-ca", options.tls.client_ca, "PEM file of the authority that signs workers' certificates");
+  option("--port-file", flags.port_file, "file to write the listening addresses to, as JSON");
+  app.add_flag("--insecure", flags.insecure, "allow listeners beyond loopback without TLS")
+      ->envname("QUANTMOE_INSECURE");
+  app.set_config("--config", "", "file with options")->envname("QUANTMOE_CONFIG");
+  app.allow_config_extras(CLI::config_extras_mode::error);
+}
+
+absl::Status CheckExposure(const Flags& flags) {
+  const CoordinatorOptions& options = flags.coordinator;
+  if (options.tls.certificate.empty() != options.tls.key.empty()) {
+    return InvalidFields({{"--tls-key", "--tls-cert and --tls-key belong together"}});
+  }
+  if (!options.tls.client_ca.empty() && options.tls.certificate.empty()) {
+    return InvalidFields({{"--tls-ca", "needs --tls-cert"}});
+  }
+  if (flags.heartbeat_seconds * 2 > flags.lease_seconds) {
+    return InvalidFields({{"--heartbeat", "must be at most half of --lease"}});
+  }
+  for (const std::string& address : {options.listen_address, options.worker_listen_address}) {
+    ASSIGN_OR_RETURN(const ListenAddress parsed, ParseListenAddress(address));
+    if (IsLoopback(parsed) || !options.tls.certificate.empty() || flags.insecure) continue;
+    return MakeError(absl::StatusCode::kFailedPrecondition, "INSECURE_LISTENER",
+                     absl::StrCat(address, " is not loopback: give --tls-cert and --tls-key, or --insecure"));
+  }
+  return absl::OkStatus();
+}
+
+// A reader sees the whole file or none.
+absl::Status WritePortFile(const std::string& path, const Coordinator& coordinator) {
+  const nlohmann::json addresses = {{"grpc", coordinator.address()},
+                                    {"worker", coordinator.worker_address()},
+                                    {"http", coordinator.http_address()}};
+  const std::string partial = path + ".partial";
+  std::ofstream out(partial, std::ios::trunc);
+  out << addresses.dump() << "\n";
+  out.close();
+  if (out.good() && std::rename(partial.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInternal, "FILE_ERROR", absl::StrCat("cannot write ", path));
+}
+
+int stop_event = -1;
+
+// Only async-signal-safe calls here. A second signal ends the process at once.
+void OnSignal(int) {
+  static volatile sig_atomic_t count = 0;
+  count = count + 1;
+  if (count > 1) _exit(130);
+  const uint64_t one = 1;
+  (void)!write(stop_event, &one, sizeof one);
+}
+
+void InstallSignals() {
+  stop_event = eventfd(0, EFD_CLOEXEC);
+  struct sigaction action {};
+  action.sa_handler = OnSignal;
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+void WaitForSignal() {
+  uint64_t value = 0;
+  while (read(stop_event, &value, sizeof value) < 0 && errno == EINTR) {
+  }
+}
+
+LogLevel ParseLevel(const std::string& text) {
+  if (text == "debug") return LogLevel::kDebug;
+  if (text == "warning") return LogLevel::kWarning;
+  return text == "error" ? LogLevel::kError : LogLevel::kInfo;
+}
+
+absl::Status Run(Flags flags) {
+  RETURN_IF_ERROR(CheckExposure(flags));
+  flags.coordinator.lease = absl::Seconds(flags.lease_seconds);
+  flags.coordinator.heartbeat = absl::Seconds(flags.heartbeat_seconds);
+  flags.coordinator.blob_min_age = absl::Hours(flags.blob_min_age_hours);
+  InstallSignals();
+  ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Start(flags.coordinator));
+  if (!flags.port_file.empty()) RETURN_IF_ERROR(WritePortFile(flags.port_file, *coordinator));
+  WaitForSignal();
+  coordinator->Stop();
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace quantmoe
+
+int main(int argc, char** argv) {
+  CLI::App app("The coordinator of quantmoe: takes jobs, splits them into tasks, hands these to workers.");
+  quantmoe::Flags flags;
+  quantmoe::Define(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  quantmoe::InitLogging(flags.log_format == "json" ? quantmoe::LogFormat::kJson : quantmoe::LogFormat::kText,
+                        quantmoe::ParseLevel(flags.log_level));
+  const absl::Status status = quantmoe::Run(flags);
+  if (status.ok()) return 0;
+  std::cerr << "quantmoe-server: " << status.message() << "\n";
+  return 1;
+}

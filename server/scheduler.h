@@ -1,0 +1,57 @@
+// Decisions: which task goes to which worker, whose lease has run out, what a failed attempt costs. Pure functions of the
+// facts and a given monotonic time, so that tests need neither threads nor clocks.
+//
+// Among jobs the one that was served longest ago comes first; inside a job the task with the longest way to the end of the
+// job, so that the chain of forward passes never waits behind work that can be done in parallel later.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/job_table.h"
+#include "server/worker_table.h"
+
+namespace quantmoe {
+
+struct SchedulingLimits {
+  absl::Duration lease = absl::Seconds(20);
+  absl::Duration heartbeat = absl::Seconds(5);
+  // Retries of one task after running out of memory, and after faults of the infrastructure.
+  int memory_retries = 2;
+  int infrastructure_retries = 5;
+};
+
+struct Assignment {
+  std::string job;
+  std::string task;
+  std::string worker;
+};
+// A job without a class takes that of this worker, which could run its next task now.
+struct Binding {
+  std::string job;
+  std::string determinism_class;
+};
+
+struct Schedule {
+  std::vector<Binding> bindings;
+  std::vector<Assignment> assignments;
+};
+
+// Bindings must be applied before their jobs get assignments: call again after applying.
+Schedule Plan(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits, absl::Duration now);
+
+// Workers that were not heard of for a whole lease.
+std::vector<std::string> ExpiredWorkers(const WorkerTable& workers, const SchedulingLimits& limits,
+                                        absl::Duration now);
+// Heartbeats are late: no new assignments.
+bool IsSuspect(const WorkerFacts& worker, const SchedulingLimits& limits, absl::Duration now);
+
+// Why the most urgent ready task of a job has no worker; empty when one could take it, or nothing is ready.
+std::string ExplainWaiting(const Job& job, const WorkerTable& workers, const SchedulingLimits& limits,
+                           absl::Duration now);
+
+// The wait before the next attempt after `failures` faults: 1 s doubled each time, at most 60 s.
+absl::Duration RetryDelay(int failures);
+
+}  // namespace quantmoe

@@ -1,0 +1,27 @@
+// quantmoe.v1.SystemService: decode, call, encode.
+#pragma once
+
+#include "quantmoe/v1/system.grpc.pb.h"
+#include "server/core.h"
+
+namespace quantmoe {
+
+class SystemServiceHandler final : public v1::SystemService::CallbackService {
+ public:
+  SystemServiceHandler(Core& core, SchedulingLimits limits) : core_(core), limits_(limits) {}
+
+  grpc::ServerUnaryReactor* GetCapabilities(grpc::CallbackServerContext*, const v1::GetCapabilitiesRequest*,
+                                            v1::Capabilities*) override;
+  grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext*, const v1::ListWorkersRequest*,
+                                        v1::ListWorkersResponse*) override;
+  grpc::ServerUnaryReactor* DrainWorker(grpc::CallbackServerContext*, const v1::DrainWorkerRequest*,
+                                        v1::Worker*) override;
+
+ private:
+  v1::Worker View(const WorkerFacts& worker) const;
+
+  Core& core_;
+  const SchedulingLimits limits_;
+};
+
+}  // namespace quantmoe

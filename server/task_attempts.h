@@ -1,0 +1,60 @@
+// How attempts begin and end: assignment, commit, failure, loss. A commit is accepted only for the token of the current
+// attempt, so that a worker that was thought dead cannot win over its replacement. Used on the commit loop's thread only.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "quantmoe/v1/worker.pb.h"
+#include "server/facts_recorder.h"
+#include "server/job_lifecycle.h"
+#include "server/metrics.h"
+#include "server/scheduler.h"
+#include "server/worker_links.h"
+
+namespace quantmoe {
+
+class TaskAttempts {
+ public:
+  TaskAttempts(FactsRecorder& facts, JobLifecycle& jobs, WorkerLinks& workers, Metrics& metrics, const Clock& clock,
+               SchedulingLimits limits, int64_t term)
+      : facts_(facts), jobs_(jobs), workers_(workers), metrics_(metrics), clock_(clock), limits_(limits), term_(term) {}
+
+  // Starts an attempt and sends it to the worker.
+  void Assign(const Assignment& assignment);
+
+  // The outputs must exist. INVALID_ARGUMENT DETERMINISM_CLASS_MISMATCH.
+  absl::StatusOr<v1::CompleteTaskResponse::Outcome> Complete(const v1::CompleteTaskRequest& request);
+  // Does nothing when the attempt is not the current one.
+  void Fail(const v1::FailTaskRequest& request);
+  // The worker does not take it: no charge, no event.
+  void Nack(const v1::AttemptRef& attempt, const google::rpc::Status& reason);
+  void Acknowledge(const v1::AttemptRef& attempt);
+  // True when `worker` holds the current attempt now.
+  bool Adopt(const v1::AttemptRef& attempt, const std::string& worker);
+
+  // The worker that ran it is gone, or the attempt is stuck.
+  void Lose(const TaskRef& ref, absl::string_view why);
+  // Back to the queue without charge.
+  void Return(const TaskRef& ref);
+
+  // The running task that the attempt names by its token; null when it is not the current one.
+  const Task* FindRunning(const v1::AttemptRef& attempt, TaskRef& ref) const;
+
+ private:
+  void Retry(const TaskRef& ref, Charge charge, const google::rpc::Status& error, double seconds,
+             v1::TaskChanged::Outcome outcome);
+  void EndForGood(const TaskRef& ref, const google::rpc::Status& error, double seconds);
+  void AfterEnd(const TaskRef& ref);
+
+  FactsRecorder& facts_;
+  JobLifecycle& jobs_;
+  WorkerLinks& workers_;
+  Metrics& metrics_;
+  const Clock& clock_;
+  const SchedulingLimits limits_;
+  const int64_t term_;
+};
+
+}  // namespace quantmoe

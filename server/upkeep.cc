@@ -1,0 +1,99 @@
+#include "server/upkeep.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "absl/time/clock.h"
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "server/garbage.h"
+#include "server/job_view.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr absl::Duration kGaugeInterval = absl::Seconds(1);
+constexpr absl::Duration kHungAfter = absl::Seconds(30);
+
+int64_t RealMilliseconds() { return absl::ToInt64Milliseconds(Clock::Real().Monotonic()); }
+
+int64_t DirectoryBytes(const std::string& dir) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (auto it = std::filesystem::recursive_directory_iterator(dir, error); !error && it != std::filesystem::end(it);
+       it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_regular_file(ignored)) bytes += static_cast<int64_t>(it->file_size(ignored));
+  }
+  return bytes;
+}
+
+void CountJob(const Job& job, absl::Duration now, FactCounts& counts) {
+  ++counts.jobs[v1::Job::State_Name(job.record.state())];
+  if (IsTerminal(job.record.state())) return;
+  for (const Task& task : job.tasks) {
+    const TaskState state = task.record.state();
+    ++counts.tasks[{v1::Task::State_Name(state), task.definition.kind()}];
+    if (state != v1::Task::READY) continue;
+    ++counts.ready_tasks;
+    counts.oldest_ready_age = std::max(counts.oldest_ready_age, now - task.ready_at);
+  }
+}
+
+}  // namespace
+
+void Upkeep::Tick() {
+  last_tick_ms_ = RealMilliseconds();
+  const absl::Duration now = core_.clock.Monotonic();
+  core_.sessions.Tick();
+  core_.jobs.Reconcile();
+  core_.watchers.Tick(core_.facts.table(), now);
+  if (now - gauges_at_ >= kGaugeInterval) {
+    gauges_at_ = now;
+    RefreshGauges();
+  }
+  if (now - garbage_at_ >= options_.garbage_interval) {
+    garbage_at_ = now;
+    CollectGarbage();
+  }
+}
+
+bool Upkeep::Beats() const {
+  const int64_t last = last_tick_ms_;
+  return last != 0 && absl::Milliseconds(RealMilliseconds() - last) < kHungAfter;
+}
+
+void Upkeep::RefreshGauges() {
+  FactCounts counts;
+  const absl::Duration now = core_.clock.Monotonic();
+  for (const auto& [id, job] : core_.facts.table().jobs()) CountJob(job, now, counts);
+  for (const auto& [id, worker] : core_.links.table()) {
+    ++counts.workers[v1::Worker::State_Name(ViewWorker(worker, core_.facts.table(), options_.limits, now).state())];
+  }
+  core_.metrics.Refresh(counts);
+  std::error_code error;
+  const auto space = std::filesystem::space(core_.data_dir, error);
+  if (!error) core_.metrics.DiskFree(static_cast<int64_t>(space.available));
+}
+
+void Upkeep::CollectGarbage() {
+  auto live = MarkLiveBlobs(core_.facts, core_.store, core_.clock.Now() - options_.blob_min_age);
+  if (!live.ok()) return Log(LogLevel::kWarning, "no garbage collection", {{"error", live.status().ToString()}});
+  live->insert(core_.calibration_prose.sha256);
+  live->insert(core_.heldout_prose.sha256);
+  auto shared = std::make_shared<absl::flat_hash_set<std::string>>(*std::move(live));
+  // Only after the commit: cached results that were forgotten must stay forgotten before their blobs go.
+  core_.loop.AfterCommit([this, shared](const absl::Status& committed) {
+    if (!committed.ok()) return;
+    (void)steps_.Post([this, shared] {
+      CrashPoint("garbage-sweep");
+      const auto freed = core_.blobs.CollectGarbage(
+          [&](const std::string& sha256) { return shared->contains(sha256); }, options_.blob_min_age, core_.clock.Now());
+      if (freed.ok()) core_.metrics.GarbageCollected(*freed);
+      core_.metrics.StoredBlobBytes(DirectoryBytes(core_.blobs.dir()));
+    });
+  });
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,128 @@
+#include "server/watch_stream.h"
+
+#include <memory>
+#include <string>
+
+#include "base/error_info.h"
+#include "server/job_watchers.h"
+#include "server/resource_names.h"
+#include "server/write_queue_reactor.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int kPageEvents = 256;
+
+using Base = WriteQueueReactor<grpc::ServerWriteReactor<v1::JobEvent>, v1::JobEvent>;
+
+class WatchStream final : public Base, public JobWatcher {
+ public:
+  WatchStream(Core& core, const v1::WatchJobRequest& request)
+      : Base(core, "JobService", "WatchJob"), core_(core), name_(request.name()), sent_seq_(request.after_seq()) {}
+
+  void Start() {
+    KeepAlive();
+    core_.loop.Post([this, self = Self()] {
+      const auto id = ParseJobName(name_);
+      const Job* job = id.ok() ? core_.facts.table().Find(*id) : nullptr;
+      if (job == nullptr) return FinishAfterWrites(JobNotFound(name_));
+      job_ = *id;
+      core_.watchers.Add(*job, self, core_.clock.Monotonic());
+    });
+  }
+
+  void LogGrew(int64_t last_seq, bool ended) override {
+    {
+      absl::MutexLock lock(&state_mutex_);
+      last_seq_ = last_seq;
+      ended_ = ended;
+    }
+    Advance();
+  }
+  void JobGone() override { FinishAfterWrites(JobNotFound(name_)); }
+  void Progress(const v1::Progress& progress) override {
+    if (queued() > 0) return;
+    v1::JobEvent event;
+    *event.mutable_progress() = progress;
+    Write(std::move(event));
+  }
+  void Heartbeat(int64_t last_seq) override {
+    if (queued() == 0) {
+      v1::JobEvent event;
+      event.mutable_heartbeat()->set_last_seq(last_seq);
+      Write(std::move(event));
+    }
+    Advance();  // a page that found the executor full is tried again
+  }
+  void Close(const absl::Status& status) override { FinishNow(status); }
+
+ private:
+  std::shared_ptr<WatchStream> Self() { return std::static_pointer_cast<WatchStream>(shared_from_this()); }
+
+  void OnDrained() override { Advance(); }
+
+  void OnStreamEnd() override {
+    core_.loop.Post([this, self = Self()] { core_.watchers.Remove(job_, self); });
+  }
+
+  // Reads the next page if there is one and nobody reads or writes.
+  void Advance() {
+    {
+      absl::MutexLock lock(&state_mutex_);
+      if (reading_) return;
+      if (sent_seq_ < last_seq_ && queued() == 0) {
+        reading_ = core_.executor.Post([this, self = Self()] { ReadPage(); });
+        return;
+      }
+      if (sent_seq_ < last_seq_ || !ended_) return;
+    }
+    FinishAfterWrites(absl::OkStatus());
+  }
+
+  void ReadPage() {
+    int64_t after = 0;
+    {
+      absl::MutexLock lock(&state_mutex_);
+      after = sent_seq_;
+    }
+    const auto events = core_.store.ReadEvents(job_, after, kPageEvents);
+    if (!events.ok()) return FinishAfterWrites(events.status());
+    {
+      absl::MutexLock lock(&state_mutex_);
+      reading_ = !events->empty();
+      if (!reading_) return;  // the job was deleted
+      sent_seq_ = events->back().seq;
+    }
+    for (const StoredEvent& stored : *events) {
+      v1::JobEvent event;
+      if (!event.ParseFromString(stored.payload)) {
+        return FinishAfterWrites(MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED", "unreadable event"));
+      }
+      Write(std::move(event));
+    }
+    {
+      absl::MutexLock lock(&state_mutex_);
+      reading_ = false;
+    }
+    Advance();
+  }
+
+  Core& core_;
+  const std::string name_;
+  std::string job_;  // set on the loop before anything else happens
+  absl::Mutex state_mutex_;
+  int64_t sent_seq_ ABSL_GUARDED_BY(state_mutex_);
+  int64_t last_seq_ ABSL_GUARDED_BY(state_mutex_) = 0;
+  bool ended_ ABSL_GUARDED_BY(state_mutex_) = false;
+  bool reading_ ABSL_GUARDED_BY(state_mutex_) = false;
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<v1::JobEvent>* StartWatch(Core& core, const v1::WatchJobRequest& request) {
+  auto stream = std::make_shared<WatchStream>(core, request);
+  stream->Start();
+  return stream.get();
+}
+
+}  // namespace quantmoe

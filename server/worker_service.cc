@@ -1,0 +1,119 @@
+#include "server/worker_service.h"
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/crash_point.h"
+#include "base/status_macros.h"
+#include "server/task_inputs.h"
+#include "server/unary_call.h"
+#include "server/write_queue_reactor.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr char kService[] = "WorkerService";
+
+using Base = WriteQueueReactor<grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>,
+                               v1::CoordinatorMessage>;
+
+class SessionStream final : public Base, public WorkerLink {
+ public:
+  explicit SessionStream(Core& core) : Base(core, kService, "Session"), core_(core) {}
+
+  void Start() {
+    KeepAlive();
+    StartRead(&incoming_);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return FinishAfterWrites(absl::OkStatus());
+    core_.loop.Post([this, self = Self(), message = incoming_] { Receive(message); });
+    StartRead(&incoming_);
+  }
+
+  void Send(v1::CoordinatorMessage message) override { Write(std::move(message)); }
+  void Close(const absl::Status& status) override { FinishAfterWrites(status); }
+
+ private:
+  std::shared_ptr<SessionStream> Self() { return std::static_pointer_cast<SessionStream>(shared_from_this()); }
+
+  // On the commit loop, which is the only one that touches worker_.
+  void Receive(const v1::WorkerMessage& message) {
+    if (!worker_.empty()) return core_.sessions.Receive(worker_, Self(), message);
+    if (const absl::Status status = CheckHello(message); !status.ok()) return FinishAfterWrites(status);
+    worker_ = message.hello().worker_id();
+    core_.sessions.Hello(message.hello(), Self());
+  }
+
+  static absl::Status CheckHello(const v1::WorkerMessage& message) {
+    if (!message.has_hello()) return InvalidFields({{"hello", "must be the first message"}});
+    const v1::Hello& hello = message.hello();
+    if (hello.worker_id().empty()) return InvalidFields({{"hello.worker_id", "must not be empty"}});
+    if (hello.determinism_class().empty()) return InvalidFields({{"hello.determinism_class", "must not be empty"}});
+    if (hello.api_version() == kWorkerApiVersion) return absl::OkStatus();
+    return MakeError(absl::StatusCode::kFailedPrecondition, "WORKER_VERSION_UNSUPPORTED",
+                     absl::StrCat("worker API ", hello.api_version(), ", supported: ", kWorkerApiVersion),
+                     {{"supported", absl::StrCat(kWorkerApiVersion)}});
+  }
+
+  void OnStreamEnd() override {
+    core_.loop.Post([this, self = Self()] {
+      if (!worker_.empty()) core_.sessions.Disconnected(worker_, self);
+    });
+  }
+
+  Core& core_;
+  v1::WorkerMessage incoming_;
+  std::string worker_;
+};
+
+// A result counts only if all of it is there.
+absl::Status CheckOutputs(LocalBlobStore& blobs, const v1::CompleteTaskRequest& request) {
+  for (const v1::TaskBlob& output : request.outputs()) {
+    if (!IsSha256(output.digest().sha256())) return InvalidFields({{"outputs", absl::StrCat("bad digest of ", output.role())}});
+    ASSIGN_OR_RETURN(const bool stored, blobs.Contains(FromProto(output.digest())));
+    if (stored) continue;
+    return MakeError(absl::StatusCode::kFailedPrecondition, "BLOB_NOT_FOUND",
+                     absl::StrCat("output ", output.role(), " is not stored"), {{"sha256", output.digest().sha256()}});
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* WorkerServiceHandler::Session(
+    grpc::CallbackServerContext*) {
+  auto session = std::make_shared<SessionStream>(core_);
+  session->Start();
+  return session.get();
+}
+
+grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServerContext* context,
+                                                             const v1::CompleteTaskRequest* request,
+                                                             v1::CompleteTaskResponse* response) {
+  UnaryReply reply(core_, context, kService, "CompleteTask");
+  RunOnExecutor(core_, reply, [this, reply, request, response] {
+    if (const absl::Status status = CheckOutputs(core_.blobs, *request); !status.ok()) return reply.Finish(status);
+    FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+      ASSIGN_OR_RETURN(const auto outcome, core_.attempts.Complete(*request));
+      response->set_outcome(outcome);
+      core_.loop.AfterCommit([](const absl::Status&) { CrashPoint("before-complete-reply"); });
+      return absl::OkStatus();
+    });
+  });
+  return reply.reactor();
+}
+
+grpc::ServerUnaryReactor* WorkerServiceHandler::FailTask(grpc::CallbackServerContext* context,
+                                                         const v1::FailTaskRequest* request, v1::FailTaskResponse*) {
+  UnaryReply reply(core_, context, kService, "FailTask");
+  FinishOnLoop(core_, reply, [this, request] {
+    core_.attempts.Fail(*request);
+    return absl::OkStatus();
+  });
+  return reply.reactor();
+}
+
+}  // namespace quantmoe
