@@ -1,0 +1,52 @@
+// The coordinator stops in the middle of a job and comes back on the same data: nothing that was committed is
+// computed again, and what a worker still runs is adopted.
+#include <gtest/gtest.h>
+
+#include "tests/support/test_cluster.h"
+
+namespace quantmoe {
+namespace {
+
+TEST(CoordinatorRestartsTest, RunningTasksAreAdopted) {
+  TestCluster cluster({.workers = 1, .lease = absl::Seconds(5)});
+  cluster.tasks().Hold(TaskKind::kSolve);
+  const std::string job = cluster.CreateJob();
+  cluster.tasks().AwaitHeld();
+  const int solves = cluster.tasks().started(TaskKind::kSolve);
+  cluster.StopCoordinator();
+  cluster.StartCoordinator();
+  cluster.AwaitWorkers(1);
+  cluster.tasks().Release();
+  cluster.AwaitJob(job, v1::Job::SUCCEEDED);
+  EXPECT_EQ(solves, 1);
+  for (const v1::Task& task : cluster.ListTasks(job)) EXPECT_EQ(task.attempts(), 1) << task.name();
+}
+
+TEST(CoordinatorRestartsTest, AResultThatIsReadyMeanwhileIsDelivered) {
+  TestCluster cluster({.workers = 1, .lease = absl::Seconds(5)});
+  cluster.tasks().Hold(TaskKind::kAllocate);
+  const std::string job = cluster.CreateJob();
+  cluster.tasks().AwaitHeld();
+  cluster.StopCoordinator();
+  cluster.tasks().Release();
+  EXPECT_TRUE(WaitUntil([&] { return !cluster.tasks().IsHolding(); }));
+  cluster.StartCoordinator();
+  cluster.AwaitJob(job, v1::Job::SUCCEEDED);
+  EXPECT_EQ(cluster.tasks().started(TaskKind::kAllocate), 1);
+}
+
+TEST(CoordinatorRestartsTest, TasksOfAWorkerThatIsGoneAreRunAgain) {
+  TestCluster cluster({.workers = 1});
+  cluster.tasks().Hold(TaskKind::kSolve);
+  const std::string job = cluster.CreateJob();
+  cluster.tasks().AwaitHeld();
+  cluster.StopCoordinator();
+  cluster.KillWorker("w0");
+  cluster.tasks().Release();
+  cluster.StartCoordinator();
+  cluster.AddWorker();
+  cluster.AwaitJob(job, v1::Job::SUCCEEDED);
+}
+
+}  // namespace
+}  // namespace quantmoe
