@@ -1,6 +1,7 @@
 #include "server/artifact_service.h"
 
 #include "absl/strings/str_cat.h"
+
 #include "base/status_macros.h"
 #include "server/chunk_stream.h"
 #include "server/job_reader.h"
@@ -25,8 +26,8 @@ absl::StatusOr<v1::Digest> FindFile(const server::ArtifactRecord& artifact, cons
   for (const auto& file : artifact.files()) {
     if (file.path() == path) return file.digest();
   }
-  return MakeError(absl::StatusCode::kNotFound, "FILE_NOT_FOUND", absl::StrCat("the artifact has no file ", path),
-                   {{"file", path}});
+  return MakeError(absl::StatusCode::kNotFound, "FILE_NOT_FOUND",
+                   absl::StrCat("the artifact has no file ", path), {{"file", path}});
 }
 
 // Damage of the published file must not reach a client unnoticed.

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/crash_point.h"
 #include "base/status_macros.h"
 #include "server/chunk_stream.h"
@@ -33,7 +34,8 @@ absl::Status FindMissing(LocalBlobStore& blobs, const v1::FindMissingBlobsReques
   return absl::OkStatus();
 }
 
-absl::Status UploadStatus(LocalBlobStore& blobs, const v1::Digest& digest, v1::GetUploadStatusResponse& response) {
+absl::Status UploadStatus(LocalBlobStore& blobs, const v1::Digest& digest,
+                          v1::GetUploadStatusResponse& response) {
   RETURN_IF_ERROR(CheckDigest(digest, "digest"));
   ASSIGN_OR_RETURN(const bool stored, blobs.Contains(FromProto(digest)));
   response.set_complete(stored);
@@ -44,7 +46,8 @@ absl::Status UploadStatus(LocalBlobStore& blobs, const v1::Digest& digest, v1::G
   return absl::OkStatus();
 }
 
-// One upload: reads a message, lets the executor append it, reads the next. Reads and work alternate, so no lock.
+// One upload: reads a message, lets the executor append it, reads the next. Reads and work alternate, so no
+// lock.
 class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
  public:
   Upload(Core& core, v1::UploadBlobResponse* response)
@@ -52,9 +55,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     StartRead(&request_);
   }
 
-  void OnReadDone(bool ok) override {
-    Post(ok ? &Upload::Receive : &Upload::Complete);
-  }
+  void OnReadDone(bool ok) override { Post(ok ? &Upload::Receive : &Upload::Complete); }
   void OnDone() override { delete this; }
 
  private:
@@ -79,7 +80,8 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     if (done_ || !request_.has_chunk()) return absl::OkStatus();
     const v1::Chunk& chunk = request_.chunk();
     const int64_t length = static_cast<int64_t>(chunk.data().size());
-    if (length > kMaxChunkBytes) return InvalidFields({{"chunk.data", absl::StrCat("at most ", kMaxChunkBytes)}});
+    if (length > kMaxChunkBytes)
+      return InvalidFields({{"chunk.data", absl::StrCat("at most ", kMaxChunkBytes)}});
     if (chunk.offset() < 0 || chunk.offset() + length > digest_.size_bytes) {
       return InvalidFields({{"chunk.offset", absl::StrCat("beyond the size ", digest_.size_bytes)}});
     }
@@ -104,7 +106,8 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     ASSIGN_OR_RETURN(const int64_t kept, core_.blobs.PartialSize(digest_));
     if (kept < digest_.size_bytes) {
       return MakeError(absl::StatusCode::kFailedPrecondition, "UPLOAD_INCOMPLETE",
-                       absl::StrCat("bytes ", kept, " of ", digest_.size_bytes), {{"committed_bytes", absl::StrCat(kept)}});
+                       absl::StrCat("bytes ", kept, " of ", digest_.size_bytes),
+                       {{"committed_bytes", absl::StrCat(kept)}});
     }
     // An empty blob has no chunk that would have made its staging file.
     if (digest_.size_bytes == 0) RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, 0, ""));
@@ -125,8 +128,9 @@ grpc::ServerUnaryReactor* BlobServiceHandler::FindMissingBlobs(grpc::CallbackSer
                                                                const v1::FindMissingBlobsRequest* request,
                                                                v1::FindMissingBlobsResponse* response) {
   UnaryReply reply(core_, context, kService, "FindMissingBlobs");
-  RunOnExecutor(core_, reply,
-                [this, reply, request, response] { reply.Finish(FindMissing(core_.blobs, *request, *response)); });
+  RunOnExecutor(core_, reply, [this, reply, request, response] {
+    reply.Finish(FindMissing(core_.blobs, *request, *response));
+  });
   return reply.reactor();
 }
 
@@ -140,15 +144,16 @@ grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServ
   return reply.reactor();
 }
 
-grpc::ServerReadReactor<v1::UploadBlobRequest>* BlobServiceHandler::UploadBlob(grpc::CallbackServerContext*,
-                                                                               v1::UploadBlobResponse* response) {
+grpc::ServerReadReactor<v1::UploadBlobRequest>* BlobServiceHandler::UploadBlob(
+    grpc::CallbackServerContext*, v1::UploadBlobResponse* response) {
   return new Upload(core_, response);  // deletes itself in OnDone
 }
 
-grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(grpc::CallbackServerContext*,
-                                                                      const v1::DownloadBlobRequest* request) {
+grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(
+    grpc::CallbackServerContext*, const v1::DownloadBlobRequest* request) {
   const Digest digest = FromProto(request->digest());
-  const auto locate = [this, digest, checked = CheckDigest(request->digest(), "digest")]() -> absl::StatusOr<FileOpener> {
+  const auto locate = [this, digest,
+                       checked = CheckDigest(request->digest(), "digest")]() -> absl::StatusOr<FileOpener> {
     RETURN_IF_ERROR(checked);
     return FileOpener([this, digest] { return core_.blobs.Open(digest); });
   };

@@ -1,4 +1,5 @@
-// quantmoe.v1.BlobService: decode, call, encode. Uploads are resumable: what arrived of an interrupted one is kept.
+// quantmoe.v1.BlobService: decode, call, encode. Uploads are resumable: what arrived of an interrupted one is
+// kept.
 #pragma once
 
 #include "quantmoe/v1/blobs.grpc.pb.h"

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+
 #include "server/write_queue_reactor.h"
 
 namespace quantmoe {

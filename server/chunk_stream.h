@@ -1,12 +1,12 @@
-// Streams the bytes of a file to a client in chunks; the next piece is read only when the last one has left, so a slow
-// client costs one chunk of memory.
+// Streams the bytes of a file to a client in chunks; the next piece is read only when the last one has left,
+// so a slow client costs one chunk of memory.
 #pragma once
-
-#include <grpcpp/grpcpp.h>
 
 #include <functional>
 
 #include "absl/status/statusor.h"
+#include <grpcpp/grpcpp.h>
+
 #include "quantmoe/v1/types.pb.h"
 #include "server/core.h"
 #include "storage/mapped_file.h"
@@ -15,8 +15,8 @@ namespace quantmoe {
 
 using FileOpener = std::function<absl::StatusOr<MappedFile>()>;
 
-// `locate` runs on the commit loop and may refuse; the opener that it gives runs on the executor. OUT_OF_RANGE for an
-// offset outside the file.
+// `locate` runs on the commit loop and may refuse; the opener that it gives runs on the executor.
+// OUT_OF_RANGE for an offset outside the file.
 grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(Core& core, const char* service, const char* method,
                                                       int64_t offset,
                                                       std::function<absl::StatusOr<FileOpener>()> locate);

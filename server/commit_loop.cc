@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "absl/time/clock.h"
+
 #include "base/crash_point.h"
 #include "base/error_info.h"
 #include "base/log.h"
@@ -86,7 +87,8 @@ void CommitLoop::CommitBatch() {
   std::vector<std::function<void(const absl::Status&)>> effects = std::exchange(effects_, {});
   const std::set<std::string> news = facts_.TakeNews();
   if (!status.ok()) {
-    Log(LogLevel::kError, "state store refused a commit; facts are read again", {{"error", status.ToString()}});
+    Log(LogLevel::kError, "state store refused a commit; facts are read again",
+        {{"error", status.ToString()}});
     if (const absl::Status reload = facts_.Reload(); !reload.ok()) {
       // Facts that differ from the store must not be served.
       Log(LogLevel::kError, "state store cannot be read; the process ends", {{"error", reload.ToString()}});

@@ -1,7 +1,7 @@
-// The one thread that reads and changes facts. Operations run one after another; what a batch of them changed is committed in
-// one transaction (group commit), and only then their effects leave: replies, messages to workers, events to watchers.
-// So nothing can be seen outside that a crash could take back. When a commit fails, the facts are reloaded from the store
-// and every effect of the batch is told so.
+// The one thread that reads and changes facts. Operations run one after another; what a batch of them changed
+// is committed in one transaction (group commit), and only then their effects leave: replies, messages to
+// workers, events to watchers. So nothing can be seen outside that a crash could take back. When a commit
+// fails, the facts are reloaded from the store and every effect of the batch is told so.
 #pragma once
 
 #include <deque>
@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+
 #include "server/facts_recorder.h"
 #include "server/metrics.h"
 #include "server/state_store.h"
@@ -27,7 +28,8 @@ class CommitLoop {
     std::function<void()> after_reload;   // the facts were replaced
     std::function<void(const std::set<std::string>& jobs)> news;  // committed: jobs whose log grew
   };
-  CommitLoop(StateStore& store, FactsRecorder& facts, Metrics& metrics) : store_(store), facts_(facts), metrics_(metrics) {}
+  CommitLoop(StateStore& store, FactsRecorder& facts, Metrics& metrics)
+      : store_(store), facts_(facts), metrics_(metrics) {}
   ~CommitLoop() { Stop(); }
 
   void Start(Hooks hooks, absl::Duration tick_interval);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -29,8 +30,8 @@ SchedulingLimits LimitsOf(const CoordinatorOptions& options) {
 }
 
 // A file by which a worker finds out whether it sees the same directory.
-absl::StatusOr<WorkerSessions::Options> PrepareSessions(const CoordinatorOptions& options, const std::string& blob_dir,
-                                                        int64_t term) {
+absl::StatusOr<WorkerSessions::Options> PrepareSessions(const CoordinatorOptions& options,
+                                                        const std::string& blob_dir, int64_t term) {
   WorkerSessions::Options sessions;
   sessions.limits = LimitsOf(options);
   sessions.no_progress_timeout = options.no_progress_timeout;
@@ -47,8 +48,8 @@ absl::StatusOr<WorkerSessions::Options> PrepareSessions(const CoordinatorOptions
 
 }  // namespace
 
-Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s, std::unique_ptr<LocalBlobStore> b,
-                          WorkerSessions::Options session_options)
+Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
+                          std::unique_ptr<LocalBlobStore> b, WorkerSessions::Options session_options)
     : options(std::move(o)),
       store(std::move(s)),
       blobs(std::move(b)),
@@ -98,7 +99,8 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   std::filesystem::create_directories(options.data_dir + "/artifacts", error);
   ASSIGN_OR_RETURN(auto blobs, LocalBlobStore::Open(options.data_dir + "/blobs"));
   ASSIGN_OR_RETURN(auto sessions, PrepareSessions(options, blobs->dir(), store->term()));
-  auto state = std::make_unique<State>(std::move(options), std::move(store), std::move(blobs), std::move(sessions));
+  auto state =
+      std::make_unique<State>(std::move(options), std::move(store), std::move(blobs), std::move(sessions));
   State& s = *state;
   ASSIGN_OR_RETURN(s.core.calibration_prose, s.blobs->Put(ShippedCalibrationProse()));
   ASSIGN_OR_RETURN(s.core.heldout_prose, s.blobs->Put(ShippedHeldoutProse()));
@@ -107,17 +109,19 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   s.metrics.Recovered(absl::Now() - start);
   std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(state)));
 
-  s.loop.Start({.tick = [&s] { s.upkeep.Tick(); },
-                .before_commit = [&s] { s.sessions.Dispatch(); },
-                .after_reload = [&s] { s.jobs.Reconcile(); },
-                .news = [&s](const std::set<std::string>& jobs) { s.watchers.Notify(s.facts.table(), jobs); }},
-               s.options.tick);
+  s.loop.Start(
+      {.tick = [&s] { s.upkeep.Tick(); },
+       .before_commit = [&s] { s.sessions.Dispatch(); },
+       .after_reload = [&s] { s.jobs.Reconcile(); },
+       .news = [&s](const std::set<std::string>& jobs) { s.watchers.Notify(s.facts.table(), jobs); }},
+      s.options.tick);
   ASSIGN_OR_RETURN(s.public_listener,
                    Listener::Start(s.options.listen_address, s.options.tls, ListenerKind::kPublic,
-                                   {&s.job_service, &s.artifact_service, &s.catalog_service, &s.system_service,
-                                    &s.blob_service}));
-  ASSIGN_OR_RETURN(s.worker_listener, Listener::Start(s.options.worker_listen_address, s.options.tls,
-                                                      ListenerKind::kWorkers, {&s.worker_service, &s.blob_service}));
+                                   {&s.job_service, &s.artifact_service, &s.catalog_service,
+                                    &s.system_service, &s.blob_service}));
+  ASSIGN_OR_RETURN(s.worker_listener,
+                   Listener::Start(s.options.worker_listen_address, s.options.tls, ListenerKind::kWorkers,
+                                   {&s.worker_service, &s.blob_service}));
   ASSIGN_OR_RETURN(s.http, HttpServer::Start(s.options.http_listen_address,
                                              {.metrics = [&s] { return s.metrics.Serialize(); },
                                               .healthy = [&s] { return s.upkeep.Beats(); },

@@ -4,8 +4,8 @@
 //   ASSIGN_OR_RETURN(auto coordinator, Coordinator::Start(options));
 //   ... coordinator->address() ...
 //
-// Addresses are host:port; port 0 chooses one. Without TLS everyone who can connect may do everything: main.cc refuses that
-// beyond loopback.
+// Addresses are host:port; port 0 chooses one. Without TLS everyone who can connect may do everything:
+// main.cc refuses that beyond loopback.
 #pragma once
 
 #include <memory>
@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "base/clock.h"
 
 namespace quantmoe {
@@ -53,8 +54,8 @@ class Coordinator {
   const std::string& worker_address() const;
   const std::string& http_address() const;
 
-  // Not ready any more, streams are told, calls in flight are answered, then everything ends. Running tasks go on: their
-  // workers come back to the next coordinator. Idempotent.
+  // Not ready any more, streams are told, calls in flight are answered, then everything ends. Running tasks
+  // go on: their workers come back to the next coordinator. Idempotent.
   void Stop();
 
  private:

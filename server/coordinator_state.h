@@ -1,4 +1,5 @@
-// The parts of a coordinator in the order in which they need each other; internal to coordinator.cc and its upkeep.
+// The parts of a coordinator in the order in which they need each other; internal to coordinator.cc and its
+// upkeep.
 #pragma once
 
 #include <atomic>

@@ -4,7 +4,8 @@
 
 namespace quantmoe {
 
-Executor::Executor(std::string name, int threads, size_t max_queued) : name_(std::move(name)), max_queued_(max_queued) {
+Executor::Executor(std::string name, int threads, size_t max_queued)
+    : name_(std::move(name)), max_queued_(max_queued) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { WorkLoop(); });
 }
 

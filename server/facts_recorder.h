@@ -1,5 +1,5 @@
-// Keeps the facts in memory and the state store in step: applies events to the table, gathers the rows they touched, and
-// hands them over for one commit. Used on the commit loop's thread only.
+// Keeps the facts in memory and the state store in step: applies events to the table, gathers the rows they
+// touched, and hands them over for one commit. Used on the commit loop's thread only.
 #pragma once
 
 #include <map>
@@ -11,6 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+
 #include "base/clock.h"
 #include "server/job_table.h"
 #include "server/state_store.h"

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "server/listen_address.h"
@@ -40,12 +41,15 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
   server.Get("/healthz", [healthy = pages.healthy](const httplib::Request&, httplib::Response& response) {
     Answer(response, healthy());
   });
-  server.Get("/readyz",
-             [ready = pages.ready](const httplib::Request&, httplib::Response& response) { Answer(response, ready()); });
+  server.Get("/readyz", [ready = pages.ready](const httplib::Request&, httplib::Response& response) {
+    Answer(response, ready());
+  });
   int port = parsed.port;
-  const bool bound = port == 0 ? (port = server.bind_to_any_port(parsed.host)) > 0 : server.bind_to_port(parsed.host, port);
+  const bool bound =
+      port == 0 ? (port = server.bind_to_any_port(parsed.host)) > 0 : server.bind_to_port(parsed.host, port);
   if (!bound) {
-    return MakeError(absl::StatusCode::kUnavailable, "ADDRESS_IN_USE", absl::StrCat("cannot listen on ", address));
+    return MakeError(absl::StatusCode::kUnavailable, "ADDRESS_IN_USE",
+                     absl::StrCat("cannot listen on ", address));
   }
   http->address_ = absl::StrCat(parsed.host, ":", port);
   http->state_->thread = std::thread([state = http->state_.get()] { state->server.listen_after_bind(); });

@@ -5,6 +5,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -20,7 +21,8 @@ namespace {
 
 // Everything after `prepare`. Runs on the executor: the model is opened again after a restart.
 absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
-                                                              const std::string& spec_json, const Digest& summary,
+                                                              const std::string& spec_json,
+                                                              const Digest& summary,
                                                               const std::vector<std::string>& model_roots,
                                                               LocalBlobStore& blobs) {
   if (resolved == nullptr) {
@@ -36,8 +38,8 @@ absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<co
 }
 
 absl::Status JobAlreadyExists(absl::string_view id) {
-  return MakeError(absl::StatusCode::kAlreadyExists, "JOB_ALREADY_EXISTS", absl::StrCat("job ", id, " exists"),
-                   {{"name", JobName(id)}});
+  return MakeError(absl::StatusCode::kAlreadyExists, "JOB_ALREADY_EXISTS",
+                   absl::StrCat("job ", id, " exists"), {{"name", JobName(id)}});
 }
 
 }  // namespace
@@ -57,10 +59,17 @@ v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome) {
 
 JobLifecycle::JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
                            LocalBlobStore& blobs, Executor& executor, Metrics& metrics, const Clock& clock)
-    : options_(std::move(options)), facts_(facts), loop_(loop), workers_(workers), blobs_(blobs),
-      executor_(executor), metrics_(metrics), clock_(clock) {}
+    : options_(std::move(options)),
+      facts_(facts),
+      loop_(loop),
+      workers_(workers),
+      blobs_(blobs),
+      executor_(executor),
+      metrics_(metrics),
+      clock_(clock) {}
 
-absl::StatusOr<std::string> JobLifecycle::FindReplay(const std::string& request_id, const std::string& request_hash) {
+absl::StatusOr<std::string> JobLifecycle::FindReplay(const std::string& request_id,
+                                                     const std::string& request_hash) {
   const Job* job = request_id.empty() ? nullptr : facts_.table().FindByRequestId(request_id);
   if (job == nullptr) return "";
   if (job->record.request_hash() != request_hash) {
@@ -133,7 +142,8 @@ void JobLifecycle::ResolveReadyTasks(const std::string& id, std::vector<int> can
     const std::vector<v1::TaskBlob> outputs = FindCachedOutputs(key);
     if (outputs.empty()) continue;
     MarkRunning(id);
-    facts_.Apply(TaskDone{id, task.definition.label(), outputs, /*cached=*/true, /*seconds=*/0, clock_.Now()});
+    facts_.Apply(
+        TaskDone{id, task.definition.label(), outputs, /*cached=*/true, /*seconds=*/0, clock_.Now()});
     facts_.AppendLog(id, TaskEvent(task, v1::TaskChanged::CACHED));
     queue.insert(queue.end(), task.dependents.begin(), task.dependents.end());
   }
@@ -142,7 +152,8 @@ void JobLifecycle::ResolveReadyTasks(const std::string& id, std::vector<int> can
 
 std::vector<v1::TaskBlob> JobLifecycle::FindCachedOutputs(const std::string& key) {
   const auto found = facts_.FindResult(key);
-  if (!found.ok()) Log(LogLevel::kWarning, "task cache cannot be read", {{"error", found.status().ToString()}});
+  if (!found.ok())
+    Log(LogLevel::kWarning, "task cache cannot be read", {{"error", found.status().ToString()}});
   if (!found.ok() || !found->has_value()) return {};
   for (const v1::TaskBlob& output : **found) {
     const auto contains = blobs_.Contains(FromProto(output.digest()));
@@ -173,7 +184,9 @@ void JobLifecycle::Reconcile() {
     if (job.record.state() != v1::Job::RUNNING) continue;
     const Task* prepare = job.Find("prepare");
     const Task* publish = job.Find("publish");
-    const auto is_done = [](const Task* task) { return task != nullptr && task->record.state() == v1::Task::DONE; };
+    const auto is_done = [](const Task* task) {
+      return task != nullptr && task->record.state() == v1::Task::DONE;
+    };
     if (!job.record.planned() && is_done(prepare)) StartPlanning(id);
     if (is_done(publish)) StartPublishing(id);
   }
@@ -184,17 +197,20 @@ void JobLifecycle::StartPlanning(const std::string& id) {
   const Job& job = *facts_.table().Find(id);
   const v1::Digest* summary = FindOutput(*job.Find("prepare"), "summary");
   if (summary == nullptr) {
-    return FinishPlanning(id, MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", "prepare gave no summary"));
+    return FinishPlanning(
+        id, MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", "prepare gave no summary"));
   }
   auto resolved = resolved_.contains(id) ? resolved_[id] : nullptr;
-  const bool posted = executor_.Post([this, id, resolved, spec = job.record.spec_json(), digest = FromProto(*summary)] {
-    auto tasks = PlanTasks(resolved, spec, digest, options_.model_roots, blobs_);
-    loop_.Post([this, id, tasks = std::move(tasks)] { FinishPlanning(id, tasks); });
-  });
+  const bool posted =
+      executor_.Post([this, id, resolved, spec = job.record.spec_json(), digest = FromProto(*summary)] {
+        auto tasks = PlanTasks(resolved, spec, digest, options_.model_roots, blobs_);
+        loop_.Post([this, id, tasks = std::move(tasks)] { FinishPlanning(id, tasks); });
+      });
   if (posted) planning_.insert(id);
 }
 
-void JobLifecycle::FinishPlanning(const std::string& id, absl::StatusOr<std::vector<server::TaskDefinition>> tasks) {
+void JobLifecycle::FinishPlanning(const std::string& id,
+                                  absl::StatusOr<std::vector<server::TaskDefinition>> tasks) {
   planning_.erase(id);
   resolved_.erase(id);
   const Job* job = facts_.table().Find(id);
@@ -256,13 +272,14 @@ absl::Status JobLifecycle::Delete(const std::string& id, bool force) {
   CancelRunningTasks(job, "the job was deleted");
   facts_.Apply(JobDeleted{id});
   resolved_.erase(id);
-  loop_.AfterCommit([this, dir = absl::StrCat(options_.artifacts_dir, "/", id)](const absl::Status& committed) {
-    if (!committed.ok()) return;
-    (void)executor_.Post([dir] {
-      std::error_code ignored;
-      std::filesystem::remove_all(dir, ignored);
-    });
-  });
+  loop_.AfterCommit(
+      [this, dir = absl::StrCat(options_.artifacts_dir, "/", id)](const absl::Status& committed) {
+        if (!committed.ok()) return;
+        (void)executor_.Post([dir] {
+          std::error_code ignored;
+          std::filesystem::remove_all(dir, ignored);
+        });
+      });
   return absl::OkStatus();
 }
 
@@ -276,8 +293,8 @@ void JobLifecycle::Fail(const std::string& id, const absl::Status& error) {
 void JobLifecycle::CancelRunningTasks(const Job& job, absl::string_view reason) {
   for (int index : job.running) {
     const Task& task = job.tasks[index];
-    workers_.SendCancel(task.record.worker(), TaskName(job.record.id(), task.definition.label()), task.record.token(),
-                        reason);
+    workers_.SendCancel(task.record.worker(), TaskName(job.record.id(), task.definition.label()),
+                        task.record.token(), reason);
   }
 }
 
@@ -290,7 +307,8 @@ void JobLifecycle::ChangeState(const std::string& id, JobState state, absl::stri
   event.mutable_state_changed()->set_reason(std::string(reason));
   if (error.code() != 0) *event.mutable_state_changed()->mutable_error() = error;
   facts_.AppendLog(id, std::move(event));
-  Log(LogLevel::kInfo, "job state changed", {{"job", id}, {"state", v1::Job::State_Name(state)}, {"reason", reason}});
+  Log(LogLevel::kInfo, "job state changed",
+      {{"job", id}, {"state", v1::Job::State_Name(state)}, {"reason", reason}});
   if (!IsTerminal(state)) return;
   resolved_.erase(id);
   metrics_.JobFinished(v1::Job::State_Name(state),

@@ -1,6 +1,7 @@
-// What happens to a job from creation to its end: planning when `prepare` is done, tasks that become ready or are known from
-// earlier work, publication, cancellation, deletion. Used on the commit loop's thread only, except where noted; slow steps
-// run on the executor and come back as operations. After a restart Reconcile starts unfinished steps again.
+// What happens to a job from creation to its end: planning when `prepare` is done, tasks that become ready or
+// are known from earlier work, publication, cancellation, deletion. Used on the commit loop's thread only,
+// except where noted; slow steps run on the executor and come back as operations. After a restart Reconcile
+// starts unfinished steps again.
 #pragma once
 
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+
 #include "plan/job_spec.h"
 #include "server/commit_loop.h"
 #include "server/executor.h"
@@ -39,8 +41,8 @@ class JobLifecycle {
     std::vector<std::string> model_roots;
     int max_active_jobs = 1000;
   };
-  JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers, LocalBlobStore& blobs,
-               Executor& executor, Metrics& metrics, const Clock& clock);
+  JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
+               LocalBlobStore& blobs, Executor& executor, Metrics& metrics, const Clock& clock);
 
   // The new job's id, or that of the job this request made before. ALREADY_EXISTS JOB_ALREADY_EXISTS,
   // INVALID_ARGUMENT REQUEST_ID_PAYLOAD_MISMATCH, RESOURCE_EXHAUSTED QUEUE_FULL.
@@ -58,7 +60,8 @@ class JobLifecycle {
   // Follows up on a task that has just become DONE.
   void FollowUp(const std::string& id, const std::string& label);
   // A READY task takes the result of an equal one.
-  void FinishFromCache(const std::string& id, const std::string& label, const std::vector<v1::TaskBlob>& outputs);
+  void FinishFromCache(const std::string& id, const std::string& label,
+                       const std::vector<v1::TaskBlob>& outputs);
   // A cancelling job without running tasks is CANCELLED.
   void SettleCancellation(const std::string& id);
   // Starts steps that no one is doing: after a restart, or when the executor was full.

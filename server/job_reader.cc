@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "server/job_view.h"
@@ -17,7 +18,8 @@ constexpr int kPageSize = 50;
 constexpr int kEventPageSize = 1000;
 constexpr int kMaxPageSize = 1000;
 
-// Newest first, from the job before number `cursor` (0: the newest). Gives the cursor of the next page, 0 at the end.
+// Newest first, from the job before number `cursor` (0: the newest). Gives the cursor of the next page, 0 at
+// the end.
 int64_t VisitNewestFirst(const JobTable& table, int64_t cursor, int size,
                          const std::function<bool(const Job&)>& visit) {
   const auto& numbers = table.by_number();
@@ -42,7 +44,8 @@ absl::StatusOr<JobState> ParseStateFilter(absl::string_view filter) {
 
 }  // namespace
 
-absl::Status ListJobPage(const JobTable& table, const v1::ListJobsRequest& request, v1::ListJobsResponse& response) {
+absl::Status ListJobPage(const JobTable& table, const v1::ListJobsRequest& request,
+                         v1::ListJobsResponse& response) {
   const std::string identity = absl::StrCat("ListJobs/", request.filter());
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), kPageSize, kMaxPageSize));
   ASSIGN_OR_RETURN(const JobState state, ParseStateFilter(request.filter()));
@@ -69,7 +72,8 @@ absl::Status ListArtifactPage(const JobTable& table, const v1::ListArtifactsRequ
   return absl::OkStatus();
 }
 
-absl::Status ListTaskPage(const Job& job, const v1::ListTasksRequest& request, v1::ListTasksResponse& response) {
+absl::Status ListTaskPage(const Job& job, const v1::ListTasksRequest& request,
+                          v1::ListTasksResponse& response) {
   const std::string identity = absl::StrCat("ListTasks/", request.job());
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), kPageSize, kMaxPageSize));
   ASSIGN_OR_RETURN(const int64_t cursor, DecodePageToken(identity, request.page_token()));
@@ -85,7 +89,8 @@ absl::Status ListEventPage(StateStore& store, const std::string& job, const v1::
   ASSIGN_OR_RETURN(const auto events, store.ReadEvents(job, request.after_seq(), size));
   for (const StoredEvent& event : events) {
     if (!response.add_events()->ParseFromString(event.payload)) {
-      return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED", absl::StrCat("event ", event.seq, " of ", job));
+      return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
+                       absl::StrCat("event ", event.seq, " of ", job));
     }
   }
   return absl::OkStatus();

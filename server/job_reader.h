@@ -2,6 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+
 #include "quantmoe/v1/artifacts.pb.h"
 #include "quantmoe/v1/jobs.pb.h"
 #include "server/job_table.h"
@@ -9,8 +10,10 @@
 
 namespace quantmoe {
 
-absl::Status ListJobPage(const JobTable& table, const v1::ListJobsRequest& request, v1::ListJobsResponse& response);
-absl::Status ListTaskPage(const Job& job, const v1::ListTasksRequest& request, v1::ListTasksResponse& response);
+absl::Status ListJobPage(const JobTable& table, const v1::ListJobsRequest& request,
+                         v1::ListJobsResponse& response);
+absl::Status ListTaskPage(const Job& job, const v1::ListTasksRequest& request,
+                          v1::ListTasksResponse& response);
 absl::Status ListArtifactPage(const JobTable& table, const v1::ListArtifactsRequest& request,
                               const std::string& artifacts_dir, v1::ListArtifactsResponse& response);
 // Blocking: executor only.

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
+
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
@@ -50,7 +51,9 @@ json WorkersJson(const Job& job) {
   }
   json list = json::array();
   for (const auto& [id, work] : workers) {
-    list.push_back({{"id", id}, {"tasks", work.first}, {"task_seconds", work.second},
+    list.push_back({{"id", id},
+                    {"tasks", work.first},
+                    {"task_seconds", work.second},
                     {"determinism_class", job.record.determinism_class()}});
   }
   return list;
@@ -59,7 +62,8 @@ json WorkersJson(const Job& job) {
 json ArtifactJson(const v1::Artifact& artifact) {
   json files = json::array();
   for (const auto& file : artifact.files()) {
-    files.push_back({{"path", file.path()}, {"sha256", file.digest().sha256()}, {"size", file.digest().size_bytes()}});
+    files.push_back(
+        {{"path", file.path()}, {"sha256", file.digest().sha256()}, {"size", file.digest().size_bytes()}});
   }
   return {{"path", artifact.path()},
           {"files", files},
@@ -72,15 +76,18 @@ json PlanJson(const BitPlan& plan) {
   for (const PlannedLinear& planned : plan.linears) {
     ++histogram[Text(LinearKindName(planned.linear.kind))][std::to_string(planned.bits)];
   }
-  return {{"heuristic", plan.heuristic},       {"profile", plan.profile},         {"group_size", plan.group_size},
-          {"average_bits", plan.average_bits}, {"stored_bits", plan.stored_bits}, {"distortion", plan.distortion},
-          {"lower_bound", plan.lower_bound},   {"fallback_ratio", plan.fallback_ratio}, {"histogram", histogram}};
+  return {{"heuristic", plan.heuristic},     {"profile", plan.profile},
+          {"group_size", plan.group_size},   {"average_bits", plan.average_bits},
+          {"stored_bits", plan.stored_bits}, {"distortion", plan.distortion},
+          {"lower_bound", plan.lower_bound}, {"fallback_ratio", plan.fallback_ratio},
+          {"histogram", histogram}};
 }
 
 json WidthsJson(const DistortionRow& row) {
   json widths = json::object();
   for (const auto& [bits, facts] : row.widths) {
-    widths[std::to_string(bits)] = {{"distortion", facts.distortion}, {"relative_error", facts.relative_error}};
+    widths[std::to_string(bits)] = {{"distortion", facts.distortion},
+                                    {"relative_error", facts.relative_error}};
   }
   return widths;
 }
@@ -117,7 +124,8 @@ absl::StatusOr<Digest> OutputOf(const Job& job, const char* label, const char* r
   const Task* task = job.Find(label);
   const v1::Digest* output = task == nullptr ? nullptr : FindOutput(*task, role);
   if (output != nullptr) return FromProto(*output);
-  return MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", absl::StrCat("task ", label, " gave no ", role));
+  return MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT",
+                   absl::StrCat("task ", label, " gave no ", role));
 }
 
 absl::StatusOr<json> ReadJson(BlobStore& blobs, const Digest& digest) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+
 #include "plan/task_graph.h"
 #include "server/job_table.h"
 #include "storage/blob_store.h"

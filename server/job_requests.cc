@@ -1,12 +1,12 @@
 #include "server/job_requests.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <nlohmann/json.hpp>
+
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
@@ -38,7 +38,8 @@ std::string CanonicalBytes(const google::protobuf::Message& message) {
 
 void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>& violations) {
   if (!request.job_id().empty() && !IsJobId(request.job_id())) {
-    violations.push_back({"job_id", absl::StrCat("must match [a-z]([a-z0-9-]{0,61}[a-z0-9])?: ", request.job_id())});
+    violations.push_back(
+        {"job_id", absl::StrCat("must match [a-z]([a-z0-9-]{0,61}[a-z0-9])?: ", request.job_id())});
   }
   if (request.request_id().size() > kMaxRequestIdBytes) {
     violations.push_back({"request_id", absl::StrCat("at most ", kMaxRequestIdBytes, " characters")});
@@ -51,12 +52,14 @@ void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>
   }
   for (const auto& [key, value] : request.job().labels()) {
     if (!key.empty() && key.size() <= kMaxLabelBytes && value.size() <= kMaxLabelBytes) continue;
-    violations.push_back({absl::StrCat("job.labels[", key.substr(0, kMaxLabelBytes), "]"),
-                          absl::StrCat("key and value have at most ", kMaxLabelBytes, " bytes, the key at least 1")});
+    violations.push_back(
+        {absl::StrCat("job.labels[", key.substr(0, kMaxLabelBytes), "]"),
+         absl::StrCat("key and value have at most ", kMaxLabelBytes, " bytes, the key at least 1")});
   }
 }
 
-absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldViolation> violations, JobSpec* parsed) {
+absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldViolation> violations,
+                       JobSpec* parsed) {
   const JobSpec spec = JobSpecFromProto(proto, {core.calibration_prose, core.heldout_prose}, violations);
   for (FieldViolation& violation : CheckJobSpec(spec)) {
     const bool known = std::any_of(violations.begin(), violations.end(), [&](const FieldViolation& other) {
@@ -66,7 +69,8 @@ absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldVi
   }
   for (const NamedBlob& blob : NamedBlobs(spec)) {
     ASSIGN_OR_RETURN(const bool stored, core.blobs.Contains(blob.digest));
-    if (!stored) violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
+    if (!stored)
+      violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
   }
   if (parsed != nullptr) *parsed = spec;
   return InvalidFields(std::move(violations));
@@ -83,7 +87,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(Core& core, const std
 void EstimateTasks(const ResolvedJob& job, v1::Estimate& estimate) {
   PrepareSummary summary;
   const CalibrationSpec& calibration = job.spec.calibration;
-  summary.calibration_shards = (calibration.samples + calibration.shard_sequences - 1) / calibration.shard_sequences;
+  summary.calibration_shards =
+      (calibration.samples + calibration.shard_sequences - 1) / calibration.shard_sequences;
   const std::vector<PlannedTask> rest = PlanRest(job, summary);
   int64_t memory = PlanPrepare(job).memory_bytes;
   for (const PlannedTask& task : rest) memory = std::max(memory, task.memory_bytes);

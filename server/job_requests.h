@@ -1,5 +1,5 @@
-// What CreateJob, RetryJob and EstimateJob need to know about a request before facts are touched: is it well formed, what
-// does it hash to, and what is the model behind it. Blocking: executor only.
+// What CreateJob, RetryJob and EstimateJob need to know about a request before facts are touched: is it well
+// formed, what does it hash to, and what is the model behind it. Blocking: executor only.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "plan/job_spec.h"
 #include "quantmoe/v1/jobs.pb.h"
 #include "server/core.h"

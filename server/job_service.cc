@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+
 #include "base/crash_point.h"
 #include "base/status_macros.h"
 #include "server/job_reader.h"
@@ -18,8 +19,8 @@ namespace {
 constexpr char kService[] = "JobService";
 
 absl::Status NotTerminal(absl::string_view name) {
-  return MakeError(absl::StatusCode::kFailedPrecondition, "JOB_NOT_TERMINAL", absl::StrCat(name, " has not ended"),
-                   {{"name", std::string(name)}});
+  return MakeError(absl::StatusCode::kFailedPrecondition, "JOB_NOT_TERMINAL",
+                   absl::StrCat(name, " has not ended"), {{"name", std::string(name)}});
 }
 
 }  // namespace
@@ -35,7 +36,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::WithJob(UnaryReply reply, const std
 }
 
 grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerContext* context,
-                                                       const v1::CreateJobRequest* request, v1::Job* response) {
+                                                       const v1::CreateJobRequest* request,
+                                                       v1::Job* response) {
   UnaryReply reply(core_, context, kService, "CreateJob");
   NewJob job;
   job.id = request->job_id();
@@ -53,7 +55,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
       return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
     RunOnExecutor(core_, reply, [this, reply, request, response, job] {
-      if (const absl::Status status = CheckRequest(core_, *request); !status.ok()) return reply.Finish(status);
+      if (const absl::Status status = CheckRequest(core_, *request); !status.ok())
+        return reply.Finish(status);
       OpenAndCreate(reply, job, response, request->validate_only());
     });
   });
@@ -91,18 +94,21 @@ grpc::ServerUnaryReactor* JobServiceHandler::ListJobs(grpc::CallbackServerContex
                                                       const v1::ListJobsRequest* request,
                                                       v1::ListJobsResponse* response) {
   UnaryReply reply(core_, context, kService, "ListJobs");
-  FinishOnLoop(core_, reply, [this, request, response] { return ListJobPage(core_.facts.table(), *request, *response); });
+  FinishOnLoop(core_, reply,
+               [this, request, response] { return ListJobPage(core_.facts.table(), *request, *response); });
   return reply.reactor();
 }
 
 grpc::ServerUnaryReactor* JobServiceHandler::CancelJob(grpc::CallbackServerContext* context,
-                                                       const v1::CancelJobRequest* request, v1::Job* response) {
+                                                       const v1::CancelJobRequest* request,
+                                                       v1::Job* response) {
   return WithJob(UnaryReply(core_, context, kService, "CancelJob"), request->name(),
                  [this, request, response](const Job& job) -> absl::Status {
                    const std::string etag = ViewJob(job).etag();
                    if (!request->etag().empty() && request->etag() != etag) {
                      return MakeError(absl::StatusCode::kAborted, "ETAG_MISMATCH",
-                                      absl::StrCat("the job has changed; its etag is ", etag), {{"etag", etag}});
+                                      absl::StrCat("the job has changed; its etag is ", etag),
+                                      {{"etag", etag}});
                    }
                    core_.jobs.Cancel(job.record.id(), request->reason());
                    *response = ViewJob(job);
@@ -125,7 +131,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
       return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
     const JobState state = old->record.state();
-    if (state != v1::Job::FAILED && state != v1::Job::CANCELLED) return reply.Finish(NotTerminal(request->name()));
+    if (state != v1::Job::FAILED && state != v1::Job::CANCELLED)
+      return reply.Finish(NotTerminal(request->name()));
     NewJob job;
     job.display_name = old->record.display_name();
     job.labels.insert(old->record.labels().begin(), old->record.labels().end());
@@ -141,7 +148,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
 }
 
 grpc::ServerUnaryReactor* JobServiceHandler::DeleteJob(grpc::CallbackServerContext* context,
-                                                       const v1::DeleteJobRequest* request, v1::DeleteJobResponse*) {
+                                                       const v1::DeleteJobRequest* request,
+                                                       v1::DeleteJobResponse*) {
   return WithJob(UnaryReply(core_, context, kService, "DeleteJob"), request->name(),
                  [this, request](const Job& job) {
                    const std::string id = job.record.id();
@@ -160,7 +168,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::ListJobEvents(grpc::CallbackServerC
   UnaryReply reply(core_, context, kService, "ListJobEvents");
   core_.loop.Post([this, reply, request, response] {
     const auto id = ParseJobName(request->name());
-    if (!id.ok() || core_.facts.table().Find(*id) == nullptr) return reply.Finish(JobNotFound(request->name()));
+    if (!id.ok() || core_.facts.table().Find(*id) == nullptr)
+      return reply.Finish(JobNotFound(request->name()));
     RunOnExecutor(core_, reply, [this, reply, id = *id, request, response] {
       reply.Finish(ListEventPage(core_.store, id, *request, *response));
     });

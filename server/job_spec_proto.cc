@@ -7,7 +7,8 @@ namespace {
 
 class Reader {
  public:
-  Reader(const DefaultTexts& texts, std::vector<FieldViolation>& violations) : texts_(texts), violations_(violations) {}
+  Reader(const DefaultTexts& texts, std::vector<FieldViolation>& violations)
+      : texts_(texts), violations_(violations) {}
 
   JobSpec Read(const v1::JobSpec& proto) {
     JobSpec spec;
@@ -48,7 +49,8 @@ class Reader {
 
   CalibrationSpec ReadCalibration(const v1::Calibration& proto) {
     CalibrationSpec calibration;
-    calibration.text = proto.has_text() ? ReadDigest(proto.text(), "spec.calibration.text") : texts_.calibration;
+    calibration.text =
+        proto.has_text() ? ReadDigest(proto.text(), "spec.calibration.text") : texts_.calibration;
     if (proto.samples() != 0) calibration.samples = proto.samples();
     calibration.sequence_length = proto.sequence_length();
     if (proto.shard_sequences() != 0) calibration.shard_sequences = proto.shard_sequences();
@@ -90,7 +92,8 @@ class Reader {
 
 }  // namespace
 
-JobSpec JobSpecFromProto(const v1::JobSpec& proto, const DefaultTexts& texts, std::vector<FieldViolation>& violations) {
+JobSpec JobSpecFromProto(const v1::JobSpec& proto, const DefaultTexts& texts,
+                         std::vector<FieldViolation>& violations) {
   return Reader(texts, violations).Read(proto);
 }
 

@@ -16,7 +16,8 @@ struct DefaultTexts {
 };
 
 // Appends what the message itself has wrong; the values are judged by CheckJobSpec.
-JobSpec JobSpecFromProto(const v1::JobSpec& proto, const DefaultTexts& texts, std::vector<FieldViolation>& violations);
+JobSpec JobSpecFromProto(const v1::JobSpec& proto, const DefaultTexts& texts,
+                         std::vector<FieldViolation>& violations);
 
 // Every blob that the spec names, with the field that names it.
 struct NamedBlob {

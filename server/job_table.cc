@@ -57,8 +57,8 @@ std::vector<TaskRef> JobTable::RunningOn(absl::string_view worker) const {
 }
 
 int JobTable::active_jobs() const {
-  return static_cast<int>(std::count_if(jobs_.begin(), jobs_.end(),
-                                        [](const auto& job) { return !IsTerminal(job.second.record.state()); }));
+  return static_cast<int>(std::count_if(
+      jobs_.begin(), jobs_.end(), [](const auto& job) { return !IsTerminal(job.second.record.state()); }));
 }
 
 int64_t JobTable::NextSeq(const std::string& job) {
@@ -181,7 +181,8 @@ JobTable::Touched JobTable::On(const TaskReleased& event) {
   if (event.error.code() != 0) *record.mutable_error() = event.error;
   if (event.charge == Charge::kMemory) {
     record.set_memory_failures(record.memory_failures() + 1);
-    record.set_exhausted_memory_bytes(std::max(record.exhausted_memory_bytes(), event.exhausted_memory_bytes));
+    record.set_exhausted_memory_bytes(
+        std::max(record.exhausted_memory_bytes(), event.exhausted_memory_bytes));
   } else if (event.charge == Charge::kInfrastructure) {
     record.set_infrastructure_failures(record.infrastructure_failures() + 1);
   }
@@ -271,7 +272,8 @@ void JobTable::LinkTasks(Job& job) {
   // Producers come first, so one pass from the end sees every dependent before its producers.
   for (auto task = job.tasks.rbegin(); task != job.tasks.rend(); ++task) {
     std::sort(task->dependents.begin(), task->dependents.end());
-    for (int dependent : task->dependents) task->height = std::max(task->height, job.tasks[dependent].height + 1);
+    for (int dependent : task->dependents)
+      task->height = std::max(task->height, job.tasks[dependent].height + 1);
   }
 }
 
@@ -325,7 +327,8 @@ void JobTable::Leave(Job& job, Task& task) {
     case v1::Task::RUNNING:
       --stage.running;
       job.running.erase(task.index);
-      if (auto it = running_keys_.find(key); it != running_keys_.end() && --it->second == 0) running_keys_.erase(it);
+      if (auto it = running_keys_.find(key); it != running_keys_.end() && --it->second == 0)
+        running_keys_.erase(it);
       if (auto it = running_on_.find(task.record.worker()); it != running_on_.end()) {
         it->second.erase(ref);
         if (it->second.empty()) running_on_.erase(it);

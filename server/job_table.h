@@ -1,6 +1,7 @@
-// The facts about jobs and tasks, in memory. Changed only by Apply(event); who decides is job_lifecycle and scheduler,
-// who remembers is the state store (facts_recorder writes what Apply touched). Thread-compatible: no lock, no clock, no
-// gRPC. Apply is deterministic and refuses nothing: an event that does not fit the facts is a bug of the caller.
+// The facts about jobs and tasks, in memory. Changed only by Apply(event); who decides is job_lifecycle and
+// scheduler, who remembers is the state store (facts_recorder writes what Apply touched). Thread-compatible:
+// no lock, no clock, no gRPC. Apply is deterministic and refuses nothing: an event that does not fit the
+// facts is a bug of the caller.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+
 #include "server/state.pb.h"
 
 namespace quantmoe {
@@ -82,8 +84,8 @@ struct TaskReleased {
   Charge charge = Charge::kNone;
   double seconds = 0;
   int64_t exhausted_memory_bytes = 0;
-  google::rpc::Status error;
-  absl::Duration run_after;  // monotonic
+  google::rpc::Status error = {};
+  absl::Duration run_after = {};  // monotonic
 };
 // The task ends for good without a result: FAILED or CANCELLED.
 struct TaskEnded {
@@ -91,18 +93,18 @@ struct TaskEnded {
   std::string task;
   TaskState state = v1::Task::FAILED;
   double seconds = 0;
-  google::rpc::Status error;
-  absl::Time time;
+  google::rpc::Status error = {};
+  absl::Time time = {};
 };
-// A terminal state other than SUCCEEDED cancels every task that is not DONE or FAILED; CANCELLING cancels those that do
-// not run.
+// A terminal state other than SUCCEEDED cancels every task that is not DONE or FAILED; CANCELLING cancels
+// those that do not run.
 struct JobStateChanged {
   std::string job;
   JobState state = v1::Job::QUEUED;
-  std::string reason;
-  google::rpc::Status error;
-  absl::Time time;
-  server::ArtifactRecord artifact;  // with SUCCEEDED
+  std::string reason = {};
+  google::rpc::Status error = {};
+  absl::Time time = {};
+  server::ArtifactRecord artifact = {};  // with SUCCEEDED
 };
 // Why the job waits, for people; no event-log row.
 struct JobExplained {
@@ -113,8 +115,9 @@ struct JobDeleted {
   std::string job;
 };
 
-using Event = std::variant<JobCreated, JobBound, TasksPlanned, TaskReady, TaskStarted, TaskAcknowledged, TaskAdopted,
-                           TaskDone, TaskReleased, TaskEnded, JobStateChanged, JobExplained, JobDeleted>;
+using Event =
+    std::variant<JobCreated, JobBound, TasksPlanned, TaskReady, TaskStarted, TaskAcknowledged, TaskAdopted,
+                 TaskDone, TaskReleased, TaskEnded, JobStateChanged, JobExplained, JobDeleted>;
 
 // ---- Facts ----
 

@@ -4,13 +4,15 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+
 #include "server/proto_time.h"
 #include "server/resource_names.h"
 
 namespace quantmoe {
 namespace {
 
-constexpr std::array<const char*, 6> kStages = {"prepare", "forward", "solve", "allocate", "evaluate", "publish"};
+constexpr std::array<const char*, 6> kStages = {"prepare",  "forward",  "solve",
+                                                "allocate", "evaluate", "publish"};
 
 }  // namespace
 
@@ -91,7 +93,7 @@ v1::Worker ViewWorker(const WorkerFacts& worker, const JobTable& jobs, const Sch
   v1::Worker view;
   const std::vector<TaskRef> running = jobs.RunningOn(worker.id);
   view.set_id(worker.id);
-  view.set_state(worker.draining                 ? v1::Worker::DRAINING
+  view.set_state(worker.draining                  ? v1::Worker::DRAINING
                  : IsSuspect(worker, limits, now) ? v1::Worker::SUSPECT
                  : running.empty()                ? v1::Worker::IDLE
                                                   : v1::Worker::BUSY);

@@ -1,5 +1,5 @@
-// Who follows which job. Watchers are told that the log grew and read it themselves, so that a slow one costs nothing but
-// its own delay and never sees a gap. Used on the commit loop's thread only.
+// Who follows which job. Watchers are told that the log grew and read it themselves, so that a slow one costs
+// nothing but its own delay and never sees a gap. Used on the commit loop's thread only.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+
 #include "quantmoe/v1/jobs.pb.h"
 #include "server/job_table.h"
 #include "server/metrics.h"

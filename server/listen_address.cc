@@ -4,6 +4,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+
 #include "base/error_info.h"
 
 namespace quantmoe {
@@ -11,7 +12,8 @@ namespace quantmoe {
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
   const size_t colon = text.rfind(':');
   ListenAddress address;
-  const bool has_port = colon != absl::string_view::npos && absl::SimpleAtoi(text.substr(colon + 1), &address.port);
+  const bool has_port =
+      colon != absl::string_view::npos && absl::SimpleAtoi(text.substr(colon + 1), &address.port);
   if (!has_port || colon == 0 || address.port < 0 || address.port > 65535) {
     return InvalidFields({{"listen_address", absl::StrCat("must be host:port: ", text)}});
   }

@@ -1,14 +1,14 @@
 #include "server/listeners.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
-#include <grpcpp/health_check_service_interface.h>
-
 #include <chrono>
 #include <fstream>
 #include <mutex>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "server/listen_address.h"
@@ -28,11 +28,13 @@ absl::StatusOr<std::string> ReadPem(const std::string& path) {
   return MakeError(absl::StatusCode::kInvalidArgument, "TLS_INVALID", absl::StrCat("cannot read ", path));
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& tls, ListenerKind kind) {
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& tls,
+                                                                         ListenerKind kind) {
   if (tls.certificate.empty()) return grpc::InsecureServerCredentials();
   const bool mutual = kind == ListenerKind::kWorkers && !tls.client_ca.empty();
-  grpc::SslServerCredentialsOptions options(mutual ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                                                   : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
+  grpc::SslServerCredentialsOptions options(mutual
+                                                ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                                : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
   grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
   ASSIGN_OR_RETURN(pair.private_key, ReadPem(tls.key));
   ASSIGN_OR_RETURN(pair.cert_chain, ReadPem(tls.certificate));
@@ -71,7 +73,8 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(const std::string& add
   std::unique_ptr<Listener> listener(new Listener);
   listener->server_ = builder.BuildAndStart();
   if (listener->server_ == nullptr || port == 0) {
-    return MakeError(absl::StatusCode::kUnavailable, "ADDRESS_IN_USE", absl::StrCat("cannot listen on ", address));
+    return MakeError(absl::StatusCode::kUnavailable, "ADDRESS_IN_USE",
+                     absl::StrCat("cannot listen on ", address));
   }
   listener->address_ = absl::StrCat(parsed.host, ":", port);
   return listener;

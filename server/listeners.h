@@ -1,13 +1,13 @@
 // One gRPC server on one address, with health and reflection, keepalive and limits.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include <grpcpp/grpcpp.h>
+
 #include "server/coordinator.h"
 
 namespace quantmoe {
@@ -16,7 +16,8 @@ enum class ListenerKind { kPublic, kWorkers };
 
 class Listener {
  public:
-  // Services must outlive it. UNAVAILABLE ADDRESS_IN_USE; INVALID_ARGUMENT TLS_INVALID when a file cannot be read.
+  // Services must outlive it. UNAVAILABLE ADDRESS_IN_USE; INVALID_ARGUMENT TLS_INVALID when a file cannot be
+  // read.
   static absl::StatusOr<std::unique_ptr<Listener>> Start(const std::string& address, const TlsFiles& tls,
                                                          ListenerKind kind,
                                                          const std::vector<grpc::Service*>& services);

@@ -1,16 +1,17 @@
 // quantmoe-server: flags -> Coordinator::Start -> wait for a signal -> Stop.
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <sys/eventfd.h>
+
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -45,7 +46,8 @@ void Define(CLI::App& app, Flags& flags) {
   option("--listen", options.listen_address, "host:port of the API");
   option("--worker-listen", options.worker_listen_address, "host:port for workers");
   option("--http-listen", options.http_listen_address, "host:port of /metrics, /healthz and /readyz");
-  option("--model-root", options.model_roots, "directory or s3:// prefix under which models may lie (repeatable)");
+  option("--model-root", options.model_roots,
+         "directory or s3:// prefix under which models may lie (repeatable)");
   option("--lease", flags.lease_seconds, "seconds of silence after which a worker is lost")
       ->check(CLI::Range(0.1, 3600.0));
   option("--heartbeat", flags.heartbeat_seconds, "seconds between a worker's heartbeats")

@@ -1,17 +1,17 @@
 #include "server/metrics.h"
 
+#include <dirent.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <set>
+
+#include "absl/time/clock.h"
 #include <prometheus/counter.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
-#include <unistd.h>
-
-#include <dirent.h>
-#include <fstream>
-#include <set>
-
-#include "absl/time/clock.h"
 
 namespace quantmoe {
 namespace {
@@ -105,8 +105,8 @@ struct Metrics::Families {
       Counters("quantmoe_adopted_tasks_total", "Running tasks taken over after a reconnect.").Add({});
   Counter& replays =
       Counters("quantmoe_idempotent_replays_total", "Requests answered from an earlier one.").Add({});
-  Histogram& store_tx =
-      Histograms("quantmoe_store_tx_seconds", "Time of one transaction.").Add({{"engine", "sqlite"}}, StoreBuckets());
+  Histogram& store_tx = Histograms("quantmoe_store_tx_seconds", "Time of one transaction.")
+                            .Add({{"engine", "sqlite"}}, StoreBuckets());
   Histogram& store_batch =
       Histograms("quantmoe_store_batch_size", "Rows of one transaction.").Add({}, BatchBuckets());
   Counter& store_errors = Counters("quantmoe_store_errors_total", "Transactions that failed.").Add({});
@@ -170,7 +170,9 @@ void Metrics::TaskWaited(absl::string_view kind, absl::Duration time) {
 void Metrics::TaskRan(absl::string_view kind, absl::Duration time) {
   families_->runs.Add({{"kind", Text(kind)}}, TaskBuckets()).Observe(absl::ToDoubleSeconds(time));
 }
-void Metrics::WorkerLost(absl::string_view cause) { families_->losses.Add({{"cause", Text(cause)}}).Increment(); }
+void Metrics::WorkerLost(absl::string_view cause) {
+  families_->losses.Add({{"cause", Text(cause)}}).Increment();
+}
 void Metrics::LeaseExpired() { families_->lease_expirations.Increment(); }
 void Metrics::CommitFenced(absl::string_view reason) {
   families_->fenced.Add({{"reason", Text(reason)}}).Increment();
@@ -196,7 +198,8 @@ void Metrics::RpcStarted(absl::string_view service, absl::string_view method) {
 }
 void Metrics::RpcHandled(absl::string_view service, absl::string_view method, absl::string_view code,
                          absl::Duration time) {
-  const std::map<std::string, std::string> labels = {{"grpc_service", Text(service)}, {"grpc_method", Text(method)}};
+  const std::map<std::string, std::string> labels = {{"grpc_service", Text(service)},
+                                                     {"grpc_method", Text(method)}};
   families_->rpc_seconds.Add(labels, RpcBuckets()).Observe(absl::ToDoubleSeconds(time));
   auto with_code = labels;
   with_code["grpc_code"] = Text(code);
@@ -207,9 +210,12 @@ void Metrics::Refresh(const FactCounts& counts) {
   Families& f = *families_;
   using Labels = std::map<std::string, std::string>;
   SetAll(f.jobs, f.known_jobs, counts.jobs, [](const auto& state) { return Labels{{"state", state}}; });
-  SetAll(f.workers, f.known_workers, counts.workers, [](const auto& state) { return Labels{{"state", state}}; });
-  SetAll(f.tasks, f.known_tasks, counts.tasks,
-         [](const auto& key) { return Labels{{"state", key.first}, {"kind", key.second}}; });
+  SetAll(f.workers, f.known_workers, counts.workers, [](const auto& state) {
+    return Labels{{"state", state}};
+  });
+  SetAll(f.tasks, f.known_tasks, counts.tasks, [](const auto& key) {
+    return Labels{{"state", key.first}, {"kind", key.second}};
+  });
   f.ready.Set(counts.ready_tasks);
   f.oldest_ready.Set(absl::ToDoubleSeconds(counts.oldest_ready_age));
 }

@@ -1,5 +1,5 @@
-// Metrics behind verbs: callers say what happened, and never see the metrics library. Names: docs/operations.md.
-// Thread-safe.
+// Metrics behind verbs: callers say what happened, and never see the metrics library. Names:
+// docs/operations.md. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@ namespace quantmoe {
 
 // Counts that are taken from the facts at regular intervals, so that gauges cannot drift.
 struct FactCounts {
-  std::map<std::string, int> jobs;                                   // by state
-  std::map<std::pair<std::string, std::string>, int> tasks;          // by state and kind
-  std::map<std::string, int> workers;                                // by state
+  std::map<std::string, int> jobs;                           // by state
+  std::map<std::pair<std::string, std::string>, int> tasks;  // by state and kind
+  std::map<std::string, int> workers;                        // by state
   int ready_tasks = 0;
   absl::Duration oldest_ready_age;
 };
@@ -46,7 +46,8 @@ class Metrics {
   void GarbageCollected(int64_t bytes);
   void DiskFree(int64_t bytes);
   void RpcStarted(absl::string_view service, absl::string_view method);
-  void RpcHandled(absl::string_view service, absl::string_view method, absl::string_view code, absl::Duration time);
+  void RpcHandled(absl::string_view service, absl::string_view method, absl::string_view code,
+                  absl::Duration time);
   void Refresh(const FactCounts& counts);
 
   // The text that Prometheus scrapes.

@@ -5,6 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+
 #include "base/error_info.h"
 #include "storage/digest.h"
 
@@ -19,7 +20,8 @@ std::string Mac(absl::string_view request, int64_t cursor) {
   return absl::HexStringToBytes(digest.substr(0, 2 * kMacBytes));
 }
 
-// The cursor, hidden under a mask that depends on the request and the check value, so that nobody builds on it.
+// The cursor, hidden under a mask that depends on the request and the check value, so that nobody builds on
+// it.
 std::string Mask(absl::string_view request, absl::string_view mac) {
   const std::string digest = DigestOf(absl::StrCat("mask/", request, "/", mac)).sha256;
   return absl::HexStringToBytes(digest.substr(0, 2 * kCursorBytes));
@@ -35,7 +37,8 @@ std::string Combine(std::string bytes, const std::string& mask) {
 std::string EncodePageToken(absl::string_view request, int64_t cursor) {
   const std::string mac = Mac(request, cursor);
   std::string bytes(kCursorBytes, '\0');
-  for (size_t i = 0; i < kCursorBytes; ++i) bytes[i] = static_cast<char>(static_cast<uint64_t>(cursor) >> (8 * i));
+  for (size_t i = 0; i < kCursorBytes; ++i)
+    bytes[i] = static_cast<char>(static_cast<uint64_t>(cursor) >> (8 * i));
   return absl::WebSafeBase64Escape(absl::StrCat(mac, Combine(bytes, Mask(request, mac))));
 }
 

@@ -1,9 +1,8 @@
 // Times on the wire.
 #pragma once
 
-#include <google/protobuf/timestamp.pb.h>
-
 #include "absl/time/time.h"
+#include <google/protobuf/timestamp.pb.h>
 
 namespace quantmoe {
 
@@ -15,6 +14,8 @@ inline google::protobuf::Timestamp ToTimestamp(absl::Time time) {
   return timestamp;
 }
 
-inline google::protobuf::Timestamp TimestampFromMicros(int64_t us) { return ToTimestamp(absl::FromUnixMicros(us)); }
+inline google::protobuf::Timestamp TimestampFromMicros(int64_t us) {
+  return ToTimestamp(absl::FromUnixMicros(us));
+}
 
 }  // namespace quantmoe

@@ -5,14 +5,18 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "server/state.pb.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {
 
 // Makes the directory `artifacts_dir`/`job` whole or not at all; repeating gives the same directory.
-// INTERNAL MANIFEST_INVALID when the outputs do not make an artifact; DATA_LOSS, RESOURCE_EXHAUSTED from the file system.
-absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs, const std::vector<v1::TaskBlob>& outputs,
-                                                       const std::string& artifacts_dir, const std::string& job);
+// INTERNAL MANIFEST_INVALID when the outputs do not make an artifact; DATA_LOSS, RESOURCE_EXHAUSTED from the
+// file system.
+absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
+                                                       const std::vector<v1::TaskBlob>& outputs,
+                                                       const std::string& artifacts_dir,
+                                                       const std::string& job);
 
 }  // namespace quantmoe

@@ -1,8 +1,7 @@
 #include "server/random_id.h"
 
-#include <sys/random.h>
-
 #include "absl/strings/escaping.h"
+#include <sys/random.h>
 
 namespace quantmoe {
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+
 #include "base/error_info.h"
 
 namespace quantmoe {
@@ -47,8 +48,8 @@ absl::Status JobNotFound(absl::string_view name) {
 }
 
 absl::Status ArtifactNotFound(absl::string_view name) {
-  return MakeError(absl::StatusCode::kNotFound, "ARTIFACT_NOT_FOUND", absl::StrCat("there is no artifact ", name),
-                   {{"name", std::string(name)}});
+  return MakeError(absl::StatusCode::kNotFound, "ARTIFACT_NOT_FOUND",
+                   absl::StrCat("there is no artifact ", name), {{"name", std::string(name)}});
 }
 
 }  // namespace quantmoe

@@ -31,7 +31,8 @@ std::vector<FreeWorker> FindFreeWorkers(const JobTable& jobs, const WorkerTable&
                                         const SchedulingLimits& limits, absl::Duration now) {
   std::vector<FreeWorker> free;
   for (const auto& [id, worker] : workers) {
-    const bool usable = worker.connected && !worker.draining && worker.credits > 0 && !IsSuspect(worker, limits, now);
+    const bool usable =
+        worker.connected && !worker.draining && worker.credits > 0 && !IsSuspect(worker, limits, now);
     if (!usable) continue;
     free.push_back({&worker, worker.credits, worker.memory_bytes - UsedMemory(jobs, id)});
   }
@@ -126,7 +127,8 @@ class Round {
 
 }  // namespace
 
-Schedule Plan(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits, absl::Duration now) {
+Schedule Plan(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits,
+              absl::Duration now) {
   return Round(jobs, workers, limits, now).Run();
 }
 

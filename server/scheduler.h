@@ -1,14 +1,16 @@
-// Decisions: which task goes to which worker, whose lease has run out, what a failed attempt costs. Pure functions of the
-// facts and a given monotonic time, so that tests need neither threads nor clocks.
+// Decisions: which task goes to which worker, whose lease has run out, what a failed attempt costs. Pure
+// functions of the facts and a given monotonic time, so that tests need neither threads nor clocks.
 //
-// Among jobs the one that was served longest ago comes first; inside a job the task with the longest way to the end of the
-// job, so that the chain of forward passes never waits behind work that can be done in parallel later.
+// Among jobs the one that was served longest ago comes first; inside a job the task with the longest way to
+// the end of the job, so that the chain of forward passes never waits behind work that can be done in
+// parallel later.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
+
 #include "server/job_table.h"
 #include "server/worker_table.h"
 
@@ -39,7 +41,8 @@ struct Schedule {
 };
 
 // Bindings must be applied before their jobs get assignments: call again after applying.
-Schedule Plan(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits, absl::Duration now);
+Schedule Plan(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits,
+              absl::Duration now);
 
 // Workers that were not heard of for a whole lease.
 std::vector<std::string> ExpiredWorkers(const WorkerTable& workers, const SchedulingLimits& limits,

@@ -1,8 +1,8 @@
 #include "server/sqlite_connection.h"
 
+#include "absl/strings/str_cat.h"
 #include <sqlite3.h>
 
-#include "absl/strings/str_cat.h"
 #include "base/error_info.h"
 
 namespace quantmoe {
@@ -62,9 +62,10 @@ absl::string_view SqliteStatement::Bytes(int column) const {
   return data == nullptr ? absl::string_view() : absl::string_view(static_cast<const char*>(data), size);
 }
 
-absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::string& path, bool read_only) {
-  const int flags = SQLITE_OPEN_NOMUTEX |
-                    (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::string& path,
+                                                                         bool read_only) {
+  const int flags =
+      SQLITE_OPEN_NOMUTEX | (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   sqlite3* db = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
   std::unique_ptr<SqliteConnection> connection(new SqliteConnection(db));

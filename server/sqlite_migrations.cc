@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/crash_point.h"
 #include "base/error_info.h"
 #include "base/status_macros.h"
@@ -29,8 +30,8 @@ CREATE TABLE task_cache(key TEXT PRIMARY KEY, outputs BLOB NOT NULL, used_us INT
 )sql",
 };
 
-absl::Status ApplyStep(SqliteConnection& db, int64_t version, const std::string& sql, const std::string& checksum,
-                       absl::Time now) {
+absl::Status ApplyStep(SqliteConnection& db, int64_t version, const std::string& sql,
+                       const std::string& checksum, absl::Time now) {
   RETURN_IF_ERROR(db.Execute("BEGIN IMMEDIATE"));
   absl::Status status = db.Execute(sql);
   if (status.ok()) {
@@ -52,21 +53,23 @@ absl::Status SchemaUnknown(absl::string_view message) {
 }  // namespace
 
 absl::Status MigrateSchema(SqliteConnection& db, absl::Time now) {
-  RETURN_IF_ERROR(
-      db.Execute("CREATE TABLE IF NOT EXISTS schema_migration(version INTEGER PRIMARY KEY, checksum TEXT NOT NULL, "
-                 "applied_us INTEGER NOT NULL)"));
+  RETURN_IF_ERROR(db.Execute(
+      "CREATE TABLE IF NOT EXISTS schema_migration(version INTEGER PRIMARY KEY, checksum TEXT NOT NULL, "
+      "applied_us INTEGER NOT NULL)"));
   int64_t applied = 0;
-  ASSIGN_OR_RETURN(SqliteStatement rows, db.Prepare("SELECT version, checksum FROM schema_migration ORDER BY version"));
+  ASSIGN_OR_RETURN(SqliteStatement rows,
+                   db.Prepare("SELECT version, checksum FROM schema_migration ORDER BY version"));
   while (true) {
     ASSIGN_OR_RETURN(const bool more, rows.Step());
     if (!more) break;
     const int64_t version = rows.Integer(0);
     if (version != applied + 1 || version > std::ssize(kSteps)) {
-      return SchemaUnknown(absl::StrCat("the state store has schema version ", version, ", this program knows ",
-                                        std::ssize(kSteps)));
+      return SchemaUnknown(absl::StrCat("the state store has schema version ", version,
+                                        ", this program knows ", std::ssize(kSteps)));
     }
     if (rows.Bytes(1) != DigestOf(kSteps[applied]).sha256) {
-      return SchemaUnknown(absl::StrCat("schema step ", version, " of the state store is not the one of this program"));
+      return SchemaUnknown(
+          absl::StrCat("schema step ", version, " of the state store is not the one of this program"));
     }
     ++applied;
   }

@@ -1,9 +1,10 @@
-// The schema of the embedded store, as numbered steps. A released step is never edited: its checksum is in the store, and a
-// store whose steps differ is refused, as is one that a newer program wrote.
+// The schema of the embedded store, as numbered steps. A released step is never edited: its checksum is in
+// the store, and a store whose steps differ is refused, as is one that a newer program wrote.
 #pragma once
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+
 #include "server/sqlite_connection.h"
 
 namespace quantmoe {

@@ -1,12 +1,13 @@
 #include "server/sqlite_store.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include <sys/file.h>
+
 #include "base/crash_point.h"
 #include "base/error_info.h"
 #include "base/status_macros.h"
@@ -16,7 +17,8 @@ namespace quantmoe {
 namespace {
 
 constexpr char kPragmas[] =
-    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA journal_size_limit=67108864;";
+    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA "
+    "journal_size_limit=67108864;";
 
 absl::StatusOr<int> LockDirectory(const std::string& dir) {
   const std::string path = dir + "/LOCK";
@@ -39,8 +41,9 @@ absl::Status QuickCheck(SqliteConnection& db) {
 }
 
 absl::StatusOr<int64_t> TakeTerm(SqliteConnection& db, absl::Time now) {
-  ASSIGN_OR_RETURN(SqliteStatement take,
-                   db.Prepare("UPDATE leader SET term = term + 1, elected_us = ? WHERE id = 1 RETURNING term"));
+  ASSIGN_OR_RETURN(
+      SqliteStatement take,
+      db.Prepare("UPDATE leader SET term = term + 1, elected_us = ? WHERE id = 1 RETURNING term"));
   take.Bind(1, absl::ToUnixMicros(now));
   RETURN_IF_ERROR(take.Step().status());
   const int64_t term = take.Integer(0);
@@ -99,7 +102,8 @@ SqliteStore::~SqliteStore() {
 absl::Status SqliteStore::Commit(const std::vector<Change>& changes) {
   RETURN_IF_ERROR(writer_->Execute("BEGIN IMMEDIATE"));
   absl::Status status = CheckTerm();
-  for (auto change = changes.begin(); status.ok() && change != changes.end(); ++change) status = Apply(*change);
+  for (auto change = changes.begin(); status.ok() && change != changes.end(); ++change)
+    status = Apply(*change);
   CrashPoint("before-commit");
   if (status.ok()) status = writer_->Execute("COMMIT");
   if (!status.ok()) writer_->Execute("ROLLBACK").IgnoreError();
@@ -129,9 +133,10 @@ absl::Status SqliteStore::Write(const PutJob& change) {
   put.Bind(1, record.id()).Bind(2, record.create_number()).Bind(3, int64_t{record.state()});
   RETURN_IF_ERROR(put.BindBlob(4, record.SerializeAsString()).Run());
   if (record.request_id().empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(SqliteStatement remember,
-                   writer_->Prepare("INSERT INTO idempotency SELECT ?1, ?2, ?3 WHERE NOT EXISTS(SELECT 1 FROM "
-                                    "idempotency WHERE request_id = ?1 AND job = ?3)"));
+  ASSIGN_OR_RETURN(
+      SqliteStatement remember,
+      writer_->Prepare("INSERT INTO idempotency SELECT ?1, ?2, ?3 WHERE NOT EXISTS(SELECT 1 FROM "
+                       "idempotency WHERE request_id = ?1 AND job = ?3)"));
   return remember.Bind(1, record.request_id()).Bind(2, record.request_hash()).Bind(3, record.id()).Run();
 }
 
@@ -157,11 +162,15 @@ absl::Status SqliteStore::Write(const PutCachedResult& change) {
   ASSIGN_OR_RETURN(SqliteStatement put,
                    writer_->Prepare("INSERT INTO task_cache VALUES(?, ?, ?) ON CONFLICT(key) DO UPDATE SET "
                                     "outputs = excluded.outputs, used_us = excluded.used_us"));
-  return put.Bind(1, change.key).BindBlob(2, EncodeOutputs(change.outputs)).Bind(3, absl::ToUnixMicros(change.time)).Run();
+  return put.Bind(1, change.key)
+      .BindBlob(2, EncodeOutputs(change.outputs))
+      .Bind(3, absl::ToUnixMicros(change.time))
+      .Run();
 }
 
 absl::Status SqliteStore::Write(const TouchCachedResult& change) {
-  ASSIGN_OR_RETURN(SqliteStatement touch, writer_->Prepare("UPDATE task_cache SET used_us = ? WHERE key = ?"));
+  ASSIGN_OR_RETURN(SqliteStatement touch,
+                   writer_->Prepare("UPDATE task_cache SET used_us = ? WHERE key = ?"));
   return touch.Bind(1, absl::ToUnixMicros(change.time)).Bind(2, change.key).Run();
 }
 
@@ -197,10 +206,12 @@ absl::StatusOr<std::vector<StoredJob>> SqliteStore::LoadJobs() {
   }
 }
 
-absl::StatusOr<std::vector<StoredEvent>> SqliteStore::ReadEvents(absl::string_view job, int64_t after_seq, int limit) {
+absl::StatusOr<std::vector<StoredEvent>> SqliteStore::ReadEvents(absl::string_view job, int64_t after_seq,
+                                                                 int limit) {
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(SqliteStatement rows,
-                   reader_->Prepare("SELECT seq, payload FROM event WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?"));
+  ASSIGN_OR_RETURN(
+      SqliteStatement rows,
+      reader_->Prepare("SELECT seq, payload FROM event WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?"));
   rows.Bind(1, job).Bind(2, after_seq).Bind(3, int64_t{limit});
   std::vector<StoredEvent> events;
   while (true) {
@@ -212,7 +223,8 @@ absl::StatusOr<std::vector<StoredEvent>> SqliteStore::ReadEvents(absl::string_vi
 
 absl::StatusOr<std::optional<CachedResult>> SqliteStore::FindCachedResult(absl::string_view key) {
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(SqliteStatement row, reader_->Prepare("SELECT key, outputs, used_us FROM task_cache WHERE key = ?"));
+  ASSIGN_OR_RETURN(SqliteStatement row,
+                   reader_->Prepare("SELECT key, outputs, used_us FROM task_cache WHERE key = ?"));
   ASSIGN_OR_RETURN(const bool found, row.Bind(1, key).Step());
   if (!found) return std::nullopt;
   ASSIGN_OR_RETURN(CachedResult result, DecodeCachedResult(row));

@@ -1,11 +1,12 @@
-// The embedded state store: SQLite with write-ahead log and synchronous=FULL, in a directory that one coordinator owns
-// (flock on LOCK).
+// The embedded state store: SQLite with write-ahead log and synchronous=FULL, in a directory that one
+// coordinator owns (flock on LOCK).
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "absl/synchronization/mutex.h"
+
 #include "server/sqlite_connection.h"
 #include "server/state_store.h"
 
@@ -21,7 +22,8 @@ class SqliteStore : public StateStore {
   int64_t term() const override { return term_; }
   absl::Status Commit(const std::vector<Change>& changes) override;
   absl::StatusOr<std::vector<StoredJob>> LoadJobs() override;
-  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(absl::string_view job, int64_t after_seq, int limit) override;
+  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(absl::string_view job, int64_t after_seq,
+                                                      int limit) override;
   absl::StatusOr<std::optional<CachedResult>> FindCachedResult(absl::string_view key) override;
   absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>& visit) override;
 

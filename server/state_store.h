@@ -1,5 +1,6 @@
-// What the coordinator remembers across restarts. One leader writes; Commit is one transaction, so that an event that a
-// client can see is durable, together with the state that it tells about. Every write is fenced by the leader's term.
+// What the coordinator remembers across restarts. One leader writes; Commit is one transaction, so that an
+// event that a client can see is durable, together with the state that it tells about. Every write is fenced
+// by the leader's term.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+
 #include "server/state.pb.h"
 
 namespace quantmoe {
@@ -25,8 +27,8 @@ struct PutJob {
 struct PutTask {
   std::string job;
   int index = 0;
-  std::optional<server::TaskDefinition> definition;  // only when the task is new
-  server::TaskRecord record;
+  std::optional<server::TaskDefinition> definition = {};  // only when the task is new
+  server::TaskRecord record = {};
 };
 struct AppendEvent {
   std::string job;
@@ -49,8 +51,8 @@ struct DeleteCachedResult {
 struct DeleteJobRows {
   std::string job;
 };
-using Change = std::variant<PutJob, PutTask, AppendEvent, PutCachedResult, TouchCachedResult, DeleteCachedResult,
-                            DeleteJobRows>;
+using Change = std::variant<PutJob, PutTask, AppendEvent, PutCachedResult, TouchCachedResult,
+                            DeleteCachedResult, DeleteJobRows>;
 
 // ---- Reads ----
 
@@ -76,7 +78,8 @@ class StateStore {
   // Grows by one whenever a coordinator takes the store over.
   virtual int64_t term() const = 0;
   // All or nothing, durable when it returns. ABORTED STALE_TERM when another coordinator took over;
-  // RESOURCE_EXHAUSTED DISK_FULL; INTERNAL otherwise. ALREADY_EXISTS when a request id is already another job's.
+  // RESOURCE_EXHAUSTED DISK_FULL; INTERNAL otherwise. ALREADY_EXISTS when a request id is already another
+  // job's.
   virtual absl::Status Commit(const std::vector<Change>& changes) = 0;
   virtual absl::StatusOr<std::vector<StoredJob>> LoadJobs() = 0;
 

@@ -1,10 +1,10 @@
 #include "server/task_attempts.h"
 
-#include <google/protobuf/util/message_differencer.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include <google/protobuf/util/message_differencer.h>
+
 #include "base/error_info.h"
 #include "base/log.h"
 #include "proto/grpc_status.h"
@@ -53,14 +53,16 @@ void TaskAttempts::Assign(const Assignment& assignment) {
   workers_.Send(assignment.worker, std::move(message));
 }
 
-absl::StatusOr<v1::CompleteTaskResponse::Outcome> TaskAttempts::Complete(const v1::CompleteTaskRequest& request) {
+absl::StatusOr<v1::CompleteTaskResponse::Outcome> TaskAttempts::Complete(
+    const v1::CompleteTaskRequest& request) {
   const std::optional<TaskRef> ref = ParseTaskName(request.attempt().task());
   const Task* task = ref.has_value() ? facts_.table().FindTask(ref->job, ref->task) : nullptr;
   if (task == nullptr) {
     metrics_.CommitFenced("task_gone");
     return v1::CompleteTaskResponse::STALE;
   }
-  const bool current = !request.attempt().token().empty() && task->record.token() == request.attempt().token();
+  const bool current =
+      !request.attempt().token().empty() && task->record.token() == request.attempt().token();
   if (current && task->record.state() == v1::Task::DONE) {
     if (SameOutputs(*task, request)) return v1::CompleteTaskResponse::ALREADY_COMMITTED;
     metrics_.ResultsDiffer();
@@ -106,7 +108,8 @@ void TaskAttempts::Fail(const v1::FailTaskRequest& request) {
        {"class", v1::FailTaskRequest::FailureClass_Name(request.failure_class())},
        {"error", request.error().message()}});
   google::rpc::Status error = request.error();
-  if (error.code() == 0) error = ToRpcStatus(MakeError(absl::StatusCode::kUnknown, "UNKNOWN", "no reason was given"));
+  if (error.code() == 0)
+    error = ToRpcStatus(MakeError(absl::StatusCode::kUnknown, "UNKNOWN", "no reason was given"));
   switch (request.failure_class()) {
     case v1::FailTaskRequest::PERMANENT:
     case v1::FailTaskRequest::NUMERIC:
@@ -132,7 +135,8 @@ void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::S
   metrics_.AttemptEnded(task.definition.kind(), outcome == v1::TaskChanged::LOST ? "lost" : "failed");
 
   TaskReleased released{ref.job, ref.task, charge, seconds, 0, error, clock_.Monotonic()};
-  if (charge == Charge::kInfrastructure) released.run_after += RetryDelay(record.infrastructure_failures() + 1);
+  if (charge == Charge::kInfrastructure)
+    released.run_after += RetryDelay(record.infrastructure_failures() + 1);
   const auto worker = workers_.table().find(record.worker());
   if (charge == Charge::kMemory && worker != workers_.table().end()) {
     released.exhausted_memory_bytes = worker->second.memory_bytes;
@@ -195,8 +199,8 @@ const Task* TaskAttempts::FindRunning(const v1::AttemptRef& attempt, TaskRef& re
   if (!parsed.has_value() || attempt.token().empty()) return nullptr;
   ref = *parsed;
   const Task* task = facts_.table().FindTask(ref.job, ref.task);
-  const bool current = task != nullptr && task->record.state() == v1::Task::RUNNING &&
-                       task->record.token() == attempt.token();
+  const bool current =
+      task != nullptr && task->record.state() == v1::Task::RUNNING && task->record.token() == attempt.token();
   return current ? task : nullptr;
 }
 

@@ -1,11 +1,13 @@
-// How attempts begin and end: assignment, commit, failure, loss. A commit is accepted only for the token of the current
-// attempt, so that a worker that was thought dead cannot win over its replacement. Used on the commit loop's thread only.
+// How attempts begin and end: assignment, commit, failure, loss. A commit is accepted only for the token of
+// the current attempt, so that a worker that was thought dead cannot win over its replacement. Used on the
+// commit loop's thread only.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "quantmoe/v1/worker.pb.h"
 #include "server/facts_recorder.h"
 #include "server/job_lifecycle.h"
@@ -17,9 +19,15 @@ namespace quantmoe {
 
 class TaskAttempts {
  public:
-  TaskAttempts(FactsRecorder& facts, JobLifecycle& jobs, WorkerLinks& workers, Metrics& metrics, const Clock& clock,
-               SchedulingLimits limits, int64_t term)
-      : facts_(facts), jobs_(jobs), workers_(workers), metrics_(metrics), clock_(clock), limits_(limits), term_(term) {}
+  TaskAttempts(FactsRecorder& facts, JobLifecycle& jobs, WorkerLinks& workers, Metrics& metrics,
+               const Clock& clock, SchedulingLimits limits, int64_t term)
+      : facts_(facts),
+        jobs_(jobs),
+        workers_(workers),
+        metrics_(metrics),
+        clock_(clock),
+        limits_(limits),
+        term_(term) {}
 
   // Starts an attempt and sends it to the worker.
   void Assign(const Assignment& assignment);

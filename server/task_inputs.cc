@@ -1,6 +1,7 @@
 #include "server/task_inputs.h"
 
 #include "absl/strings/str_cat.h"
+
 #include "base/error_info.h"
 
 namespace quantmoe {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "plan/task_graph.h"
 #include "server/job_table.h"
 
@@ -18,7 +19,8 @@ server::TaskDefinition DefineTask(const PlannedTask& task);
 // The output of a task; null when it has none of this role.
 const v1::Digest* FindOutput(const Task& task, absl::string_view role);
 
-// Inputs with all producers' outputs filled in; every producer must be DONE. INTERNAL MISSING_OUTPUT names task and role.
+// Inputs with all producers' outputs filled in; every producer must be DONE. INTERNAL MISSING_OUTPUT names
+// task and role.
 absl::StatusOr<std::vector<v1::TaskBlob>> ResolveInputs(const Job& job, const Task& task);
 
 // The task's key in the determinism class of its job.

@@ -6,11 +6,11 @@ namespace quantmoe {
 namespace {
 
 const char* CodeName(grpc::StatusCode code) {
-  static constexpr const char* kNames[] = {"OK",           "Canceled",          "Unknown",         "InvalidArgument",
-                                           "DeadlineExceeded", "NotFound",      "AlreadyExists",   "PermissionDenied",
-                                           "ResourceExhausted", "FailedPrecondition", "Aborted",   "OutOfRange",
-                                           "Unimplemented", "Internal",         "Unavailable",     "DataLoss",
-                                           "Unauthenticated"};
+  static constexpr const char* kNames[] = {
+      "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+      "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+      "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+      "DataLoss", "Unauthenticated"};
   return code >= 0 && code <= 16 ? kNames[code] : "Unknown";
 }
 
@@ -28,9 +28,8 @@ void RpcRecord::End(const grpc::Status& status) {
 void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body) {
   core.loop.Post([&core, reply, body = std::move(body)] {
     const absl::Status status = body();
-    core.loop.AfterCommit([reply, status](const absl::Status& committed) {
-      reply.Finish(status.ok() ? committed : status);
-    });
+    core.loop.AfterCommit(
+        [reply, status](const absl::Status& committed) { reply.Finish(status.ok() ? committed : status); });
   });
 }
 
@@ -39,7 +38,8 @@ void RunOnExecutor(Core& core, UnaryReply reply, std::function<void()> body) {
 }
 
 absl::Status QueueFull() {
-  return MakeError(absl::StatusCode::kResourceExhausted, "QUEUE_FULL", "too many requests wait for an answer");
+  return MakeError(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
+                   "too many requests wait for an answer");
 }
 
 absl::Status ShuttingDown() {

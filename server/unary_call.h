@@ -1,8 +1,6 @@
-// One unary RPC from decoding to reply. Reactions only queue: the body runs on the commit loop or on the executor, and the
-// reply leaves from there.
+// One unary RPC from decoding to reply. Reactions only queue: the body runs on the commit loop or on the
+// executor, and the reply leaves from there.
 #pragma once
-
-#include <grpcpp/grpcpp.h>
 
 #include <functional>
 #include <memory>
@@ -10,6 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include <grpcpp/grpcpp.h>
+
 #include "base/error_info.h"
 #include "proto/grpc_status.h"
 #include "server/core.h"
@@ -50,7 +50,8 @@ class UnaryReply {
 
 // Runs `body` on the commit loop; its result is the reply once what it changed is committed.
 void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body);
-// Runs `body` on the executor; RESOURCE_EXHAUSTED QUEUE_FULL when it takes no more. The body sees to the reply.
+// Runs `body` on the executor; RESOURCE_EXHAUSTED QUEUE_FULL when it takes no more. The body sees to the
+// reply.
 void RunOnExecutor(Core& core, UnaryReply reply, std::function<void()> body);
 
 absl::Status QueueFull();

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/time/clock.h"
+
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "server/garbage.h"
@@ -21,8 +22,8 @@ int64_t RealMilliseconds() { return absl::ToInt64Milliseconds(Clock::Real().Mono
 int64_t DirectoryBytes(const std::string& dir) {
   int64_t bytes = 0;
   std::error_code error;
-  for (auto it = std::filesystem::recursive_directory_iterator(dir, error); !error && it != std::filesystem::end(it);
-       it.increment(error)) {
+  for (auto it = std::filesystem::recursive_directory_iterator(dir, error);
+       !error && it != std::filesystem::end(it); it.increment(error)) {
     std::error_code ignored;
     if (it->is_regular_file(ignored)) bytes += static_cast<int64_t>(it->file_size(ignored));
   }
@@ -69,7 +70,8 @@ void Upkeep::RefreshGauges() {
   const absl::Duration now = core_.clock.Monotonic();
   for (const auto& [id, job] : core_.facts.table().jobs()) CountJob(job, now, counts);
   for (const auto& [id, worker] : core_.links.table()) {
-    ++counts.workers[v1::Worker::State_Name(ViewWorker(worker, core_.facts.table(), options_.limits, now).state())];
+    ++counts.workers[v1::Worker::State_Name(
+        ViewWorker(worker, core_.facts.table(), options_.limits, now).state())];
   }
   core_.metrics.Refresh(counts);
   std::error_code error;
@@ -79,7 +81,8 @@ void Upkeep::RefreshGauges() {
 
 void Upkeep::CollectGarbage() {
   auto live = MarkLiveBlobs(core_.facts, core_.store, core_.clock.Now() - options_.blob_min_age);
-  if (!live.ok()) return Log(LogLevel::kWarning, "no garbage collection", {{"error", live.status().ToString()}});
+  if (!live.ok())
+    return Log(LogLevel::kWarning, "no garbage collection", {{"error", live.status().ToString()}});
   live->insert(core_.calibration_prose.sha256);
   live->insert(core_.heldout_prose.sha256);
   auto shared = std::make_shared<absl::flat_hash_set<std::string>>(*std::move(live));
@@ -88,8 +91,9 @@ void Upkeep::CollectGarbage() {
     if (!committed.ok()) return;
     (void)steps_.Post([this, shared] {
       CrashPoint("garbage-sweep");
-      const auto freed = core_.blobs.CollectGarbage(
-          [&](const std::string& sha256) { return shared->contains(sha256); }, options_.blob_min_age, core_.clock.Now());
+      const auto freed =
+          core_.blobs.CollectGarbage([&](const std::string& sha256) { return shared->contains(sha256); },
+                                     options_.blob_min_age, core_.clock.Now());
       if (freed.ok()) core_.metrics.GarbageCollected(*freed);
       core_.metrics.StoredBlobBytes(DirectoryBytes(core_.blobs.dir()));
     });

@@ -1,10 +1,12 @@
-// What happens because time passes: leases, steps to start again, gauges, progress for watchers, garbage collection.
+// What happens because time passes: leases, steps to start again, gauges, progress for watchers, garbage
+// collection.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 
 #include "absl/time/time.h"
+
 #include "server/core.h"
 
 namespace quantmoe {

@@ -18,7 +18,10 @@ using Base = WriteQueueReactor<grpc::ServerWriteReactor<v1::JobEvent>, v1::JobEv
 class WatchStream final : public Base, public JobWatcher {
  public:
   WatchStream(Core& core, const v1::WatchJobRequest& request)
-      : Base(core, "JobService", "WatchJob"), core_(core), name_(request.name()), sent_seq_(request.after_seq()) {}
+      : Base(core, "JobService", "WatchJob"),
+        core_(core),
+        name_(request.name()),
+        sent_seq_(request.after_seq()) {}
 
   void Start() {
     KeepAlive();

@@ -8,8 +8,9 @@
 
 namespace quantmoe {
 
-// Replays the log after `after_seq` from the store, then follows it; reads the next page only when the last has left.
-// NOT_FOUND JOB_NOT_FOUND, also when the job is deleted meanwhile; OK after the event that ends the job.
+// Replays the log after `after_seq` from the store, then follows it; reads the next page only when the last
+// has left. NOT_FOUND JOB_NOT_FOUND, also when the job is deleted meanwhile; OK after the event that ends the
+// job.
 grpc::ServerWriteReactor<v1::JobEvent>* StartWatch(Core& core, const v1::WatchJobRequest& request);
 
 }  // namespace quantmoe

@@ -15,8 +15,8 @@ void WorkerLinks::Send(const std::string& worker, v1::CoordinatorMessage message
   });
 }
 
-void WorkerLinks::SendCancel(const std::string& worker, const std::string& task_name, const std::string& token,
-                             absl::string_view reason) {
+void WorkerLinks::SendCancel(const std::string& worker, const std::string& task_name,
+                             const std::string& token, absl::string_view reason) {
   v1::CoordinatorMessage message;
   message.mutable_cancel()->mutable_attempt()->set_task(task_name);
   message.mutable_cancel()->mutable_attempt()->set_token(token);
@@ -24,7 +24,8 @@ void WorkerLinks::SendCancel(const std::string& worker, const std::string& task_
   Send(worker, std::move(message));
 }
 
-void WorkerLinks::SendDrop(const std::string& worker, const std::string& task_name, const std::string& token) {
+void WorkerLinks::SendDrop(const std::string& worker, const std::string& task_name,
+                           const std::string& token) {
   v1::CoordinatorMessage message;
   message.mutable_drop()->mutable_attempt()->set_task(task_name);
   message.mutable_drop()->mutable_attempt()->set_token(token);

@@ -1,5 +1,5 @@
-// The workers the coordinator talks to: their facts, and a way to send to each. Used on the commit loop's thread only;
-// messages leave after the commit of what they tell.
+// The workers the coordinator talks to: their facts, and a way to send to each. Used on the commit loop's
+// thread only; messages leave after the commit of what they tell.
 #pragma once
 
 #include <map>
@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+
 #include "quantmoe/v1/worker.pb.h"
 #include "server/commit_loop.h"
 #include "server/worker_table.h"
@@ -29,7 +30,9 @@ class WorkerLinks {
   WorkerTable& table() { return table_; }
   const WorkerTable& table() const { return table_; }
 
-  void Connect(const std::string& worker, std::shared_ptr<WorkerLink> link) { links_[worker] = std::move(link); }
+  void Connect(const std::string& worker, std::shared_ptr<WorkerLink> link) {
+    links_[worker] = std::move(link);
+  }
   void Disconnect(const std::string& worker) { links_.erase(worker); }
   std::shared_ptr<WorkerLink> Find(const std::string& worker) const;
   const std::map<std::string, std::shared_ptr<WorkerLink>>& all() const { return links_; }

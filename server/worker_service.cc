@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/crash_point.h"
 #include "base/status_macros.h"
 #include "server/task_inputs.h"
@@ -37,7 +38,9 @@ class SessionStream final : public Base, public WorkerLink {
   void Close(const absl::Status& status) override { FinishAfterWrites(status); }
 
  private:
-  std::shared_ptr<SessionStream> Self() { return std::static_pointer_cast<SessionStream>(shared_from_this()); }
+  std::shared_ptr<SessionStream> Self() {
+    return std::static_pointer_cast<SessionStream>(shared_from_this());
+  }
 
   // On the commit loop, which is the only one that touches worker_.
   void Receive(const v1::WorkerMessage& message) {
@@ -51,7 +54,8 @@ class SessionStream final : public Base, public WorkerLink {
     if (!message.has_hello()) return InvalidFields({{"hello", "must be the first message"}});
     const v1::Hello& hello = message.hello();
     if (hello.worker_id().empty()) return InvalidFields({{"hello.worker_id", "must not be empty"}});
-    if (hello.determinism_class().empty()) return InvalidFields({{"hello.determinism_class", "must not be empty"}});
+    if (hello.determinism_class().empty())
+      return InvalidFields({{"hello.determinism_class", "must not be empty"}});
     if (hello.api_version() == kWorkerApiVersion) return absl::OkStatus();
     return MakeError(absl::StatusCode::kFailedPrecondition, "WORKER_VERSION_UNSUPPORTED",
                      absl::StrCat("worker API ", hello.api_version(), ", supported: ", kWorkerApiVersion),
@@ -72,11 +76,13 @@ class SessionStream final : public Base, public WorkerLink {
 // A result counts only if all of it is there.
 absl::Status CheckOutputs(LocalBlobStore& blobs, const v1::CompleteTaskRequest& request) {
   for (const v1::TaskBlob& output : request.outputs()) {
-    if (!IsSha256(output.digest().sha256())) return InvalidFields({{"outputs", absl::StrCat("bad digest of ", output.role())}});
+    if (!IsSha256(output.digest().sha256()))
+      return InvalidFields({{"outputs", absl::StrCat("bad digest of ", output.role())}});
     ASSIGN_OR_RETURN(const bool stored, blobs.Contains(FromProto(output.digest())));
     if (stored) continue;
     return MakeError(absl::StatusCode::kFailedPrecondition, "BLOB_NOT_FOUND",
-                     absl::StrCat("output ", output.role(), " is not stored"), {{"sha256", output.digest().sha256()}});
+                     absl::StrCat("output ", output.role(), " is not stored"),
+                     {{"sha256", output.digest().sha256()}});
   }
   return absl::OkStatus();
 }
@@ -95,7 +101,8 @@ grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServe
                                                              v1::CompleteTaskResponse* response) {
   UnaryReply reply(core_, context, kService, "CompleteTask");
   RunOnExecutor(core_, reply, [this, reply, request, response] {
-    if (const absl::Status status = CheckOutputs(core_.blobs, *request); !status.ok()) return reply.Finish(status);
+    if (const absl::Status status = CheckOutputs(core_.blobs, *request); !status.ok())
+      return reply.Finish(status);
     FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
       ASSIGN_OR_RETURN(const auto outcome, core_.attempts.Complete(*request));
       response->set_outcome(outcome);
@@ -107,7 +114,8 @@ grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServe
 }
 
 grpc::ServerUnaryReactor* WorkerServiceHandler::FailTask(grpc::CallbackServerContext* context,
-                                                         const v1::FailTaskRequest* request, v1::FailTaskResponse*) {
+                                                         const v1::FailTaskRequest* request,
+                                                         v1::FailTaskResponse*) {
   UnaryReply reply(core_, context, kService, "FailTask");
   FinishOnLoop(core_, reply, [this, request] {
     core_.attempts.Fail(*request);

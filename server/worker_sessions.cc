@@ -3,6 +3,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+
 #include "base/crash_point.h"
 #include "base/error_info.h"
 #include "base/log.h"
@@ -11,15 +12,22 @@
 
 namespace quantmoe {
 
-WorkerSessions::WorkerSessions(Options options, FactsRecorder& facts, JobLifecycle& jobs, TaskAttempts& attempts,
-                               WorkerLinks& workers, Metrics& metrics, const Clock& clock)
-    : options_(std::move(options)), facts_(facts), jobs_(jobs), attempts_(attempts), workers_(workers),
-      metrics_(metrics), clock_(clock) {}
+WorkerSessions::WorkerSessions(Options options, FactsRecorder& facts, JobLifecycle& jobs,
+                               TaskAttempts& attempts, WorkerLinks& workers, Metrics& metrics,
+                               const Clock& clock)
+    : options_(std::move(options)),
+      facts_(facts),
+      jobs_(jobs),
+      attempts_(attempts),
+      workers_(workers),
+      metrics_(metrics),
+      clock_(clock) {}
 
 void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link) {
   const std::string& id = hello.worker_id();
   if (const auto older = workers_.Find(id); older != nullptr && older != link) {
-    older->Close(MakeError(absl::StatusCode::kAborted, "SESSION_REPLACED", "a newer session of this worker opened"));
+    older->Close(
+        MakeError(absl::StatusCode::kAborted, "SESSION_REPLACED", "a newer session of this worker opened"));
   }
   WorkerFacts facts{.id = id,
                     .device = hello.device(),
@@ -40,7 +48,8 @@ void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> l
   }
   workers_.table()[id] = facts;
   workers_.Connect(id, link);
-  Log(LogLevel::kInfo, "worker connected", {{"worker", id}, {"device", hello.device()}, {"held", hello.held_size()}});
+  Log(LogLevel::kInfo, "worker connected",
+      {{"worker", id}, {"device", hello.device()}, {"held", hello.held_size()}});
 
   v1::CoordinatorMessage message;
   v1::Welcome& welcome = *message.mutable_welcome();
@@ -66,7 +75,8 @@ void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> l
     if (held.contains(ref)) continue;
     // An assignment that was never acknowledged was lost on the way: nobody's fault.
     const bool received = facts_.table().FindTask(ref.job, ref.task)->acknowledged;
-    received ? attempts_.Lose(ref, absl::StrCat("worker ", id, " came back without the task")) : attempts_.Return(ref);
+    received ? attempts_.Lose(ref, absl::StrCat("worker ", id, " came back without the task"))
+             : attempts_.Return(ref);
   }
   CrashPoint("after-hello");
 }
@@ -121,9 +131,11 @@ void WorkerSessions::WatchProgress(const std::string& worker, const v1::WorkerHe
     }
     if (!task->acknowledged) facts_.Apply(TaskAcknowledged{ref.job, ref.task});
     if (facts_.table().Find(ref.job)->record.state() == v1::Job::CANCELLING) {
-      workers_.SendCancel(worker, running.attempt().task(), running.attempt().token(), "the job is cancelled");
+      workers_.SendCancel(worker, running.attempt().task(), running.attempt().token(),
+                          "the job is cancelled");
     }
-    auto [known, is_new] = progress_.try_emplace(running.attempt().token(), Progress{running.progress_ticks(), now});
+    auto [known, is_new] =
+        progress_.try_emplace(running.attempt().token(), Progress{running.progress_ticks(), now});
     if (known->second.ticks != running.progress_ticks()) known->second = {running.progress_ticks(), now};
     if (now - known->second.since < options_.no_progress_timeout) continue;
     progress_.erase(known);
@@ -145,14 +157,16 @@ void WorkerSessions::ReturnUndelivered(const std::string& worker, const v1::Work
 void WorkerSessions::Disconnected(const std::string& worker, const std::shared_ptr<WorkerLink>& link) {
   if (workers_.Find(worker) != link) return;
   workers_.Disconnect(worker);
-  if (auto facts = workers_.table().find(worker); facts != workers_.table().end()) facts->second.connected = false;
+  if (auto facts = workers_.table().find(worker); facts != workers_.table().end())
+    facts->second.connected = false;
   Log(LogLevel::kInfo, "worker disconnected", {{"worker", worker}});
 }
 
 absl::Status WorkerSessions::Drain(const std::string& worker) {
   auto facts = workers_.table().find(worker);
   if (facts == workers_.table().end()) {
-    return MakeError(absl::StatusCode::kNotFound, "WORKER_NOT_FOUND", absl::StrCat("there is no worker ", worker));
+    return MakeError(absl::StatusCode::kNotFound, "WORKER_NOT_FOUND",
+                     absl::StrCat("there is no worker ", worker));
   }
   facts->second.draining = true;
   v1::CoordinatorMessage message;
@@ -173,15 +187,18 @@ void WorkerSessions::Tick() {
     Remove(worker, workers_.table().at(worker).connected ? "silent" : "disconnected");
   }
   if (recovering_ && now >= recovery_until_) EndRecovery();
-  std::erase_if(progress_, [&](const auto& entry) { return now - entry.second.since > 2 * options_.no_progress_timeout; });
+  std::erase_if(progress_, [&](const auto& entry) {
+    return now - entry.second.since > 2 * options_.no_progress_timeout;
+  });
   ExplainJobs();
 }
 
 void WorkerSessions::Remove(const std::string& worker, absl::string_view cause) {
   workers_.table().erase(worker);
   if (const auto link = workers_.Find(worker); link != nullptr) {
-    link->Close(cause == "goodbye" ? absl::OkStatus()
-                                   : MakeError(absl::StatusCode::kAborted, "SESSION_EXPIRED", "the lease ran out"));
+    link->Close(cause == "goodbye"
+                    ? absl::OkStatus()
+                    : MakeError(absl::StatusCode::kAborted, "SESSION_EXPIRED", "the lease ran out"));
   }
   workers_.Disconnect(worker);
   if (cause != "goodbye") metrics_.WorkerLost(cause);

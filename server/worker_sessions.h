@@ -1,5 +1,5 @@
-// The life of worker sessions and leases: hello, heartbeats, credits, drain, goodbye, loss; and the dispatch of ready tasks
-// to them. Used on the commit loop's thread only.
+// The life of worker sessions and leases: hello, heartbeats, credits, drain, goodbye, loss; and the dispatch
+// of ready tasks to them. Used on the commit loop's thread only.
 #pragma once
 
 #include <map>
@@ -28,11 +28,12 @@ class WorkerSessions {
   WorkerSessions(Options options, FactsRecorder& facts, JobLifecycle& jobs, TaskAttempts& attempts,
                  WorkerLinks& workers, Metrics& metrics, const Clock& clock);
 
-  // A session opens; an older one of the same worker is closed. Attempts that the worker holds are adopted or dropped;
-  // those that it should hold and does not go back to the queue.
+  // A session opens; an older one of the same worker is closed. Attempts that the worker holds are adopted or
+  // dropped; those that it should hold and does not go back to the queue.
   void Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link);
   // A message after Hello from the session behind `link`.
-  void Receive(const std::string& worker, const std::shared_ptr<WorkerLink>& link, const v1::WorkerMessage& message);
+  void Receive(const std::string& worker, const std::shared_ptr<WorkerLink>& link,
+               const v1::WorkerMessage& message);
   // The stream ended. The worker keeps its tasks until its lease runs out.
   void Disconnected(const std::string& worker, const std::shared_ptr<WorkerLink>& link);
   // NOT_FOUND WORKER_NOT_FOUND.
@@ -42,7 +43,8 @@ class WorkerSessions {
   void Tick();
   // Assigns what can run now.
   void Dispatch();
-  // Running tasks of a coordinator that starts are left alone for one lease, so that their workers can come back.
+  // Running tasks of a coordinator that starts are left alone for one lease, so that their workers can come
+  // back.
   void BeginRecovery();
   bool recovering() const { return recovering_; }
   // Ends all sessions.

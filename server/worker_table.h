@@ -1,4 +1,5 @@
-// The facts about connected workers. Not stored: after a restart workers report themselves. Thread-compatible.
+// The facts about connected workers. Not stored: after a restart workers report themselves.
+// Thread-compatible.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,7 @@
-// The writing half of every streaming reactor: a queue with one write in flight, Finish exactly once and nothing after it.
-// The object keeps itself alive until gRPC is done with it; callers outside reactions hold a shared_ptr.
+// The writing half of every streaming reactor: a queue with one write in flight, Finish exactly once and
+// nothing after it. The object keeps itself alive until gRPC is done with it; callers outside reactions hold
+// a shared_ptr.
 #pragma once
-
-#include <grpcpp/grpcpp.h>
 
 #include <deque>
 #include <memory>
@@ -11,6 +10,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include <grpcpp/grpcpp.h>
+
 #include "proto/grpc_status.h"
 #include "server/unary_call.h"
 
@@ -78,7 +79,8 @@ class WriteQueueReactor : public Base, public std::enable_shared_from_this<Write
   }
 
  protected:
-  WriteQueueReactor(Core& core, const char* service, const char* method) : record_(core.metrics, service, method) {}
+  WriteQueueReactor(Core& core, const char* service, const char* method)
+      : record_(core.metrics, service, method) {}
 
   // Called once by the factory, before the reactor is returned to gRPC.
   void KeepAlive() { keep_alive_ = this->shared_from_this(); }

@@ -1,0 +1,159 @@
+// What a failed, stale or lost attempt costs.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "proto/grpc_status.h"
+#include "tests/server/fake_worker.h"
+#include "tests/server/running_server.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+CoordinatorOptions WithClock(const FakeClock& clock) {
+  CoordinatorOptions options = RunningServer::QuickOptions();
+  options.clock = &clock;
+  return options;
+}
+
+class FailureClassTest : public testing::TestWithParam<v1::FailTaskRequest::FailureClass> {};
+
+TEST_P(FailureClassTest, FailsTheJobAtOnce) {
+  RunningServer server;
+  const std::string name = server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  worker.Fail(worker.AwaitAssign(), GetParam());
+  const v1::Job job = server.AwaitEnd(name);
+  EXPECT_EQ(job.state(), v1::Job::FAILED);
+  EXPECT_THAT(job.error().message(), testing::HasSubstr("task prepare: broken on purpose"));
+}
+
+INSTANTIATE_TEST_SUITE_P(HopelessClasses, FailureClassTest,
+                         testing::Values(v1::FailTaskRequest::PERMANENT, v1::FailTaskRequest::NUMERIC));
+
+// Fails the first task until its job fails; how often that took.
+int AttemptsUntilFailure(v1::FailTaskRequest::FailureClass failure_class) {
+  FakeClock clock;
+  RunningServer server(WithClock(clock));
+  const std::string name = server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  for (int attempts = 1; attempts < 20; ++attempts) {
+    worker.Fail(worker.AwaitAssign(), failure_class);
+    const v1::Job job = server.AwaitJob(name, [](const v1::Job& j) { return j.progress().workers() == 0; });
+    if (job.state() == v1::Job::FAILED) return attempts;
+    // Past the backoff, in steps that keep the worker's lease.
+    for (int i = 0; i < 8; ++i) {
+      clock.Advance(absl::Seconds(8));
+      worker.Heartbeat({}, attempts * 100 + i);
+    }
+    worker.SetCredits(1);
+  }
+  return -1;
+}
+
+TEST(TaskFailureTest, MemoryIsRetriedTwice) {
+  EXPECT_EQ(AttemptsUntilFailure(v1::FailTaskRequest::OUT_OF_MEMORY), 3);
+}
+
+TEST(TaskFailureTest, InfrastructureIsRetriedFiveTimes) {
+  EXPECT_EQ(AttemptsUntilFailure(v1::FailTaskRequest::INFRASTRUCTURE), 6);
+}
+
+TEST(TaskFailureTest, DrainedAttemptsAreFree) {
+  RunningServer server;
+  server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  for (int i = 0; i < 10; ++i) {
+    worker.Fail(worker.AwaitAssign(), v1::FailTaskRequest::DRAINED);
+    worker.SetCredits(1);
+  }
+  EXPECT_EQ(LabelOf(worker.AwaitAssign()), "prepare");
+}
+
+TEST(TaskFailureTest, ARepeatedCommitIsRecognised) {
+  RunningServer server;
+  server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  const v1::Assign assign = worker.AwaitAssign();
+  const auto outputs = worker.Produce(assign.task());
+  v1::CompleteTaskResponse::Outcome outcome;
+  ASSERT_TRUE(worker.Complete(AttemptOf(assign), outputs, &outcome).ok());
+  EXPECT_EQ(outcome, v1::CompleteTaskResponse::COMMITTED);
+  ASSERT_TRUE(worker.Complete(AttemptOf(assign), outputs, &outcome).ok());
+  EXPECT_EQ(outcome, v1::CompleteTaskResponse::ALREADY_COMMITTED);
+}
+
+TEST(TaskFailureTest, AResultThatIsNotStoredIsNotCommitted) {
+  RunningServer server;
+  server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  const v1::Assign assign = worker.AwaitAssign();
+  v1::TaskBlob missing;
+  missing.set_role("summary");
+  missing.mutable_digest()->set_sha256(std::string(64, 'a'));
+  v1::CompleteTaskResponse::Outcome outcome;
+  EXPECT_THAT(FromGrpcStatus(worker.Complete(AttemptOf(assign), {missing}, &outcome)),
+              HasReason("BLOB_NOT_FOUND"));
+}
+
+TEST(TaskFailureTest, AWorkerWhoseLeaseRanOutCannotCommit) {
+  FakeClock clock;
+  RunningServer server(WithClock(clock));
+  server.CreateTinyJob();
+  FakeWorker zombie(server.coordinator().worker_address(), {.id = "zombie"});
+  const v1::Assign old = zombie.AwaitAssign();
+  const auto outputs = zombie.Produce(old.task());
+  clock.Advance(absl::Seconds(30));
+  EXPECT_EQ(zombie.AwaitEnd().error_code(), grpc::StatusCode::ABORTED);
+  clock.Advance(absl::Seconds(1));  // the backoff after a lost worker
+  FakeWorker other(server.coordinator().worker_address(), {.id = "other"});
+  const v1::Assign current = other.AwaitAssign();
+  EXPECT_EQ(LabelOf(current), "prepare");
+  EXPECT_NE(current.token(), old.token());
+  v1::CompleteTaskResponse::Outcome outcome;
+  ASSERT_TRUE(zombie.Complete(AttemptOf(old), outputs, &outcome).ok());
+  EXPECT_EQ(outcome, v1::CompleteTaskResponse::STALE);
+  other.Finish(current);
+}
+
+TEST(TaskFailureTest, AStuckTaskIsTakenAway) {
+  FakeClock clock;
+  CoordinatorOptions options = WithClock(clock);
+  options.no_progress_timeout = absl::Seconds(20);
+  RunningServer server(options);
+  server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address(), {.credits = 2});
+  const v1::Assign assign = worker.AwaitAssign();
+  worker.Heartbeat({AttemptOf(assign)}, /*progress_ticks=*/1);
+  for (int i = 0; i < 2; ++i) {
+    clock.Advance(absl::Seconds(10));
+    v1::WorkerMessage same;
+    auto& running = *same.mutable_heartbeat()->add_running();
+    *running.mutable_attempt() = AttemptOf(assign);
+    running.set_progress_ticks(1);
+    worker.Write(same);
+  }
+  EXPECT_EQ(worker.AwaitCancel().reason(), "no progress");
+}
+
+TEST(TaskFailureTest, AJobWaitsForItsDeterminismClass) {
+  RunningServer server;
+  const std::string name = server.CreateTinyJob();
+  {
+    FakeWorker first(server.coordinator().worker_address(), {.id = "first", .determinism_class = "avx2"});
+    first.Finish(first.AwaitAssign());
+    v1::WorkerMessage goodbye;
+    goodbye.mutable_goodbye();
+    first.Write(goodbye);
+    EXPECT_TRUE(first.AwaitEnd().ok());
+  }
+  FakeWorker other(server.coordinator().worker_address(), {.id = "other", .determinism_class = "avx512"});
+  const v1::Job job = server.AwaitJob(name, [](const v1::Job& j) {
+    return j.state_reason().find("determinism class avx2") != std::string::npos;
+  });
+  EXPECT_EQ(job.state(), v1::Job::RUNNING);
+}
+
+}  // namespace
+}  // namespace quantmoe
