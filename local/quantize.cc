@@ -78,14 +78,22 @@ void Report(const std::string& label, size_t done, size_t total) {
 
 // Where the time went, by kind of task: {"solve": {"tasks": 23, "cached": 0, "seconds": 1.5}, ...}.
 nlohmann::ordered_json StageTimes(const JobRunner& runner) {
-  nlohmann::ordered_json stages = nlohmann::ordered_json::object();
+  struct Stage {
+    int tasks = 0, cached = 0;
+    double seconds = 0;
+  };
+  std::map<std::string, Stage> stages;
   for (const auto& [label, task] : runner.tasks()) {
-    auto& stage = stages[label.substr(0, label.find('-'))];
-    stage["tasks"] = stage.value("tasks", 0) + 1;
-    stage["cached"] = stage.value("cached", 0) + (task.cached ? 1 : 0);
-    stage["seconds"] = stage.value("seconds", 0.0) + task.seconds;
+    Stage& stage = stages[label.substr(0, label.find('-'))];
+    ++stage.tasks;
+    stage.cached += task.cached ? 1 : 0;
+    stage.seconds += task.seconds;
   }
-  return stages;
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [kind, stage] : stages) {
+    json[kind] = {{"tasks", stage.tasks}, {"cached", stage.cached}, {"seconds", stage.seconds}};
+  }
+  return json;
 }
 
 absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, LocalBlobStore& blobs,

@@ -16,6 +16,7 @@
 #include "plan/candidate_widths.h"
 #include "plan/choice_groups.h"
 #include "plan/heuristics.h"
+#include "plan/loss.h"
 
 namespace quantmoe {
 namespace {
@@ -177,7 +178,7 @@ void AddLinears(const Inputs& inputs, const std::vector<int>& bits, BitPlan& pla
     const auto blob = inputs.rows[r].part->blobs.find(bits[r]);
     plan.linears.push_back({row.linear, bits[r],
                             blob == inputs.rows[r].part->blobs.end() ? Digest{} : blob->second,
-                            row.widths.at(bits[r]).distortion, row.method, row.fallback});
+                            Loss(inputs.rows[r], bits[r]), row.method, row.fallback});
   }
 }
 

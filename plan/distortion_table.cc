@@ -15,7 +15,9 @@ using nlohmann::json;
 json RowJson(const DistortionRow& row) {
   json widths = json::object();
   for (const auto& [bits, facts] : row.widths) {
-    widths[absl::StrCat(bits)] = {{"distortion", facts.distortion}, {"relative_error", facts.relative_error}};
+    widths[absl::StrCat(bits)] = {{"distortion", facts.distortion},
+                                  {"relative_error", facts.relative_error},
+                                  {"block_error", facts.block_error}};
   }
   return {{"linear", LinearJson(row.linear)},
           {"tokens", row.tokens},
@@ -41,8 +43,9 @@ DistortionRow RowFromJson(const json& value) {
   row.fallback = value.at("fallback").get<std::string>();
   row.outlier_score = value.at("outlier_score").get<double>();
   for (const auto& [key, facts] : value.at("widths").items()) {
-    const WidthFacts read{facts.at("distortion").get<double>(), facts.at("relative_error").get<double>()};
-    if (!std::isfinite(read.distortion))
+    const WidthFacts read{facts.at("distortion").get<double>(), facts.at("relative_error").get<double>(),
+                          facts.at("block_error").get<double>()};
+    if (!std::isfinite(read.distortion) || !std::isfinite(read.block_error))
       throw std::invalid_argument("distortion is not finite: " + row.linear.name);
     row.widths[WidthFromKey(key)] = read;
   }

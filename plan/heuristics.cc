@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 
 #include "plan/knapsack.h"
+#include "plan/loss.h"
 
 namespace quantmoe {
 namespace {
@@ -31,7 +32,7 @@ std::vector<Group> MakeGroups(const AllocationProblem& problem, Grain grain) {
       for (size_t r : group.rows) {
         const DistortionRow& row = *problem.rows[r].row;
         group.options[w].cost += problem.cost(row.linear, problem.widths[w]);
-        group.options[w].value += row.widths.at(problem.widths[w]).distortion;
+        group.options[w].value += Loss(problem.rows[r], problem.widths[w]);
       }
     }
     groups.push_back(std::move(group));

@@ -43,6 +43,25 @@ absl::StatusOr<Attention> Attention::Load(const ModelSpec& spec, int layer, Weig
   return attention;
 }
 
+Attention Attention::With(LinearKind kind, const at::Tensor& weight) const {
+  Attention changed = *this;
+  switch (kind) {
+    case LinearKind::kQuery:
+      changed.query_.weight = weight;
+      break;
+    case LinearKind::kKey:
+      changed.key_.weight = weight;
+      break;
+    case LinearKind::kValue:
+      changed.value_.weight = weight;
+      break;
+    default:
+      changed.output_.weight = weight;
+      break;
+  }
+  return changed;
+}
+
 at::Tensor Attention::Context(const at::Tensor& x, const Batches& batches) const {
   int64_t longest = 0;
   for (const TokenBatch& batch : batches) longest = std::max(longest, batch.length);

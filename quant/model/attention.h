@@ -26,6 +26,8 @@ class Attention {
 
   // What the output projection sees: x [tokens, hidden] (normalised) -> [tokens, heads * value_dim].
   at::Tensor Context(const at::Tensor& x, const Batches& batches) const;
+  // The same attention with another weight in one projection.
+  Attention With(LinearKind kind, const at::Tensor& weight) const;
   // The output projection.
   at::Tensor Project(const at::Tensor& context) const { return Apply(output_, context); }
 

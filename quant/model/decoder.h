@@ -28,6 +28,7 @@ class DecoderLayer {
   at::Tensor AttentionContext(const at::Tensor& input, const Batches& batches) const {
     return attention_.Context(input, batches);
   }
+  const Attention& attention() const { return attention_; }
   // The residual stream after attention.
   at::Tensor AddAttention(const at::Tensor& hidden, const at::Tensor& context) const;
   // Input of router, experts and shared expert.

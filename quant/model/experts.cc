@@ -38,9 +38,9 @@ absl::Status AddShared(const ModelSpec& spec, const Part& part, const at::Tensor
   ASSIGN_OR_RETURN(const GatedMlp mlp,
                    GatedMlp::Load(part.linears[0], part.linears[1], part.linears[2], source));
   at::Tensor y = ForwardInChunks(mlp, x);
-  if (part.kind == PartKind::kShared && spec.moe.shared == SharedKind::kSigmoidGated) {
-    ASSIGN_OR_RETURN(const at::Tensor gate, source.Other(TensorNames::SharedGate(spec, part.layer)));
-    y = y * at::sigmoid(at::mm(x, gate.t()));
+  if (part.kind == PartKind::kShared) {
+    ASSIGN_OR_RETURN(const at::Tensor factor, SharedFactor(spec, part.layer, x, source));
+    if (factor.defined()) y = y * factor;
   }
   sum.add_(y);
   return absl::OkStatus();
@@ -57,8 +57,21 @@ absl::StatusOr<GatedMlp> GatedMlp::Load(const Linear& gate, const Linear& up, co
   return mlp;
 }
 
+GatedMlp GatedMlp::With(size_t which, const at::Tensor& weight) const {
+  GatedMlp changed = *this;
+  (which == 0 ? changed.gate_ : which == 1 ? changed.up_ : changed.down_).weight = weight;
+  return changed;
+}
+
 at::Tensor GatedMlp::Inner(const at::Tensor& x) const {
   return at::silu(Apply(gate_, x)).mul_(Apply(up_, x));
+}
+
+absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const at::Tensor& x,
+                                        WeightSource& source) {
+  if (spec.moe.shared != SharedKind::kSigmoidGated) return at::Tensor();
+  ASSIGN_OR_RETURN(const at::Tensor gate, source.Other(TensorNames::SharedGate(spec, layer)));
+  return at::sigmoid(at::mm(x, gate.t()));
 }
 
 absl::StatusOr<at::Tensor> FeedForward(const ModelSpec& spec, int layer, const at::Tensor& x,

@@ -21,10 +21,17 @@ class GatedMlp {
   at::Tensor Inner(const at::Tensor& x) const;
   at::Tensor Down(const at::Tensor& inner) const { return Apply(down_, inner); }
   at::Tensor Forward(const at::Tensor& x) const { return Down(Inner(x)); }
+  // The same MLP with another weight in gate (0), up (1) or down (2).
+  GatedMlp With(size_t which, const at::Tensor& weight) const;
 
  private:
   LinearLayer gate_, up_, down_;
 };
+
+// The factor of the shared expert for each row of x: sigmoid of its gate, or undefined where it is added
+// plainly.
+absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const at::Tensor& x,
+                                        WeightSource& source);
 
 // The feed-forward half of a layer on its normalised input x [tokens, hidden]; experts are loaded one after
 // the other. `routing` is read for layers with experts only.

@@ -46,11 +46,16 @@ absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskConte
   context.progress(0.5, "attention");
   RETURN_IF_ERROR(CheckCancelled(context));
 
-  TaskOutputs outputs;
-  ASSIGN_OR_RETURN(const Digest ffn_digest,
-                   PutTensors(context.blobs, {{"ffn_input", ffn_input.contiguous()}}));
-  outputs.push_back({"ffn_input", ffn_digest});
   const Routing routing = loaded.Route(ffn_input);
+  ASSIGN_OR_RETURN(const at::Tensor ffn, FeedForward(model.spec, layer, ffn_input, routing, weights));
+  const at::Tensor next = middle + ffn * model.spec.residual_multiplier;
+  RETURN_IF_ERROR(CheckFinite(next, layer, "the outputs"));
+
+  TaskOutputs outputs;
+  // The energy of the stream after the layer is what errors of its experts are measured against.
+  ASSIGN_OR_RETURN(const Digest ffn_digest, PutTensors(context.blobs, {{"ffn_input", ffn_input.contiguous()},
+                                                                       {"energy", next.pow(2).sum(1)}}));
+  outputs.push_back({"ffn_input", ffn_digest});
   if (model.spec.layers[static_cast<size_t>(layer)].moe) {
     ASSIGN_OR_RETURN(const Digest digest,
                      PutTensors(context.blobs, {{"experts", routing.experts.to(at::kInt).contiguous()},
@@ -60,9 +65,6 @@ absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskConte
     outputs.push_back(std::move(counts));
   }
   if (layer + 1 < model.spec.num_layers()) {
-    ASSIGN_OR_RETURN(const at::Tensor ffn, FeedForward(model.spec, layer, ffn_input, routing, weights));
-    const at::Tensor next = middle + ffn * model.spec.residual_multiplier;
-    RETURN_IF_ERROR(CheckFinite(next, layer, "the outputs"));
     ASSIGN_OR_RETURN(const Digest digest,
                      PutTensors(context.blobs, {{"hidden", next.view(stored.sizes()).contiguous()}}));
     outputs.push_back({"hidden", digest});

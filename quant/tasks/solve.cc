@@ -1,5 +1,6 @@
 // solve: all linears of one part at all candidate widths. Hessians are summed over the shards in shard order.
 #include <algorithm>
+#include <functional>
 
 #include <ATen/ATen.h>
 
@@ -23,6 +24,69 @@ double OutlierScore(const at::Tensor& weight) {
   const at::Tensor ratio = magnitude.amax(0) / magnitude.mean(0).clamp_min(1e-30);
   return ratio.max().item<double>();
 }
+
+// Tokens on which the error of a whole block is measured. All of them would cost as much as the solve itself.
+constexpr int64_t kProbeTokens = 1024;
+
+// Measures what a block puts into the residual stream when one of its linears is quantized, over a sample of
+// tokens. The next norm divides every token by its length, so errors count relative to the token's own
+// stream.
+class BlockProbe {
+ public:
+  // `block` computes the output of the block with `weight` in its linear number `which` (of the part).
+  using Block = std::function<at::Tensor(size_t which, const at::Tensor& weight)>;
+  // `energy` [sampled] is the squared stream of each sampled token.
+  BlockProbe(Block block, at::Tensor reference, const at::Tensor& energy, int64_t tokens)
+      : block_(std::move(block)),
+        reference_(std::move(reference)),
+        weights_(energy.clamp_min(1e-20).reciprocal()),
+        tokens_(tokens) {}
+
+  // Sum over tokens of |error|^2 / |stream|^2, scaled from the sample to all tokens. 0 when there is no
+  // sample.
+  double Error(size_t which, const at::Tensor& weight) const {
+    const int64_t sampled = reference_.size(0);
+    if (sampled == 0) return 0;
+    const at::Tensor errors = (block_(which, weight) - reference_).pow(2).sum(1).mul(weights_);
+    return errors.sum(at::kDouble).item<double>() * static_cast<double>(tokens_) /
+           static_cast<double>(sampled);
+  }
+
+ private:
+  Block block_;
+  at::Tensor reference_;  // [sampled, hidden]
+  at::Tensor weights_;    // [sampled]
+  int64_t tokens_;
+};
+
+// The first rows that are added, at most kProbeTokens, with the factor on each row's output.
+class ProbeRows {
+ public:
+  void Add(const at::Tensor& rows, const at::Tensor& energy, const at::Tensor& factors) {
+    const int64_t take = std::min(rows.size(0), kProbeTokens - count_);
+    if (take <= 0) return;
+    rows_.push_back(rows.slice(0, 0, take));
+    energy_.push_back(energy.slice(0, 0, take));
+    if (factors.defined()) factors_.push_back(factors.slice(0, 0, take));
+    count_ += take;
+  }
+
+  // The probe of a gated MLP on these rows, out of `tokens` in all.
+  BlockProbe Probe(const GatedMlp& mlp, int64_t hidden, int64_t tokens) const {
+    const at::Tensor rows = count_ > 0 ? at::cat(rows_, 0) : at::empty({0, hidden});
+    const at::Tensor energy = count_ > 0 ? at::cat(energy_, 0) : at::empty({0});
+    const at::Tensor factors = factors_.empty() ? at::ones({count_, 1}) : at::cat(factors_, 0);
+    return BlockProbe(
+        [mlp, rows, factors](size_t which, const at::Tensor& weight) {
+          return mlp.With(which % 3, weight).Forward(rows) * factors;
+        },
+        mlp.Forward(rows) * factors, energy, tokens);
+  }
+
+ private:
+  std::vector<at::Tensor> rows_, energy_, factors_;
+  int64_t count_ = 0;
+};
 
 // One part: its weights, the Hessians of its inputs, and what solving them gives.
 class PartSolver {
@@ -73,31 +137,59 @@ class PartSolver {
     ASSIGN_OR_RETURN(const DecoderLayer layer, DecoderLayer::Load(model_.spec, part_.layer, weights_));
     const AttentionSpec& a = model_.spec.attention;
     Hessian inputs(model_.spec.hidden), contexts(a.heads * a.value_dim);
+    at::Tensor sample, stream;
     const size_t shards = arguments_.InputSeries("hidden").size();
     for (size_t s = 0; s < shards; ++s) {
       ASSIGN_OR_RETURN(const at::Tensor hidden, Shard("hidden", "hidden", s));
       const at::Tensor x = layer.AttentionInput(hidden.flatten(0, 1));
+      if (s == 0) {
+        sample = x.slice(0, 0, std::max<int64_t>(1, kProbeTokens / hidden.size(1)) * hidden.size(1));
+        stream = hidden.flatten(0, 1).slice(0, 0, sample.size(0));
+      }
       inputs.Add(x);
       contexts.Add(layer.AttentionContext(x, {{hidden.size(0), hidden.size(1)}}));
+      length_ = hidden.size(1);
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
-    RETURN_IF_ERROR(SolveShared(std::move(inputs), {0, 1, 2}));
-    return SolveShared(std::move(contexts), {3});
+    const BlockProbe probe = AttentionProbe(layer.attention(), sample, stream, inputs.tokens());
+    RETURN_IF_ERROR(SolveShared(std::move(inputs), {0, 1, 2}, probe));
+    return SolveShared(std::move(contexts), {3}, probe);
+  }
+
+  BlockProbe AttentionProbe(const Attention& attention, const at::Tensor& sample, const at::Tensor& stream,
+                            int64_t tokens) const {
+    const Batches batches = {{sample.size(0) / length_, length_}};
+    const at::Tensor output = attention.Project(attention.Context(sample, batches));
+    const at::Tensor energy = (stream + output * model_.spec.residual_multiplier).pow(2).sum(1);
+    return BlockProbe(
+        [this, attention, sample, batches](size_t which, const at::Tensor& weight) {
+          const Attention changed = attention.With(part_.linears[which].kind, weight);
+          return changed.Project(changed.Context(sample, batches));
+        },
+        output, energy, tokens);
   }
 
   absl::Status SolveMlp() {
     ASSIGN_OR_RETURN(const GatedMlp mlp,
                      GatedMlp::Load(part_.linears[0], part_.linears[1], part_.linears[2], weights_));
     Hessian inputs(model_.spec.hidden), inner(part_.linears[2].in);
+    ProbeRows probe_rows;
     const size_t shards = arguments_.InputSeries("ffn_input").size();
     for (size_t s = 0; s < shards; ++s) {
       ASSIGN_OR_RETURN(const at::Tensor x, Shard("ffn_input", "ffn_input", s));
+      ASSIGN_OR_RETURN(const at::Tensor energy, Shard("ffn_input", "energy", s));
+      at::Tensor factors;
+      if (part_.kind == PartKind::kShared) {
+        ASSIGN_OR_RETURN(factors, SharedFactor(model_.spec, part_.layer, x, weights_));
+      }
+      probe_rows.Add(x, energy, factors);
       inputs.Add(x);
       inner.Add(mlp.Inner(x));
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
-    RETURN_IF_ERROR(SolveShared(std::move(inputs), {0, 1}));
-    return SolveShared(std::move(inner), {2});
+    const BlockProbe probe = probe_rows.Probe(mlp, model_.spec.hidden, inputs.tokens());
+    RETURN_IF_ERROR(SolveShared(std::move(inputs), {0, 1}, probe));
+    return SolveShared(std::move(inner), {2}, probe);
   }
 
   absl::Status SolveExperts() {
@@ -109,25 +201,35 @@ class PartSolver {
       dispatches.emplace_back(Routing{experts.to(at::kLong), weights}, model_.spec.moe.experts);
     }
     for (int i = 0; i < part_.num_experts; ++i) {
-      const size_t first = static_cast<size_t>(i) * 3;
-      ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(part_.linears[first], part_.linears[first + 1],
-                                                          part_.linears[first + 2], weights_));
-      Hessian inputs(model_.spec.hidden), inner(model_.spec.moe.width);
-      for (size_t s = 0; s < shards; ++s) {
-        ASSIGN_OR_RETURN(const at::Tensor x, Shard("ffn_input", "ffn_input", s));
-        const at::Tensor rows = x.index_select(0, dispatches[s].Tokens(part_.first_expert + i));
-        inputs.Add(rows);
-        inner.Add(mlp.Inner(rows));
-      }
-      RETURN_IF_ERROR(SolveShared(std::move(inputs), {first, first + 1}));
-      RETURN_IF_ERROR(SolveShared(std::move(inner), {first + 2}));
+      RETURN_IF_ERROR(SolveExpert(i, dispatches));
       context_.progress(static_cast<double>(i + 1) / part_.num_experts, "solve");
     }
     return absl::OkStatus();
   }
 
+  absl::Status SolveExpert(int i, const std::vector<Dispatch>& dispatches) {
+    const size_t first = static_cast<size_t>(i) * 3;
+    const int expert = part_.first_expert + i;
+    ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(part_.linears[first], part_.linears[first + 1],
+                                                        part_.linears[first + 2], weights_));
+    Hessian inputs(model_.spec.hidden), inner(model_.spec.moe.width);
+    ProbeRows probe_rows;
+    for (size_t s = 0; s < dispatches.size(); ++s) {
+      ASSIGN_OR_RETURN(const at::Tensor x, Shard("ffn_input", "ffn_input", s));
+      const at::Tensor rows = x.index_select(0, dispatches[s].Tokens(expert));
+      ASSIGN_OR_RETURN(const at::Tensor energy, Shard("ffn_input", "energy", s));
+      probe_rows.Add(rows, energy.index_select(0, dispatches[s].Tokens(expert)),
+                     dispatches[s].Weights(expert));
+      inputs.Add(rows);
+      inner.Add(mlp.Inner(rows));
+    }
+    const BlockProbe probe = probe_rows.Probe(mlp, model_.spec.hidden, inputs.tokens());
+    RETURN_IF_ERROR(SolveShared(std::move(inputs), {first, first + 1}, probe));
+    return SolveShared(std::move(inner), {first + 2}, probe);
+  }
+
   // Solves linears that have the same input, so one factor serves them all.
-  absl::Status SolveShared(Hessian sum, const std::vector<size_t>& indices) {
+  absl::Status SolveShared(Hessian sum, const std::vector<size_t>& indices, const BlockProbe& probe) {
     const int64_t tokens = sum.tokens();
     absl::StatusOr<SolveFactor> factor = quantmoe::Factor(sum.Take(), tokens, options_);
     if (!factor.ok()) return Annotate(factor.status(), part_.linears[indices[0]].name);
@@ -136,26 +238,27 @@ class PartSolver {
       ASSIGN_OR_RETURN(const at::Tensor weight, weights_.LinearWeight(linear));
       absl::StatusOr<std::map<int, QuantizedLinear>> solved = Solve(weight, *factor, options_);
       if (!solved.ok()) return Annotate(solved.status(), linear.name);
-      Record(linear, weight, *factor, *solved);
+      Record(index, weight, *factor, *solved, probe);
     }
     return absl::OkStatus();
   }
 
-  void Record(const Linear& linear, const at::Tensor& weight, const SolveFactor& factor,
-              const std::map<int, QuantizedLinear>& solved) {
+  void Record(size_t index, const at::Tensor& weight, const SolveFactor& factor,
+              const std::map<int, QuantizedLinear>& solved, const BlockProbe& probe) {
+    const Linear& linear = part_.linears[index];
     DistortionRow row{.linear = linear,
                       .tokens = factor.tokens,
                       .damp = factor.damp,
-                      .method = "gptq",
+                      .method = factor.fallback.empty() ? "gptq" : "rtn",
                       .fallback = factor.fallback,
                       .outlier_score = OutlierScore(weight),
                       .widths = {}};
-    if (!factor.fallback.empty()) row.method = "rtn";
     const double energy = Distortion(weight, factor.hessian);
     for (const auto& [bits, quantized] : solved) {
       // Cancellation can leave a tiny negative rest where the error is zero.
       const double distortion = std::max(0.0, quantized.distortion);
-      row.widths[bits] = {distortion, energy > 0 ? distortion / energy : 0.0};
+      const at::Tensor restored = Dequantize(quantized.codes, quantized.scales, bits, options_.group_size);
+      row.widths[bits] = {distortion, energy > 0 ? distortion / energy : 0.0, probe.Error(index, restored)};
       packed_[bits][linear.name + ".qweight"] = PackRows(quantized.codes, bits);
       packed_[bits][linear.name + ".scales"] = quantized.scales;
     }
@@ -184,6 +287,7 @@ class PartSolver {
   SolveOptions options_;
   std::map<int, NamedTensors> packed_;
   PartTable table_;
+  int64_t length_ = 0;  // tokens of a calibration sequence
 };
 
 }  // namespace

@@ -1,0 +1,10 @@
+#include "plan/loss.h"
+
+namespace quantmoe {
+
+double Loss(const TableRow& row, int width) {
+  const WidthFacts& facts = row.row->widths.at(width);
+  return facts.block_error > 0 ? facts.block_error : facts.distortion;
+}
+
+}  // namespace quantmoe
