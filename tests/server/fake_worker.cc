@@ -145,11 +145,17 @@ bool FakeWorker::ReadUntil(const std::function<bool(const v1::CoordinatorMessage
 }
 
 v1::Assign FakeWorker::AwaitAssign() {
-  v1::Assign assign;
-  EXPECT_TRUE(ReadUntil([&](const v1::CoordinatorMessage& m) {
+  const std::optional<v1::Assign> assign = NextAssign();
+  EXPECT_TRUE(assign.has_value()) << "the session ended without an assignment";
+  return assign.value_or(v1::Assign());
+}
+
+std::optional<v1::Assign> FakeWorker::NextAssign() {
+  std::optional<v1::Assign> assign;
+  ReadUntil([&](const v1::CoordinatorMessage& m) {
     if (m.has_assign()) assign = m.assign();
     return m.has_assign();
-  })) << "the session ended without an assignment";
+  });
   return assign;
 }
 

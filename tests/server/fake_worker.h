@@ -40,6 +40,8 @@ class FakeWorker {
 
   // The next message of this kind; others before it are skipped. Fails the test when the stream ends first.
   v1::Assign AwaitAssign();
+  // Empty when the stream ends first.
+  std::optional<v1::Assign> NextAssign();
   v1::CancelTask AwaitCancel();
   v1::DropTask AwaitDrop();
   // Reads until the stream ends; its status.
