@@ -38,7 +38,7 @@ struct Flags {
 void AddConnectionFlags(CLI::App& app, Flags& flags) {
   CoordinatorClient::Options& coordinator = flags.worker.coordinator;
   app.add_option("--server", coordinator.address, "the coordinator's worker listener")
-      ->envname("QUANTMOE_SERVER")
+      ->envname("QUANTMOE_WORKER_SERVER")
       ->capture_default_str();
   app.add_option("--worker-id", flags.worker.worker_id,
                  "unique name (default: host, process and a random number)")

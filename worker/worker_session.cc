@@ -47,7 +47,7 @@ void Worker::SessionLoop() {
     absl::Duration pause;
     if (OnSessionEnd(status, holding, idle, pause)) return;
     if (pause == absl::ZeroDuration()) continue;
-    Log(LogLevel::kWarning, "session lost",
+    Log(status.ok() ? LogLevel::kInfo : LogLevel::kWarning, status.ok() ? "session closed" : "session lost",
         {{"error", status.ToString()}, {"retry_in", absl::FormatDuration(pause)}});
     if (!PauseUnlessEnded(pause)) return;
     metrics_.CountReconnect();
