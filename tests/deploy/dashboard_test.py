@@ -21,8 +21,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 60
 # Exported from the first event on, and a healthy run has none: looked up in the programs instead of in the scrape.
 ONLY_AFTER_FAILURES = {"quantmoe_worker_losses_total", "quantmoe_fenced_commits_total", "quantmoe_lease_expirations_total"}
-# Only with blobs that are streamed; this run shares a directory.
-ONLY_WHEN_STREAMED = {"quantmoe_blob_bytes_total"}
 FROM_PROMETHEUS = {"up"}
 FROM_PROMETHEUS_LABELS = {"job", "instance", "le"}
 KEYWORDS = {"and", "or", "unless", "on", "ignoring", "by", "without", "offset", "bool", "group_left", "group_right"}
@@ -64,7 +62,8 @@ class Service:
                    "--port-file", ports)
         self.addresses = json.loads(wait_until("server ports", lambda: ports.exists() and ports.read_text()))
         worker_port = self.directory / "worker_port"
-        self.spawn("worker", self.options.worker, "--server", self.addresses["worker"], "--threads", "1",
+        # Streamed, so that the panels of blob traffic have something to show.
+        self.spawn("worker", self.options.worker, "--server", self.addresses["worker"], "--threads", "1", "--blobs", "streamed",
                    "--http-listen", "127.0.0.1:0", "--port-file", worker_port)
         port = wait_until("worker port", lambda: worker_port.exists() and worker_port.read_text().strip())
         self.http = {"quantmoe-server": self.addresses["http"], "quantmoe-worker": f"127.0.0.1:{port}"}
@@ -141,13 +140,12 @@ def merge(scrapes):
 
 def check_names(series, programs):
     """What is wrong with each expression, as text."""
-    rare = ONLY_AFTER_FAILURES | ONLY_WHEN_STREAMED
     for where, expression in expressions():
         names, labels, values = parse_expression(expression)
         for name in names - FROM_PROMETHEUS:
             if name in series:
                 labels -= set(series[name])
-            elif name in rare and any(name.encode() in program for program in programs):
+            elif name in ONLY_AFTER_FAILURES and any(name.encode() in program for program in programs):
                 labels = set()
             else:
                 yield f"{where}: no metric {name}"
@@ -166,7 +164,7 @@ def start_prometheus(service):
     service.spawn("prometheus", "prometheus", f"--config.file={file}", f"--storage.tsdb.path={service.directory / 'tsdb'}",
                   "--web.listen-address=127.0.0.1:0", "--log.level=info")
     log = service.directory / "prometheus.log"
-    return wait_until("Prometheus", lambda: re.search(r"address=(127\.0\.0\.1:\d+)", log.read_text()) or None).group(1)
+    return wait_until("Prometheus", lambda: re.search(r'"Listening on" address=(\S+)', log.read_text())).group(1)
 
 
 def query(address, expression):
@@ -176,9 +174,8 @@ def query(address, expression):
 
 def check_values(address):
     """Expressions of the dashboard without a value, once Prometheus has had time for two scrapes."""
-    rare = ONLY_AFTER_FAILURES | ONLY_WHEN_STREAMED
     pending = [(where, expression) for where, expression in expressions()
-               if where.startswith("panel") and not parse_expression(expression)[0] & rare]
+               if where.startswith("panel") and not parse_expression(expression)[0] & ONLY_AFTER_FAILURES]
 
     def all_have_values():
         pending[:] = [(where, expression) for where, expression in pending if not query(address, expression)]
