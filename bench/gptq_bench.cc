@@ -1,10 +1,7 @@
-// Hessians and GPTQ solves against the machine's own f32 GEMM rate and against a plain column loop, in one run.
-// Useful flops: in^2 * tokens for a Hessian (one half of a symmetric product), in^3/3 + out*in^2 for each width of a solve.
+// Hessians and GPTQ solves against the machine's own f32 GEMM rate and against a plain column loop, in one
+// run. Useful flops: in^2 * tokens for a Hessian (one half of a symmetric product), in^3/3 + out*in^2 for
+// each width of a solve.
 //   quantmoe-gptq-bench [--threads N] [--shape OUTxIN ...] [--plain]
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <c10/core/InferenceMode.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,7 +9,10 @@
 #include <thread>
 #include <vector>
 
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
+#include <c10/core/InferenceMode.h>
 
 #include "quant/gptq/hessian.h"
 #include "quant/gptq/packing.h"
@@ -53,7 +53,8 @@ at::Tensor MakeHessian(int64_t in) {
   return sum.Take();
 }
 
-// What tools do that loop over columns in a scripting language: one column at a time, all later columns updated.
+// What tools do that loop over columns in a scripting language: one column at a time, all later columns
+// updated.
 double PlainColumnLoop(const at::Tensor& weight, const at::Tensor& hessian, int bits, int group_size) {
   const double start = Seconds();
   at::Tensor h = hessian.clone();
@@ -73,7 +74,8 @@ double PlainColumnLoop(const at::Tensor& weight, const at::Tensor& hessian, int 
       w.slice(1, j, end).sub_(at::outer(error, upper[j].slice(0, j, end)));
       errors.select(1, j - block).copy_(error);
     }
-    if (end < w.size(1)) w.slice(1, end, w.size(1)).addmm_(errors, upper.slice(0, block, end).slice(1, end, w.size(1)), 1, -1);
+    if (end < w.size(1))
+      w.slice(1, end, w.size(1)).addmm_(errors, upper.slice(0, block, end).slice(1, end, w.size(1)), 1, -1);
   }
   return Seconds() - start;
 }
@@ -85,7 +87,8 @@ void BenchHessian(int64_t in, double gemm) {
     sum.Add(x);
   });
   const double rate = 4096.0 * static_cast<double>(in * in) / seconds / 1e9;
-  std::printf("hessian        in %5ld          %8.3f s  %6.0f GFLOP/s useful  %5.1f %% of GEMM\n", in, seconds, rate, 100 * rate / gemm);
+  std::printf("hessian        in %5ld          %8.3f s  %6.0f GFLOP/s useful  %5.1f %% of GEMM\n", in,
+              seconds, rate, 100 * rate / gemm);
 }
 
 void BenchSolve(int64_t out, int64_t in, double gemm, bool plain) {
@@ -103,13 +106,20 @@ void BenchSolve(int64_t out, int64_t in, double gemm, bool plain) {
     });
     if (widths.size() == 1) one_width = seconds;
     const double i = static_cast<double>(in);
-    const double rate = (i * i * i / 3 + static_cast<double>(widths.size()) * static_cast<double>(out) * i * i) / seconds / 1e9;
-    std::printf("solve %zu width%s [%5ld, %5ld]  %8.3f s  %6.0f GFLOP/s useful  %5.1f %% of GEMM  (factor %.3f s)\n", widths.size(),
-                widths.size() == 1 ? " " : "s", out, in, seconds, rate, 100 * rate / gemm, factor_seconds);
+    const double rate =
+        (i * i * i / 3 + static_cast<double>(widths.size()) * static_cast<double>(out) * i * i) / seconds /
+        1e9;
+    std::printf(
+        "solve %zu width%s [%5ld, %5ld]  %8.3f s  %6.0f GFLOP/s useful  %5.1f %% of GEMM  (factor %.3f s)\n",
+        widths.size(), widths.size() == 1 ? " " : "s", out, in, seconds, rate, 100 * rate / gemm,
+        factor_seconds);
   }
   if (!plain) return;
   const double seconds = PlainColumnLoop(weight, hessian, 4, 128);
-  std::printf("plain column loop, 1 width      %8.3f s  ours is %.1f times as fast (with scale search and act-order)\n", seconds, seconds / one_width);
+  std::printf(
+      "plain column loop, 1 width      %8.3f s  ours is %.1f times as fast (with scale search and "
+      "act-order)\n",
+      seconds, seconds / one_width);
 }
 
 }  // namespace

@@ -57,14 +57,18 @@ json PartJson(const PartTable& table) {
   for (const auto& [bits, digest] : table.blobs) blobs[absl::StrCat(bits)] = DigestJson(digest);
   json rows = json::array();
   for (const DistortionRow& row : table.rows) rows.push_back(RowJson(row));
-  return {
-      {"layer", table.layer}, {"part", table.part}, {"blobs", std::move(blobs)}, {"rows", std::move(rows)}};
+  return {{"layer", table.layer},
+          {"part", table.part},
+          {"loss_scale", table.loss_scale},
+          {"blobs", std::move(blobs)},
+          {"rows", std::move(rows)}};
 }
 
 PartTable PartFromJson(const json& value) {
   PartTable table;
   table.layer = value.at("layer").get<int>();
   table.part = value.at("part").get<int>();
+  table.loss_scale = value.value("loss_scale", 1.0);
   for (const auto& [key, digest] : value.at("blobs").items()) {
     table.blobs[WidthFromKey(key)] = DigestFromJson(digest);
   }
@@ -87,6 +91,12 @@ DistortionTable TableFromJson(const json& value) {
 }
 
 }  // namespace
+
+std::string PartTable::ProbeGroup() const {
+  if (rows.empty()) return "";
+  const LinearKind kind = rows.front().linear.kind;
+  return IsAttention(kind) ? "attention" : IsExpert(kind) ? "experts" : "mlp";
+}
 
 std::string PartTableToJson(const PartTable& table) { return PartJson(table).dump(); }
 

@@ -36,8 +36,14 @@ struct DistortionRow {
 struct PartTable {
   int layer = 0;
   int part = 0;
+  // Nats per token that one unit of block_error of this part costs at the output of the model, as `probe`
+  // measured it; 1 when it was not measured.
+  double loss_scale = 1;
   std::map<int, Digest> blobs;  // width -> safetensors with the packed tensors of all linears of the part
   std::vector<DistortionRow> rows;
+
+  // Parts that a probe takes together: "attention", "mlp" (dense or shared) or "experts".
+  std::string ProbeGroup() const;
 };
 
 std::string PartTableToJson(const PartTable& table);

@@ -6,8 +6,9 @@
 namespace quantmoe {
 
 // Loss of one linear at one width: the error that its block puts into the residual stream
-// (WidthFacts::block_error), which compares linears of unlike place and scale. Rows without that measurement
-// give the layer-wise distortion.
+// (WidthFacts::block_error), times what such an error costs at the output (PartTable::loss_scale): with
+// probes, the expected KL divergence from the original model in nats per token. Rows without a measured block
+// error give the layer-wise distortion.
 double Loss(const TableRow& row, int width);
 
 }  // namespace quantmoe

@@ -14,7 +14,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<absl::string_view, 6> kKindNames = {"prepare",  "forward",  "solve",
+constexpr std::array<absl::string_view, 7> kKindNames = {"prepare",  "forward",  "solve",  "probe",
                                                          "allocate", "evaluate", "publish"};
 
 // Every task that opens the model: where it is, and which content the result belongs to.
@@ -79,6 +79,29 @@ PlannedTask PlanSolve(const ResolvedJob& job, const Part& part, int shards) {
   return task;
 }
 
+std::string ProbeLabel(int layer) { return absl::StrCat("probe-l", layer); }
+
+// Shards whose first sequences a probe looks at: spread over the text, because texts change on the way.
+constexpr int kProbedShards = 4;
+
+PlannedTask PlanProbe(const ResolvedJob& job, int layer, int shards) {
+  json params = ModelParams(job);
+  params["layer"] = layer;
+  params["group_size"] = job.spec.gptq.group_size;
+  PlannedTask task{ProbeLabel(layer), TaskKind::kProbe, params.dump(), {}, ProbeBytes(job)};
+  const int probed = std::min(shards, kProbedShards);
+  for (int i = 0; i < probed; ++i) {
+    task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", i), layer, i * shards / probed));
+  }
+  for (const Part& part : job.parts) {
+    if (part.layer != layer) continue;
+    task.inputs.push_back(FromTask(absl::StrCat("table.", part.index), SolveLabel(part), "table"));
+  }
+  return task;
+}
+
+bool WeighsBySensitivity(const ResolvedJob& job) { return job.spec.heuristic == "optimal"; }
+
 PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   json params = ModelParams(job);
   params["budget"] = BudgetJson(job.spec.budget);
@@ -91,6 +114,9 @@ PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   for (const Part& part : job.parts) {
     task.inputs.push_back(
         FromTask(absl::StrCat("table.", part.layer, ".", part.index), SolveLabel(part), "table"));
+  }
+  for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l) {
+    task.inputs.push_back(FromTask(absl::StrCat("sensitivity.", l), ProbeLabel(l), "sensitivity"));
   }
   for (int l = 0; l < job.model.num_layers(); ++l) {
     for (int s = 0; job.model.layers[l].moe && s < shards; ++s) {
@@ -189,6 +215,8 @@ std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& 
   }
   for (const Part& part : job.parts) tasks.push_back(PlanSolve(job, part, shards));
   for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "original", i));
+  for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l)
+    tasks.push_back(PlanProbe(job, l, shards));
   tasks.push_back(PlanAllocate(job, shards));
   for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "planned", i));
   tasks.push_back(PlanPublish(job, evaluation_shards));

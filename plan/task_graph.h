@@ -15,7 +15,7 @@
 
 namespace quantmoe {
 
-enum class TaskKind { kPrepare, kForward, kSolve, kAllocate, kEvaluate, kPublish };
+enum class TaskKind { kPrepare, kForward, kSolve, kProbe, kAllocate, kEvaluate, kPublish };
 absl::string_view TaskKindName(TaskKind kind);
 absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name);
 
@@ -59,8 +59,9 @@ PlannedTask PlanPrepare(const ResolvedJob& job);
 //   routing, counts solve-l<L>-p<P>     attention: in hidden.<S>; else in ffn_input.<S> (and routing.<S> for
 //   experts);
 //                       out table, w<bits>
-//   allocate            in table.<L>.<P>, counts.<L>.<S>; out plan, table (the whole DistortionTable)
-//   evaluate-original-<I>, evaluate-planned-<I>   in requests (, plan); out scores
+//   probe-l<L>          in hidden.<I>, table.<P>; out sensitivity. Only for the heuristic `optimal`, which
+//   weighs by it allocate            in table.<L>.<P>, sensitivity.<L>, counts.<L>.<S>; out plan, table (the
+//   whole DistortionTable) evaluate-original-<I>, evaluate-planned-<I>   in requests (, plan); out scores
 //   publish             in plan, requests.<I>, original.<I>, planned.<I>; out manifest, scores, file.<n>
 std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary);
 

@@ -76,6 +76,12 @@ int64_t SolveBytes(const ResolvedJob& job, const Part& part) {
   return kFloat * floats + PartWeights(part) * widths * 9 / 8;
 }
 
+// A layer over one shard at most, with two sets of final states and the logits of some rows.
+int64_t ProbeBytes(const ResolvedJob& job) {
+  const int64_t head = kFloat * job.model.vocab * job.model.hidden + 2 * kFloat * (int64_t{64} << 20);
+  return LayerBytes(job, /*layer=*/-1, 1, job.spec.calibration.sequence_length) + head;
+}
+
 // A row of the table and of the plan, parsed and as text.
 int64_t AllocateBytes(const ResolvedJob& job) {
   constexpr int64_t kRowBytes = 8192;

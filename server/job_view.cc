@@ -11,7 +11,7 @@
 namespace quantmoe {
 namespace {
 
-constexpr std::array<const char*, 6> kStages = {"prepare",  "forward",  "solve",
+constexpr std::array<const char*, 7> kStages = {"prepare",  "forward",  "solve",  "probe",
                                                 "allocate", "evaluate", "publish"};
 
 }  // namespace

@@ -23,7 +23,7 @@ PlannedWeights::PlannedWeights(const BitPlan& plan, WeightSource& original, Blob
 
 absl::StatusOr<at::Tensor> PlannedWeights::LinearWeight(const Linear& linear) {
   const auto found = linears_.find(linear.name);
-  if (found == linears_.end()) return Invalid(absl::StrCat("the plan has no linear ", linear.name));
+  if (found == linears_.end()) return original_.LinearWeight(linear);
   const PlannedLinear& planned = found->second;
   if (open_digest_ != planned.blob) {
     ASSIGN_OR_RETURN(open_, GetTensors(blobs_, planned.blob));

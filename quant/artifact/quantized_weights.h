@@ -16,7 +16,8 @@
 
 namespace quantmoe {
 
-// The linears of a plan, from the blobs that solve tasks wrote; the last opened blob stays open.
+// The linears of a plan, from the blobs that solve tasks wrote; the last opened blob stays open. Linears that
+// are not in the plan keep their original weights.
 class PlannedWeights : public WeightSource {
  public:
   // `original` and `blobs` must outlive the source.

@@ -14,17 +14,23 @@ constexpr int64_t kMaxLogits = int64_t{64} << 20;
 
 }  // namespace
 
-absl::StatusOr<at::Tensor> RunModel(
-    const ModelSpec& spec, const at::Tensor& ids, const Batches& batches, WeightSource& source,
+absl::StatusOr<at::Tensor> RunLayers(
+    const ModelSpec& spec, int first, at::Tensor hidden, const Batches& batches, WeightSource& source,
     const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer) {
-  ASSIGN_OR_RETURN(at::Tensor hidden, Embed(spec, ids, source));
-  if (after_layer) RETURN_IF_ERROR(after_layer(-1, hidden));
-  for (int layer = 0; layer < spec.num_layers(); ++layer) {
+  for (int layer = first; layer < spec.num_layers(); ++layer) {
     ASSIGN_OR_RETURN(LayerTrace trace, RunLayer(spec, layer, hidden, batches, source));
     hidden = std::move(trace.output);
     if (after_layer) RETURN_IF_ERROR(after_layer(layer, hidden));
   }
   return hidden;
+}
+
+absl::StatusOr<at::Tensor> RunModel(
+    const ModelSpec& spec, const at::Tensor& ids, const Batches& batches, WeightSource& source,
+    const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer) {
+  ASSIGN_OR_RETURN(at::Tensor hidden, Embed(spec, ids, source));
+  if (after_layer) RETURN_IF_ERROR(after_layer(-1, hidden));
+  return RunLayers(spec, /*first=*/0, std::move(hidden), batches, source, after_layer);
 }
 
 absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, const at::Tensor& hidden,
@@ -49,6 +55,18 @@ absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, cons
     }
   }
   return scores;
+}
+
+double MeanDivergence(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed) {
+  double sum = 0;
+  const int64_t step = std::max<int64_t>(1, kMaxLogits / head.vocabulary());
+  for (int64_t first = 0; first < reference.size(0); first += step) {
+    const int64_t rows = std::min(step, reference.size(0) - first);
+    const at::Tensor p = at::log_softmax(head.Logits(reference.narrow(0, first, rows)), -1, at::kFloat);
+    const at::Tensor q = at::log_softmax(head.Logits(changed.narrow(0, first, rows)), -1, at::kFloat);
+    sum += (p.exp() * (p - q)).sum(1).sum(at::kDouble).item<double>();
+  }
+  return sum / static_cast<double>(reference.size(0));
 }
 
 }  // namespace quantmoe

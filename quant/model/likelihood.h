@@ -13,12 +13,21 @@
 
 namespace quantmoe {
 
+// The residual stream after the last layer for one that enters layer `first`. `after_layer` as in RunModel.
+absl::StatusOr<at::Tensor> RunLayers(
+    const ModelSpec& spec, int first, at::Tensor hidden, const Batches& batches, WeightSource& source,
+    const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer);
+
 // The residual stream after the last layer for `ids` [tokens] i64 (flat, as `batches` cut them): [tokens,
 // hidden]. `after_layer(l, hidden)` sees every layer's output, and the embedding as l = -1; it may be null.
 // CANCELLED when it says so.
 absl::StatusOr<at::Tensor> RunModel(
     const ModelSpec& spec, const at::Tensor& ids, const Batches& batches, WeightSource& source,
     const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer);
+
+// Mean over rows of KL(softmax of `reference` || softmax of `changed`) in nats; both are residual streams
+// after the last layer, [rows, hidden].
+double MeanDivergence(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed);
 
 struct TokenScore {
   double log_probability = 0;  // natural log, f32 log-softmax

@@ -23,11 +23,36 @@ absl::StatusOr<JobSpec> AllocationSpec(const TaskArguments& arguments) {
   return spec;
 }
 
+// Scales the block errors of each probed group so that, at its smallest width, they add up to the measured
+// divergence.
+absl::Status ScaleLosses(const TaskArguments& arguments, BlobStore& blobs, DistortionTable& table) {
+  for (const auto& [role, digest] : arguments.inputs()) {
+    if (!role.starts_with("sensitivity.")) continue;
+    ASSIGN_OR_RETURN(const nlohmann::json json, GetJson(blobs, digest));
+    const int layer = json.at("layer").get<int>();
+    for (const auto& [group, divergence] : json.at("divergence").items()) {
+      double error = 0;
+      const auto belongs = [&, &name = group](const PartTable& part) {
+        return part.layer == layer && part.ProbeGroup() == name;
+      };
+      for (const PartTable& part : table.parts) {
+        if (!belongs(part)) continue;
+        for (const DistortionRow& row : part.rows) error += row.widths.begin()->second.block_error;
+      }
+      for (PartTable& part : table.parts) {
+        if (belongs(part) && error > 0) part.loss_scale = divergence.get<double>() / error;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Inputs "table.<layer>.<part>" and "counts.<layer>.<shard>".
 absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, BlobStore& blobs) {
   DistortionTable table;
   std::map<int, std::vector<int64_t>> counts;
   for (const auto& [role, digest] : arguments.inputs()) {
+    if (role.starts_with("sensitivity.")) continue;
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(digest));
     if (role.starts_with("table.")) {
       ASSIGN_OR_RETURN(PartTable part, PartTableFromJson(blob.bytes()));
@@ -52,7 +77,8 @@ absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, Blo
 absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
   ASSIGN_OR_RETURN(const JobSpec spec, AllocationSpec(arguments));
-  ASSIGN_OR_RETURN(const DistortionTable table, CollectTable(arguments, context.blobs));
+  ASSIGN_OR_RETURN(DistortionTable table, CollectTable(arguments, context.blobs));
+  RETURN_IF_ERROR(ScaleLosses(arguments, context.blobs, table));
   ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, spec, KeptTensors(model.spec, *model.checkpoint)));
   ASSIGN_OR_RETURN(const Digest plan_digest, context.blobs.Put(BitPlanToJson(plan)));
   ASSIGN_OR_RETURN(const Digest table_digest, context.blobs.Put(DistortionTableToJson(table)));

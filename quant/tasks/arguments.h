@@ -65,6 +65,7 @@ using TaskOutputs = std::vector<BlobRef>;
 absl::StatusOr<TaskOutputs> RunPrepare(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunSolve(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunEvaluate(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunPublish(const TaskArguments& arguments, TaskContext& context);

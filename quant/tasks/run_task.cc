@@ -32,6 +32,8 @@ absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& argumen
       return RunForward(arguments, context);
     case TaskKind::kSolve:
       return RunSolve(arguments, context);
+    case TaskKind::kProbe:
+      return RunProbe(arguments, context);
     case TaskKind::kAllocate:
       return RunAllocate(arguments, context);
     case TaskKind::kEvaluate:

@@ -59,12 +59,15 @@ class BlockProbe {
   int64_t tokens_;
 };
 
-// The first rows that are added, at most kProbeTokens, with the factor on each row's output.
+// A sample of the rows that are added: equally many of each shard, because texts change on the way. Each has
+// a factor on its output.
 class ProbeRows {
  public:
+  explicit ProbeRows(size_t shards)
+      : per_shard_(std::max<int64_t>(1, kProbeTokens / static_cast<int64_t>(shards))) {}
+
   void Add(const at::Tensor& rows, const at::Tensor& energy, const at::Tensor& factors) {
-    const int64_t take = std::min(rows.size(0), kProbeTokens - count_);
-    if (take <= 0) return;
+    const int64_t take = std::min(rows.size(0), per_shard_);
     rows_.push_back(rows.slice(0, 0, take));
     energy_.push_back(energy.slice(0, 0, take));
     if (factors.defined()) factors_.push_back(factors.slice(0, 0, take));
@@ -85,6 +88,7 @@ class ProbeRows {
 
  private:
   std::vector<at::Tensor> rows_, energy_, factors_;
+  const int64_t per_shard_;
   int64_t count_ = 0;
 };
 
@@ -137,28 +141,31 @@ class PartSolver {
     ASSIGN_OR_RETURN(const DecoderLayer layer, DecoderLayer::Load(model_.spec, part_.layer, weights_));
     const AttentionSpec& a = model_.spec.attention;
     Hessian inputs(model_.spec.hidden), contexts(a.heads * a.value_dim);
-    at::Tensor sample, stream;
-    const size_t shards = arguments_.InputSeries("hidden").size();
+    std::vector<at::Tensor> sample, stream;
+    int64_t length = 0;
+    const size_t shards = arguments_.InputSeries("hidden").size(), stride = (shards + 3) / 4;
     for (size_t s = 0; s < shards; ++s) {
       ASSIGN_OR_RETURN(const at::Tensor hidden, Shard("hidden", "hidden", s));
+      length = std::min(hidden.size(1), kProbeTokens / 4);
       const at::Tensor x = layer.AttentionInput(hidden.flatten(0, 1));
-      if (s == 0) {
-        sample = x.slice(0, 0, std::max<int64_t>(1, kProbeTokens / hidden.size(1)) * hidden.size(1));
-        stream = hidden.flatten(0, 1).slice(0, 0, sample.size(0));
+      if (s % stride == 0) {
+        // The start of the shard's first sequence: equally long pieces make one batch.
+        sample.push_back(x.slice(0, 0, length));
+        stream.push_back(hidden[0].slice(0, 0, length));
       }
       inputs.Add(x);
       contexts.Add(layer.AttentionContext(x, {{hidden.size(0), hidden.size(1)}}));
-      length_ = hidden.size(1);
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
-    const BlockProbe probe = AttentionProbe(layer.attention(), sample, stream, inputs.tokens());
+    const BlockProbe probe =
+        AttentionProbe(layer.attention(), at::cat(sample, 0), at::cat(stream, 0), length, inputs.tokens());
     RETURN_IF_ERROR(SolveShared(std::move(inputs), {0, 1, 2}, probe));
     return SolveShared(std::move(contexts), {3}, probe);
   }
 
   BlockProbe AttentionProbe(const Attention& attention, const at::Tensor& sample, const at::Tensor& stream,
-                            int64_t tokens) const {
-    const Batches batches = {{sample.size(0) / length_, length_}};
+                            int64_t length, int64_t tokens) const {
+    const Batches batches = {{sample.size(0) / length, length}};
     const at::Tensor output = attention.Project(attention.Context(sample, batches));
     const at::Tensor energy = (stream + output * model_.spec.residual_multiplier).pow(2).sum(1);
     return BlockProbe(
@@ -173,8 +180,8 @@ class PartSolver {
     ASSIGN_OR_RETURN(const GatedMlp mlp,
                      GatedMlp::Load(part_.linears[0], part_.linears[1], part_.linears[2], weights_));
     Hessian inputs(model_.spec.hidden), inner(part_.linears[2].in);
-    ProbeRows probe_rows;
     const size_t shards = arguments_.InputSeries("ffn_input").size();
+    ProbeRows probe_rows(shards);
     for (size_t s = 0; s < shards; ++s) {
       ASSIGN_OR_RETURN(const at::Tensor x, Shard("ffn_input", "ffn_input", s));
       ASSIGN_OR_RETURN(const at::Tensor energy, Shard("ffn_input", "energy", s));
@@ -213,7 +220,7 @@ class PartSolver {
     ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(part_.linears[first], part_.linears[first + 1],
                                                         part_.linears[first + 2], weights_));
     Hessian inputs(model_.spec.hidden), inner(model_.spec.moe.width);
-    ProbeRows probe_rows;
+    ProbeRows probe_rows(dispatches.size());
     for (size_t s = 0; s < dispatches.size(); ++s) {
       ASSIGN_OR_RETURN(const at::Tensor x, Shard("ffn_input", "ffn_input", s));
       const at::Tensor rows = x.index_select(0, dispatches[s].Tokens(expert));
@@ -287,7 +294,6 @@ class PartSolver {
   SolveOptions options_;
   std::map<int, NamedTensors> packed_;
   PartTable table_;
-  int64_t length_ = 0;  // tokens of a calibration sequence
 };
 
 }  // namespace

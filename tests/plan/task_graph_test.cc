@@ -41,6 +41,8 @@ bool Promises(const PlannedTask& task, const std::string& role) {
       return role == "hidden" || role == "ffn_input" || role == "routing" || role == "counts";
     case TaskKind::kSolve:
       return role == "table" || absl::StartsWith(role, "w");
+    case TaskKind::kProbe:
+      return role == "sensitivity";
     case TaskKind::kAllocate:
       return role == "plan" || role == "table";
     case TaskKind::kEvaluate:
@@ -144,7 +146,7 @@ TEST(TaskGraphTest, EveryParameterReachesTheTasksThatItChanges) {
   ResolvedJob damp = SmallJob();
   damp.spec.gptq.damp = 0.02;
   EXPECT_THAT(ChangedKinds(SmallJob(), damp),
-              testing::UnorderedElementsAre("solve", "allocate", "evaluate", "publish"));
+              testing::UnorderedElementsAre("solve", "probe", "allocate", "evaluate", "publish"));
   ResolvedJob samples = SmallJob();
   samples.spec.calibration.samples = 8;
   EXPECT_EQ(ChangedKinds(SmallJob(), samples).count("prepare"), 1u);

@@ -233,6 +233,8 @@ std::vector<v1::TaskBlob> FakeWorker::Produce(const v1::TaskSpec& task) {
       blobs[bits] = FromWire(outputs.back().digest());
     }
     add("table", MakeTable(params, blobs));
+  } else if (task.kind() == "probe") {
+    add("sensitivity", absl::StrCat("sensitivity of ", label));
   } else if (task.kind() == "allocate") {
     DistortionTable table;
     for (const v1::TaskBlob& input : task.inputs()) {

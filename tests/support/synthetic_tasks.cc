@@ -74,6 +74,8 @@ absl::Status Produce(TaskKind kind, Outputs& outputs) {
       return AddAll(outputs, {"hidden", "ffn_input", "routing", "counts"});
     case TaskKind::kSolve:
       return AddAll(outputs, {"table", "w2", "w3", "w4", "w8"});
+    case TaskKind::kProbe:
+      return AddAll(outputs, {"sensitivity"});
     case TaskKind::kAllocate:
       return AddAll(outputs, {"plan", "table"});
     case TaskKind::kEvaluate:
