@@ -53,10 +53,7 @@ absl::Status InitializeS3Once() {
     ::setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required", /*overwrite=*/0);
     arrow::fs::S3GlobalOptions options = arrow::fs::S3GlobalOptions::Defaults();
     options.log_level = arrow::fs::S3LogLevel::Fatal;
-    arrow::Status status = arrow::fs::InitializeS3(options);
-    // The SDK's threads must end before static objects do.
-    if (status.ok()) std::atexit([] { arrow::fs::EnsureS3Finalized().Warn(); });
-    return status;
+    return arrow::fs::InitializeS3(options);
   }();
   return FromArrow(initialized, "cannot start the S3 client");
 }
@@ -82,6 +79,10 @@ absl::StatusOr<std::shared_ptr<arrow::fs::FileSystem>> ConnectS3() {
   options.retry_strategy = arrow::fs::S3RetryStrategy::GetAwsStandardRetryStrategy(kAttempts);
   auto connected = arrow::fs::S3FileSystem::Make(options);
   RETURN_IF_ERROR(FromArrow(connected.status(), "cannot set up S3"));
+  // The SDK's threads must end before static objects do; the first client has made Arrow's own by now, so
+  // this runs before they are destroyed.
+  static const int registered = std::atexit([] { arrow::fs::EnsureS3Finalized().Warn(); });
+  (void)registered;
   return std::shared_ptr<arrow::fs::FileSystem>(*std::move(connected));
 }
 

@@ -18,7 +18,8 @@ QuantizedLinear RoundToNearest(const at::Tensor& weight, const GridOptions& grid
 }
 
 double Distortion(const at::Tensor& error, const at::Tensor& hessian) {
-  return at::mm(error, hessian).mul_(error).sum(at::kDouble).item<double>();
+  // Row by row first: a sum to one number is split over threads, and their number would show in the last bit.
+  return at::mm(error, hessian).mul_(error).sum(1, /*keepdim=*/false, at::kDouble).sum().item<double>();
 }
 
 }  // namespace quantmoe

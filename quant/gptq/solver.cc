@@ -42,6 +42,7 @@ struct BlockColumns {
   int64_t upper_stride;
   const float* const* scales;  // per column: `lanes` scales of its group
   uint8_t* const* codes;       // per column: `lanes` codes out
+  const double* added;         // what the factored diagonal has more than the Hessian's
   const double* pivots;        // V[i,i] of each column
   int size;
   int lanes;  // at most kLanes
@@ -50,8 +51,8 @@ struct BlockColumns {
 
 // What a run of columns adds to the distortion.
 struct Errors {
-  double damped = 0;  // sum ((c - q) V[i,i])^2 = tr(D (H + added I) D^T)
-  double square = 0;  // sum (w - q)^2
+  double damped = 0;  // sum ((c - q) V[i,i])^2 = tr(D (H + diag(added)) D^T)
+  double added = 0;   // tr(D diag(added) D^T)
 };
 
 // Column after column: c = target + sum over k of (w_k - q_k) V[k,i]/V[i,i]; q = round(c).
@@ -91,7 +92,7 @@ QUANTMOE_SIMD Errors SolveColumns(const BlockColumns& b) {
     }
     std::copy_n(di, b.lanes, b.difference + i * b.stride);
     total.damped += static_cast<double>(damped) * b.pivots[i] * b.pivots[i];
-    total.square += static_cast<double>(square);
+    total.added += static_cast<double>(square) * b.added[i];
   }
   return total;
 }
@@ -141,8 +142,7 @@ class TileSolver {
     });
     for (int64_t job = 0; job < widths_ * runs; ++job) {
       const Errors& e = errors[static_cast<size_t>(job)];
-      p_.results.at(p_.options.widths[static_cast<size_t>(job / runs)]).distortion +=
-          e.damped - p_.factor.added * e.square;
+      p_.results.at(p_.options.widths[static_cast<size_t>(job / runs)]).distortion += e.damped - e.added;
     }
   }
 
@@ -169,6 +169,7 @@ class TileSolver {
         .upper_stride = in,
         .scales = scale_rows,
         .codes = code_rows,
+        .added = p_.factor.added.const_data_ptr<double>() + begin,
         .pivots = p_.factor.pivots.const_data_ptr<double>() + begin,
         .size = static_cast<int>(end - begin),
         .lanes = static_cast<int>(std::min<int64_t>(kLanes, outputs_ - output)),
@@ -243,9 +244,10 @@ absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const Sol
   const at::Tensor index = at::tensor(factor.order, at::kLong);
   for (const double step : kDampLadder) {
     factor.damp = options.damp * step;
-    factor.added = factor.damp * mean;
     factor.upper = factor.hessian.index_select(0, index).index_select(1, index);
-    factor.upper.diagonal().copy_(diagonal.index_select(0, index) + factor.added);
+    factor.upper.diagonal().copy_(diagonal.index_select(0, index) + factor.damp * mean);
+    factor.added =
+        (factor.upper.diagonal() - factor.hessian.diagonal().index_select(0, index)).to(at::kDouble);
     if (!FactorUpper(factor.upper)) continue;
     factor.pivots = factor.upper.diagonal().to(at::kDouble);
     factor.upper.div_(factor.upper.diagonal().clone());

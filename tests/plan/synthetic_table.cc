@@ -46,7 +46,9 @@ DistortionTable MakeTable(const ModelSpec& spec, const std::function<int64_t(int
   std::mt19937 random(7);
   DistortionTable table;
   for (const Part& part : CutParts(spec)) {
-    PartTable out{part.layer, part.index, {}, {}};
+    PartTable out;
+    out.layer = part.layer;
+    out.part = part.index;
     for (int bits : {2, 3, 4, 8})
       out.blobs[bits] = DigestOf(absl::StrCat(part.layer, ".", part.index, ".", bits));
     for (const Linear& linear : part.linears) {

@@ -76,8 +76,8 @@ TEST(TaskGraphTest, ProducersComeFirstAndEveryReferenceResolves) {
     EXPECT_TRUE(nlohmann::json::accept(task.params_json));
     EXPECT_TRUE(seen.emplace(task.label, task).second) << task.label;
   }
-  // 3 layers x 2 shards, 8 parts, 2 x 3 evaluations, prepare, allocate, publish.
-  EXPECT_EQ(seen.size(), 6 + SmallJob().parts.size() + 6 + 3);
+  // 3 layers x 2 shards, 8 parts, 3 probes, 2 x 3 evaluations, prepare, allocate, publish.
+  EXPECT_EQ(seen.size(), 6 + SmallJob().parts.size() + 3 + 6 + 3);
 }
 
 std::vector<std::string> Roles(const PlannedTask& task) {

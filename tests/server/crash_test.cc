@@ -125,7 +125,7 @@ TEST_P(CrashTest, LosesNothing) {
 INSTANTIATE_TEST_SUITE_P(Points, CrashTest,
                          testing::Values("before-migration-commit", "after-term", "recovery-begun",
                                          "before-commit", "after-commit", "after-create-commit",
-                                         "before-commit:40", "after-commit:40", "before-reply:90",
+                                         "before-commit:40", "after-commit:40", "before-reply:70",
                                          "before-complete-reply:1", "before-complete-reply:20",
                                          "publish-file-placed", "before-publish-rename",
                                          "after-publish-rename"),

@@ -79,7 +79,7 @@ TEST(JobRunTest, TheReportHasScoresPlanAndLinears) {
   EXPECT_TRUE(json["linears"][0]["widths"].contains("4"));
   EXPECT_EQ(json["workers"][0]["id"], "w1");
   EXPECT_EQ(json["model"]["model_type"], "qwen2_moe");
-  EXPECT_EQ(json["stages"].size(), 6u);
+  EXPECT_EQ(json["stages"].size(), 7u);
 }
 
 TEST(JobRunTest, WatchIsGaplessAndResumable) {

@@ -18,7 +18,7 @@ struct Outcome {
   double distortion;
 };
 
-Outcome Run(int threads) {
+Outcome Compute(int threads) {
   SetComputeThreads(threads);
   at::Generator generator = at::detail::createCPUGenerator(3);
   const at::Tensor x = at::randn({4096, 1000}, generator), w = at::randn({300, 1000}, generator);
@@ -42,7 +42,7 @@ Outcome Run(int threads) {
 }
 
 TEST(ThreadCountTest, DoesNotChangeBits) {
-  const Outcome one = Run(1), two = Run(2), three = Run(3);
+  const Outcome one = Compute(1), two = Compute(2), three = Compute(3);
   for (const Outcome* other : {&two, &three}) {
     EXPECT_TRUE(one.hessian.equal(other->hessian));
     EXPECT_TRUE(one.factor.equal(other->factor));

@@ -114,8 +114,8 @@ TEST_P(GoldenTest, BatchesDoNotMix) {
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
                          ::testing::Values("llama", "llama_tied", "mixtral", "mixtral-sharded", "qwen2_moe",
                                            "qwen3_moe"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& param) {
+                           std::string name = param.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
@@ -141,9 +141,12 @@ TEST(Bfloat16Test, ComputingInBfloat16StaysWithinItsNoise) {
     ASSERT_OK_AND_ASSIGN(
         const LayerTrace trace,
         RunLayer(golden.spec, layer, states[layer].flatten(0, 1).to(at::kBFloat16), {{2, 48}}, weights));
-    EXPECT_LT(LargestDifference(trace.output.to(at::kFloat), states[layer + 1].flatten(0, 1)), 0.12);
-    EXPECT_TRUE(trace.routing.experts.equal(
-        golden.tensors.at("router." + std::to_string(layer) + ".expert_ids").flatten(0, 1)));
+    const at::Tensor ids = golden.tensors.at("router." + std::to_string(layer) + ".expert_ids").flatten(0, 1);
+    // A near tie may fall to another expert; such a token is another computation and is not compared.
+    const at::Tensor same = (trace.routing.experts == ids).all(1);
+    EXPECT_GE(same.sum().item<int64_t>(), same.size(0) - 1) << "layer " << layer;
+    const at::Tensor difference = trace.output.to(at::kFloat) - states[layer + 1].flatten(0, 1);
+    EXPECT_LT(difference.index({same}).abs().max().item<double>(), 0.12) << "layer " << layer;
   }
 }
 
