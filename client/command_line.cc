@@ -104,7 +104,8 @@ int RunCommandLine(const std::vector<std::string>& arguments, CommandContext& co
   }
   const absl::StatusOr<int> code = context.action();
   if (code.ok()) return *code;
-  context.err << RenderError(code.status(), context.connection.server);
+  context.err << (context.json ? ErrorJson(code.status())
+                               : RenderError(code.status(), context.connection.server));
   return ExitCodeOf(code.status());
 }
 

@@ -6,6 +6,8 @@
 
 #include "base/error_info.h"
 #include "client/format.h"
+#include "client/json_output.h"
+#include "proto/grpc_status.h"
 
 namespace quantmoe {
 namespace {
@@ -63,7 +65,8 @@ std::string Message(const absl::Status& status, absl::string_view server) {
 ExitCode ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return kExitOk;
   const std::string reason = GetErrorInfo(status).reason;
-  if (reason == "BIT_BUDGET_INFEASIBLE" || reason == "SOURCE_NOT_ALLOWED") return kExitInvalid;
+  if (reason == "BIT_BUDGET_INFEASIBLE" || reason == "SOURCE_NOT_ALLOWED" || reason == "MODEL_NOT_FOUND")
+    return kExitInvalid;
   if (absl::IsInvalidArgument(status)) return kExitInvalid;
   if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) return kExitUnavailable;
   return kExitFailed;
@@ -77,10 +80,16 @@ std::string RenderError(const absl::Status& status, absl::string_view server) {
                     "\n");
   }
   if (info.violations.empty()) absl::StrAppend(&text, "quantmoe: ", Message(status, server), "\n");
+  // Without a reason of its own an error carries the name of its code, which says nothing new.
+  if (info.reason != absl::StatusCodeToString(status.code())) {
+    absl::StrAppend(&text, "  reason: ", Printable(info.reason), "\n");
+  }
   if (const std::string hint = Hint(status, info); !hint.empty()) {
     absl::StrAppend(&text, "  hint: ", Printable(hint), "\n");
   }
   return text;
 }
+
+std::string ErrorJson(const absl::Status& status) { return JsonDocument(ToRpcStatus(status)); }
 
 }  // namespace quantmoe

@@ -20,7 +20,11 @@ enum ExitCode : int {
 
 ExitCode ExitCodeOf(const absl::Status& status);
 
-// "quantmoe: MESSAGE", one such line for every bad field, and a line with advice where there is one.
+// "quantmoe: MESSAGE", one such line for every bad field, a line with the reason, and one with advice where
+// there is some.
 std::string RenderError(const absl::Status& status, absl::string_view server);
+
+// The same for scripts: a google.rpc.Status as one JSON document, like the `error` of a job.
+std::string ErrorJson(const absl::Status& status);
 
 }  // namespace quantmoe

@@ -249,7 +249,8 @@ absl::StatusOr<v1::CreateJobRequest> MakeCreateJobRequest(const SpecFlags& spec,
 }
 
 std::string AbsoluteModelUri(const std::string& model) {
-  if (absl::StrContains(model, "://")) return model;
+  // The server names what is wrong with an empty one.
+  if (model.empty() || absl::StrContains(model, "://")) return model;
   std::string path = std::filesystem::absolute(model).lexically_normal().string();
   if (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;

@@ -110,9 +110,9 @@ int Detach(CommandContext& context, const std::string& job) {
 
 int ReportOutcome(CommandContext& context, const v1::Job& job, v1::Job::State state) {
   if (state == v1::Job::FAILED) {
-    const absl::Status error = FromRpcStatus(job.error());
-    context.err << RenderError(error.ok() ? absl::UnknownError("the job failed") : error,
-                               context.connection.server);
+    const absl::Status told = FromRpcStatus(job.error());
+    const absl::Status error = told.ok() ? absl::UnknownError("the job failed") : told;
+    context.err << (context.json ? ErrorJson(error) : RenderError(error, context.connection.server));
   }
   if (state == v1::Job::SUCCEEDED && !context.json) {
     context.out << "published " << Printable(job.artifact()) << "; see `quantmoe report "

@@ -5,6 +5,7 @@
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "plan/bit_plan.h"
+#include "plan/budget.h"
 #include "plan/distortion_table.h"
 
 namespace quantmoe {
@@ -16,10 +17,20 @@ struct AllocateFlags {
   BudgetFlags budget;
 };
 
+// As for a job that leaves it open.
+int LargestGroupSize(const DistortionTable& table) {
+  std::vector<Linear> linears;
+  for (const auto& part : table.parts) {
+    for (const auto& row : part.rows) linears.push_back(row.linear);
+  }
+  return DefaultGroupSize(linears);
+}
+
 absl::Status AllocateTable(AllocateFlags flags) {
   ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
   ASSIGN_OR_RETURN(flags.spec.budget, ParseBudget(flags.budget));
+  if (flags.spec.gptq.group_size == 0) flags.spec.gptq.group_size = LargestGroupSize(table);
   std::vector<TensorInfo> kept;
   if (!flags.model.empty()) {
     ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model));
@@ -38,7 +49,6 @@ void AddAllocate(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("allocate", "Makes a plan from a saved distortion table, as JSON.");
   auto flags = std::make_shared<AllocateFlags>();
   flags->spec.heuristic = "optimal";
-  flags->spec.gptq.group_size = 128;
   flags->spec.gptq.max_fallback_ratio = 1.0;
   command->add_option("--table", flags->table, "table of a job (its `table` output, or quantize --table)")
       ->required();
@@ -47,7 +57,8 @@ void AddAllocate(CLI::App& app, Run& run) {
                       "optimal, uniform, attention-first, shared-first, expert-frequency");
   command->add_option("--param", flags->budget.params, "parameter of the heuristic, name=value");
   command->add_option("--profile", flags->spec.runtime_profile, "what the target loader can run");
-  command->add_option("--group-size", flags->spec.gptq.group_size, "group size the table was made with");
+  command->add_option("--group-size", flags->spec.gptq.group_size,
+                      "group size the table was made with; 0: the largest that fits");
   command->add_option("--model", flags->model, "model directory, for budgets in bytes");
   command->callback([&run, flags] {
     run = [flags]() -> absl::Status {

@@ -13,6 +13,13 @@
 
 namespace {
 
+// Input that no second try makes good, as for the exit codes of `quantmoe`. What is not found is what the
+// user named.
+bool IsRefused(const absl::Status& status, const quantmoe::ErrorInfo& info) {
+  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) ||
+         info.reason == "BIT_BUDGET_INFEASIBLE";
+}
+
 int Report(const absl::Status& status) {
   if (status.ok()) return 0;
   const quantmoe::ErrorInfo info = quantmoe::GetErrorInfo(status);
@@ -20,11 +27,11 @@ int Report(const absl::Status& status) {
   if (info.violations.empty()) {
     std::cerr << status.message() << " (" << info.reason << ")\n";
   } else {
-    std::cerr << "the input is not valid\n";
+    std::cerr << "the input is not valid (" << info.reason << ")\n";
     for (const auto& violation : info.violations)
       std::cerr << "  " << violation.field << ": " << violation.description << "\n";
   }
-  return absl::IsInvalidArgument(status) ? 2 : 1;
+  return IsRefused(status, info) ? 2 : 1;
 }
 
 }  // namespace

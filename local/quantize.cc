@@ -25,9 +25,10 @@ struct QuantizeFlags {
   bool add_bos = false, no_add_bos = false, no_act_order = false, no_scale_search = false;
 };
 
-absl::StatusOr<Digest> PutFile(const std::string& path, LocalBlobStore& blobs) {
-  ASSIGN_OR_RETURN(const std::string bytes, ReadUserFile(path));
-  return blobs.Put(bytes);
+absl::StatusOr<Digest> PutFile(const char* flag, const std::string& path, LocalBlobStore& blobs) {
+  const absl::StatusOr<std::string> bytes = ReadUserFile(path);
+  if (!bytes.ok()) return InvalidFields({{flag, std::string(bytes.status().message())}});
+  return blobs.Put(*bytes);
 }
 
 // "NAME=FILE" pairs.
@@ -45,11 +46,14 @@ absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::vector<
 absl::Status AddTasks(const QuantizeFlags& flags, LocalBlobStore& blobs, EvaluationSpec& evaluation) {
   ASSIGN_OR_RETURN(const auto tasks, ParsePairs(flags.tasks, "--task"));
   ASSIGN_OR_RETURN(const auto fewshot, ParsePairs(flags.fewshot, "--fewshot"));
+  for (const auto& [name, file] : fewshot) {
+    if (!tasks.contains(name)) return InvalidFields({{"--fewshot", absl::StrCat("there is no task ", name)}});
+  }
   for (const auto& [name, file] : tasks) {
     BenchmarkTaskSpec task{name, {}, {}};
-    ASSIGN_OR_RETURN(task.data, PutFile(file, blobs));
+    ASSIGN_OR_RETURN(task.data, PutFile("--task", file, blobs));
     if (fewshot.contains(name)) {
-      ASSIGN_OR_RETURN(task.fewshot_data, PutFile(fewshot.at(name), blobs));
+      ASSIGN_OR_RETURN(task.fewshot_data, PutFile("--fewshot", fewshot.at(name), blobs));
     }
     evaluation.tasks.push_back(std::move(task));
   }
@@ -63,10 +67,12 @@ absl::StatusOr<JobSpec> MakeSpec(const QuantizeFlags& flags, LocalBlobStore& blo
   ASSIGN_OR_RETURN(spec.heuristic_params, ParseParams(flags.budget.params));
   spec.gptq.act_order = !flags.no_act_order;
   spec.gptq.scale_search = !flags.no_scale_search;
-  ASSIGN_OR_RETURN(spec.calibration.text, flags.calibration.empty() ? blobs.Put(ShippedCalibrationProse())
-                                                                    : PutFile(flags.calibration, blobs));
-  ASSIGN_OR_RETURN(spec.evaluation.perplexity_text,
-                   flags.text.empty() ? blobs.Put(ShippedHeldoutProse()) : PutFile(flags.text, blobs));
+  ASSIGN_OR_RETURN(spec.calibration.text, flags.calibration.empty()
+                                              ? blobs.Put(ShippedCalibrationProse())
+                                              : PutFile("--calibration", flags.calibration, blobs));
+  ASSIGN_OR_RETURN(spec.evaluation.perplexity_text, flags.text.empty()
+                                                        ? blobs.Put(ShippedHeldoutProse())
+                                                        : PutFile("--text", flags.text, blobs));
   if (flags.add_bos || flags.no_add_bos) spec.evaluation.add_bos = flags.add_bos;
   RETURN_IF_ERROR(AddTasks(flags, blobs, spec.evaluation));
   return spec;
@@ -108,8 +114,7 @@ absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, Lo
   return absl::OkStatus();
 }
 
-absl::Status Quantize(const QuantizeFlags& flags) {
-  const std::string work_dir = flags.work_dir.empty() ? flags.out + ".work" : flags.work_dir;
+absl::Status QuantizeIn(const std::string& work_dir, const QuantizeFlags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(work_dir + "/blobs"));
   ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(flags, *blobs));
   ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), {"/"}));
@@ -122,9 +127,23 @@ absl::Status Quantize(const QuantizeFlags& flags) {
     ASSIGN_OR_RETURN(const MappedFile blob, blobs->Open(table));
     RETURN_IF_ERROR(WriteUserFile(flags.table, std::string(blob.bytes())));
   }
-  RETURN_IF_ERROR(PrintResult(runner, flags, *blobs, manifest));
-  if (flags.work_dir.empty()) std::filesystem::remove_all(work_dir);
-  return absl::OkStatus();
+  return PrintResult(runner, flags, *blobs, manifest);
+}
+
+bool HoldsResults(const std::string& work_dir) {
+  std::error_code error;
+  return !std::filesystem::is_empty(work_dir + "/results", error) && !error;
+}
+
+// A work directory of our own choice stays only where another try can go on from it.
+absl::Status Quantize(const QuantizeFlags& flags) {
+  const std::string work_dir = flags.work_dir.empty() ? flags.out + ".work" : flags.work_dir;
+  const absl::Status status = QuantizeIn(work_dir, flags);
+  if (flags.work_dir.empty() && (status.ok() || !HoldsResults(work_dir))) {
+    std::error_code ignored;
+    std::filesystem::remove_all(work_dir, ignored);
+  }
+  return status;
 }
 
 }  // namespace

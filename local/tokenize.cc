@@ -1,8 +1,10 @@
 #include <iostream>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include <nlohmann/json.hpp>
 
+#include "base/error_info.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/model_input.h"
@@ -15,7 +17,13 @@ struct TokenizeFlags {
   bool lines = false, decode = false, special_tokens = false;
 };
 
-std::string DecodeList(const Tokenizer& tokenizer, const nlohmann::json& ids) {
+absl::StatusOr<std::string> DecodeList(const Tokenizer& tokenizer, const nlohmann::json& ids) {
+  for (const nlohmann::json& id : ids) {
+    if (id.is_number_integer() && id.get<int64_t>() >= 0 && id.get<int64_t>() < tokenizer.vocab_size())
+      continue;
+    return InvalidFields({{"--text", absl::StrCat(id.dump(), " is no id of the vocabulary of ",
+                                                  tokenizer.vocab_size(), " tokens")}});
+  }
   return tokenizer.Decode(ids.get<std::vector<int32_t>>(), /*skip_special_tokens=*/false);
 }
 
@@ -25,11 +33,8 @@ absl::Status Decode(const Tokenizer& tokenizer, const std::string& text, bool li
   for (const std::string& document : documents) {
     const nlohmann::json ids = nlohmann::json::parse(document, nullptr, /*allow_exceptions=*/false);
     if (!ids.is_array()) return absl::InvalidArgumentError("--text: not a JSON list of ids");
-    if (lines) {
-      std::cout << nlohmann::json(DecodeList(tokenizer, ids)).dump() << "\n";
-    } else {
-      std::cout << DecodeList(tokenizer, ids);
-    }
+    ASSIGN_OR_RETURN(const std::string decoded, DecodeList(tokenizer, ids));
+    std::cout << (lines ? nlohmann::json(decoded).dump() + "\n" : decoded);
   }
   return absl::OkStatus();
 }

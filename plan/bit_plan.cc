@@ -54,8 +54,9 @@ absl::Status CheckRows(const std::vector<TableRow>& rows, const std::vector<int>
       return absl::InvalidArgumentError(absl::StrCat("the distortion table has two rows for ", linear.name));
     }
     if (group_size == 0 || linear.in % group_size != 0) {
-      return InvalidFields({{"spec.gptq.group_size", absl::StrCat("does not divide the input width ",
-                                                                  linear.in, " of ", linear.name)}});
+      return InvalidFields({{"spec.gptq.group_size",
+                             absl::StrCat("is ", group_size, ", which does not divide the input width ",
+                                          linear.in, " of ", linear.name)}});
     }
     for (int width : widths) {
       const auto facts = row.row->widths.find(width);

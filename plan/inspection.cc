@@ -7,6 +7,7 @@
 
 #include "plan/artifact_size.h"
 #include "plan/bit_plan.h"
+#include "plan/budget.h"
 
 namespace quantmoe {
 namespace {
@@ -114,6 +115,9 @@ std::string InspectionJson(const ModelSpec& spec, const Checkpoint& checkpoint) 
   ordered_json problems = ordered_json::array();
   if (const absl::Status status = CheckTensors(spec, checkpoint); !status.ok()) {
     problems.push_back(std::string(status.message()));
+  }
+  if (DefaultGroupSize(linears) == 0) {
+    problems.push_back("no group size of 32, 64 or 128 divides the input width of every linear");
   }
   const AttentionSpec& a = spec.attention;
   const ordered_json inspection = {

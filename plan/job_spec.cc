@@ -46,7 +46,7 @@ class Violations {
 void CheckModel(const JobSpec& spec, Violations& violations) {
   if (spec.model_uri.empty()) return violations.Add("spec.model.uri", "is missing");
   const absl::StatusOr<ModelUri> uri = ParseModelUri(spec.model_uri);
-  if (!uri.ok()) violations.Add("spec.model.uri", std::string(uri.status().message()));
+  if (!uri.ok()) violations.Append(GetErrorInfo(uri.status()).violations);
 }
 
 void CheckBudgetFields(const Budget& budget, Violations& violations) {

@@ -122,6 +122,12 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   ASSIGN_OR_RETURN(s.worker_listener,
                    Listener::Start(s.options.worker_listen_address, s.options.tls, ListenerKind::kWorkers,
                                    {&s.worker_service, &s.blob_service}));
+  for (const char* service : {v1::JobService::service_full_name(), v1::ArtifactService::service_full_name(),
+                              v1::CatalogService::service_full_name(), v1::SystemService::service_full_name(),
+                              v1::BlobService::service_full_name()}) {
+    s.public_listener->AnswerHealthOf(service);
+  }
+  s.worker_listener->AnswerHealthOf(v1::WorkerService::service_full_name());
   ASSIGN_OR_RETURN(s.http, HttpServer::Start(s.options.http_listen_address,
                                              {.metrics = [&s] { return s.metrics.Serialize(); },
                                               .healthy = [&s] { return s.upkeep.Beats(); },

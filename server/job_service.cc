@@ -23,6 +23,12 @@ absl::Status NotTerminal(absl::string_view name) {
                    absl::StrCat(name, " has not ended"), {{"name", std::string(name)}});
 }
 
+absl::Status NothingToRetry(absl::string_view name) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, "JOB_SUCCEEDED",
+                   absl::StrCat(name, " has succeeded: there is nothing to retry"),
+                   {{"name", std::string(name)}});
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* JobServiceHandler::WithJob(UnaryReply reply, const std::string& name,
@@ -131,6 +137,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
       return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
     const JobState state = old->record.state();
+    if (state == v1::Job::SUCCEEDED) return reply.Finish(NothingToRetry(request->name()));
     if (state != v1::Job::FAILED && state != v1::Job::CANCELLED)
       return reply.Finish(NotTerminal(request->name()));
     NewJob job;

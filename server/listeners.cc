@@ -84,6 +84,10 @@ Listener::~Listener() { Stop(absl::ZeroDuration()); }
 
 void Listener::SetServing(bool serving) { server_->GetHealthCheckService()->SetServingStatus(serving); }
 
+void Listener::AnswerHealthOf(const std::string& service) {
+  server_->GetHealthCheckService()->SetServingStatus(service, true);
+}
+
 void Listener::Stop(absl::Duration deadline) {
   if (server_ == nullptr) return;
   server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(deadline));

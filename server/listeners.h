@@ -25,6 +25,8 @@ class Listener {
   const std::string& address() const { return address_; }
   // What the health service says.
   void SetServing(bool serving);
+  // From now on health checks may also ask for this service, by its full name.
+  void AnswerHealthOf(const std::string& service);
   // No new calls; those in flight have until the deadline. Streams must be ended by their owners first.
   void Stop(absl::Duration deadline);
 

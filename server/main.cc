@@ -78,7 +78,8 @@ absl::Status CheckExposure(const Flags& flags) {
   if (flags.heartbeat_seconds * 2 > flags.lease_seconds) {
     return InvalidFields({{"--heartbeat", "must be at most half of --lease"}});
   }
-  for (const std::string& address : {options.listen_address, options.worker_listen_address}) {
+  for (const std::string& address :
+       {options.listen_address, options.worker_listen_address, options.http_listen_address}) {
     ASSIGN_OR_RETURN(const ListenAddress parsed, ParseListenAddress(address));
     if (IsLoopback(parsed) || !options.tls.certificate.empty() || flags.insecure) continue;
     return MakeError(absl::StatusCode::kFailedPrecondition, "INSECURE_LISTENER",

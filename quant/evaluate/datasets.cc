@@ -29,6 +29,12 @@ class Line {
   Line(json object, const std::string& file, int64_t number)
       : object_(std::move(object)), file_(file), number_(number) {}
 
+  absl::Status Bad(const std::string& what) const {
+    return MakeError(absl::StatusCode::kInvalidArgument, "TASK_DATA_INVALID",
+                     absl::StrCat(file_, ":", number_, ": ", what),
+                     {{"file", file_}, {"line", absl::StrCat(number_)}, {"field", ""}});
+  }
+
   absl::Status Bad(const std::string& field, const std::string& what) const {
     return MakeError(absl::StatusCode::kInvalidArgument, "TASK_DATA_INVALID",
                      absl::StrCat(file_, ":", number_, ": field '", field, "' ", what),
@@ -205,11 +211,11 @@ absl::StatusOr<std::vector<BenchmarkItem>> ReadItems(Benchmark benchmark, std::s
     json object = json::parse(text, /*cb=*/nullptr, /*allow_exceptions=*/false);
     const bool valid = object.is_object();
     const Line line(std::move(object), file, number);
-    if (!valid) return line.Bad("", "is missing: the line is not a JSON object");
+    if (!valid) return line.Bad("the line is not a JSON object");
     ASSIGN_OR_RETURN(BenchmarkItem item, ReadItem(benchmark, line));
     items.push_back(std::move(item));
   }
-  if (items.empty()) return Line(json(), file, number).Bad("", "is missing: the file has no items");
+  if (items.empty()) return Line(json(), file, number).Bad("the file has no items");
   return items;
 }
 

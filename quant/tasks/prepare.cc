@@ -39,6 +39,7 @@ class Preparation {
     ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model_.checkpoint->directory()));
     ASSIGN_OR_RETURN(const nlohmann::json add_bos, arguments_.Param<nlohmann::json>("add_bos"));
     if (add_bos.is_boolean()) add_bos_ = add_bos.get<bool>();
+    RETURN_IF_ERROR(CheckHead());
     RETURN_IF_ERROR(StoreCalibration());
     context_.progress(0.5, "calibration");
     ASSIGN_OR_RETURN(const bool skip, arguments_.Param<bool>("evaluation_skip"));
@@ -49,6 +50,12 @@ class Preparation {
   }
 
  private:
+  // No task of a layer reads the head: without an evaluation bad values in it would be published unseen.
+  absl::Status CheckHead() {
+    CheckpointWeights weights(model_.checkpoint, at::kFloat);
+    return OutputHead::Load(model_.spec, weights).status();
+  }
+
   // Consecutive windows of the text, tokenized as a whole: [sequences, length] i64.
   absl::StatusOr<at::Tensor> CalibrationIds() {
     ASSIGN_OR_RETURN(const int64_t samples, arguments_.Param<int64_t>("samples"));

@@ -28,7 +28,19 @@ TEST(ErrorReportTest, EveryBadFieldHasALine) {
   EXPECT_EQ(ExitCodeOf(error), kExitInvalid);
   EXPECT_EQ(RenderError(error, kServer),
             "quantmoe: spec.gptq.group_size: must be 32, 64 or 128, is 7\n"
-            "quantmoe: spec.budget.average_bits: must be at least 2\n");
+            "quantmoe: spec.budget.average_bits: must be at least 2\n"
+            "  reason: INVALID_FIELD\n");
+}
+
+TEST(ErrorReportTest, ScriptsReadTheReason) {
+  const std::string json = ErrorJson(InvalidFields({{"spec.budget", "is missing"}}));
+  EXPECT_THAT(json, HasSubstr("\"reason\": \"INVALID_FIELD\""));
+  EXPECT_THAT(json, HasSubstr("\"field\": \"spec.budget\""));
+}
+
+TEST(ErrorReportTest, MissingModelIsInvalidInput) {
+  EXPECT_EQ(ExitCodeOf(MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND", "no such directory")),
+            kExitInvalid);
 }
 
 TEST(ErrorReportTest, InfeasibleBudgetNamesBothEnds) {
