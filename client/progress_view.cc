@@ -97,7 +97,8 @@ absl::Duration ProgressView::Elapsed(const Stage& stage) const {
 double ProgressView::Rate(const Stage& stage) const {
   const double seconds = absl::ToDoubleSeconds(Elapsed(stage));
   const int computed = stage.progress.tasks_done() - stage.progress.tasks_cached();
-  return seconds > 0 ? computed / seconds : 0;
+  // A stage that has only just begun has no rate yet.
+  return seconds >= 0.5 ? computed / seconds : 0;
 }
 
 // "32/80  4 cached  2 running  1.3/s  0:37 left  0:24 elapsed", without what does not apply.

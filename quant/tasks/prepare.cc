@@ -8,6 +8,7 @@
 #include "quant/tasks/arguments.h"
 #include "quant/tensor_bytes.h"
 #include "quant/text/tokenizer.h"
+#include "storage/model_uri.h"
 
 namespace quantmoe {
 namespace {
@@ -39,7 +40,7 @@ class Preparation {
     ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model_.checkpoint->directory()));
     ASSIGN_OR_RETURN(const nlohmann::json add_bos, arguments_.Param<nlohmann::json>("add_bos"));
     if (add_bos.is_boolean()) add_bos_ = add_bos.get<bool>();
-    RETURN_IF_ERROR(CheckHead());
+    RETURN_IF_ERROR(CheckWeights());
     RETURN_IF_ERROR(StoreCalibration());
     context_.progress(0.5, "calibration");
     ASSIGN_OR_RETURN(const bool skip, arguments_.Param<bool>("evaluation_skip"));
@@ -50,10 +51,20 @@ class Preparation {
   }
 
  private:
-  // No task of a layer reads the head: without an evaluation bad values in it would be published unseen.
-  absl::Status CheckHead() {
+  // A checkpoint on disk is read through once, so that NaN is refused before any work. From an object store
+  // that would be a download of everything: there only the head is read, and each task checks what it reads.
+  absl::Status CheckWeights() {
     CheckpointWeights weights(model_.checkpoint, at::kFloat);
-    return OutputHead::Load(model_.spec, weights).status();
+    ASSIGN_OR_RETURN(const std::string text, arguments_.Param<std::string>("model_uri"));
+    ASSIGN_OR_RETURN(const ModelUri uri, ParseModelUri(text));
+    if (uri.scheme != ModelUri::Scheme::kFile) return OutputHead::Load(model_.spec, weights).status();
+    for (const auto& [name, location] : model_.checkpoint->tensors()) {
+      const DType dtype = location.info.dtype;
+      if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) continue;
+      RETURN_IF_ERROR(CheckCancelled(context_));
+      RETURN_IF_ERROR(weights.Other(name).status());
+    }
+    return absl::OkStatus();
   }
 
   // Consecutive windows of the text, tokenized as a whole: [sequences, length] i64.

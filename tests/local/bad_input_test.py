@@ -200,6 +200,7 @@ def weight_cases():
         Case("unknown_dtype", "MODEL_INVALID", [file, QUERY, "F9"], with_tensor(QUERY, dtype="F9")),
         Case("nan_embedding", "MODEL_INVALID", [file, "embed_tokens", "NaN"],
              with_value("model.embed_tokens.weight", float("nan")), at_prepare=True),
+        Case("nan_layer", "MODEL_INVALID", [file, QUERY, "NaN"], with_value(QUERY, float("nan")), at_prepare=True),
         Case("nan_head", "MODEL_INVALID", [file, "lm_head", "NaN"], with_value("lm_head.weight", float("nan")), at_prepare=True),
         Case("nan_norm", "MODEL_INVALID", [file, "model.norm", "NaN"], with_value("model.norm.weight", float("nan")),
              at_prepare=True),
