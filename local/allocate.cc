@@ -1,8 +1,8 @@
 #include <iostream>
 
 #include "base/status_macros.h"
-#include "local/budget_flags.h"
 #include "local/commands.h"
+#include "local/flag_values.h"
 #include "local/model_input.h"
 #include "plan/bit_plan.h"
 #include "plan/budget.h"
@@ -62,7 +62,7 @@ void AddAllocate(CLI::App& app, Run& run) {
   command->add_option("--model", flags->model, "model directory, for budgets in bytes");
   command->callback([&run, flags] {
     run = [flags]() -> absl::Status {
-      ASSIGN_OR_RETURN(flags->spec.heuristic_params, ParseParams(flags->budget.params));
+      ASSIGN_OR_RETURN(flags->spec.heuristic_params, ParsePairs(flags->budget.params, "--param"));
       return AllocateTable(*flags);
     };
   });

@@ -1,12 +1,12 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
 #include "base/status_macros.h"
 #include "local/commands.h"
+#include "local/flag_values.h"
 #include "local/model_input.h"
 #include "quant/evaluate/scores.h"
 #include "quant/tasks/shard_scoring.h"
@@ -21,29 +21,18 @@ struct EvaluateFlags {
   bool add_bos = false, no_add_bos = false;
 };
 
-absl::StatusOr<std::pair<std::string, std::string>> SplitPair(const std::string& pair, const char* flag) {
-  const std::vector<std::string> sides = absl::StrSplit(pair, absl::MaxSplits('=', 1));
-  if (sides.size() != 2)
-    return absl::InvalidArgumentError(absl::StrCat(flag, ": \"", pair, "\" is not NAME=FILE"));
-  return std::pair(sides[0], sides[1]);
-}
-
 absl::Status AddTasks(const EvaluateFlags& flags, RequestBuilder& builder) {
-  std::map<std::string, std::string> fewshot;
-  for (const std::string& pair : flags.fewshot) {
-    ASSIGN_OR_RETURN(const auto split, SplitPair(pair, "--fewshot"));
-    fewshot.insert(split);
-  }
-  for (const std::string& pair : flags.tasks) {
-    ASSIGN_OR_RETURN(const auto split, SplitPair(pair, "--task"));
-    const auto& [name, file] = split;
+  ASSIGN_OR_RETURN(const auto tasks, ParsePairs(flags.tasks, "--task"));
+  ASSIGN_OR_RETURN(const auto fewshot, ParsePairs(flags.fewshot, "--fewshot"));
+  for (const auto& [name, file] : tasks) {
     ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(name));
     ASSIGN_OR_RETURN(const std::string items, ReadUserFile(file));
+    const auto shots_file = fewshot.find(name);
     std::string shots;
-    if (fewshot.contains(name)) {
-      ASSIGN_OR_RETURN(shots, ReadUserFile(fewshot.at(name)));
+    if (shots_file != fewshot.end()) {
+      ASSIGN_OR_RETURN(shots, ReadUserFile(shots_file->second));
     }
-    RETURN_IF_ERROR(builder.AddTask(benchmark, items, file, shots, shots.empty() ? "" : fewshot.at(name)));
+    RETURN_IF_ERROR(builder.AddTask(benchmark, items, file, shots, shots.empty() ? "" : shots_file->second));
   }
   return absl::OkStatus();
 }

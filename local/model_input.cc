@@ -54,13 +54,6 @@ absl::StatusOr<ModelInput> OpenModelInput(const std::string& path) {
   return input;
 }
 
-absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory) {
-  ASSIGN_OR_RETURN(const std::string tokenizer, directory.ReadAll("tokenizer.json"));
-  const absl::StatusOr<std::string> config = directory.ReadAll("tokenizer_config.json");
-  if (!config.ok() && !absl::IsNotFound(config.status())) return config.status();
-  return Tokenizer::FromFiles(tokenizer, config.ok() ? *config : "");
-}
-
 absl::StatusOr<std::string> ReadUserFile(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in || std::filesystem::is_directory(path))

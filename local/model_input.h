@@ -8,7 +8,7 @@
 
 #include "plan/model_spec.h"
 #include "quant/model/weights.h"
-#include "quant/text/tokenizer.h"
+#include "quant/text/model_tokenizer.h"
 #include "storage/checkpoint.h"
 
 namespace quantmoe {
@@ -25,7 +25,6 @@ struct ModelInput {
 // allowed.
 absl::StatusOr<ModelInput> OpenModelInput(const std::string& path);
 absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path);
-absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory);
 
 // A whole file of the user; NOT_FOUND names it.
 absl::StatusOr<std::string> ReadUserFile(const std::string& path);

@@ -2,13 +2,12 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "local/budget_flags.h"
 #include "local/commands.h"
+#include "local/flag_values.h"
 #include "local/job_runner.h"
 #include "local/model_input.h"
 #include "plan/shipped_prose.h"
@@ -29,18 +28,6 @@ absl::StatusOr<Digest> PutFile(const char* flag, const std::string& path, LocalB
   const absl::StatusOr<std::string> bytes = ReadUserFile(path);
   if (!bytes.ok()) return InvalidFields({{flag, std::string(bytes.status().message())}});
   return blobs.Put(*bytes);
-}
-
-// "NAME=FILE" pairs.
-absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::vector<std::string>& pairs,
-                                                              const char* flag) {
-  std::map<std::string, std::string> parsed;
-  for (const std::string& pair : pairs) {
-    const std::vector<std::string> sides = absl::StrSplit(pair, absl::MaxSplits('=', 1));
-    if (sides.size() != 2) return InvalidFields({{flag, absl::StrCat("\"", pair, "\" is not NAME=FILE")}});
-    parsed[sides[0]] = sides[1];
-  }
-  return parsed;
 }
 
 absl::Status AddTasks(const QuantizeFlags& flags, LocalBlobStore& blobs, EvaluationSpec& evaluation) {
@@ -64,7 +51,7 @@ absl::StatusOr<JobSpec> MakeSpec(const QuantizeFlags& flags, LocalBlobStore& blo
   JobSpec spec = flags.spec;
   spec.model_uri = AbsoluteUri(flags.model);
   ASSIGN_OR_RETURN(spec.budget, ParseBudget(flags.budget));
-  ASSIGN_OR_RETURN(spec.heuristic_params, ParseParams(flags.budget.params));
+  ASSIGN_OR_RETURN(spec.heuristic_params, ParsePairs(flags.budget.params, "--param"));
   spec.gptq.act_order = !flags.no_act_order;
   spec.gptq.scale_search = !flags.no_scale_search;
   ASSIGN_OR_RETURN(spec.calibration.text, flags.calibration.empty()

@@ -7,23 +7,11 @@
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tensor_bytes.h"
-#include "quant/text/tokenizer.h"
+#include "quant/text/model_tokenizer.h"
 #include "storage/model_uri.h"
 
 namespace quantmoe {
 namespace {
-
-absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory) {
-  absl::StatusOr<std::string> tokenizer = directory.ReadAll("tokenizer.json");
-  if (absl::IsNotFound(tokenizer.status())) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
-                     "tokenizer.json is missing from the model directory");
-  }
-  RETURN_IF_ERROR(tokenizer.status());
-  const absl::StatusOr<std::string> config = directory.ReadAll("tokenizer_config.json");
-  if (!config.ok() && !absl::IsNotFound(config.status())) return config.status();
-  return Tokenizer::FromFiles(*tokenizer, config.ok() ? *config : "");
-}
 
 absl::StatusOr<std::string> Text(const TaskArguments& arguments, const std::string& role, BlobStore& blobs) {
   ASSIGN_OR_RETURN(const Digest digest, arguments.Input(role));

@@ -1,4 +1,4 @@
-#include "local/budget_flags.h"
+#include "local/flag_values.h"
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -45,13 +45,13 @@ absl::StatusOr<Budget> ParseBudget(const BudgetFlags& flags) {
   return budget;
 }
 
-absl::StatusOr<std::map<std::string, std::string>> ParseParams(const std::vector<std::string>& params) {
+absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::vector<std::string>& pairs,
+                                                              const std::string& flag) {
   std::map<std::string, std::string> parsed;
-  for (const std::string& param : params) {
-    const std::vector<std::string> pair = absl::StrSplit(param, absl::MaxSplits('=', 1));
-    if (pair.size() != 2)
-      return InvalidFields({{"--param", absl::StrCat("\"", param, "\" is not name=value")}});
-    parsed[pair[0]] = pair[1];
+  for (const std::string& pair : pairs) {
+    const std::vector<std::string> sides = absl::StrSplit(pair, absl::MaxSplits('=', 1));
+    if (sides.size() != 2) return InvalidFields({{flag, absl::StrCat("\"", pair, "\" is not NAME=VALUE")}});
+    parsed[sides[0]] = sides[1];
   }
   return parsed;
 }

@@ -1,4 +1,4 @@
-// The budget and the heuristic's parameters as they are typed.
+// Budgets and NAME=VALUE pairs as they are typed.
 #pragma once
 
 #include <map>
@@ -22,6 +22,8 @@ void AddBudgetFlags(CLI::App& command, BudgetFlags& flags);
 // "3.0" is average bits; "400MB", "2GiB" or a whole number with the suffix B is bytes. INVALID_FIELD
 // otherwise.
 absl::StatusOr<Budget> ParseBudget(const BudgetFlags& flags);
-absl::StatusOr<std::map<std::string, std::string>> ParseParams(const std::vector<std::string>& params);
+// "NAME=VALUE" texts of a repeated flag; INVALID_FIELD names `flag`.
+absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::vector<std::string>& pairs,
+                                                              const std::string& flag);
 
 }  // namespace quantmoe
