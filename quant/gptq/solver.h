@@ -34,7 +34,7 @@ struct SolveFactor {
   std::vector<int64_t> order;  // processing order -> input channel
   at::Tensor upper;   // V of the permuted, damped Hessian, columns divided by V[i,i]; undefined on fallback
   at::Tensor pivots;  // V[i,i], [in] f64, processing order
-  at::Tensor added;            // what was added to the diagonal, [in] f64, processing order
+  at::Tensor added;   // what was added to the diagonal, [in] f64, processing order
   double damp = 0;    // the same as a share of the mean diagonal
   int64_t tokens = 0;
   std::string fallback;  // empty, "no_tokens", "few_tokens" or "not_positive_definite"
