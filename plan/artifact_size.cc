@@ -4,8 +4,6 @@
 #include <map>
 #include <string>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -19,15 +17,6 @@ struct Unit {
   int layer = -1;  // -1: belongs to no layer
   std::vector<TensorInfo> tensors;
 };
-
-int LayerOf(absl::string_view name) {
-  constexpr absl::string_view kMark = ".layers.";
-  const size_t mark = name.find(kMark);
-  if (mark == absl::string_view::npos) return -1;
-  absl::string_view rest = name.substr(mark + kMark.size());
-  int layer = -1;
-  return absl::SimpleAtoi(rest.substr(0, rest.find('.')), &layer) ? layer : -1;
-}
 
 int64_t DataBytes(const std::vector<TensorInfo>& tensors) {
   int64_t bytes = 0;
@@ -53,7 +42,7 @@ std::vector<Unit> MakeUnits(const std::vector<Linear>& linears, const std::vecto
     if (bias != biases.end()) {
       bias->second->tensors.push_back(std::move(tensor));
     } else {
-      units.push_back({LayerOf(tensor.name), {std::move(tensor)}});
+      units.push_back({LayerOfTensor(tensor.name), {std::move(tensor)}});
     }
   }
   std::move(quantized.begin(), quantized.end(), std::back_inserter(units));

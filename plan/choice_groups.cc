@@ -16,6 +16,8 @@ LinearKind Fused(LinearKind kind) {
     case LinearKind::kKey:
     case LinearKind::kValue:
       return LinearKind::kQuery;
+    case LinearKind::kKeyValueA:
+      return LinearKind::kQueryA;
     case LinearKind::kDenseUp:
       return LinearKind::kDenseGate;
     case LinearKind::kSharedUp:

@@ -60,10 +60,11 @@ ordered_json QuantizedKinds(const std::vector<Linear>& linears, const Checkpoint
 }
 
 // Why a tensor is not quantized.
-absl::string_view KeptReason(const std::string& name) {
+absl::string_view KeptReason(const ModelSpec& spec, const std::string& name) {
   const auto has = [&](absl::string_view part) {
     return absl::string_view(name).find(part) != absl::string_view::npos;
   };
+  if (LayerOfTensor(name) >= spec.num_layers()) return "next-token prediction layer, not run";
   if (has("embed_tokens")) return "embedding";
   if (has("lm_head")) return "head";
   if (has("norm")) return "norm";
@@ -72,16 +73,26 @@ absl::string_view KeptReason(const std::string& name) {
   return "not part of a quantized linear";
 }
 
-ordered_json KeptTensorsByReason(const std::vector<TensorInfo>& kept) {
+ordered_json KeptTensorsByReason(const ModelSpec& spec, const std::vector<TensorInfo>& kept) {
   std::map<std::string, std::pair<int64_t, int64_t>> sums;
   for (const TensorInfo& tensor : kept) {
-    auto& [count, bytes] = sums[std::string(KeptReason(tensor.name))];
+    auto& [count, bytes] = sums[std::string(KeptReason(spec, tensor.name))];
     ++count;
     bytes += tensor.elements() * DTypeBytes(tensor.dtype);
   }
   ordered_json reasons = ordered_json::object();
   for (const auto& [reason, sum] : sums) reasons[reason] = {{"tensors", sum.first}, {"bytes", sum.second}};
   return reasons;
+}
+
+ordered_json Attention(const AttentionSpec& a) {
+  ordered_json attention = {{"heads", a.heads}, {"kv_heads", a.kv_heads}, {"head_dim", a.head_dim}};
+  if (a.mla) {
+    attention["value_dim"] = a.value_dim;
+    attention["q_lora_rank"] = a.q_lora;
+    attention["kv_lora_rank"] = a.kv_lora;
+  }
+  return attention;
 }
 
 ordered_json Parts(const std::vector<Part>& parts) {
@@ -119,25 +130,23 @@ std::string InspectionJson(const ModelSpec& spec, const Checkpoint& checkpoint) 
   if (DefaultGroupSize(linears) == 0) {
     problems.push_back("no group size of 32, 64 or 128 divides the input width of every linear");
   }
-  const AttentionSpec& a = spec.attention;
-  const ordered_json inspection = {
-      {"model_type", spec.model_type},
-      {"architecture", spec.architecture},
-      {"layers", spec.num_layers()},
-      {"hidden", spec.hidden},
-      {"vocabulary", spec.vocab},
-      {"context", spec.max_position},
-      {"dtype", spec.dtype},
-      {"attention", {{"heads", a.heads}, {"kv_heads", a.kv_heads}, {"head_dim", a.head_dim}}},
-      {"moe", Experts(spec)},
-      {"tensors", checkpoint.tensors().size()},
-      {"bytes", checkpoint.total_bytes()},
-      {"parts", Parts(CutParts(spec))},
-      {"quantized", QuantizedKinds(linears, checkpoint)},
-      {"kept", KeptTensorsByReason(kept)},
-      {"artifact_bytes", SizesByWidth(linears, kept)},
-      {"model_digest", checkpoint.header_digest()},
-      {"problems", problems}};
+  const ordered_json inspection = {{"model_type", spec.model_type},
+                                   {"architecture", spec.architecture},
+                                   {"layers", spec.num_layers()},
+                                   {"hidden", spec.hidden},
+                                   {"vocabulary", spec.vocab},
+                                   {"context", spec.max_position},
+                                   {"dtype", spec.dtype},
+                                   {"attention", Attention(spec.attention)},
+                                   {"moe", Experts(spec)},
+                                   {"tensors", checkpoint.tensors().size()},
+                                   {"bytes", checkpoint.total_bytes()},
+                                   {"parts", Parts(CutParts(spec))},
+                                   {"quantized", QuantizedKinds(linears, checkpoint)},
+                                   {"kept", KeptTensorsByReason(spec, kept)},
+                                   {"artifact_bytes", SizesByWidth(linears, kept)},
+                                   {"model_digest", checkpoint.header_digest()},
+                                   {"problems", problems}};
   return inspection.dump(2);
 }
 

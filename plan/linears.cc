@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -15,9 +16,10 @@ namespace {
 constexpr int64_t kMaxRunWeights = 64'000'000;
 constexpr int64_t kMaxRunExperts = 16;
 
-constexpr std::array<absl::string_view, 13> kKindNames = {
-    "query",       "key",       "value",       "output",      "dense_gate", "dense_up",   "dense_down",
-    "shared_gate", "shared_up", "shared_down", "expert_gate", "expert_up",  "expert_down"};
+constexpr std::array<absl::string_view, 17> kKindNames = {
+    "query",       "key",         "value",       "query_a",   "query_b",    "key_value_a",
+    "key_value_b", "output",      "dense_gate",  "dense_up",  "dense_down", "shared_gate",
+    "shared_up",   "shared_down", "expert_gate", "expert_up", "expert_down"};
 
 // How a family spells the modules below `model.layers.N.`; families that are not listed use the first row.
 struct FamilyNames {
@@ -28,13 +30,14 @@ struct FamilyNames {
   absl::string_view shared;
   absl::string_view shared_gate;
 };
+constexpr std::array<absl::string_view, 3> kMlpNames = {"gate_proj", "up_proj", "down_proj"};
 constexpr FamilyNames kFamilyNames[] = {
-    {"",
-     "mlp.gate",
-     "mlp.experts",
-     {"gate_proj", "up_proj", "down_proj"},
-     "mlp.shared_expert",
-     "mlp.shared_expert_gate"},
+    {"", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_expert", "mlp.shared_expert_gate"},
+    {"deepseek", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
+    {"deepseek_v2", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
+    {"deepseek_v3", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
+    {"glm4_moe", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
+    {"kimi_k2", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
     {"mixtral", "block_sparse_moe.gate", "block_sparse_moe.experts", {"w1", "w3", "w2"}, "", ""},
 };
 
@@ -60,15 +63,31 @@ std::vector<Linear> GatedMlp(const ModelSpec& spec, int layer, LinearKind gate, 
           MakeLinear(spec, layer, kind(2), expert, spec.hidden, width, bias)};
 }
 
-Part AttentionPart(const ModelSpec& spec, int layer) {
+// The unabsorbed form: the low-rank factors stay the matrices that the checkpoint holds.
+std::vector<Linear> LatentAttention(const ModelSpec& spec, int layer) {
   const AttentionSpec& a = spec.attention;
-  Part part{layer, 0, PartKind::kAttention, 0, 0, {}};
-  part.linears = {
-      MakeLinear(spec, layer, LinearKind::kQuery, -1, a.heads * a.head_dim, spec.hidden, a.bias_qkv),
-      MakeLinear(spec, layer, LinearKind::kKey, -1, a.kv_heads * a.head_dim, spec.hidden, a.bias_qkv),
-      MakeLinear(spec, layer, LinearKind::kValue, -1, a.kv_heads * a.value_dim, spec.hidden, a.bias_qkv),
-      MakeLinear(spec, layer, LinearKind::kOutput, -1, spec.hidden, a.heads * a.value_dim, a.bias_o)};
-  return part;
+  const auto make = [&](LinearKind kind, int64_t out, int64_t in, bool bias) {
+    return MakeLinear(spec, layer, kind, -1, out, in, bias);
+  };
+  std::vector<Linear> linears;
+  if (a.q_lora == 0) {
+    linears.push_back(make(LinearKind::kQuery, a.heads * a.head_dim, spec.hidden, false));
+  } else {
+    linears.push_back(make(LinearKind::kQueryA, a.q_lora, spec.hidden, a.bias_qkv));
+    linears.push_back(make(LinearKind::kQueryB, a.heads * a.head_dim, a.q_lora, false));
+  }
+  linears.push_back(make(LinearKind::kKeyValueA, a.kv_lora + a.rope_dim, spec.hidden, a.bias_qkv));
+  linears.push_back(make(LinearKind::kKeyValueB, a.heads * (a.nope_dim + a.value_dim), a.kv_lora, false));
+  linears.push_back(make(LinearKind::kOutput, spec.hidden, a.heads * a.value_dim, a.bias_o));
+  return linears;
+}
+
+std::vector<Linear> GroupedAttention(const ModelSpec& spec, int layer) {
+  const AttentionSpec& a = spec.attention;
+  return {MakeLinear(spec, layer, LinearKind::kQuery, -1, a.heads * a.head_dim, spec.hidden, a.bias_qkv),
+          MakeLinear(spec, layer, LinearKind::kKey, -1, a.kv_heads * a.head_dim, spec.hidden, a.bias_qkv),
+          MakeLinear(spec, layer, LinearKind::kValue, -1, a.kv_heads * a.value_dim, spec.hidden, a.bias_qkv),
+          MakeLinear(spec, layer, LinearKind::kOutput, -1, spec.hidden, a.heads * a.value_dim, a.bias_o)};
 }
 
 // The largest divisor of the number of experts that keeps a run small.
@@ -129,6 +148,13 @@ absl::Status CheckLinear(const Checkpoint& checkpoint, const Linear& linear) {
                    {{"tensor", bias}, {"expected", "none"}});
 }
 
+// Shapes of the norms of queries and of keys, see TensorNames::QueryNorm.
+std::array<int64_t, 2> QkNormWidths(const AttentionSpec& a) {
+  if (a.mla) return {a.q_lora, a.kv_lora};
+  if (a.qk_norm == QkNorm::kPerHead) return {a.head_dim, a.head_dim};
+  return {a.heads * a.head_dim, a.kv_heads * a.head_dim};
+}
+
 struct NamedShape {
   std::string name;  // empty: the family has none
   std::vector<int64_t> shape;
@@ -139,13 +165,13 @@ std::vector<NamedShape> KeptShapes(const ModelSpec& spec) {
                                  {TensorNames::FinalNorm(spec), {spec.hidden}},
                                  {TensorNames::Head(spec), {spec.vocab, spec.hidden}}};
   for (int l = 0; l < spec.num_layers(); ++l) {
-    const AttentionSpec& a = spec.attention;
-    const bool per_head = a.qk_norm == QkNorm::kPerHead;
+    const std::array<int64_t, 2> qk_norm = QkNormWidths(spec.attention);
     all.push_back({TensorNames::InputNorm(spec, l), {spec.hidden}});
     all.push_back({TensorNames::PostAttentionNorm(spec, l), {spec.hidden}});
-    all.push_back({TensorNames::QueryNorm(spec, l), {per_head ? a.head_dim : a.heads * a.head_dim}});
-    all.push_back({TensorNames::KeyNorm(spec, l), {per_head ? a.head_dim : a.kv_heads * a.head_dim}});
+    all.push_back({TensorNames::QueryNorm(spec, l), {qk_norm[0]}});
+    all.push_back({TensorNames::KeyNorm(spec, l), {qk_norm[1]}});
     all.push_back({TensorNames::Router(spec, l), {spec.moe.experts, spec.hidden}});
+    all.push_back({TensorNames::CorrectionBias(spec, l), {spec.moe.experts}});
     all.push_back({TensorNames::SharedGate(spec, l), {1, spec.hidden}});
   }
   return all;
@@ -166,13 +192,21 @@ bool IsAttention(LinearKind kind) { return kind <= LinearKind::kOutput; }
 bool IsShared(LinearKind kind) { return kind > LinearKind::kOutput && kind <= LinearKind::kSharedDown; }
 bool IsExpert(LinearKind kind) { return kind >= LinearKind::kExpertGate; }
 
+LinearKind AttentionInputOf(LinearKind kind) {
+  const bool own =
+      kind == LinearKind::kQueryB || kind == LinearKind::kKeyValueB || kind == LinearKind::kOutput;
+  return own ? kind : LinearKind::kQuery;
+}
+
 absl::string_view PartKindName(PartKind kind) {
   constexpr std::array<absl::string_view, 4> kNames = {"attention", "dense", "shared", "experts"};
   return kNames[static_cast<size_t>(kind)];
 }
 
 std::vector<Part> CutLayer(const ModelSpec& spec, int layer) {
-  std::vector<Part> parts = {AttentionPart(spec, layer)};
+  std::vector<Part> parts = {
+      {layer, 0, PartKind::kAttention, 0, 0,
+       spec.attention.mla ? LatentAttention(spec, layer) : GroupedAttention(spec, layer)}};
   const LayerSpec& l = spec.layers[layer];
   if (!l.moe) {
     parts.push_back({layer, 1, PartKind::kDense, 0, 0,
@@ -205,15 +239,22 @@ std::vector<Linear> ListLinears(const ModelSpec& spec) {
 }
 
 std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int expert) {
-  constexpr std::array<absl::string_view, 4> kAttention = {"q_proj", "k_proj", "v_proj", "o_proj"};
-  constexpr std::array<absl::string_view, 3> kMlp = {"gate_proj", "up_proj", "down_proj"};
+  constexpr std::array<absl::string_view, 8> kAttention = {
+      "q_proj", "k_proj", "v_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"};
   const FamilyNames& names = NamesOf(spec);
   const std::string prefix = LayerPrefix(layer);
-  const size_t i = static_cast<size_t>(kind);
-  if (IsAttention(kind)) return absl::StrCat(prefix, "self_attn.", kAttention[i]);
-  if (IsExpert(kind)) return absl::StrCat(prefix, names.experts, ".", expert, ".", names.expert[i - 10]);
-  if (kind >= LinearKind::kSharedGate) return absl::StrCat(prefix, names.shared, ".", kMlp[i - 7]);
-  return absl::StrCat(prefix, "mlp.", kMlp[i - 4]);
+  const auto after = [kind](LinearKind first) {
+    return static_cast<size_t>(kind) - static_cast<size_t>(first);
+  };
+  if (IsAttention(kind)) return absl::StrCat(prefix, "self_attn.", kAttention[after(LinearKind::kQuery)]);
+  if (IsExpert(kind)) {
+    return absl::StrCat(prefix, names.experts, ".", expert, ".",
+                        names.expert[after(LinearKind::kExpertGate)]);
+  }
+  if (kind >= LinearKind::kSharedGate) {
+    return absl::StrCat(prefix, names.shared, ".", kMlpNames[after(LinearKind::kSharedGate)]);
+  }
+  return absl::StrCat(prefix, "mlp.", kMlpNames[after(LinearKind::kDenseGate)]);
 }
 
 std::string TensorNames::Embedding(const ModelSpec&) { return "model.embed_tokens.weight"; }
@@ -228,18 +269,33 @@ std::string TensorNames::PostAttentionNorm(const ModelSpec&, int layer) {
   return LayerPrefix(layer) + "post_attention_layernorm.weight";
 }
 std::string TensorNames::QueryNorm(const ModelSpec& spec, int layer) {
+  if (spec.attention.q_lora > 0) return LayerPrefix(layer) + "self_attn.q_a_layernorm.weight";
   return spec.attention.qk_norm == QkNorm::kNone ? "" : LayerPrefix(layer) + "self_attn.q_norm.weight";
 }
 std::string TensorNames::KeyNorm(const ModelSpec& spec, int layer) {
+  if (spec.attention.mla) return LayerPrefix(layer) + "self_attn.kv_a_layernorm.weight";
   return spec.attention.qk_norm == QkNorm::kNone ? "" : LayerPrefix(layer) + "self_attn.k_norm.weight";
 }
 std::string TensorNames::Router(const ModelSpec& spec, int layer) {
   if (!spec.layers[layer].moe) return "";
   return absl::StrCat(LayerPrefix(layer), NamesOf(spec).router, ".weight");
 }
+std::string TensorNames::CorrectionBias(const ModelSpec& spec, int layer) {
+  if (!spec.layers[layer].moe || !spec.moe.correction_bias) return "";
+  return absl::StrCat(LayerPrefix(layer), NamesOf(spec).router, ".e_score_correction_bias");
+}
 std::string TensorNames::SharedGate(const ModelSpec& spec, int layer) {
   if (!spec.layers[layer].moe || spec.moe.shared != SharedKind::kSigmoidGated) return "";
   return absl::StrCat(LayerPrefix(layer), NamesOf(spec).shared_gate, ".weight");
+}
+
+int LayerOfTensor(absl::string_view name) {
+  constexpr absl::string_view kMark = ".layers.";
+  const size_t mark = name.find(kMark);
+  if (mark == absl::string_view::npos) return -1;
+  const absl::string_view rest = name.substr(mark + kMark.size());
+  int layer = -1;
+  return absl::SimpleAtoi(rest.substr(0, rest.find('.')), &layer) ? layer : -1;
 }
 
 absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint) {

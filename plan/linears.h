@@ -19,6 +19,10 @@ enum class LinearKind {
   kQuery,
   kKey,
   kValue,
+  kQueryA,     // MLA: hidden -> q_lora
+  kQueryB,     // MLA: q_lora -> heads
+  kKeyValueA,  // MLA: hidden -> kv_lora and the shared rotary key
+  kKeyValueB,  // MLA: kv_lora -> heads
   kOutput,
   kDenseGate,
   kDenseUp,
@@ -35,6 +39,8 @@ absl::StatusOr<LinearKind> ParseLinearKind(absl::string_view name);
 bool IsAttention(LinearKind kind);
 bool IsShared(LinearKind kind);  // shared expert or dense MLP
 bool IsExpert(LinearKind kind);
+// Linears of an attention block with the same answer see the same input.
+LinearKind AttentionInputOf(LinearKind kind);
 
 struct Linear {
   std::string name;  // module name in the checkpoint: tensor `name`.weight is [out, in]
@@ -77,11 +83,16 @@ struct TensorNames {
   static std::string Head(const ModelSpec& spec);  // the embedding when tied
   static std::string InputNorm(const ModelSpec& spec, int layer);
   static std::string PostAttentionNorm(const ModelSpec& spec, int layer);
+  // Of queries and keys; in MLA of the low-rank query and of the low-rank keys and values.
   static std::string QueryNorm(const ModelSpec& spec, int layer);
   static std::string KeyNorm(const ModelSpec& spec, int layer);
   static std::string Router(const ModelSpec& spec, int layer);
-  static std::string SharedGate(const ModelSpec& spec, int layer);  // sigmoid gate of the shared expert
+  static std::string CorrectionBias(const ModelSpec& spec, int layer);  // of the router's choice
+  static std::string SharedGate(const ModelSpec& spec, int layer);      // sigmoid gate of the shared expert
 };
+// The layer in a tensor's name, -1 when it belongs to none. Layers past the last one predict further tokens
+// (MTP); they are not run, and copied as they are.
+int LayerOfTensor(absl::string_view name);
 // The module name of a linear.
 std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int expert);
 

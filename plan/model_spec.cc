@@ -3,32 +3,41 @@
 #include <algorithm>
 #include <cmath>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/config_reader.h"
+#include "plan/family_readers.h"
 #include "plan/rope_config.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr int64_t kMaxLayers = 1000;
-constexpr int64_t kMaxExperts = 4096;
 
 // What differs between the families before their own function runs.
 struct Family {
   absl::string_view model_type;
-  absl::string_view architecture;
-  double norm_eps;    // when rms_norm_eps is absent
-  double rope_theta;  // when there is none
+  absl::string_view architectures;  // that the type goes with; the first one when config.json has none
+  double norm_eps;                  // when rms_norm_eps is absent
+  double rope_theta;                // when there is none
   void (*read)(ConfigReader& config, ModelSpec& spec);
+  absl::string_view options = "";  // foreign to others, but read here
+  double partial_rotary = 1.0;     // when there is none; 1: no other is possible
 };
 
-// Options that change the arithmetic of no family in the table: they must be absent or have the neutral
-// value.
+bool Lists(absl::string_view words, absl::string_view word) {
+  for (absl::string_view listed : absl::StrSplit(words, ' ')) {
+    if (listed == word) return true;
+  }
+  return false;
+}
+
+// Options that would change the arithmetic: they must be absent or have the neutral value, except in families
+// that read them.
 struct ForeignOption {
   absl::string_view key;
   double neutral;  // false and 0 are the same here
@@ -66,12 +75,15 @@ constexpr ForeignOption kForeignOptions[] = {{"quantization_config", 0},
                                              {"scoring_func", 0},
                                              {"routed_scaling_factor", 1},
                                              {"n_group", 1},
+                                             {"topk_method", 0},
+                                             {"moe_layer_freq", 1},
+                                             {"index_topk", 0},
                                              {"swiglu_limit", 0}};
 
-void RefuseForeignOptions(ConfigReader& config) {
+void RefuseForeignOptions(ConfigReader& config, const Family& family) {
   for (const ForeignOption& option : kForeignOptions) {
     const nlohmann::json& value = config.At(option.key);
-    if (value.is_null()) continue;
+    if (value.is_null() || Lists(family.options, option.key)) continue;
     const bool neutral = (value.is_boolean() && value.get<bool>() == (option.neutral != 0)) ||
                          (value.is_number() && value.get<double>() == option.neutral);
     if (!neutral) {
@@ -87,11 +99,14 @@ void RefuseForeignOptions(ConfigReader& config) {
 
 void ReadArchitecture(ConfigReader& config, const Family& family, ModelSpec& spec) {
   const std::vector<std::string> names = config.Texts("architectures");
-  spec.architecture = names.empty() ? std::string(family.architecture) : names.front();
-  if (!absl::EndsWith(spec.architecture, "ForCausalLM")) {
-    config.Unsupported("architectures", absl::StrCat("is ", spec.architecture.substr(0, 80),
-                                                     "; only causal language models are supported"));
+  const std::vector<std::string> known = absl::StrSplit(family.architectures, ' ');
+  for (const std::string& name : names) {
+    if (Lists(family.architectures, name)) continue;
+    config.Unsupported("architectures",
+                       absl::StrCat("has ", name.substr(0, 80), "; with the model_type ", family.model_type,
+                                    " only ", absl::StrJoin(known, " or "), " is supported"));
   }
+  spec.architecture = names.empty() ? known.front() : names.front();
 }
 
 void ReadDtype(ConfigReader& config, ModelSpec& spec) {
@@ -101,6 +116,22 @@ void ReadDtype(ConfigReader& config, ModelSpec& spec) {
     config.Invalid(key,
                    absl::StrCat("is \"", spec.dtype.substr(0, 40), "\", not float32, float16 or bfloat16"));
   }
+}
+
+// Multi-head latent attention: queries, keys and values through low ranks, part of each head rotated.
+void ReadLatentAttention(ConfigReader& config, ModelSpec& spec) {
+  AttentionSpec& attention = spec.attention;
+  attention.mla = true;
+  attention.heads = attention.kv_heads = config.Int("num_attention_heads", 1, 1 << 16);
+  attention.q_lora = config.IntOr("q_lora_rank", 0);
+  attention.kv_lora = config.Int("kv_lora_rank");
+  attention.nope_dim = config.Int("qk_nope_head_dim", 1, 1 << 14);
+  attention.rope_dim = config.Int("qk_rope_head_dim", 2, 1 << 14);
+  if (attention.rope_dim % 2 != 0) config.Invalid("qk_rope_head_dim", "must be even for rotary embeddings");
+  attention.head_dim = attention.nope_dim + attention.rope_dim;
+  attention.value_dim = config.Int("v_head_dim", 1, 1 << 14);
+  attention.bias_qkv = attention.bias_o = config.BoolOr("attention_bias", false);
+  attention.qk_norm_eps = 1e-6;  // of the class, whatever rms_norm_eps says
 }
 
 // Heads of grouped-query attention. Biases and norms are the family's.
@@ -120,7 +151,23 @@ void ReadAttention(ConfigReader& config, ModelSpec& spec) {
   if (attention.head_dim % 2 != 0) config.Invalid("head_dim", "must be even for rotary embeddings");
   attention.value_dim = attention.head_dim;
   attention.qk_norm_eps = spec.norm_eps;
+}
+
+// Heads and rotary embedding. A rank for keys and values means MLA, whatever the model_type says.
+void ReadAttentionAndRope(ConfigReader& config, const Family& family, ModelSpec& spec) {
+  AttentionSpec& attention = spec.attention;
+  const bool latent = config.Has("kv_lora_rank") && Lists(family.options, "kv_lora_rank");
+  if (latent) {
+    ReadLatentAttention(config, spec);
+  } else {
+    ReadAttention(config, spec);
+  }
+  spec.rope = ReadRope(config, latent ? attention.rope_dim : attention.head_dim, family.partial_rotary,
+                       family.rope_theta, spec.max_position);
   attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.head_dim));
+  if (!latent) return;
+  spec.rope.interleaved = config.BoolOr("rope_interleave", true);
+  attention.scale *= spec.rope.softmax_factor;
 }
 
 void ReadCommon(ConfigReader& config, const Family& family, ModelSpec& spec) {
@@ -132,30 +179,8 @@ void ReadCommon(ConfigReader& config, const Family& family, ModelSpec& spec) {
   spec.max_position = config.Int("max_position_embeddings", 1, int64_t{1} << 32);
   spec.norm_eps = config.NumberOr("rms_norm_eps", family.norm_eps, 0, 1);
   spec.tied_embeddings = config.BoolOr("tie_word_embeddings", false);
-  ReadAttention(config, spec);
-  spec.rope = ReadRope(config, spec.attention.head_dim, family.rope_theta, spec.max_position);
+  ReadAttentionAndRope(config, family, spec);
   spec.layers.resize(static_cast<size_t>(config.Int("num_hidden_layers", 1, kMaxLayers)));
-}
-
-// Sliding windows as `layer_types` says; without it, `window` from layer `first_layer` on.
-void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec) {
-  const std::vector<std::string> types = config.Texts("layer_types");
-  if (!types.empty() && types.size() != spec.layers.size()) {
-    config.Invalid("layer_types",
-                   absl::StrCat("has ", types.size(), " entries for ", spec.layers.size(), " layers"));
-  }
-  if (!config.status().ok()) return;
-  for (size_t l = 0; l < spec.layers.size(); ++l) {
-    if (types.empty()) {
-      spec.layers[l].window = static_cast<int64_t>(l) >= first_layer ? window : 0;
-    } else if (types[l] == "sliding_attention") {
-      spec.layers[l].window = window;
-      if (window == 0)
-        config.Invalid("sliding_window", "is missing although layer_types has sliding_attention");
-    } else if (types[l] != "full_attention") {
-      config.Unsupported("layer_types", absl::StrCat("has \"", types[l].substr(0, 40), "\""));
-    }
-  }
 }
 
 void ReadDenseLayers(ConfigReader& config, ModelSpec& spec) {
@@ -195,15 +220,14 @@ void ReadQwen3(ConfigReader& config, ModelSpec& spec) {
   ReadQwenWindows(config, spec);
 }
 
-void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,
-                 ModelSpec& spec) {
-  spec.moe.experts = config.Int(experts_key, 1, kMaxExperts);
-  spec.moe.top_k = config.Int("num_experts_per_tok", 1, kMaxExperts);
-  spec.moe.width = config.Int(width_key);
-  if (spec.moe.top_k > spec.moe.experts) {
-    config.Invalid("num_experts_per_tok",
-                   absl::StrCat("is ", spec.moe.top_k, ", more than ", spec.moe.experts, " experts"));
-  }
+void ReadOlmoe(ConfigReader& config, ModelSpec& spec) {
+  spec.attention.bias_qkv = spec.attention.bias_o = config.BoolOr("attention_bias", false);
+  spec.attention.qk_norm = QkNorm::kFullWidth;
+  spec.attention.clip_qkv = config.NumberOr("clip_qkv", 0);
+  ReadExperts(config, "num_experts", "intermediate_size", spec);
+  spec.moe.renormalize = config.BoolOr("norm_topk_prob", false);
+  for (LayerSpec& layer : spec.layers) layer.moe = true;
+  ReadWindows(config, 0, 0, spec);
 }
 
 void ReadMixtral(ConfigReader& config, ModelSpec& spec) {
@@ -216,18 +240,9 @@ void ReadMixtral(ConfigReader& config, ModelSpec& spec) {
 // Which layers have experts: `mlp_layer_types` of transformers 5, else `mlp_only_layers` and
 // `decoder_sparse_step`.
 void ReadSparseLayers(ConfigReader& config, ModelSpec& spec) {
-  const std::vector<std::string> types = config.Texts("mlp_layer_types");
+  if (ReadMlpLayerTypes(config, spec)) return;
   const std::vector<int64_t> dense = config.Ints("mlp_only_layers");
   const int64_t step = config.IntOr("decoder_sparse_step", 1);
-  if (!types.empty() && types.size() != spec.layers.size()) {
-    return config.Invalid("mlp_layer_types",
-                          absl::StrCat("has ", types.size(), " entries for ", spec.layers.size(), " layers"));
-  }
-  for (const std::string& type : types) {
-    if (type != "dense" && type != "sparse") {
-      return config.Unsupported("mlp_layer_types", absl::StrCat("has \"", type.substr(0, 40), "\""));
-    }
-  }
   for (int64_t layer : dense) {
     if (layer < 0 || layer >= spec.num_layers()) {
       return config.Invalid("mlp_only_layers",
@@ -236,7 +251,7 @@ void ReadSparseLayers(ConfigReader& config, ModelSpec& spec) {
   }
   for (int64_t l = 0; l < spec.num_layers(); ++l) {
     const bool listed = std::find(dense.begin(), dense.end(), l) != dense.end();
-    spec.layers[l].moe = types.empty() ? !listed && (l + 1) % step == 0 : types[l] == "sparse";
+    spec.layers[l].moe = !listed && (l + 1) % step == 0;
   }
 }
 
@@ -270,11 +285,24 @@ void ReadQwen3Moe(ConfigReader& config, ModelSpec& spec) {
   ReadQwenWindows(config, spec);
 }
 
+constexpr absl::string_view kDeepSeekOptions =
+    "kv_lora_rank q_lora_rank n_shared_experts first_k_dense_replace scoring_func topk_method n_group "
+    "routed_scaling_factor";
+constexpr absl::string_view kGlmOptions =
+    "n_shared_experts first_k_dense_replace scoring_func topk_method n_group routed_scaling_factor "
+    "use_qk_norm";
+
 // Sorted by model_type.
 constexpr Family kFamilies[] = {
+    {"deepseek", "DeepseekForCausalLM DeepseekV2ForCausalLM", 1e-6, 1e4, ReadDeepSeek, kDeepSeekOptions},
+    {"deepseek_v2", "DeepseekV2ForCausalLM", 1e-6, 1e4, ReadDeepSeekV2, kDeepSeekOptions},
+    {"deepseek_v3", "DeepseekV3ForCausalLM", 1e-6, 1e4, ReadDeepSeekV3, kDeepSeekOptions},
+    {"glm4_moe", "Glm4MoeForCausalLM", 1e-5, 1e4, ReadGlm4Moe, kGlmOptions, 0.5},
+    {"kimi_k2", "DeepseekV3ForCausalLM", 1e-6, 1e4, ReadDeepSeekV3, kDeepSeekOptions},
     {"llama", "LlamaForCausalLM", 1e-6, 1e4, ReadLlama},
     {"mistral", "MistralForCausalLM", 1e-6, 1e4, ReadMistral},
     {"mixtral", "MixtralForCausalLM", 1e-5, 1e6, ReadMixtral},
+    {"olmoe", "OlmoeForCausalLM", 1e-5, 1e4, ReadOlmoe, "clip_qkv"},
     {"qwen2", "Qwen2ForCausalLM", 1e-6, 1e4, ReadQwen2},
     {"qwen2_moe", "Qwen2MoeForCausalLM", 1e-6, 1e4, ReadQwen2Moe},
     {"qwen3", "Qwen3ForCausalLM", 1e-6, 1e4, ReadQwen3},
@@ -307,7 +335,7 @@ absl::StatusOr<ModelSpec> ParseModelConfig(absl::string_view config_json) {
                                                   absl::StrJoin(SupportedFamilies(), ", ")));
     return reader.status();
   }
-  RefuseForeignOptions(reader);
+  RefuseForeignOptions(reader, *family);
   ModelSpec spec;
   ReadCommon(reader, *family, spec);
   family->read(reader, spec);

@@ -31,12 +31,13 @@ struct RopeSpec {
   double beta_slow = 1.0;
   bool truncate = true;
   double attention_factor = 1.0;  // multiplies cos and sin
+  double softmax_factor = 1.0;    // on the logits of MLA: YaRN's m(factor, mscale_all_dim)^2
   std::vector<double> short_factor;
   std::vector<double> long_factor;
 };
 
 struct AttentionSpec {
-  bool mla = false;
+  bool mla = false;  // low-rank keys and values, DeepSeek-V2 (arXiv 2405.04434, section 2.1)
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;   // of q and k; MLA: nope + rope
@@ -45,13 +46,13 @@ struct AttentionSpec {
   int64_t kv_lora = 0;
   int64_t nope_dim = 0;
   int64_t rope_dim = 0;
-  bool bias_qkv = false;
+  bool bias_qkv = false;  // MLA: of the two projections to the low ranks
   bool bias_o = false;
   bool sinks = false;
   QkNorm qk_norm = QkNorm::kNone;
-  double qk_norm_eps = 1e-6;
-  double scale = 0;     // of the logits
-  double clip_qkv = 0;  // 0: none
+  double qk_norm_eps = 1e-6;  // MLA: of the norms over the low ranks
+  double scale = 0;           // of the logits
+  double clip_qkv = 0;        // q, k and v are clamped to +-this; 0: none
 };
 
 struct MoeSpec {
@@ -61,8 +62,8 @@ struct MoeSpec {
   RouterKind router = RouterKind::kSoftmaxTopK;
   bool renormalize = false;
   bool router_bias = false;
-  bool correction_bias = false;
-  int64_t groups = 1;
+  bool correction_bias = false;  // added to the scores for the choice, not for the weights
+  int64_t groups = 1;            // experts compete in groups, of which `top_k_groups` are kept
   int64_t top_k_groups = 1;
   double routed_scale = 1.0;
   double jitter = 0;

@@ -53,6 +53,10 @@ void ReadYarn(ConfigReader& config, const std::string& object, RopeSpec& rope) {
   rope.truncate = config.BoolOr(key("truncate"), true);
   const double mscale = config.NumberOr(key("mscale"), 0, -1);
   const double mscale_all = config.NumberOr(key("mscale_all_dim"), 0, -1);
+  if (mscale_all == 0 ? mscale != 0 && mscale != 1 : mscale == 0) {
+    config.Unsupported(key("mscale"), "without mscale_all_dim, or the reverse, has no agreed meaning");
+  }
+  if (mscale_all != 0) rope.softmax_factor = std::pow(YarnScale(rope.factor, mscale_all), 2);
   const double implied = mscale != 0 && mscale_all != 0
                              ? YarnScale(rope.factor, mscale) / YarnScale(rope.factor, mscale_all)
                              : YarnScale(rope.factor, 1);
@@ -90,23 +94,38 @@ void ReadScaling(ConfigReader& config, const std::string& object, int64_t max_po
   if (rope.factor < 1) config.Invalid(key("factor"), "is below 1");
   rope.original_max_position = static_cast<double>(
       config.IntOr(key("original_max_position_embeddings"), max_position, 1, int64_t{1} << 40));
+  if (rope.scaling != RopeScaling::kYarn && config.NumberOr(key("mscale_all_dim"), 0, -1) != 0) {
+    config.Unsupported(key("mscale_all_dim"), "belongs to the rope type yarn");
+  }
   if (rope.scaling == RopeScaling::kYarn) ReadYarn(config, object, rope);
   if (rope.scaling == RopeScaling::kLlama3) ReadLlama3(config, object, rope);
 }
 
+int64_t ReadRotaryDims(ConfigReader& config, const std::string& object, int64_t head_dim, double partial) {
+  const bool fixed = partial == 1;
+  for (const std::string& key : {object + ".partial_rotary_factor", std::string("partial_rotary_factor")}) {
+    if (!config.Has(key)) continue;
+    partial = config.Number(key, 0, 1);
+    if (fixed && partial != 1) config.Unsupported(key, "other than 1 is not implemented for this family");
+  }
+  const auto dims = static_cast<int64_t>(static_cast<double>(head_dim) * partial);
+  if (dims < 2 || dims % 2 != 0) {
+    config.Invalid("partial_rotary_factor",
+                   absl::StrCat("makes ", dims, " of ", head_dim, " dimensions rotary"));
+  }
+  return dims;
+}
+
 }  // namespace
 
-RopeSpec ReadRope(ConfigReader& config, int64_t dims, double default_theta, int64_t max_position) {
+RopeSpec ReadRope(ConfigReader& config, int64_t head_dim, double partial, double default_theta,
+                  int64_t max_position) {
   RopeSpec rope;
-  rope.dims = dims;
   rope.original_max_position = static_cast<double>(max_position);
   const std::string object = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   CheckKeys(config, object);
   rope.theta = ReadTheta(config, default_theta);
-  for (const std::string& key : {std::string("partial_rotary_factor"), object + ".partial_rotary_factor"}) {
-    if (config.NumberOr(key, 1) != 1)
-      config.Unsupported(key, "other than 1 is not implemented for this family");
-  }
+  rope.dims = ReadRotaryDims(config, object, head_dim, partial);
   if (config.Has(object)) ReadScaling(config, object, max_position, rope);
   return rope;
 }

@@ -9,7 +9,9 @@
 
 namespace quantmoe {
 
-// `dims`: rotary dimensions of a head. Problems are reported to `config`.
-RopeSpec ReadRope(ConfigReader& config, int64_t dims, double default_theta, int64_t max_position);
+// `head_dim`: dimensions of a head that may be rotated; `partial`: the part of them that is when the file
+// does not say, 1 when the family knows no other. Problems are reported to `config`.
+RopeSpec ReadRope(ConfigReader& config, int64_t head_dim, double partial, double default_theta,
+                  int64_t max_position);
 
 }  // namespace quantmoe

@@ -1,6 +1,7 @@
 #include "plan/task_memory.h"
 
 #include <algorithm>
+#include <map>
 
 namespace quantmoe {
 namespace {
@@ -26,7 +27,8 @@ int64_t LargestPart(const ResolvedJob& job, int layer) {
 // The widest inner activation of a layer.
 int64_t InnerWidth(const ModelSpec& model, const LayerSpec& layer) {
   const AttentionSpec& a = model.attention;
-  const int64_t attention = a.heads * (a.head_dim + a.value_dim) + a.kv_heads * (a.head_dim + a.value_dim);
+  const int64_t latent = a.mla ? a.q_lora + a.kv_lora + a.heads * (a.nope_dim + a.value_dim) : 0;
+  const int64_t attention = (a.heads + a.kv_heads) * (a.head_dim + a.value_dim) + latent;
   const int64_t ffn = layer.moe ? 3 * std::max(model.moe.width, model.moe.shared_width) + model.moe.experts
                                 : 3 * layer.dense_width;
   return std::max(attention, ffn);
@@ -60,19 +62,23 @@ int64_t ForwardBytes(const ResolvedJob& job, int layer) {
 
 // Part weights + one shard in f32 (hidden and the widest inner activation, twice) + for the largest linear
 // Hessian, factor and two work copies (4 in^2) and per width the weights, their codes and errors (3 out*in) +
-// the packed results (<= 9/8 byte a weight and width).
+// the packed results (<= 9/8 byte a weight and width). Attention also holds the Hessians of its other inputs.
 int64_t SolveBytes(const ResolvedJob& job, const Part& part) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const int64_t widths = static_cast<int64_t>(job.spec.gptq.widths.size());
   const int64_t tokens = int64_t{calibration.shard_sequences} * calibration.sequence_length;
   int64_t in = 0;
   int64_t largest = 0;
+  std::map<LinearKind, int64_t> hessians;
   for (const Linear& linear : part.linears) {
     in = std::max(in, linear.in);
     largest = std::max(largest, linear.weights());
+    if (IsAttention(linear.kind)) hessians[AttentionInputOf(linear.kind)] = linear.in * linear.in;
   }
-  const int64_t floats =
-      PartWeights(part) + 2 * tokens * (job.model.hidden + in) + 4 * in * in + 3 * (widths + 1) * largest;
+  int64_t others = hessians.empty() ? 0 : -in * in;
+  for (const auto& [kind, size] : hessians) others += size;
+  const int64_t floats = PartWeights(part) + 2 * tokens * (job.model.hidden + in) + 4 * in * in + others +
+                         3 * (widths + 1) * largest;
   return kFloat * floats + PartWeights(part) * widths * 9 / 8;
 }
 

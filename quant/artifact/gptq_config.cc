@@ -29,7 +29,8 @@ int BaseBits(const BitPlan& plan) {
 
 std::string Escaped(const std::string& name) { return absl::StrReplaceAll(name, {{".", "\\."}}); }
 
-// Linears that a fused loader joins: q, k, v; gate and up of one MLP; all experts of a layer.
+// Linears that a fused loader joins: q, k, v; MLA's two projections to low ranks; gate and up of one MLP; all
+// experts of a layer.
 std::string FusedGroup(const Linear& linear) {
   const std::string parent = linear.name.substr(0, linear.name.rfind('.'));
   switch (linear.kind) {
@@ -37,6 +38,10 @@ std::string FusedGroup(const Linear& linear) {
     case LinearKind::kKey:
     case LinearKind::kValue:
       return absl::StrCat("^", Escaped(parent), "\\.(q_proj|k_proj|v_proj|qkv_proj)$");
+    case LinearKind::kQueryA:
+    case LinearKind::kKeyValueA:
+      return absl::StrCat("^", Escaped(parent),
+                          "\\.(q_a_proj|kv_a_proj_with_mqa|fused_qkv_a_proj|fused_qkv_a_proj_with_mqa)$");
     case LinearKind::kDenseGate:
     case LinearKind::kDenseUp:
     case LinearKind::kSharedGate:
@@ -53,10 +58,20 @@ std::string FusedGroup(const Linear& linear) {
   }
 }
 
-Rules DynamicRules(const BitPlan& plan, int base_bits) {
+// Next-token prediction layers are not quantized.
+void ExemptExtraLayers(const ModelSpec& spec, const std::vector<TensorInfo>& kept, Rules& rules) {
+  for (const TensorInfo& tensor : kept) {
+    const int layer = LayerOfTensor(tensor.name);
+    if (layer < spec.num_layers()) continue;
+    const std::string mark = absl::StrCat(".layers.", layer, ".");
+    const std::string prefix = tensor.name.substr(0, tensor.name.find(mark)) + mark;
+    rules["-:^" + Escaped(prefix)] = Rules::object();
+  }
+}
+
+Rules DynamicRules(const BitPlan& plan, int base_bits, Rules rules) {
   std::map<std::string, std::set<int>> widths;
   for (const PlannedLinear& p : plan.linears) widths[FusedGroup(p.linear)].insert(p.bits);
-  Rules rules = Rules::object();
   for (const PlannedLinear& p : plan.linears) {
     if (p.bits == base_bits) continue;
     const std::string group = FusedGroup(p.linear);
@@ -69,7 +84,8 @@ Rules DynamicRules(const BitPlan& plan, int base_bits) {
 
 }  // namespace
 
-nlohmann::ordered_json GptqConfig(const BitPlan& plan, const nlohmann::json& gptq_spec,
+nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
+                                  const std::vector<TensorInfo>& kept, const nlohmann::json& gptq_spec,
                                   const std::string& version) {
   const int base_bits = BaseBits(plan);
   nlohmann::ordered_json config = {{"bits", base_bits},
@@ -82,7 +98,10 @@ nlohmann::ordered_json GptqConfig(const BitPlan& plan, const nlohmann::json& gpt
                                    {"format", "gptq"},
                                    {"checkpoint_format", "gptq"},
                                    {"pack_dtype", "int32"}};
-  if (Rules rules = DynamicRules(plan, base_bits); !rules.empty()) config["dynamic"] = std::move(rules);
+  Rules rules = Rules::object();
+  ExemptExtraLayers(spec, kept, rules);
+  rules = DynamicRules(plan, base_bits, std::move(rules));
+  if (!rules.empty()) config["dynamic"] = std::move(rules);
   config["meta"] = {{"quantizer", {absl::StrCat("quantmoe:", version)}},
                     {"damp_percent", gptq_spec.value("damp", 0.01)},
                     {"static_groups", true},

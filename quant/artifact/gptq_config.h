@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,8 +13,9 @@ namespace quantmoe {
 
 // The content of quantize_config.json. Linears that fused loaders join share one rule that matches both
 // spellings, where they agree; all others get an anchored rule of their own. `damp` and the other options go
-// to `meta`.
-nlohmann::ordered_json GptqConfig(const BitPlan& plan, const nlohmann::json& gptq_spec,
+// to `meta`. `kept` are the tensors that are not quantized: their layers past the model's last are exempted.
+nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
+                                  const std::vector<TensorInfo>& kept, const nlohmann::json& gptq_spec,
                                   const std::string& version);
 
 // config.json of the artifact: the source's, with the same dict as `quantization_config`.

@@ -13,15 +13,21 @@ namespace {
 // Tokens whose scores are held at once; bounds memory for long sequences.
 constexpr int64_t kMaxTokens = 16384;
 
-const Linear& Find(const Part& part, LinearKind kind) {
-  return *std::find_if(part.linears.begin(), part.linears.end(),
-                       [kind](const Linear& l) { return l.kind == kind; });
-}
-
 // True where query i may see key j: j in (i - window, i].
 at::Tensor WindowMask(int64_t length, int64_t window) {
   const at::Tensor distance = at::arange(length).unsqueeze(1) - at::arange(length).unsqueeze(0);
   return (distance >= 0).logical_and_(distance < window);
+}
+
+// [tokens, heads * dim] -> [sequences, heads, length, dim].
+at::Tensor SplitHeads(const at::Tensor& flat, const TokenBatch& batch, int64_t heads) {
+  return flat.view({batch.sequences, batch.length, heads, -1}).transpose(1, 2);
+}
+
+// Zeros behind the last axis up to `width`. They add nothing to q.k, and the fused kernels want one width for
+// all.
+at::Tensor Widened(const at::Tensor& x, int64_t width) {
+  return x.size(-1) == width ? x : at::constant_pad_nd(x, {0, width - x.size(-1)});
 }
 
 }  // namespace
@@ -31,35 +37,35 @@ absl::StatusOr<Attention> Attention::Load(const ModelSpec& spec, int layer, Weig
   attention.spec_ = &spec;
   attention.window_ = spec.layers[static_cast<size_t>(layer)].window;
   const std::vector<Part> parts = CutLayer(spec, layer);
-  const Part& part = parts.front();
-  ASSIGN_OR_RETURN(attention.query_, LoadLinear(source, Find(part, LinearKind::kQuery)));
-  ASSIGN_OR_RETURN(attention.key_, LoadLinear(source, Find(part, LinearKind::kKey)));
-  ASSIGN_OR_RETURN(attention.value_, LoadLinear(source, Find(part, LinearKind::kValue)));
-  ASSIGN_OR_RETURN(attention.output_, LoadLinear(source, Find(part, LinearKind::kOutput)));
-  if (spec.attention.qk_norm != QkNorm::kNone) {
-    ASSIGN_OR_RETURN(attention.query_norm_, source.Other(TensorNames::QueryNorm(spec, layer)));
-    ASSIGN_OR_RETURN(attention.key_norm_, source.Other(TensorNames::KeyNorm(spec, layer)));
+  for (const Linear& linear : parts.front().linears) {
+    ASSIGN_OR_RETURN(attention.linears_[linear.kind], LoadLinear(source, linear));
+  }
+  if (const std::string name = TensorNames::QueryNorm(spec, layer); !name.empty()) {
+    ASSIGN_OR_RETURN(attention.query_norm_, source.Other(name));
+  }
+  if (const std::string name = TensorNames::KeyNorm(spec, layer); !name.empty()) {
+    ASSIGN_OR_RETURN(attention.key_norm_, source.Other(name));
   }
   return attention;
 }
 
 Attention Attention::With(LinearKind kind, const at::Tensor& weight) const {
   Attention changed = *this;
-  switch (kind) {
-    case LinearKind::kQuery:
-      changed.query_.weight = weight;
-      break;
-    case LinearKind::kKey:
-      changed.key_.weight = weight;
-      break;
-    case LinearKind::kValue:
-      changed.value_.weight = weight;
-      break;
-    default:
-      changed.output_.weight = weight;
-      break;
-  }
+  changed.linears_.at(kind).weight = weight;
   return changed;
+}
+
+at::Tensor Attention::InputOf(LinearKind kind, const at::Tensor& x, const Batches& batches) const {
+  switch (AttentionInputOf(kind)) {
+    case LinearKind::kOutput:
+      return Context(x, batches);
+    case LinearKind::kQueryB:
+      return QueryLatent(x);
+    case LinearKind::kKeyValueB:
+      return KeyValueLatent(ApplyTo(LinearKind::kKeyValueA, x));
+    default:
+      return x;
+  }
 }
 
 at::Tensor Attention::Context(const at::Tensor& x, const Batches& batches) const {
@@ -79,32 +85,71 @@ at::Tensor Attention::Context(const at::Tensor& x, const Batches& batches) const
   return contexts.size() == 1 ? contexts.front() : at::cat(contexts, 0);
 }
 
+at::Tensor Attention::NormHeads(const at::Tensor& x, const at::Tensor& weight) const {
+  const AttentionSpec& a = spec_->attention;
+  if (a.qk_norm == QkNorm::kNone) return x;
+  if (a.qk_norm == QkNorm::kFullWidth) return RmsNorm(x, weight, a.qk_norm_eps);
+  return RmsNorm(x.view({x.size(0), -1, a.head_dim}), weight, a.qk_norm_eps).flatten(1);
+}
+
+Attention::Heads Attention::GroupedHeads(const at::Tensor& x, const TokenBatch& batch,
+                                         const RopeTable& positions) const {
+  const AttentionSpec& a = spec_->attention;
+  const auto clip = [&a](const at::Tensor& flat) {
+    return a.clip_qkv > 0 ? flat.clamp(-a.clip_qkv, a.clip_qkv) : flat;
+  };
+  const at::Tensor q = clip(NormHeads(ApplyTo(LinearKind::kQuery, x), query_norm_));
+  const at::Tensor k = clip(NormHeads(ApplyTo(LinearKind::kKey, x), key_norm_));
+  Heads heads = {ApplyRope(spec_->rope, positions, SplitHeads(q, batch, a.heads)),
+                 ApplyRope(spec_->rope, positions, SplitHeads(k, batch, a.kv_heads)),
+                 SplitHeads(clip(ApplyTo(LinearKind::kValue, x)), batch, a.kv_heads)};
+  if (a.kv_heads != a.heads) {
+    heads.key = heads.key.repeat_interleave(a.heads / a.kv_heads, 1);
+    heads.value = heads.value.repeat_interleave(a.heads / a.kv_heads, 1);
+  }
+  return heads;
+}
+
+at::Tensor Attention::QueryLatent(const at::Tensor& x) const {
+  return RmsNorm(ApplyTo(LinearKind::kQueryA, x), query_norm_, spec_->attention.qk_norm_eps);
+}
+
+at::Tensor Attention::KeyValueLatent(const at::Tensor& down) const {
+  const AttentionSpec& a = spec_->attention;
+  return RmsNorm(down.narrow(1, 0, a.kv_lora), key_norm_, a.qk_norm_eps);
+}
+
+// DeepSeek-V2, arXiv 2405.04434, eq. 9-19: each head is [nope | rope], and all heads share one rotary key.
+Attention::Heads Attention::LatentHeads(const at::Tensor& x, const TokenBatch& batch,
+                                        const RopeTable& positions) const {
+  const AttentionSpec& a = spec_->attention;
+  const at::Tensor flat =
+      a.q_lora > 0 ? ApplyTo(LinearKind::kQueryB, QueryLatent(x)) : ApplyTo(LinearKind::kQuery, x);
+  const std::vector<at::Tensor> query =
+      SplitHeads(flat, batch, a.heads).split_with_sizes({a.nope_dim, a.rope_dim}, -1);
+  const at::Tensor down = ApplyTo(LinearKind::kKeyValueA, x);
+  const std::vector<at::Tensor> key_value =
+      SplitHeads(ApplyTo(LinearKind::kKeyValueB, KeyValueLatent(down)), batch, a.heads)
+          .split_with_sizes({a.nope_dim, a.value_dim}, -1);
+  const at::Tensor shared = down.narrow(1, a.kv_lora, a.rope_dim).contiguous();
+  const at::Tensor rotary_key = ApplyRope(spec_->rope, positions, SplitHeads(shared, batch, 1))
+                                    .expand({batch.sequences, a.heads, batch.length, a.rope_dim});
+  return {at::cat({query[0], ApplyRope(spec_->rope, positions, query[1])}, -1),
+          at::cat({key_value[0], rotary_key}, -1), key_value[1]};
+}
+
 at::Tensor Attention::BatchContext(const at::Tensor& x, const TokenBatch& batch,
                                    const RopeTable& table) const {
   const AttentionSpec& a = spec_->attention;
-  const auto split = [&](const at::Tensor& flat, int64_t heads, int64_t dim) {
-    return flat.view({batch.sequences, batch.length, heads, dim}).transpose(1, 2);
-  };
-  const auto norm = [&](const at::Tensor& flat, const at::Tensor& weight) {
-    if (a.qk_norm == QkNorm::kNone) return flat;
-    if (a.qk_norm == QkNorm::kFullWidth) return RmsNorm(flat, weight, a.qk_norm_eps);
-    return RmsNorm(flat.view({flat.size(0), -1, a.head_dim}), weight, a.qk_norm_eps).flatten(1);
-  };
   const RopeTable positions = {table.cos.narrow(0, 0, batch.length), table.sin.narrow(0, 0, batch.length)};
-  at::Tensor q =
-      ApplyRope(spec_->rope, positions, split(norm(Apply(query_, x), query_norm_), a.heads, a.head_dim));
-  at::Tensor k =
-      ApplyRope(spec_->rope, positions, split(norm(Apply(key_, x), key_norm_), a.kv_heads, a.head_dim));
-  at::Tensor v = split(Apply(value_, x), a.kv_heads, a.value_dim);
-  if (a.kv_heads != a.heads) {
-    k = k.repeat_interleave(a.heads / a.kv_heads, 1);
-    v = v.repeat_interleave(a.heads / a.kv_heads, 1);
-  }
+  const Heads heads = a.mla ? LatentHeads(x, batch, positions) : GroupedHeads(x, batch, positions);
+  const int64_t width = std::max(a.head_dim, a.value_dim);
   std::optional<at::Tensor> mask;
   if (window_ > 0 && window_ < batch.length) mask = WindowMask(batch.length, window_);
-  const at::Tensor context = at::scaled_dot_product_attention(q, k, v, mask, /*dropout_p=*/0.0,
-                                                              /*is_causal=*/!mask.has_value(), a.scale);
-  return context.transpose(1, 2).reshape({batch.tokens(), a.heads * a.value_dim});
+  const at::Tensor context = at::scaled_dot_product_attention(
+      Widened(heads.query, width), Widened(heads.key, width), Widened(heads.value, width), mask,
+      /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(), a.scale);
+  return context.narrow(-1, 0, a.value_dim).transpose(1, 2).reshape({batch.tokens(), a.heads * a.value_dim});
 }
 
 }  // namespace quantmoe

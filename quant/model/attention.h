@@ -1,6 +1,7 @@
 // Causal self-attention of one decoder layer over batches of whole sequences (no cache).
 #pragma once
 
+#include <map>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -26,17 +27,31 @@ class Attention {
 
   // What the output projection sees: x [tokens, hidden] (normalised) -> [tokens, heads * value_dim].
   at::Tensor Context(const at::Tensor& x, const Batches& batches) const;
+  // What a linear sees: x itself, the context for the output projection, and in MLA the normalised low-rank
+  // query [tokens, q_lora] or keys and values [tokens, kv_lora].
+  at::Tensor InputOf(LinearKind kind, const at::Tensor& x, const Batches& batches) const;
   // The same attention with another weight in one projection.
   Attention With(LinearKind kind, const at::Tensor& weight) const;
   // The output projection.
-  at::Tensor Project(const at::Tensor& context) const { return Apply(output_, context); }
+  at::Tensor Project(const at::Tensor& context) const { return ApplyTo(LinearKind::kOutput, context); }
 
  private:
+  // Of one batch, [sequences, heads, length, dim]; rotated.
+  struct Heads {
+    at::Tensor query, key, value;
+  };
   at::Tensor BatchContext(const at::Tensor& x, const TokenBatch& batch, const RopeTable& table) const;
+  Heads GroupedHeads(const at::Tensor& x, const TokenBatch& batch, const RopeTable& positions) const;
+  Heads LatentHeads(const at::Tensor& x, const TokenBatch& batch, const RopeTable& positions) const;
+  // The norm of queries or keys in grouped attention, x [tokens, heads * head_dim].
+  at::Tensor NormHeads(const at::Tensor& x, const at::Tensor& weight) const;
+  at::Tensor QueryLatent(const at::Tensor& x) const;
+  at::Tensor KeyValueLatent(const at::Tensor& down) const;
+  at::Tensor ApplyTo(LinearKind kind, const at::Tensor& x) const { return Apply(linears_.at(kind), x); }
 
   const ModelSpec* spec_ = nullptr;
   int64_t window_ = 0;
-  LinearLayer query_, key_, value_, output_;
+  std::map<LinearKind, LinearLayer> linears_;
   at::Tensor query_norm_, key_norm_;
 };
 

@@ -1,5 +1,7 @@
 #include "quant/model/router.h"
 
+#include <limits>
+
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
@@ -16,17 +18,69 @@ Routing SoftmaxTopK(const MoeSpec& moe, const at::Tensor& logits) {
   return {experts, weights * moe.routed_scale};
 }
 
+// Keeps the groups with the best scores; the experts of the others get `fill`. scores [tokens, experts],
+// group_scores [tokens, groups].
+at::Tensor KeepBestGroups(const MoeSpec& moe, const at::Tensor& scores, const at::Tensor& group_scores,
+                          double fill) {
+  const at::Tensor best = std::get<1>(group_scores.topk(moe.top_k_groups, -1));
+  const at::Tensor dropped = at::ones(group_scores.sizes(), at::kBool).scatter(1, best, false);
+  return scores.masked_fill(dropped.repeat_interleave(moe.experts / moe.groups, 1), fill);
+}
+
+// DeepSeek-V2 (arXiv 2405.04434, section 2.2.2): a group is as good as its best expert.
+Routing GroupLimitedTopK(const MoeSpec& moe, const at::Tensor& logits) {
+  at::Tensor scores = at::softmax(logits, -1, at::kFloat);
+  if (moe.groups > 1) {
+    scores = KeepBestGroups(moe, scores, scores.view({-1, moe.groups, moe.experts / moe.groups}).amax(-1),
+                            /*fill=*/0);
+  }
+  const auto [weights, experts] = scores.topk(moe.top_k, -1);
+  return {experts, weights * moe.routed_scale};
+}
+
+// DeepSeek-V3 (arXiv 2412.19437, eq. 13-16): the bias takes part in the choice, not in the weights; a group
+// is as good as its two best experts.
+Routing NoAuxTc(const MoeSpec& moe, const at::Tensor& logits, const at::Tensor& bias) {
+  const at::Tensor scores = at::sigmoid(logits);
+  at::Tensor choice = scores + bias;
+  if (moe.groups > 1) {
+    const at::Tensor by_group = choice.view({-1, moe.groups, moe.experts / moe.groups});
+    choice = KeepBestGroups(moe, choice, std::get<0>(by_group.topk(2, -1)).sum(-1),
+                            /*fill=*/-std::numeric_limits<double>::infinity());
+  }
+  const at::Tensor experts = std::get<1>(choice.topk(moe.top_k, -1));
+  at::Tensor weights = scores.gather(-1, experts);
+  if (moe.renormalize) weights = weights / (weights.sum(-1, /*keepdim=*/true) + 1e-20);
+  return {experts, weights * moe.routed_scale};
+}
+
 }  // namespace
 
 absl::StatusOr<Router> Router::Load(const ModelSpec& spec, int layer, WeightSource& source) {
   Router router;
   router.moe_ = &spec.moe;
   ASSIGN_OR_RETURN(router.weight_, source.Other(TensorNames::Router(spec, layer)));
+  if (spec.moe.correction_bias) {
+    ASSIGN_OR_RETURN(router.correction_bias_, source.Other(TensorNames::CorrectionBias(spec, layer)));
+    router.correction_bias_ = router.correction_bias_.to(at::kFloat);
+  }
   return router;
 }
 
+Routing Router::Choose(const at::Tensor& x) const {
+  const auto wide_logits = [&] { return at::mm(x.to(at::kFloat), weight_.t().to(at::kFloat)); };
+  switch (moe_->router) {
+    case RouterKind::kDeepSeekV2:
+      return GroupLimitedTopK(*moe_, wide_logits());
+    case RouterKind::kNoAuxTc:
+      return NoAuxTc(*moe_, wide_logits(), correction_bias_);
+    default:
+      return SoftmaxTopK(*moe_, at::mm(x, weight_.t()));
+  }
+}
+
 Routing Router::Route(const at::Tensor& x) const {
-  const Routing chosen = SoftmaxTopK(*moe_, at::mm(x, weight_.t()));
+  const Routing chosen = Choose(x);
   const auto [experts, order] = chosen.experts.sort(-1);
   return {experts, chosen.weights.gather(-1, order)};
 }

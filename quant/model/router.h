@@ -23,8 +23,12 @@ class Router {
   Routing Route(const at::Tensor& x) const;
 
  private:
+  // In any order within a row.
+  Routing Choose(const at::Tensor& x) const;
+
   const MoeSpec* moe_ = nullptr;
-  at::Tensor weight_;  // [experts, hidden]
+  at::Tensor weight_;           // [experts, hidden]
+  at::Tensor correction_bias_;  // [experts] f32, or undefined
 };
 
 // The tokens of each expert: a stable sort of all (token, slot) pairs by expert.

@@ -77,7 +77,8 @@ class Publication {
 
   absl::Status WriteDocuments() {
     ASSIGN_OR_RETURN(const nlohmann::json spec, arguments_.Param<nlohmann::json>("spec"));
-    const ordered_json config = GptqConfig(plan_, spec.value("gptq", nlohmann::json::object()), version_);
+    const ordered_json config = GptqConfig(plan_, model_.spec, KeptTensors(model_.spec, *model_.checkpoint),
+                                           spec.value("gptq", nlohmann::json::object()), version_);
     RETURN_IF_ERROR(AddFile("config.json", QuantizedModelConfig(model_.config_json, config)));
     RETURN_IF_ERROR(AddFile("quantize_config.json", config.dump(2) + "\n"));
     RETURN_IF_ERROR(AddFile("quantmoe_plan.json", PublicPlan(plan_).dump(1) + "\n"));

@@ -139,8 +139,7 @@ class PartSolver {
 
   absl::Status SolveAttention() {
     ASSIGN_OR_RETURN(const DecoderLayer layer, DecoderLayer::Load(model_.spec, part_.layer, weights_));
-    const AttentionSpec& a = model_.spec.attention;
-    Hessian inputs(model_.spec.hidden), contexts(a.heads * a.value_dim);
+    std::vector<InputGroup> groups = GroupByInput();
     std::vector<at::Tensor> sample, stream;
     int64_t length = 0;
     const size_t shards = arguments_.InputSeries("hidden").size(), stride = (shards + 3) / 4;
@@ -153,14 +152,36 @@ class PartSolver {
         sample.push_back(x.slice(0, 0, length));
         stream.push_back(hidden[0].slice(0, 0, length));
       }
-      inputs.Add(x);
-      contexts.Add(layer.AttentionContext(x, {{hidden.size(0), hidden.size(1)}}));
+      for (InputGroup& group : groups) {
+        const LinearKind kind = part_.linears[group.linears.front()].kind;
+        group.sum.Add(layer.attention().InputOf(kind, x, {{hidden.size(0), hidden.size(1)}}));
+      }
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
-    const BlockProbe probe =
-        AttentionProbe(layer.attention(), at::cat(sample, 0), at::cat(stream, 0), length, inputs.tokens());
-    RETURN_IF_ERROR(SolveShared(std::move(inputs), {0, 1, 2}, probe));
-    return SolveShared(std::move(contexts), {3}, probe);
+    const BlockProbe probe = AttentionProbe(layer.attention(), at::cat(sample, 0), at::cat(stream, 0), length,
+                                            groups.front().sum.tokens());
+    for (InputGroup& group : groups) {
+      RETURN_IF_ERROR(SolveShared(std::move(group.sum), group.linears, probe));
+    }
+    return absl::OkStatus();
+  }
+
+  // Linears of the attention block that see the same input, and the Hessian of that input.
+  struct InputGroup {
+    std::vector<size_t> linears;
+    Hessian sum;
+  };
+
+  std::vector<InputGroup> GroupByInput() const {
+    std::vector<InputGroup> groups;
+    std::map<LinearKind, size_t> index;
+    for (size_t i = 0; i < part_.linears.size(); ++i) {
+      const Linear& linear = part_.linears[i];
+      const auto [at, added] = index.try_emplace(AttentionInputOf(linear.kind), groups.size());
+      if (added) groups.push_back({{}, Hessian(linear.in)});
+      groups[at->second].linears.push_back(i);
+    }
+    return groups;
   }
 
   BlockProbe AttentionProbe(const Attention& attention, const at::Tensor& sample, const at::Tensor& stream,

@@ -112,8 +112,9 @@ TEST_P(GoldenTest, BatchesDoNotMix) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
-                         ::testing::Values("llama", "llama_tied", "mixtral", "mixtral-sharded", "qwen2_moe",
-                                           "qwen3_moe"),
+                         ::testing::Values("deepseek_v1", "deepseek_v2", "deepseek_v2_yarn", "deepseek_v3",
+                                           "glm4_moe", "llama", "llama_tied", "mixtral", "mixtral-sharded",
+                                           "olmoe", "qwen2_moe", "qwen3_moe"),
                          [](const auto& param) {
                            std::string name = param.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -1,0 +1,55 @@
+#include "plan/family_readers.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace quantmoe {
+
+void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec) {
+  const std::vector<std::string> types = config.Texts("layer_types");
+  if (!types.empty() && types.size() != spec.layers.size()) {
+    config.Invalid("layer_types",
+                   absl::StrCat("has ", types.size(), " entries for ", spec.layers.size(), " layers"));
+  }
+  if (!config.status().ok()) return;
+  for (size_t l = 0; l < spec.layers.size(); ++l) {
+    if (types.empty()) {
+      spec.layers[l].window = static_cast<int64_t>(l) >= first_layer ? window : 0;
+    } else if (types[l] == "sliding_attention") {
+      spec.layers[l].window = window;
+      if (window == 0)
+        config.Invalid("sliding_window", "is missing although layer_types has sliding_attention");
+    } else if (types[l] != "full_attention") {
+      config.Unsupported("layer_types", absl::StrCat("has \"", types[l].substr(0, 40), "\""));
+    }
+  }
+}
+
+void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,
+                 ModelSpec& spec) {
+  spec.moe.experts = config.Int(experts_key, 1, kMaxExperts);
+  spec.moe.top_k = config.Int("num_experts_per_tok", 1, kMaxExperts);
+  spec.moe.width = config.Int(width_key);
+  if (spec.moe.top_k > spec.moe.experts) {
+    config.Invalid("num_experts_per_tok",
+                   absl::StrCat("is ", spec.moe.top_k, ", more than ", spec.moe.experts, " experts"));
+  }
+}
+
+bool ReadMlpLayerTypes(ConfigReader& config, ModelSpec& spec) {
+  const std::vector<std::string> types = config.Texts("mlp_layer_types");
+  if (types.empty()) return false;
+  if (types.size() != spec.layers.size()) {
+    config.Invalid("mlp_layer_types",
+                   absl::StrCat("has ", types.size(), " entries for ", spec.layers.size(), " layers"));
+    return true;
+  }
+  for (size_t l = 0; l < types.size(); ++l) {
+    spec.layers[l].moe = types[l] == "sparse";
+    if (types[l] != "dense" && types[l] != "sparse") {
+      config.Unsupported("mlp_layer_types", absl::StrCat("has \"", types[l].substr(0, 40), "\""));
+    }
+  }
+  return true;
+}
+
+}  // namespace quantmoe

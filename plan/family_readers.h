@@ -1,0 +1,34 @@
+// What families share when their fields of config.json are read, and the families with a file of their own.
+// A reader finds the common fields already in `spec`; problems are reported to `config`.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/strings/string_view.h"
+
+#include "plan/config_reader.h"
+#include "plan/model_spec.h"
+
+namespace quantmoe {
+
+inline constexpr int64_t kMaxExperts = 4096;
+
+// Sliding windows as `layer_types` says; without it, `window` from layer `first_layer` on.
+void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec);
+
+// Number, width and choice of the routed experts.
+void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,
+                 ModelSpec& spec);
+
+// Which layers have experts, from `mlp_layer_types` of transformers 5. False when there is none.
+bool ReadMlpLayerTypes(ConfigReader& config, ModelSpec& spec);
+
+// DeepSeek-MoE 16B and kin; with a kv_lora_rank it is an early upload of DeepSeek-V2.
+void ReadDeepSeek(ConfigReader& config, ModelSpec& spec);
+void ReadDeepSeekV2(ConfigReader& config, ModelSpec& spec);
+// DeepSeek-V3, R1, Kimi-K2, Moonlight.
+void ReadDeepSeekV3(ConfigReader& config, ModelSpec& spec);
+// GLM-4.5 and 4.6: DeepSeek-V3's experts with grouped-query attention.
+void ReadGlm4Moe(ConfigReader& config, ModelSpec& spec);
+
+}  // namespace quantmoe
