@@ -1,5 +1,6 @@
 #include "plan/linears.h"
 
+#include <algorithm>
 #include <set>
 
 #include "storage/model_directory.h"
@@ -22,8 +23,10 @@ std::unique_ptr<Checkpoint> OpenTestModel(const std::string& path) {
 
 TEST(LinearsTest, EveryTensorOfTheTestModelsIsWhereTheNamesSay) {
   for (const std::string path :
-       {"goldens/llama", "goldens/llama_tied", "goldens/mixtral", "goldens/mixtral-bf16",
-        "goldens/mixtral-sharded", "goldens/qwen2_moe", "goldens/qwen3_moe", "tiny-qwen2-moe"}) {
+       {"goldens/deepseek_v1", "goldens/deepseek_v2", "goldens/deepseek_v2_yarn", "goldens/deepseek_v3",
+        "goldens/glm4_moe", "goldens/llama", "goldens/llama_tied", "goldens/mixtral", "goldens/mixtral-bf16",
+        "goldens/mixtral-sharded", "goldens/olmoe", "goldens/qwen2_moe", "goldens/qwen3_moe",
+        "tiny-qwen2-moe"}) {
     const ModelSpec spec = ParseOrDie(ReadTestFile(path + "/config.json"));
     const std::unique_ptr<Checkpoint> checkpoint = OpenTestModel(path);
     EXPECT_OK(CheckTensors(spec, *checkpoint)) << path;
@@ -38,11 +41,13 @@ TEST(LinearsTest, EveryTensorOfTheTestModelsIsWhereTheNamesSay) {
       for (const std::string& name :
            {TensorNames::InputNorm(spec, l), TensorNames::PostAttentionNorm(spec, l),
             TensorNames::QueryNorm(spec, l), TensorNames::KeyNorm(spec, l), TensorNames::Router(spec, l),
-            TensorNames::SharedGate(spec, l)}) {
+            TensorNames::CorrectionBias(spec, l), TensorNames::SharedGate(spec, l)}) {
         if (!name.empty()) named.insert(name);
       }
     }
-    EXPECT_EQ(named.size(), checkpoint->tensors().size()) << path;
+    const auto run = [&spec](const auto& tensor) { return LayerOfTensor(tensor.first) < spec.num_layers(); };
+    const auto& tensors = checkpoint->tensors();
+    EXPECT_EQ(static_cast<int64_t>(named.size()), std::count_if(tensors.begin(), tensors.end(), run)) << path;
   }
 }
 
@@ -84,6 +89,25 @@ TEST(LinearsTest, NamesOfMixtralAndQwen) {
   EXPECT_EQ(LinearName(qwen, 0, LinearKind::kDenseGate, -1), "model.layers.0.mlp.gate_proj");
   EXPECT_EQ(LinearName(qwen, 1, LinearKind::kOutput, -1), "model.layers.1.self_attn.o_proj");
   EXPECT_EQ(TensorNames::Router(qwen, 0), "") << "layer 0 is dense";
+}
+
+TEST(LinearsTest, LatentAttentionIsSolvedInItsFactors) {
+  const ModelSpec v3 = ParseOrDie(ReadTestFile("goldens/deepseek_v3/config.json"));
+  const std::vector<Linear> linears = CutLayer(v3, 1).front().linears;
+  ASSERT_EQ(linears.size(), 5u);
+  EXPECT_EQ(linears[0].name, "model.layers.1.self_attn.q_a_proj");
+  EXPECT_EQ(linears[1].name, "model.layers.1.self_attn.q_b_proj");
+  EXPECT_EQ(linears[2].name, "model.layers.1.self_attn.kv_a_proj_with_mqa");
+  EXPECT_EQ(linears[3].name, "model.layers.1.self_attn.kv_b_proj");
+  EXPECT_EQ(linears[4].name, "model.layers.1.self_attn.o_proj");
+  EXPECT_EQ(AttentionInputOf(linears[0].kind), AttentionInputOf(linears[2].kind))
+      << "both see the layer's input";
+  const std::set<LinearKind> inputs = {AttentionInputOf(linears[0].kind), AttentionInputOf(linears[1].kind),
+                                       AttentionInputOf(linears[3].kind), AttentionInputOf(linears[4].kind)};
+  EXPECT_EQ(inputs.size(), 4u);
+  for (const Linear& linear : linears) EXPECT_TRUE(IsAttention(linear.kind)) << linear.name;
+  EXPECT_EQ(CutLayer(v3, 1)[1].linears[0].name, "model.layers.1.mlp.shared_experts.gate_proj");
+  EXPECT_EQ(TensorNames::CorrectionBias(v3, 1), "model.layers.1.mlp.gate.e_score_correction_bias");
 }
 
 TEST(LinearsTest, PartsCoverEveryLinearOnceAndExpertsInEqualRuns) {

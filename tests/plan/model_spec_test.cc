@@ -19,10 +19,18 @@ json LlamaJson() {
           {"intermediate_size", 160}, {"max_position_embeddings", 4096}};
 }
 json MoeJson() { return json::parse(SmallMoeConfig()); }
+json GoldenJson(const std::string& family) {
+  return json::parse(ReadTestFile("goldens/" + family + "/config.json"));
+}
+json Changed(json config, const json& changes) {
+  config.update(changes);
+  return config;
+}
 
 TEST(ModelSpecTest, ReadsEveryGoldenConfig) {
   for (const char* family :
-       {"llama", "llama_tied", "mixtral", "mixtral-bf16", "mixtral-sharded", "qwen2_moe", "qwen3_moe"}) {
+       {"deepseek_v1", "deepseek_v2", "deepseek_v2_yarn", "deepseek_v3", "glm4_moe", "llama", "llama_tied",
+        "mixtral", "mixtral-bf16", "mixtral-sharded", "olmoe", "qwen2_moe", "qwen3_moe"}) {
     ASSERT_OK_AND_ASSIGN(const ModelSpec spec,
                          ParseModelConfig(ReadTestFile(std::string("goldens/") + family + "/config.json")));
     EXPECT_EQ(spec.hidden, 64) << family;
@@ -64,6 +72,79 @@ TEST(ModelSpecTest, FamilyTraitsOfTheGoldens) {
   EXPECT_TRUE(qwen3.moe.renormalize);
   EXPECT_EQ(qwen3.moe.shared, SharedKind::kNone);
   EXPECT_TRUE(ParseOrDie(ReadTestFile("goldens/llama_tied/config.json")).tied_embeddings);
+}
+
+TEST(ModelSpecTest, TraitsOfDeepSeekAndItsKin) {
+  const ModelSpec v1 = ParseOrDie(GoldenJson("deepseek_v1").dump());
+  EXPECT_FALSE(v1.attention.mla);
+  EXPECT_FALSE(v1.layers[0].moe);
+  EXPECT_EQ(v1.layers[0].dense_width, 96);
+  EXPECT_EQ(v1.moe.shared, SharedKind::kPlain);
+  EXPECT_EQ(v1.moe.shared_width, 48);
+  EXPECT_EQ(v1.moe.router, RouterKind::kSoftmaxTopK);
+  const ModelSpec v2 = ParseOrDie(GoldenJson("deepseek_v2").dump());
+  EXPECT_TRUE(v2.attention.mla);
+  EXPECT_EQ(v2.attention.q_lora, 0);
+  EXPECT_EQ(v2.attention.head_dim, 24);
+  EXPECT_EQ(v2.rope.dims, 8);
+  EXPECT_TRUE(v2.rope.interleaved);
+  EXPECT_EQ(v2.moe.router, RouterKind::kDeepSeekV2);
+  EXPECT_EQ(v2.moe.top_k_groups, 2);
+  EXPECT_EQ(v2.moe.routed_scale, 2.0);
+  const ModelSpec v3 = ParseOrDie(GoldenJson("deepseek_v3").dump());
+  EXPECT_EQ(v3.attention.q_lora, 40);
+  EXPECT_EQ(v3.attention.qk_norm_eps, 1e-6) << "not the file's 1e-3";
+  EXPECT_EQ(v3.norm_eps, 1e-3);
+  EXPECT_EQ(v3.moe.router, RouterKind::kNoAuxTc);
+  EXPECT_TRUE(v3.moe.correction_bias);
+  EXPECT_TRUE(v3.moe.renormalize);
+  const ModelSpec glm = ParseOrDie(GoldenJson("glm4_moe").dump());
+  EXPECT_EQ(glm.rope.dims, 16);
+  EXPECT_EQ(glm.attention.qk_norm, QkNorm::kPerHead);
+  EXPECT_TRUE(glm.attention.bias_qkv);
+  EXPECT_FALSE(glm.attention.bias_o);
+  const ModelSpec olmoe = ParseOrDie(Changed(GoldenJson("olmoe"), {{"clip_qkv", 8.0}}).dump());
+  EXPECT_EQ(olmoe.norm_eps, 1e-5) << "absent in the published file";
+  EXPECT_EQ(olmoe.attention.qk_norm, QkNorm::kFullWidth);
+  EXPECT_EQ(olmoe.attention.clip_qkv, 8.0);
+}
+
+// The multipliers of the published DeepSeek-V2 and V3: YaRN with factor 40, mscale_all_dim 0.707 and 1.
+TEST(ModelSpecTest, LatentAttentionWithYarnScalesItsLogits) {
+  json config = GoldenJson("deepseek_v2_yarn");
+  ModelSpec spec = ParseOrDie(config.dump());
+  EXPECT_NEAR(spec.attention.scale * std::sqrt(32.0), 1.5896, 1e-4);
+  EXPECT_EQ(spec.rope.attention_factor, 1.0);
+  config["rope_scaling"]["mscale"] = config["rope_scaling"]["mscale_all_dim"] = 1.0;
+  EXPECT_NEAR(ParseOrDie(config.dump()).attention.scale * std::sqrt(32.0), 1.8739, 1e-4);
+}
+
+// Published under one name with the attention of another.
+TEST(ModelSpecTest, ARankForKeysAndValuesDecidesForLatentAttention) {
+  const json early = Changed(GoldenJson("deepseek_v2"),
+                             {{"model_type", "deepseek"}, {"architectures", {"DeepseekForCausalLM"}}});
+  EXPECT_TRUE(ParseOrDie(early.dump()).attention.mla);
+  EXPECT_EQ(ParseOrDie(early.dump()).moe.router, RouterKind::kDeepSeekV2);
+  const ModelSpec grouped =
+      ParseOrDie(Changed(GoldenJson("deepseek_v1"), {{"num_key_value_heads", 2}, {"head_dim", 32}}).dump());
+  EXPECT_EQ(grouped.attention.kv_heads, 2);
+  EXPECT_EQ(grouped.attention.head_dim, 32);
+  const ModelSpec kimi = ParseOrDie(
+      Changed(GoldenJson("deepseek_v3"), {{"model_type", "kimi_k2"}, {"n_group", 1}, {"topk_group", 1}})
+          .dump());
+  EXPECT_EQ(kimi.moe.router, RouterKind::kNoAuxTc);
+  EXPECT_EQ(kimi.moe.groups, 1);
+}
+
+TEST(ModelSpecTest, ArchitecturesThatContradictTheTypeAreRefused) {
+  for (const char* family :
+       {"deepseek_v1", "deepseek_v2", "glm4_moe", "llama", "mixtral", "olmoe", "qwen3_moe"}) {
+    json config = GoldenJson(family);
+    config["architectures"] = {"Qwen2MoeForCausalLM"};
+    EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_UNSUPPORTED")) << family;
+  }
+  const json v1 = Changed(GoldenJson("deepseek_v1"), {{"architectures", {"DeepseekV2ForCausalLM"}}});
+  EXPECT_EQ(GetErrorInfo(ParseModelConfig(v1.dump()).status()).metadata["field"], "kv_lora_rank");
 }
 
 TEST(ModelSpecTest, AbsentKeysHaveTheDefaultsOfTheFamily) {
@@ -198,6 +279,31 @@ TEST(ModelSpecTest, EveryBadFieldIsNamed) {
       {MoeJson(), "mlp_layer_types", {"sparse"}, "MODEL_INVALID"},
       {MoeJson(), "mlp_layer_types", {"sparse", "sparse", "strange"}, "MODEL_UNSUPPORTED"},
       {MoeJson(), "n_shared_experts", 2, "MODEL_UNSUPPORTED"},
+      {MoeJson(), "moe_layer_freq", 2, "MODEL_UNSUPPORTED"},
+      {GoldenJson("olmoe"), "kv_lora_rank", 32, "MODEL_UNSUPPORTED"},
+      {GoldenJson("olmoe"), "clip_qkv", -1, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v1"), "scoring_func", "sigmoid", "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v1"), "moe_layer_freq", 2, "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v1"), "routed_scaling_factor", 2.5, "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v1"), "first_k_dense_replace", erased, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v2"), "kv_lora_rank", nullptr, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v2"), "qk_rope_head_dim", 7, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v2"), "v_head_dim", erased, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v2"), "topk_method", "noaux_tc", "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v2"), "scoring_func", "sqrtsoftplus", "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v2"), "norm_topk_prob", true, "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v2"), "n_group", 3, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v2"), "topk_group", 1, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v2"), "index_topk", 2048, "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v2"), "model_type", "deepseek_v32", "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v3"), "topk_method", "greedy", "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v3"), "scoring_func", "softmax", "MODEL_UNSUPPORTED"},
+      {GoldenJson("deepseek_v3"), "n_group", erased, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v3"), "n_group", 16, "MODEL_INVALID"},
+      {GoldenJson("deepseek_v3"), "n_routed_experts", 1 << 20, "MODEL_INVALID"},
+      {GoldenJson("glm4_moe"), "partial_rotary_factor", 0.01, "MODEL_INVALID"},
+      {GoldenJson("glm4_moe"), "topk_method", "greedy", "MODEL_UNSUPPORTED"},
+      {GoldenJson("glm4_moe"), "attn_logit_softcapping", 30.0, "MODEL_UNSUPPORTED"},
   };
   for (const BadField& bad : cases) {
     json config = bad.base;
@@ -224,6 +330,12 @@ TEST(ModelSpecTest, BadRopeScalingIsNamed) {
       {{{"rope_type", "llama3"}, {"factor", 2}, {"low_freq_factor", 1}, {"high_freq_factor", 4}},
        "MODEL_INVALID",
        "rope_scaling.original_max_position_embeddings"},
+      {{{"rope_type", "linear"}, {"factor", 2}, {"mscale_all_dim", 1}},
+       "MODEL_UNSUPPORTED",
+       "rope_scaling.mscale_all_dim"},
+      {{{"rope_type", "yarn"}, {"factor", 2}, {"mscale_all_dim", 1}},
+       "MODEL_UNSUPPORTED",
+       "rope_scaling.mscale"},
       {json::array({1}), "MODEL_INVALID", "rope_scaling"},
   };
   for (const auto& [scaling, reason, field] : cases) {
@@ -251,7 +363,8 @@ TEST(ModelSpecTest, GarbageIsNoConfig) {
 TEST(ModelSpecTest, FamiliesAreSorted) {
   const std::vector<std::string> families = SupportedFamilies();
   EXPECT_TRUE(std::is_sorted(families.begin(), families.end()));
-  EXPECT_THAT(families, ::testing::IsSupersetOf({"llama", "mixtral", "qwen2_moe", "qwen3_moe"}));
+  EXPECT_THAT(families,
+              ::testing::IsSupersetOf({"deepseek_v3", "glm4_moe", "llama", "mixtral", "olmoe", "qwen3_moe"}));
 }
 
 }  // namespace

@@ -97,6 +97,32 @@ TEST_P(GoldenTest, TheWholeModelIsRightFromTokenIds) {
   EXPECT_LT(LargestDifference(head.Logits(last), golden.tensors.at("logits").flatten(0, 1)), 5e-4);
 }
 
+// The checkpoint rounded to bf16 and computed in bf16, layer by layer, against the stored f32. Measured over
+// all families: states move by up to 1.4 % of the largest, weights of experts by 3.2 %, and 2 of 96 tokens go
+// to another expert (those are another computation and are not compared). About twice that is allowed.
+TEST_P(GoldenTest, Bfloat16StaysWithinItsNoise) {
+  ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
+  CheckpointWeights weights(golden.checkpoint, at::kBFloat16);
+  const at::Tensor states = golden.tensors.at("hidden_states");
+  const double tolerance = 0.027 * states.abs().max().item<double>();
+  for (int layer = 0; layer < golden.spec.num_layers(); ++layer) {
+    ASSERT_OK_AND_ASSIGN(const LayerTrace trace,
+                         RunLayer(golden.spec, layer, states[layer].flatten(0, 1).to(at::kBFloat16),
+                                  {{states.size(1), states.size(2)}}, weights));
+    at::Tensor same = at::ones({trace.output.size(0)}, at::kBool);
+    if (golden.spec.layers[layer].moe) {
+      const std::string router = "router." + std::to_string(layer);
+      same = (trace.routing.experts == golden.tensors.at(router + ".expert_ids").flatten(0, 1)).all(1);
+      EXPECT_GE(same.sum().item<int64_t>(), same.size(0) - 4) << "layer " << layer;
+      const at::Tensor expected = golden.tensors.at(router + ".weights").flatten(0, 1);
+      const at::Tensor moved = (trace.routing.weights.to(at::kFloat) - expected).index({same}).abs();
+      EXPECT_LT(moved.max().item<double>(), 0.06 * expected.max().item<double>()) << "layer " << layer;
+    }
+    const at::Tensor moved = trace.output.to(at::kFloat) - states[layer + 1].flatten(0, 1);
+    EXPECT_LT(moved.index({same}).abs().max().item<double>(), tolerance) << "layer " << layer;
+  }
+}
+
 // Sequences of unlike length in one activation: each is right as if it were alone.
 TEST_P(GoldenTest, BatchesDoNotMix) {
   ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
