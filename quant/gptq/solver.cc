@@ -1,6 +1,7 @@
 #include "quant/gptq/solver.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -10,17 +11,21 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "quant/gptq/cholesky.h"
+#include "quant/gptq/column_block.h"
+#include "quant/gptq/finite.h"
 #include "quant/gptq/packing.h"
 #include "quant/gptq/simd.h"
 
 namespace quantmoe {
 namespace {
 
-constexpr int kBlock = 128;             // columns that one GEMM prepares
-constexpr int kLanes = 64;              // outputs that are solved together in cache
-constexpr int64_t kTileColumns = 8192;  // outputs times widths of one tile: bounds the memory of a solve
-constexpr float kRound = 12582912.0f;
+constexpr int64_t kSweepColumns = 512;  // columns that one large product prepares
+constexpr int64_t kTileOutputs = 8192;  // outputs times widths of one tile: bounds the memory of a solve
 constexpr double kDampLadder[] = {1, 3, 10, 30, 100};
+constexpr double kFloorLadder[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
+static_assert(kSweepColumns % kBlockColumns == 0);
+
+int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 std::vector<int64_t> ProcessingOrder(const at::Tensor& diagonal, bool act_order) {
   std::vector<int64_t> order(static_cast<size_t>(diagonal.size(0)));
@@ -31,82 +36,40 @@ std::vector<int64_t> ProcessingOrder(const at::Tensor& diagonal, bool act_order)
   return order;
 }
 
-// The columns of one block for kLanes outputs of one width. Inputs and outputs are in processing order.
-struct BlockColumns {
-  const float* target;  // [size, stride]: compensated by everything before the block
-  float* difference;    // [size, stride] out: weight - quantized
-  int64_t stride;
-  const float* weight;  // [size, weight_stride]: original
-  int64_t weight_stride;
-  const float* upper;  // V[block, block] / V[i,i], row stride `upper_stride`
-  int64_t upper_stride;
-  const float* const* scales;  // per column: `lanes` scales of its group
-  uint8_t* const* codes;       // per column: `lanes` codes out
-  const double* added;         // what the factored diagonal has more than the Hessian's
-  const double* pivots;        // V[i,i] of each column
-  int size;
-  int lanes;  // at most kLanes
-  int bits;
-};
-
-// What a run of columns adds to the distortion.
-struct Errors {
-  double damped = 0;  // sum ((c - q) V[i,i])^2 = tr(D (H + diag(added)) D^T)
-  double added = 0;   // tr(D diag(added) D^T)
-};
-
-// Column after column: c = target + sum over k of (w_k - q_k) V[k,i]/V[i,i]; q = round(c).
-QUANTMOE_SIMD Errors SolveColumns(const BlockColumns& b) {
-  alignas(64) float d[kBlock * kLanes];
-  const float low = -static_cast<float>(1 << (b.bits - 1)), high = -low - 1.0f;
-  Errors total;
-  for (int i = 0; i < b.size; ++i) {
-    alignas(64) float c[kLanes] = {};
-    alignas(64) float s[kLanes] = {};
-    alignas(64) float w[kLanes] = {};
-    alignas(64) float error[kLanes];
-    std::copy_n(b.target + i * b.stride, b.lanes, c);
-    std::copy_n(b.weight + i * b.weight_stride, b.lanes, w);
-    std::copy_n(b.scales[i], b.lanes, s);
-    for (int k = 0; k < i; ++k) {
-      const float v = b.upper[k * b.upper_stride + i];
-      const float* dk = d + k * kLanes;
-      for (int l = 0; l < kLanes; ++l) c[l] += v * dk[l];
-    }
-    float* di = d + i * kLanes;
-    alignas(64) int32_t code[kLanes];
-    for (int l = 0; l < kLanes; ++l) {
-      const float inverse = s[l] != 0.0f ? 1.0f / s[l] : 0.0f;
-      float q = (c[l] * inverse + kRound) - kRound;
-      q = q < low ? low : q;
-      q = q > high ? high : q;
-      code[l] = static_cast<int32_t>(q - low);
-      error[l] = c[l] - q * s[l];
-      di[l] = w[l] - q * s[l];
-    }
-    float damped = 0, square = 0;
-    for (int l = 0; l < b.lanes; ++l) {
-      b.codes[i][l] = static_cast<uint8_t>(code[l]);
-      damped += error[l] * error[l];
-      square += di[l] * di[l];
-    }
-    std::copy_n(di, b.lanes, b.difference + i * b.stride);
-    total.damped += static_cast<double>(damped) * b.pivots[i] * b.pivots[i];
-    total.added += static_cast<double>(square) * b.added[i];
-  }
-  return total;
+QUANTMOE_SIMD void Gather(const float* from, const int32_t* index, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i) to[i] = from[index[i]];
 }
 
-// A linear while it is solved: the transposed weights in processing order, the grids, and what is found.
+// The upper triangle of the Hessian in processing order. Below it, values of the diagonal blocks are finite
+// and the others are not set: nothing depends on either.
+at::Tensor PermutedUpper(const at::Tensor& hessian, const std::vector<int64_t>& order) {
+  const int64_t n = hessian.size(0);
+  const std::vector<int32_t> index(order.begin(), order.end());
+  at::Tensor permuted = at::empty({n, n}, at::kFloat);
+  const float* from = hessian.const_data_ptr<float>();
+  float* to = permuted.data_ptr<float>();
+  at::parallel_for(0, n, /*grain_size=*/16, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t first = row / kBlockColumns * kBlockColumns;
+      Gather(from + order[static_cast<size_t>(row)] * n, index.data() + first, n - first,
+             to + row * n + first);
+    }
+  });
+  return permuted;
+}
+
+// A linear while it is solved: the transposed weights, the grids, and what is found. Rows are input channels
+// and hold outputs up to a multiple of kRunOutputs; those beyond the last have weight and scale zero.
 struct Problem {
   const SolveFactor& factor;
   const SolveOptions& options;
-  at::Tensor weight;               // [in, out] f32, rows in processing order
-  std::vector<at::Tensor> scales;  // per width: [groups, out] f32
-  std::map<int, QuantizedLinear>& results;
+  at::Tensor weight;                // [in, padded] f32
+  std::vector<at::Tensor> scales;   // per width: [groups, padded] f32
+  std::vector<at::Tensor> codes;    // per width: [in, padded] u8
+  std::vector<double> distortions;  // per width
 };
 
-// One run of outputs at all widths; differences are [in, widths * outputs].
+// One run of outputs at all widths.
 class TileSolver {
  public:
   TileSolver(Problem& problem, int64_t first_output, int64_t outputs)
@@ -114,74 +77,91 @@ class TileSolver {
         first_(first_output),
         outputs_(outputs),
         widths_(static_cast<int64_t>(problem.options.widths.size())),
-        weight_(problem.weight.slice(1, first_output, first_output + outputs)),
+        products_(at::empty({kSweepColumns, outputs * widths_}, at::kFloat)),
         differences_(at::empty({problem.weight.size(0), outputs * widths_}, at::kFloat)) {}
 
   absl::Status Run() {
-    const int64_t in = weight_.size(0);
-    for (int64_t begin = 0; begin < in; begin += kBlock) {
+    const int64_t in = p_.weight.size(0);
+    for (int64_t begin = 0; begin < in; begin += kSweepColumns) {
       if (p_.options.cancelled != nullptr && *p_.options.cancelled) return absl::CancelledError("cancelled");
-      SolveBlock(begin, std::min<int64_t>(begin + kBlock, in));
+      SolveSweep(begin, std::min(begin + kSweepColumns, in));
     }
     return absl::OkStatus();
   }
 
  private:
-  void SolveBlock(int64_t begin, int64_t end) {
-    at::Tensor target = weight_.slice(0, begin, end).repeat({1, widths_});
+  at::Tensor Upper(int64_t row_begin, int64_t row_end, int64_t begin, int64_t end) const {
+    return p_.factor.upper.slice(0, row_begin, row_end).slice(1, begin, end);
+  }
+
+  void SolveSweep(int64_t begin, int64_t end) {
+    at::Tensor products = products_.slice(0, 0, end - begin);
     if (begin > 0) {
-      target.addmm_(p_.factor.upper.slice(0, 0, begin).slice(1, begin, end).t(),
-                    differences_.slice(0, 0, begin));
+      at::mm_out(products, Upper(0, begin, begin, end).t(), differences_.slice(0, 0, begin));
+    } else {
+      products.zero_();
     }
-    const int64_t runs = (outputs_ + kLanes - 1) / kLanes;
-    std::vector<Errors> errors(static_cast<size_t>(widths_ * runs));
-    at::parallel_for(0, widths_ * runs, 1, [&](int64_t from, int64_t to) {
-      for (int64_t job = from; job < to; ++job) {
-        errors[static_cast<size_t>(job)] = SolveRun(target, begin, end, job / runs, job % runs * kLanes);
+    for (int64_t block = begin; block < end; block += kBlockColumns) {
+      const int64_t block_end = std::min(block + kBlockColumns, end);
+      at::Tensor product = products.slice(0, block - begin, block_end - begin);
+      if (block > begin) {
+        product.addmm_(Upper(begin, block, block, block_end).t(), differences_.slice(0, begin, block));
       }
-    });
-    for (int64_t job = 0; job < widths_ * runs; ++job) {
-      const Errors& e = errors[static_cast<size_t>(job)];
-      p_.results.at(p_.options.widths[static_cast<size_t>(job / runs)]).distortion += e.damped - e.added;
+      SolveBlock(block, block_end, product);
     }
   }
 
-  Errors SolveRun(const at::Tensor& target, int64_t begin, int64_t end, int64_t width, int64_t output) {
-    const at::Tensor& scales = p_.scales[static_cast<size_t>(width)];
-    const int64_t in = weight_.size(0), out = scales.size(1), stride = differences_.size(1);
-    const int bits = p_.options.widths[static_cast<size_t>(width)];
-    uint8_t* codes = p_.results.at(bits).codes.data_ptr<uint8_t>();
-    const float* scale_rows[kBlock];
-    uint8_t* code_rows[kBlock];
+  // What every run of a block reads and writes at one width, by column of the block.
+  struct Rows {
+    std::array<const float*, kBlockColumns> scales;
+    std::array<uint8_t*, kBlockColumns> codes;
+  };
+
+  void SolveBlock(int64_t begin, int64_t end, const at::Tensor& product) {
+    triangle_.Pack(Upper(begin, end, begin, end).const_data_ptr<float>(), p_.weight.size(0),
+                   p_.factor.added.const_data_ptr<double>() + begin, static_cast<int>(end - begin));
+    std::array<const float*, kBlockColumns> weights;
+    std::vector<Rows> rows(static_cast<size_t>(widths_));
+    const int64_t padded = p_.weight.size(1);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t channel = p_.factor.order[static_cast<size_t>(i)];
       const int64_t group = channel / p_.options.group_size;
-      scale_rows[i - begin] = scales.const_data_ptr<float>() + group * out + first_ + output;
-      code_rows[i - begin] = codes + channel * out + first_ + output;
+      const auto column = static_cast<size_t>(i - begin);
+      weights[column] = p_.weight.const_data_ptr<float>() + channel * padded;
+      for (size_t width = 0; width < rows.size(); ++width) {
+        rows[width].scales[column] = p_.scales[width].const_data_ptr<float>() + group * padded;
+        rows[width].codes[column] = p_.codes[width].data_ptr<uint8_t>() + channel * padded;
+      }
     }
-    const BlockColumns block = {
-        .target = target.const_data_ptr<float>() + width * outputs_ + output,
-        .difference = differences_.data_ptr<float>() + begin * stride + width * outputs_ + output,
-        .stride = stride,
-        .weight = weight_.const_data_ptr<float>() + begin * weight_.stride(0) + output,
-        .weight_stride = weight_.stride(0),
-        .upper = p_.factor.upper.const_data_ptr<float>() + begin * in + begin,
-        .upper_stride = in,
-        .scales = scale_rows,
-        .codes = code_rows,
-        .added = p_.factor.added.const_data_ptr<double>() + begin,
-        .pivots = p_.factor.pivots.const_data_ptr<double>() + begin,
-        .size = static_cast<int>(end - begin),
-        .lanes = static_cast<int>(std::min<int64_t>(kLanes, outputs_ - output)),
-        .bits = bits,
-    };
-    return SolveColumns(block);
+    const int64_t runs = outputs_ / kRunOutputs, stride = differences_.size(1);
+    const float* products = product.const_data_ptr<float>();
+    float* differences = differences_.data_ptr<float>() + begin * stride;
+    std::vector<ColumnErrors> errors(static_cast<size_t>(widths_ * runs));
+    at::parallel_for(0, widths_ * runs, 1, [&](int64_t from, int64_t to) {
+      for (int64_t job = from; job < to; ++job) {
+        const auto width = static_cast<size_t>(job / runs);
+        errors[static_cast<size_t>(job)] =
+            SolveColumns(triangle_, {.product = products + job * kRunOutputs,
+                                     .difference = differences + job * kRunOutputs,
+                                     .stride = stride,
+                                     .weights = weights.data(),
+                                     .scales = rows[width].scales.data(),
+                                     .codes = rows[width].codes.data(),
+                                     .offset = first_ + job % runs * kRunOutputs,
+                                     .bits = p_.options.widths[width]});
+      }
+    });
+    for (int64_t job = 0; job < widths_ * runs; ++job) {
+      const ColumnErrors& e = errors[static_cast<size_t>(job)];
+      p_.distortions[static_cast<size_t>(job / runs)] += e.damped - e.added;
+    }
   }
 
   Problem& p_;
   const int64_t first_, outputs_, widths_;
-  const at::Tensor weight_;  // [in, outputs], a view
-  at::Tensor differences_;
+  at::Tensor products_;     // [kSweepColumns, widths * outputs]
+  at::Tensor differences_;  // [in, widths * outputs]: weight - quantized, in processing order
+  BlockTriangle triangle_;
 };
 
 absl::Status CheckShapes(const at::Tensor& weight, const SolveFactor& factor, const SolveOptions& options) {
@@ -198,7 +178,7 @@ absl::Status CheckShapes(const at::Tensor& weight, const SolveFactor& factor, co
   for (const int bits : options.widths) {
     if (bits < 2 || bits > 8) return invalid("width ", bits, " is not between 2 and 8");
   }
-  if (!at::isfinite(weight).all().item<bool>()) return invalid("the weights hold NaN or infinite values");
+  if (!AllFinite(weight.contiguous())) return invalid("the weights hold NaN or infinite values");
   return absl::OkStatus();
 }
 
@@ -215,18 +195,52 @@ std::map<int, QuantizedLinear> SolveByRounding(const at::Tensor& weight, const S
   return results;
 }
 
+// Factors the Hessian with `diagonal` in place of its own, by `mean` damped. False when it is not positive
+// definite.
+bool TryFactor(const at::Tensor& diagonal, double mean, SolveFactor& factor) {
+  const at::Tensor index = at::tensor(factor.order, at::kLong);
+  factor.upper = PermutedUpper(factor.hessian, factor.order);
+  factor.upper.diagonal().copy_(diagonal.index_select(0, index) + factor.damp * mean);
+  factor.added = factor.upper.diagonal().to(at::kDouble) -
+                 factor.hessian.diagonal().index_select(0, index).to(at::kDouble);
+  return FactorUpper(factor.upper);
+}
+
+void FactorWithLadder(const at::Tensor& diagonal, double mean, const SolveOptions& options,
+                      SolveFactor& factor) {
+  // A channel that was never active keeps its weight, rounded: it gets the mean, and nothing is compensated
+  // through it.
+  const at::Tensor live = diagonal.masked_fill(diagonal == 0, mean);
+  factor.order = ProcessingOrder(live, options.act_order);
+  for (const double step : kDampLadder) {
+    factor.damp = options.damp * step;
+    if (TryFactor(live, mean, factor)) return;
+  }
+  for (const double floor : kFloorLadder) {
+    factor.floor = floor;
+    if (TryFactor(live.clamp_min(floor * live.max().item<double>()), mean, factor)) return;
+  }
+  factor.fallback = "not_positive_definite";
+  factor.floor = 0;
+  factor.upper = at::Tensor();
+}
+
 }  // namespace
 
 absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const SolveOptions& options) {
+  if (hessian.dim() != 2 || hessian.size(0) != hessian.size(1)) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_ARGUMENT",
+                     absl::StrCat("the Hessian is not a square matrix"));
+  }
   SolveFactor factor;
   factor.tokens = tokens;
-  factor.hessian = std::move(hessian);
-  const int64_t in = factor.hessian.size(0);
-  at::Tensor diagonal = factor.hessian.diagonal().clone();
-  if (!at::isfinite(diagonal).all().item<bool>()) {
+  factor.hessian = hessian.contiguous();
+  if (!AllFinite(factor.hessian)) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "NUMERIC_FAILURE",
                      "the calibration inputs are not finite");
   }
+  const int64_t in = factor.hessian.size(0);
+  const at::Tensor diagonal = factor.hessian.diagonal().clone();
   const double live = (diagonal > 0).sum().item<double>();
   if (tokens == 0 || live == 0) {
     factor.fallback = "no_tokens";
@@ -236,25 +250,7 @@ absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const Sol
     factor.fallback = "few_tokens";
     return factor;
   }
-  const double mean = diagonal.sum(at::kDouble).item<double>() / live;
-  // A channel that was never active keeps its weight, rounded: it gets the mean, and nothing is compensated
-  // through it.
-  diagonal.masked_fill_(diagonal == 0, mean);
-  factor.order = ProcessingOrder(diagonal, options.act_order);
-  const at::Tensor index = at::tensor(factor.order, at::kLong);
-  for (const double step : kDampLadder) {
-    factor.damp = options.damp * step;
-    factor.upper = factor.hessian.index_select(0, index).index_select(1, index);
-    factor.upper.diagonal().copy_(diagonal.index_select(0, index) + factor.damp * mean);
-    factor.added =
-        (factor.upper.diagonal() - factor.hessian.diagonal().index_select(0, index)).to(at::kDouble);
-    if (!FactorUpper(factor.upper)) continue;
-    factor.pivots = factor.upper.diagonal().to(at::kDouble);
-    factor.upper.div_(factor.upper.diagonal().clone());
-    return factor;
-  }
-  factor.fallback = "not_positive_definite";
-  factor.upper = at::Tensor();
+  FactorWithLadder(diagonal, diagonal.sum(at::kDouble).item<double>() / live, options, factor);
   return factor;
 }
 
@@ -262,21 +258,27 @@ absl::StatusOr<std::map<int, QuantizedLinear>> Solve(const at::Tensor& weight, c
                                                      const SolveOptions& options) {
   RETURN_IF_ERROR(CheckShapes(weight, factor, options));
   if (!factor.fallback.empty()) return SolveByRounding(weight, factor, options);
-  const int64_t out = weight.size(0), in = weight.size(1);
-  std::map<int, QuantizedLinear> results;
-  Problem problem = {factor, options, weight.t().contiguous(), {}, results};
+  const int64_t out = weight.size(0), in = weight.size(1), padded = RoundUp(out, kRunOutputs);
+  Problem problem = {factor, options, at::empty({in, padded}, at::kFloat), {}, {}, {}};
+  problem.weight.slice(1, 0, out).copy_(weight.t());
+  problem.weight.slice(1, out, padded).zero_();
   const at::Tensor importance = factor.hessian.diagonal().contiguous();
   for (const int bits : options.widths) {
-    at::Tensor scales = at::empty({in / options.group_size, out}, at::kFloat);
-    FitGrid(problem.weight.const_data_ptr<float>(), importance.const_data_ptr<float>(), in, out,
-            {bits, options.group_size, options.scale_search}, scales.data_ptr<float>());
-    results[bits] = {at::empty({in, out}, at::kByte), scales.to(at::kHalf), 0};
-    problem.scales.push_back(scales);
+    problem.scales.push_back(at::empty({in / options.group_size, padded}, at::kFloat));
+    FitGrid(problem.weight.const_data_ptr<float>(), importance.const_data_ptr<float>(), in, padded,
+            {bits, options.group_size, options.scale_search}, problem.scales.back().data_ptr<float>());
+    problem.codes.push_back(at::empty({in, padded}, at::kByte));
+    problem.distortions.push_back(0);
   }
-  problem.weight = problem.weight.index_select(0, at::tensor(factor.order, at::kLong));
-  const int64_t step = std::max<int64_t>(kLanes, kTileColumns / static_cast<int64_t>(options.widths.size()));
-  for (int64_t first = 0; first < out; first += step) {
-    RETURN_IF_ERROR(TileSolver(problem, first, std::min(step, out - first)).Run());
+  const int64_t widths = static_cast<int64_t>(options.widths.size());
+  const int64_t step = std::max<int64_t>(kRunOutputs, kTileOutputs / widths / kRunOutputs * kRunOutputs);
+  for (int64_t first = 0; first < padded; first += step) {
+    RETURN_IF_ERROR(TileSolver(problem, first, std::min(step, padded - first)).Run());
+  }
+  std::map<int, QuantizedLinear> results;
+  for (size_t i = 0; i < options.widths.size(); ++i) {
+    results[options.widths[i]] = {problem.codes[i].slice(1, 0, out).contiguous(),
+                                  problem.scales[i].slice(1, 0, out).to(at::kHalf), problem.distortions[i]};
   }
   return results;
 }

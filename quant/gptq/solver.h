@@ -32,16 +32,18 @@ struct SolveOptions {
 struct SolveFactor {
   at::Tensor hessian;          // [in, in] f32, as summed
   std::vector<int64_t> order;  // processing order -> input channel
-  at::Tensor upper;   // V of the permuted, damped Hessian, columns divided by V[i,i]; undefined on fallback
-  at::Tensor pivots;  // V[i,i], [in] f64, processing order
-  at::Tensor added;   // what was added to the diagonal, [in] f64, processing order
-  double damp = 0;    // the same as a share of the mean diagonal
+  at::Tensor upper;            // V of the permuted, damped Hessian (cholesky.h); undefined on fallback
+  at::Tensor added;            // what was added to the diagonal, [in] f64, processing order
+  double damp = 0;             // the same as a share of the mean diagonal
+  double floor = 0;  // share of the largest diagonal element that the diagonal was raised to; 0: not needed
   int64_t tokens = 0;
   std::string fallback;  // empty, "no_tokens", "few_tokens" or "not_positive_definite"
 };
 
-// Never fails for a bad Hessian: the damping ladder (x1, x3, x10, x30, x100), then a fallback to rounding.
-// FAILED_PRECONDITION NUMERIC_FAILURE when the Hessian is not finite.
+// Symmetric `hessian` [in, in] f32; only finiteness is checked. Never fails for a bad one: the damping ladder
+// (x1, x3, x10, x30, x100), then a floor under the diagonal (1e-6 .. 0.1 of its largest element), then a
+// fallback to rounding. INVALID_ARGUMENT when it is not square; FAILED_PRECONDITION NUMERIC_FAILURE when it
+// is not finite.
 absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const SolveOptions& options);
 
 // Quantizes weight [out, in] f32 at every width. INVALID_ARGUMENT for shapes that do not fit or non-finite

@@ -8,28 +8,12 @@
 #include <c10/core/InferenceMode.h>
 
 #include "base/status_macros.h"
+#include "quant/instruction_set.h"
 #include "quant/tasks/arguments.h"
 #include "quant/torch_guard.h"
 
 namespace quantmoe {
 namespace {
-
-absl::string_view InstructionSet() {
-#if defined(__x86_64__)
-  // The sets that the loops are compiled for (quant/gptq/simd.h).
-  const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return "avx512";
-  }
-  if (avx2) return "avx2";
-  return "x86-64";
-#else
-  return "generic";
-#endif
-}
 
 absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& arguments, TaskContext& context) {
   switch (kind) {
@@ -63,13 +47,13 @@ absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& p
   });
 }
 
-std::string DeterminismClass() { return absl::StrCat("cpu-", InstructionSet(), "-torch2.15-v1"); }
+std::string DeterminismClass() { return absl::StrCat("cpu-", InstructionSetName(), "-torch2.15-v1"); }
 
 void SetComputeThreads(int threads) {
   // Without it MKL splits long sums over threads, and their number would show in the bits
   // (docs/decisions/0007-same-bits-for-any-thread-count.md). It is read at the first product.
-  if (InstructionSet() == "avx512") setenv("MKL_CBWR", "AVX512,STRICT", /*overwrite=*/1);
-  if (InstructionSet() == "avx2") setenv("MKL_CBWR", "AVX2,STRICT", /*overwrite=*/1);
+  if (BestInstructionSet() == InstructionSet::kAvx512) setenv("MKL_CBWR", "AVX512,STRICT", /*overwrite=*/1);
+  if (BestInstructionSet() == InstructionSet::kAvx2) setenv("MKL_CBWR", "AVX2,STRICT", /*overwrite=*/1);
   at::set_num_threads(threads);
 }
 

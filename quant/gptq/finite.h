@@ -1,0 +1,11 @@
+// Whether a matrix holds NaN or infinite values, in one pass at the speed of memory.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace quantmoe {
+
+// `matrix` f32 contiguous.
+bool AllFinite(const at::Tensor& matrix);
+
+}  // namespace quantmoe

@@ -1,0 +1,53 @@
+#include "quant/gptq/vector_kernels.h"
+
+#include <cmath>
+
+#include "quant/gptq/simd.h"
+#include "quant/instruction_set.h"
+
+// Not target_clones: the compiler splits vectors for the baseline before it clones. Everything that the .inc
+// files use is included above, so that no inline function of the standard library is compiled for more than
+// the baseline.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define QUANTMOE_VECTOR_TARGETS 1
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#pragma GCC target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi2")
+namespace quantmoe::avx512 {
+#include "quant/gptq/column_kernel.inc"
+#include "quant/gptq/grid_kernel.inc"
+}  // namespace quantmoe::avx512
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC optimize("O3")
+#pragma GCC target("avx2,fma,bmi2")
+namespace quantmoe::avx2 {
+#include "quant/gptq/column_kernel.inc"
+#include "quant/gptq/grid_kernel.inc"
+}  // namespace quantmoe::avx2
+#pragma GCC pop_options
+#endif
+namespace quantmoe::baseline {
+#include "quant/gptq/column_kernel.inc"
+#include "quant/gptq/grid_kernel.inc"
+}  // namespace quantmoe::baseline
+
+namespace quantmoe {
+namespace {
+
+VectorKernels Choose() {
+#ifdef QUANTMOE_VECTOR_TARGETS
+  if (BestInstructionSet() == InstructionSet::kAvx512) return {avx512::FitRun, avx512::SolveColumns};
+  if (BestInstructionSet() == InstructionSet::kAvx2) return {avx2::FitRun, avx2::SolveColumns};
+#endif
+  return {baseline::FitRun, baseline::SolveColumns};
+}
+
+}  // namespace
+
+const VectorKernels& Kernels() {
+  static const VectorKernels kernels = Choose();
+  return kernels;
+}
+
+}  // namespace quantmoe

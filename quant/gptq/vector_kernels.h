@@ -1,0 +1,22 @@
+// The loops that are written with explicit vectors, behind one table for each instruction set.
+#pragma once
+
+#include "quant/gptq/column_block.h"
+#include "quant/gptq/grid.h"
+
+namespace quantmoe {
+
+// Output columns whose grids are fitted together.
+constexpr int kFitOutputs = 2 * kVectorLanes;
+
+struct VectorKernels {
+  // Scales [kFitOutputs] of one group: `w` [group_size, kFitOutputs], `h` [group_size] (grid.h).
+  void (*fit_run)(const float* w, const float* h, const GridOptions& options, float* scales);
+  // column_block.h
+  ColumnErrors (*solve_columns)(const BlockTriangle& triangle, const ColumnRun& run);
+};
+
+// Those of BestInstructionSet().
+const VectorKernels& Kernels();
+
+}  // namespace quantmoe
