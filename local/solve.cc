@@ -6,6 +6,7 @@
 #include <c10/core/InferenceMode.h>
 #include <nlohmann/json.hpp>
 
+#include "base/error_info.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/model_input.h"
@@ -34,28 +35,14 @@ absl::StatusOr<at::Tensor> Matrix(const NamedTensors& tensors, const std::string
   return found->second.to(at::kFloat).contiguous();
 }
 
-absl::Status CheckHessian(const at::Tensor& hessian, int64_t inputs) {
-  if (hessian.size(0) != inputs || hessian.size(1) != inputs) {
-    return absl::InvalidArgumentError(absl::StrCat("--input: H is [", hessian.size(0), ", ", hessian.size(1),
-                                                   "], W needs [", inputs, ", ", inputs, "]"));
-  }
-  if (!at::isfinite(hessian).all().item<bool>())
-    return absl::InvalidArgumentError("--input: H is not finite");
-  if ((hessian - hessian.t()).abs().max().item<float>() > 1e-3f * hessian.abs().max().item<float>()) {
-    return absl::InvalidArgumentError("--input: H is not symmetric");
-  }
-  if (hessian.diagonal().min().item<float>() < 0) {
-    return absl::InvalidArgumentError("--input: H has a negative diagonal element");
-  }
-  return absl::OkStatus();
-}
-
 absl::Status SolveFile(const SolveFlags& flags) {
   const c10::InferenceMode inference;
   ASSIGN_OR_RETURN(const NamedTensors tensors, ReadTensorFile(flags.input));
   ASSIGN_OR_RETURN(const at::Tensor weight, Matrix(tensors, "W"));
   ASSIGN_OR_RETURN(const at::Tensor hessian, Matrix(tensors, "H"));
-  RETURN_IF_ERROR(CheckHessian(hessian, weight.size(1)));
+  if (absl::Status status = CheckHessian(hessian, weight.size(1)); !status.ok()) {
+    return Annotate(status, "--input");
+  }
   SolveOptions options = flags.options;
   options.act_order = !flags.no_act_order;
   options.scale_search = !flags.no_scale_search;
@@ -74,6 +61,7 @@ absl::Status SolveFile(const SolveFlags& flags) {
                                         {"seconds", seconds},
                                         {"layer_error", error},
                                         {"damp", factor.damp},
+                                        {"method", factor.Method()},
                                         {"fallback", factor.fallback}}
                      .dump()
               << "\n";

@@ -27,7 +27,7 @@ struct DistortionRow {
   Linear linear;
   int64_t tokens = 0;        // rows that went into H
   double damp = 0;           // share of the mean diagonal that was used in the end
-  std::string method;        // "gptq" or "rtn"
+  std::string method;        // "gptq", "gptq_floored" (the diagonal had to be raised) or "rtn"
   std::string fallback;      // empty, "no_tokens", "few_tokens" or "not_positive_definite"
   double outlier_score = 0;  // max_j(max_i |W_ij| / mean_i |W_ij|), QuantMoE-Bench's linear scorer
   std::map<int, WidthFacts> widths;

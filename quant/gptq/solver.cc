@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
@@ -24,6 +25,10 @@ constexpr int64_t kTileOutputs = 8192;  // outputs times widths of one tile: bou
 constexpr double kDampLadder[] = {1, 3, 10, 30, 100};
 constexpr double kFloorLadder[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
 static_assert(kSweepColumns % kBlockColumns == 0);
+
+std::string Shape(const at::Tensor& tensor) {
+  return absl::StrCat("[", absl::StrJoin(tensor.sizes().vec(), ", "), "]");
+}
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -172,6 +177,7 @@ absl::Status CheckShapes(const at::Tensor& weight, const SolveFactor& factor, co
     return invalid("weight and Hessian do not fit: ", weight.dim() == 2 ? weight.size(1) : 0,
                    " input channels and a ", factor.hessian.size(0), "-wide Hessian");
   }
+  if (weight.numel() == 0) return invalid("the weight matrix is empty");
   if (options.group_size <= 0 || weight.size(1) % options.group_size != 0) {
     return invalid("group size ", options.group_size, " does not divide ", weight.size(1), " input channels");
   }
@@ -227,10 +233,28 @@ void FactorWithLadder(const at::Tensor& diagonal, double mean, const SolveOption
 
 }  // namespace
 
+absl::Status CheckHessian(const at::Tensor& hessian, int64_t in) {
+  const auto invalid = [](auto&&... text) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_ARGUMENT", absl::StrCat(text...));
+  };
+  if (hessian.dim() != 2 || hessian.size(0) != in || hessian.size(1) != in) {
+    return invalid("the Hessian must be [", in, ", ", in, "], not ", Shape(hessian));
+  }
+  if (!AllFinite(hessian.contiguous())) return invalid("the Hessian holds NaN or infinite values");
+  const float largest = in == 0 ? 0.0f : hessian.abs().max().item<float>();
+  if (in > 0 && (hessian - hessian.t()).abs().max().item<float>() > 1e-3f * largest) {
+    return invalid("the Hessian is not symmetric");
+  }
+  if (in > 0 && hessian.diagonal().min().item<float>() < 0) {
+    return invalid("the Hessian has a negative diagonal element");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const SolveOptions& options) {
   if (hessian.dim() != 2 || hessian.size(0) != hessian.size(1)) {
     return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_ARGUMENT",
-                     absl::StrCat("the Hessian is not a square matrix"));
+                     absl::StrCat("the Hessian must be a square matrix, not ", Shape(hessian)));
   }
   SolveFactor factor;
   factor.tokens = tokens;

@@ -38,7 +38,18 @@ struct SolveFactor {
   double floor = 0;  // share of the largest diagonal element that the diagonal was raised to; 0: not needed
   int64_t tokens = 0;
   std::string fallback;  // empty, "no_tokens", "few_tokens" or "not_positive_definite"
+
+  // "gptq", "gptq_floored" or "rtn", as the report has it.
+  std::string Method() const {
+    if (!fallback.empty()) return "rtn";
+    return floor > 0 ? "gptq_floored" : "gptq";
+  }
 };
+
+// INVALID_ARGUMENT, naming the first thing that is wrong, when `hessian` cannot be a sum of outer products of
+// `in` channels: another shape, not finite, not symmetric, a negative diagonal element. For input from files;
+// a Hessian of this library is symmetric by construction.
+absl::Status CheckHessian(const at::Tensor& hessian, int64_t in);
 
 // Symmetric `hessian` [in, in] f32; only finiteness is checked. Never fails for a bad one: the damping ladder
 // (x1, x3, x10, x30, x100), then a floor under the diagonal (1e-6 .. 0.1 of its largest element), then a
@@ -47,7 +58,7 @@ struct SolveFactor {
 absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const SolveOptions& options);
 
 // Quantizes weight [out, in] f32 at every width. INVALID_ARGUMENT for shapes that do not fit or non-finite
-// weights; CANCELLED.
+// weights, an empty matrix, a width outside 2 to 8; CANCELLED.
 absl::StatusOr<std::map<int, QuantizedLinear>> Solve(const at::Tensor& weight, const SolveFactor& factor,
                                                      const SolveOptions& options);
 

@@ -47,7 +47,7 @@ absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& p
   });
 }
 
-std::string DeterminismClass() { return absl::StrCat("cpu-", InstructionSetName(), "-torch2.15-v1"); }
+std::string DeterminismClass() { return absl::StrCat("cpu-", InstructionSetName(), "-torch2.15-v2"); }
 
 void SetComputeThreads(int threads) {
   // Without it MKL splits long sums over threads, and their number would show in the bits

@@ -277,7 +277,7 @@ class PartSolver {
     DistortionRow row{.linear = linear,
                       .tokens = factor.tokens,
                       .damp = factor.damp,
-                      .method = factor.fallback.empty() ? "gptq" : "rtn",
+                      .method = factor.Method(),
                       .fallback = factor.fallback,
                       .outlier_score = OutlierScore(weight),
                       .widths = {}};

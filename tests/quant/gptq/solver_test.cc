@@ -129,6 +129,23 @@ TEST(SolverFallbackTest, TheDampingLadderRecoversAnIndefiniteHessian) {
   EXPECT_GT(factor.damp, 0.01);
 }
 
+// One channel with inputs of vast scale: what f32 loses in its row is more than the whole mean of the others,
+// so damping by the mean is not enough, but a floor relative to the largest is.
+TEST(SolverFallbackTest, AFloorUnderTheDiagonalRecoversWhatDampingCannot) {
+  const Layer layer = MakeLayer(32, 64, 200, 17);
+  at::Tensor hessian = at::eye(64);
+  hessian[0][0] = 1000.0f;
+  hessian[0][1] = 170.0f;
+  hessian[1][0] = 170.0f;
+  SolveOptions options{.group_size = 32, .damp = 0.001};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(hessian, 200, options));
+  EXPECT_EQ(factor.fallback, "");
+  EXPECT_GT(factor.floor, 0.0);
+  EXPECT_EQ(factor.Method(), "gptq_floored");
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  EXPECT_TRUE(std::isfinite(solved.at(4).distortion));
+}
+
 TEST(SolverFallbackTest, AHopelessHessianFallsBackToRounding) {
   const Layer layer = MakeLayer(32, 64, 200, 9);
   at::Tensor hessian = at::full({64, 64}, 100.0f);
@@ -163,6 +180,10 @@ TEST(SolverInputTest, RefusesWhatDoesNotFit) {
   broken[3][4] = NAN;
   EXPECT_THAT(Solve(broken, factor, {}).status(),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("NaN")));
+  EXPECT_THAT(Solve(at::zeros({0, 128}), factor, {}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("empty")));
+  EXPECT_THAT(Solve(layer.weight, factor, {.widths = {1}}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("width 1")));
   EXPECT_THAT(Factor(at::full({8, 8}, NAN), 8, {}).status(),
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("not finite")));
 }
@@ -173,6 +194,63 @@ TEST(SolverInputTest, OneRowIsEnough) {
   ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 100, options));
   ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
   EXPECT_EQ(solved.at(2).codes.sizes(), at::IntArrayRef({32, 1}));
+}
+
+TEST(SolverInputTest, OneColumnIsEnough) {
+  const Layer layer = MakeLayer(5, 1, 10, 14);
+  SolveOptions options{.group_size = 1};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 10, options));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  const at::Tensor q = Dequantize(solved.at(4).codes, solved.at(4).scales, 4, 1);
+  EXPECT_TRUE(at::allclose(q, layer.weight, 2e-3, 1e-6));
+}
+
+TEST(SolverInputTest, ColumnsAndRowsOfZerosStayZero) {
+  Layer layer = MakeLayer(40, 64, 200, 15);
+  layer.weight.select(1, 3).zero_();
+  layer.weight.select(0, 7).zero_();
+  const SolveOptions options{.widths = {8}, .group_size = 32};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 200, options));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  const at::Tensor q = Dequantize(solved.at(8).codes, solved.at(8).scales, 8, 32);
+  EXPECT_EQ(q.select(0, 7).abs().max().item<float>(), 0.0f);
+  EXPECT_LT(q.select(1, 3).abs().max().item<float>(), 0.01f);
+}
+
+TEST(SolverInputTest, ShapesThatFillNoBlockAreSolved) {
+  // 600 columns: a sweep of 512 and a rest; 45 outputs: one run of 32 and a rest.
+  const Layer layer = MakeLayer(45, 600, 1200, 16);
+  const SolveOptions options{.widths = {3, 4}, .group_size = 24};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 1200, options));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
+  for (const auto& [bits, q] : solved) {
+    const at::Tensor ours = Dequantize(q.codes, q.scales, bits, 24);
+    const at::Tensor paper =
+        ReferenceGptq(layer.weight, layer.hessian, q.scales, bits, 24, options.damp, factor.order);
+    EXPECT_NEAR(OutputError(layer, ours) / OutputError(layer, paper.to(at::kFloat)), 1.0, 0.01);
+    EXPECT_NEAR(q.distortion / OutputError(layer, ours), 1.0, 2e-3);
+  }
+}
+
+TEST(SolverInputTest, HessiansFromOutsideAreChecked) {
+  using ::testing::HasSubstr;
+  const auto refuses = [](const at::Tensor& hessian, const char* text) {
+    EXPECT_THAT(CheckHessian(hessian, 8), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(text)));
+  };
+  EXPECT_OK(CheckHessian(at::eye(8), 8));
+  refuses(at::eye(9), "[8, 8], not [9, 9]");
+  refuses(at::zeros({8, 4}), "not [8, 4]");
+  at::Tensor skewed = at::eye(8);
+  skewed[1][2] = 0.5;
+  refuses(skewed, "not symmetric");
+  refuses(at::eye(8) * -1, "negative");
+  at::Tensor broken = at::eye(8);
+  broken[1][2] = NAN;
+  refuses(broken, "NaN");
+  EXPECT_THAT(Factor(broken, 8, {}).status(),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("not finite")));
+  EXPECT_THAT(Factor(at::zeros({8, 4}), 8, {}).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("square")));
 }
 
 TEST(SolverInputTest, StopsWhenCancelled) {

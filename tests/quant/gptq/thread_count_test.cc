@@ -33,6 +33,7 @@ Outcome Compute(int threads) {
   EXPECT_OK(factor.status());
   const auto solved = Solve(w, *factor, options);
   EXPECT_OK(solved.status());
+  outcome.factor.triu_();
   outcome.codes = solved->at(3).codes;
   outcome.distortion = solved->at(3).distortion;
   const at::Tensor q = at::randn({4, 4, 200, 32}, generator);
