@@ -1,26 +1,31 @@
-# syntax=docker/dockerfile:1
 # Targets: `server` (coordinator and CLI, no libtorch) and `worker`. Everything stays under /opt/quantmoe, where it was
-# built, because the programs find libtorch and Arrow there by RPATH.
+# built, because the programs find libtorch and Arrow there by RPATH. Needs BuildKit, for the cache of compiled objects.
+ARG PRESET=release
 FROM debian:bookworm-slim AS base
 WORKDIR /opt/quantmoe
 
-FROM base AS build-server
+FROM base AS toolchain
 COPY dev ./
 COPY cmake ./cmake
 RUN ./dev setup --without-torch
-COPY . .
-RUN cmake --preset release -DQUANTMOE_TORCH=OFF -DQUANTMOE_TESTS=OFF -DQUANTMOE_BENCH=OFF \
- && cmake --build build/release --target quantmoe quantmoe-server \
- && strip build/release/client/quantmoe build/release/server/quantmoe-server
+ENV LANG=C.UTF-8
 
-FROM base AS build-worker
-COPY dev ./
-COPY cmake ./cmake
+FROM toolchain AS build-server
+ARG PRESET
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/ccache \
+    cmake --preset "$PRESET" -DQUANTMOE_TORCH=OFF -DQUANTMOE_TESTS=OFF -DQUANTMOE_BENCH=OFF \
+ && cmake --build "build/$PRESET" --parallel "$(nproc)" --target quantmoe quantmoe-server \
+ && install -D --strip -t bin "build/$PRESET/client/quantmoe" "build/$PRESET/server/quantmoe-server"
+
+FROM toolchain AS build-worker
+ARG PRESET
 RUN ./dev setup
 COPY . .
-RUN cmake --preset release -DQUANTMOE_TESTS=OFF -DQUANTMOE_BENCH=OFF \
- && cmake --build build/release --target quantmoe-worker \
- && strip build/release/worker/quantmoe-worker
+RUN --mount=type=cache,target=/root/.cache/ccache \
+    cmake --preset "$PRESET" -DQUANTMOE_TESTS=OFF -DQUANTMOE_BENCH=OFF \
+ && cmake --build "build/$PRESET" --parallel "$(nproc)" --target quantmoe-worker \
+ && install -D --strip -t bin "build/$PRESET/worker/quantmoe-worker"
 
 # Shared libraries of both programs, and the user they run as.
 FROM base AS runtime
@@ -37,7 +42,7 @@ COPY --from=build-server /opt/quantmoe/.deps/arrow-26.0.1/pyarrow/libarrow.so.26
 VOLUME /data
 
 FROM runtime AS server
-COPY --from=build-server /opt/quantmoe/build/release/client/quantmoe /opt/quantmoe/build/release/server/quantmoe-server bin/
+COPY --from=build-server /opt/quantmoe/bin/quantmoe /opt/quantmoe/bin/quantmoe-server bin/
 RUN ! ldd bin/quantmoe bin/quantmoe-server | grep 'not found'
 USER 10001:10001
 EXPOSE 7070 7071 7072
@@ -48,8 +53,8 @@ FROM runtime AS worker
 COPY --from=build-worker /opt/quantmoe/.deps/torch-2.15.0/torch/lib .deps/torch-2.15.0/torch/lib
 COPY --from=build-worker /opt/quantmoe/.deps/torch-2.15.0/nvidia/cu13/lib/libcudart.so.13 \
   /opt/quantmoe/.deps/torch-2.15.0/nvidia/cu13/lib/libcupti.so.13 .deps/torch-2.15.0/nvidia/cu13/lib/
-COPY --from=build-worker /opt/quantmoe/build/release/worker/quantmoe-worker bin/
-COPY --from=build-server /opt/quantmoe/build/release/client/quantmoe bin/
+COPY --from=build-worker /opt/quantmoe/bin/quantmoe-worker bin/
+COPY --from=build-server /opt/quantmoe/bin/quantmoe bin/
 RUN ! ldd bin/quantmoe bin/quantmoe-worker | grep 'not found'
 USER 10001:10001
 ENV QUANTMOE_HTTP_LISTEN=127.0.0.1:7073 QUANTMOE_SCRATCH_DIR=/data/scratch

@@ -12,6 +12,7 @@
 #include <google/protobuf/message.h>
 
 #include "client/connection.h"
+#include "client/watch.h"
 
 namespace quantmoe {
 
@@ -53,9 +54,9 @@ void AddSystemCommands(CLI::App& app,
                        CommandContext& context);  // workers, drain, capabilities, health, version
 void AddCompletionCommand(CLI::App& app, CommandContext& context);
 
-// Watches a job to its end and gives the exit code of its outcome. `after_seq` is exclusive.
-absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection, const std::string& job,
-                               int64_t after_seq);
+// Watches a job to its end and gives the exit code of its outcome.
+absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection,
+                               const WatchOptions& options);
 
 // `prefix/id` of an id or of a full name.
 std::string ResourceName(const std::string& prefix, const std::string& text);

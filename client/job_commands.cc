@@ -125,7 +125,7 @@ absl::StatusOr<int> Retry(CommandContext& context, const JobCommandFlags& flags)
     return kExitOk;
   }
   if (!context.json) context.out << created << std::flush;
-  return WatchToEnd(context, *connection, job.name(), /*after_seq=*/0);
+  return WatchToEnd(context, *connection, {.job = job.name()});
 }
 
 absl::StatusOr<int> Delete(CommandContext& context, const JobCommandFlags& flags) {

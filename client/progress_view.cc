@@ -35,9 +35,10 @@ void ProgressView::SetNow(absl::Time time) {
 absl::Time ProgressView::Now() const { return event_time_ + (clock_.Monotonic() - event_received_); }
 
 void ProgressView::ApplyJob(const v1::Job& job) {
+  FlushFailure(/*ended_the_job=*/job.state() == v1::Job::FAILED);
   name_ = job.name();
   state_ = job.state();
-  reason_ = job.state_reason();
+  reason_ = job.state() == v1::Job::FAILED ? "" : job.state_reason();
   if (job.has_create_time()) job_start_ = ToTime(job.create_time());
   for (const auto* time : {&job.create_time(), &job.start_time(), &job.finish_time()}) SetNow(ToTime(*time));
   ApplyProgress(job.progress());
@@ -46,12 +47,17 @@ void ProgressView::ApplyJob(const v1::Job& job) {
 void ProgressView::ApplyEvent(const v1::JobEvent& event) {
   const absl::Time time = ToTime(event.time());
   SetNow(time);
+  const bool failed = event.state_changed().state() == v1::Job::FAILED;
+  FlushFailure(/*ended_the_job=*/failed);
   if (event.has_progress()) ApplyProgress(event.progress());
   if (event.has_task_changed()) ApplyTask(event.task_changed(), time);
   if (!event.has_state_changed()) return;
   state_ = event.state_changed().state();
-  reason_ = event.state_changed().reason();
-  lines_.push_back(EventLine(event));
+  reason_ = failed ? "" : event.state_changed().reason();
+  v1::JobEvent shown = event;
+  if (failed) shown.mutable_state_changed()->clear_reason();
+  if (failed) shown.mutable_state_changed()->clear_error();
+  lines_.push_back(EventLine(shown));
 }
 
 void ProgressView::ApplyProgress(const v1::Progress& progress) {
@@ -82,8 +88,14 @@ void ProgressView::ApplyTask(const v1::TaskChanged& task, absl::Time time) {
     stage.last_task = stage.last_task ? std::max(*stage.last_task, time) : time;
   }
   if (task.outcome() != v1::TaskChanged::FAILED && task.outcome() != v1::TaskChanged::LOST) return;
+  failed_ = task;
+}
+
+void ProgressView::FlushFailure(bool ended_the_job) {
+  if (!failed_) return;
   v1::JobEvent event;
-  *event.mutable_task_changed() = task;
+  *event.mutable_task_changed() = *std::exchange(failed_, std::nullopt);
+  if (ended_the_job) event.mutable_task_changed()->clear_error();
   lines_.push_back(EventLine(event));
   failures_.push_back(lines_.back());
 }

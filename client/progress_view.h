@@ -25,7 +25,8 @@ class ProgressView {
   // A header and one line per stage, cut to `columns`.
   std::vector<std::string> Bars(int columns) const;
 
-  // Lines since the last call: changes of state, failed attempts, and every tenth of a stage.
+  // Lines since the last call: changes of state, failed attempts, and every tenth of a stage. A failed
+  // attempt comes with the event after it. What ended the job is left to whoever reports the outcome.
   std::vector<std::string> TakeLines();
   // Of these, only failed attempts; for drawing above the bars.
   std::vector<std::string> TakeFailures();
@@ -41,6 +42,8 @@ class ProgressView {
 
   void ApplyProgress(const v1::Progress& progress);
   void ApplyTask(const v1::TaskChanged& task, absl::Time time);
+  // Adds the failed attempt that waits; without its error when that ended the job.
+  void FlushFailure(bool ended_the_job);
   // The server's time, as far as known: that of the newest event plus the time since it came.
   absl::Time Now() const;
   void SetNow(absl::Time time);
@@ -62,6 +65,7 @@ class ProgressView {
   absl::Duration event_received_;
   std::vector<std::string> lines_;
   std::vector<std::string> failures_;
+  std::optional<v1::TaskChanged> failed_;  // the last attempt, until the next event
 };
 
 }  // namespace quantmoe

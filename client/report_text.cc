@@ -78,10 +78,10 @@ std::string SizeText(const Json& report) {
   return text;
 }
 
-std::string DistortionText(const Json& plan) {
-  const auto distortion = Number(At(plan, {"distortion"}));
-  if (!distortion) return "";
-  std::string text = FormatNumber(*distortion, 6);
+std::string LossText(const Json& plan) {
+  const auto loss = Number(At(plan, {"loss"}));
+  if (!loss) return "";
+  std::string text = FormatNumber(*loss, 6);
   const auto bound = Number(At(plan, {"lower_bound"}));
   if (bound && *bound > 0)
     absl::StrAppend(&text, "  (no plan in this budget is below ", FormatNumber(*bound, 6), ")");
@@ -101,7 +101,7 @@ std::string Summary(const Json& report) {
   AddFact(table, "weights", SizeText(report));
   AddFact(table, "heuristic", Text(At(report, {"plan", "heuristic"})));
   AddFact(table, "widths", BitsText(At(report, {"plan"})));
-  AddFact(table, "distortion", DistortionText(At(report, {"plan"})));
+  AddFact(table, "loss", LossText(At(report, {"plan"})));
   return table.Render();
 }
 
@@ -252,16 +252,18 @@ std::string Linears(const Json& linears) {
                    {"BITS", Align::kRight},
                    {"TOKENS", Align::kRight},
                    {"METHOD"},
+                   {"LOSS", Align::kRight},
                    {"DISTORTION", Align::kRight},
                    {"RELATIVE", Align::kRight},
                    {"FALLBACK"}});
   for (const Json& linear : linears) {
     const std::string bits = absl::StrCat(Integer(At(linear, {"bits"})));
+    const auto loss = Number(At(linear, {"loss"}));
     const auto distortion = Number(At(linear, {"widths", bits.c_str(), "distortion"}));
     const auto relative = Number(At(linear, {"widths", bits.c_str(), "relative_error"}));
     table.AddRow({Text(At(linear, {"name"})), Text(At(linear, {"kind"})), bits,
                   FormatCount(Integer(At(linear, {"tokens"}))), Text(At(linear, {"method"})),
-                  distortion ? FormatNumber(*distortion, 4) : "-",
+                  loss ? FormatNumber(*loss, 4) : "-", distortion ? FormatNumber(*distortion, 4) : "-",
                   relative ? FormatNumber(*relative, 4) : "-", FallbackReason(linear)});
   }
   return table.Render(2);

@@ -76,10 +76,11 @@ std::string TaskLine(const v1::TaskChanged& task) {
 }
 
 std::string StateLine(const v1::StateChanged& change) {
-  std::string line = absl::StrCat("job ", StateName(change.state()));
-  if (!change.reason().empty()) absl::StrAppend(&line, " (", change.reason(), ")");
+  const std::string line = absl::StrCat("job ", StateName(change.state()));
+  // The reason of a failure is the error's message.
   const std::string error = ErrorText(change.error());
-  return error.empty() ? line : absl::StrCat(line, ": ", error);
+  if (!error.empty()) return absl::StrCat(line, ": ", error);
+  return change.reason().empty() ? line : absl::StrCat(line, " (", change.reason(), ")");
 }
 
 std::string WorkerState(v1::Worker::State state) { return v1::Worker::State_Name(state); }

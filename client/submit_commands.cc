@@ -37,7 +37,7 @@ absl::StatusOr<int> Submit(CommandContext& context, const SubmitFlags& flags) {
   }
   // With --json, standard output holds the events alone.
   if (!context.json) context.out << "created " << Printable(job.name()) << std::endl;
-  return WatchToEnd(context, *connection, job.name(), /*after_seq=*/0);
+  return WatchToEnd(context, *connection, {.job = job.name()});
 }
 
 absl::StatusOr<int> RunEstimate(CommandContext& context, const SubmitFlags& flags) {

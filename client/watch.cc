@@ -85,6 +85,18 @@ class EventStream {
   std::thread thread_;
 };
 
+// False when the observer detached meanwhile.
+bool Wait(absl::Duration duration, WatchObserver& observer) {
+  const absl::Time end = absl::Now() + duration;
+  while (!observer.Detached()) {
+    observer.OnTick();
+    const absl::Duration left = end - absl::Now();
+    if (left <= absl::ZeroDuration()) return true;
+    absl::SleepFor(std::min(left, kTick));
+  }
+  return false;
+}
+
 class JobFollower {
  public:
   JobFollower(const Connection& connection, WatchOptions options, WatchObserver& observer)
@@ -99,7 +111,7 @@ class JobFollower {
       if (absl::Now() - last_contact_ > options_.give_up_after) return state;
       if (heard_) backoff.Reset();
       observer_.OnConnectionLost(state.status());
-      if (!Wait(backoff.Next())) return v1::Job::STATE_UNSPECIFIED;
+      if (!Wait(backoff.Next(), observer_)) return v1::Job::STATE_UNSPECIFIED;
     }
   }
 
@@ -141,18 +153,6 @@ class JobFollower {
     return absl::OkStatus();
   }
 
-  // False when the observer detached meanwhile.
-  bool Wait(absl::Duration duration) {
-    const absl::Time end = absl::Now() + duration;
-    while (!observer_.Detached()) {
-      observer_.OnTick();
-      const absl::Duration left = end - absl::Now();
-      if (left <= absl::ZeroDuration()) return true;
-      absl::SleepFor(std::min(left, kTick));
-    }
-    return false;
-  }
-
   const Connection& connection_;
   WatchOptions options_;
   WatchObserver& observer_;
@@ -165,6 +165,21 @@ class JobFollower {
 
 bool IsTerminal(v1::Job::State state) {
   return state == v1::Job::SUCCEEDED || state == v1::Job::FAILED || state == v1::Job::CANCELLED;
+}
+
+absl::StatusOr<std::optional<v1::Job>> AwaitJob(const Connection& connection, const WatchOptions& options,
+                                                WatchObserver& observer) {
+  v1::GetJobRequest request;
+  request.set_name(options.job);
+  Backoff backoff(connection.backoff());
+  const absl::Time start = absl::Now();
+  while (true) {
+    absl::StatusOr<v1::Job> job = connection.Call(connection.jobs(), &v1::JobService::Stub::GetJob, request);
+    if (job.ok()) return *std::move(job);
+    if (!IsRetryable(job.status()) || absl::Now() - start > options.give_up_after) return job.status();
+    observer.OnConnectionLost(job.status());
+    if (!Wait(backoff.Next(), observer)) return std::nullopt;
+  }
 }
 
 absl::StatusOr<v1::Job::State> FollowJob(const Connection& connection, WatchOptions options,

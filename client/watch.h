@@ -2,6 +2,7 @@
 // here; see watch_command and progress_view.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -19,7 +20,7 @@ class WatchObserver {
   virtual ~WatchObserver() = default;
   // Events with a sequence number come once and in order; heartbeats are not passed on.
   virtual void OnEvent(const v1::JobEvent& event) = 0;
-  // The connection is lost and will be tried again.
+  // The server cannot be reached, or not any more, and will be tried again.
   virtual void OnConnectionLost(const absl::Status& /*status*/) {}
   // Called several times a second.
   virtual void OnTick() {}
@@ -35,6 +36,11 @@ struct WatchOptions {
   // Ends the watch when the server could not be reached for this long.
   absl::Duration give_up_after = absl::Minutes(15);
 };
+
+// The job as it is now. Tries again while the server is away, as FollowJob does; nothing when the observer
+// detached. Errors as there.
+absl::StatusOr<std::optional<v1::Job>> AwaitJob(const Connection& connection, const WatchOptions& options,
+                                                WatchObserver& observer);
 
 // Returns the state that ended the job, or STATE_UNSPECIFIED when the observer detached. Errors: what the
 // server says (NOT_FOUND), UNAVAILABLE after `give_up_after`, DATA_LOSS when the log has a gap.

@@ -1,6 +1,8 @@
 // watch: a job's progress as bars, lines or JSON, and its outcome as an exit code.
 #include <memory>
+#include <optional>
 #include <ostream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -16,39 +18,65 @@
 namespace quantmoe {
 namespace {
 
+// Tells of a lost connection once, however often it is tried again.
+class LossNotice {
+ public:
+  explicit LossNotice(CommandContext& context) : context_(context) {}
+  void Lost(const absl::Status& status) {
+    if (std::exchange(lost_, true)) return;
+    context_.err << "quantmoe: cannot reach the server at " << Printable(context_.connection.server)
+                 << ", trying again: " << Printable(status.message()) << std::endl;
+  }
+  void Back() {
+    if (std::exchange(lost_, false)) context_.err << "quantmoe: connected again" << std::endl;
+  }
+
+ private:
+  CommandContext& context_;
+  bool lost_ = false;
+};
+
 class JsonObserver : public WatchObserver {
  public:
-  explicit JsonObserver(CommandContext& context) : context_(context) {}
-  void OnEvent(const v1::JobEvent& event) override { context_.out << JsonLine(event) << std::flush; }
-  void OnConnectionLost(const absl::Status& status) override {
-    context_.err << "quantmoe: connection lost, trying again: " << Printable(status.message()) << std::endl;
+  explicit JsonObserver(CommandContext& context) : context_(context), notice_(context) {}
+  void OnEvent(const v1::JobEvent& event) override {
+    notice_.Back();
+    context_.out << JsonLine(event) << std::flush;
   }
+  void OnConnectionLost(const absl::Status& status) override { notice_.Lost(status); }
   bool Detached() override { return context_.interrupted(); }
 
  private:
   CommandContext& context_;
+  LossNotice notice_;
 };
 
 // Bars that are redrawn in place on a terminal, lines elsewhere.
 class TextObserver : public WatchObserver {
  public:
-  TextObserver(CommandContext& context, const v1::Job& job) : context_(context), view_(Clock::Real()) {
+  explicit TextObserver(CommandContext& context)
+      : context_(context), notice_(context), view_(Clock::Real()) {}
+
+  void Begin(const v1::Job& job) {
+    notice_.Back();
     view_.ApplyJob(job);
+    begun_ = true;
   }
 
   void OnEvent(const v1::JobEvent& event) override {
+    notice_.Back();
     view_.ApplyEvent(event);
     if (context_.terminal_columns() == 0) PrintLines(view_.TakeLines());
   }
 
   void OnConnectionLost(const absl::Status& status) override {
     Erase();
-    context_.err << "quantmoe: connection lost, trying again: " << Printable(status.message()) << std::endl;
+    notice_.Lost(status);
   }
 
   void OnTick() override {
     const absl::Duration now = Clock::Real().Monotonic();
-    if (context_.terminal_columns() == 0 || now - last_draw_ < absl::Milliseconds(150)) return;
+    if (!begun_ || context_.terminal_columns() == 0 || now - last_draw_ < absl::Milliseconds(150)) return;
     last_draw_ = now;
     Draw();
   }
@@ -85,16 +113,12 @@ class TextObserver : public WatchObserver {
   }
 
   CommandContext& context_;
+  LossNotice notice_;
   ProgressView view_;
+  bool begun_ = false;
   size_t drawn_ = 0;
   absl::Duration last_draw_ = -absl::InfiniteDuration();
 };
-
-absl::StatusOr<v1::Job> ReadJob(const Connection& connection, const std::string& name) {
-  v1::GetJobRequest request;
-  request.set_name(name);
-  return connection.CallWithRetry(connection.jobs(), &v1::JobService::Stub::GetJob, request);
-}
 
 int OutcomeCode(v1::Job::State state) {
   if (state == v1::Job::SUCCEEDED) return kExitOk;
@@ -123,33 +147,45 @@ int ReportOutcome(CommandContext& context, const v1::Job& job, v1::Job::State st
 
 }  // namespace
 
-absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection, const std::string& job,
-                               int64_t after_seq) {
-  ASSIGN_OR_RETURN(const v1::Job before, ReadJob(connection, job));
+absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection,
+                               const WatchOptions& options) {
   JsonObserver json(context);
-  TextObserver text(context, before);
+  TextObserver text(context);
   WatchObserver& observer = context.json ? static_cast<WatchObserver&>(json) : text;
-  ASSIGN_OR_RETURN(const v1::Job::State state,
-                   FollowJob(connection, {.job = job, .after_seq = after_seq}, observer));
-  if (state == v1::Job::STATE_UNSPECIFIED) return Detach(context, job);
-  ASSIGN_OR_RETURN(const v1::Job after, ReadJob(connection, job));
-  if (!context.json) text.Finish(after);
-  return ReportOutcome(context, after, state);
+  ASSIGN_OR_RETURN(const std::optional<v1::Job> before, AwaitJob(connection, options, observer));
+  if (!before.has_value()) return Detach(context, options.job);
+  text.Begin(*before);
+  ASSIGN_OR_RETURN(const v1::Job::State state, FollowJob(connection, options, observer));
+  if (state == v1::Job::STATE_UNSPECIFIED) return Detach(context, options.job);
+  ASSIGN_OR_RETURN(const std::optional<v1::Job> after, AwaitJob(connection, options, observer));
+  if (!after.has_value()) return Detach(context, options.job);
+  if (!context.json) text.Finish(*after);
+  return ReportOutcome(context, *after, state);
 }
 
 void AddWatchCommand(CLI::App& app, CommandContext& context) {
   struct Flags {
     std::string job;
     int64_t after_seq = 0;
+    double give_up_seconds = absl::ToDoubleSeconds(WatchOptions().give_up_after);
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App& command = AddCommand(
       app, context, "watch", "Follow a job to its end", [&context, flags]() -> absl::StatusOr<int> {
         ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
-        return WatchToEnd(context, *connection, ResourceName("jobs", flags->job), flags->after_seq);
+        return WatchToEnd(context, *connection,
+                          {.job = ResourceName("jobs", flags->job),
+                           .after_seq = flags->after_seq,
+                           .give_up_after = absl::Seconds(flags->give_up_seconds)});
       });
   command.add_option("job", flags->job, "Id or name of the job")->required()->type_name("JOB");
   command.add_option("--after-seq", flags->after_seq, "Skip events up to this number");
+  command
+      .add_option("--give-up-after", flags->give_up_seconds,
+                  "Keep trying for so long when the server cannot be reached")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str()
+      ->type_name("SECONDS");
   command.footer("Exit code: 0 the job succeeded, 1 failed, 3 cancelled. Ctrl-C leaves the job running.");
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error_info.h"
 #include "base/log.h"
+#include "base/program_exit.h"
 #include "local/commands.h"
 #include "quant/tasks/run_task.h"
 #include "quant/torch_guard.h"
@@ -51,11 +52,7 @@ int main(int argc, char** argv) {
   quantmoe::AddEvaluate(app, run);
   quantmoe::AddAllocate(app, run);
   quantmoe::AddInspect(app, run);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
-  }
+  if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
   quantmoe::InitLogging(quantmoe::LogFormat::kText, quantmoe::LogLevel::kWarning);
   quantmoe::SetComputeThreads(threads);
   return Report(quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), run));

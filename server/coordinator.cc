@@ -26,6 +26,7 @@ SchedulingLimits LimitsOf(const CoordinatorOptions& options) {
   SchedulingLimits limits;
   limits.lease = options.lease;
   limits.heartbeat = options.heartbeat;
+  limits.poison_workers = options.poison_workers;
   return limits;
 }
 
@@ -35,6 +36,7 @@ absl::StatusOr<WorkerSessions::Options> PrepareSessions(const CoordinatorOptions
   WorkerSessions::Options sessions;
   sessions.limits = LimitsOf(options);
   sessions.no_progress_timeout = options.no_progress_timeout;
+  sessions.unschedulable_timeout = options.unschedulable_timeout;
   sessions.term = term;
   sessions.blob_dir = blob_dir;
   sessions.blob_dir_probe = "probe";

@@ -35,6 +35,8 @@ struct CoordinatorOptions {
   absl::Duration lease = absl::Seconds(20);
   absl::Duration heartbeat = absl::Seconds(5);
   absl::Duration no_progress_timeout = absl::Minutes(10);
+  absl::Duration unschedulable_timeout = absl::Hours(24);  // then a job without a capable worker fails
+  int poison_workers = 3;  // workers that one task may take down before its job fails; 0: no limit
   absl::Duration tick = absl::Milliseconds(250);  // how often time is looked at
   absl::Duration blob_min_age = absl::Hours(24);  // younger blobs and cached results are never collected
   absl::Duration garbage_interval = absl::Hours(1);

@@ -78,7 +78,7 @@ json PlanJson(const BitPlan& plan) {
   }
   return {{"heuristic", plan.heuristic},     {"profile", plan.profile},
           {"group_size", plan.group_size},   {"average_bits", plan.average_bits},
-          {"stored_bits", plan.stored_bits}, {"distortion", plan.distortion},
+          {"stored_bits", plan.stored_bits}, {"loss", plan.distortion},
           {"lower_bound", plan.lower_bound}, {"fallback_ratio", plan.fallback_ratio},
           {"histogram", histogram}};
 }
@@ -87,15 +87,16 @@ json WidthsJson(const DistortionRow& row) {
   json widths = json::object();
   for (const auto& [bits, facts] : row.widths) {
     widths[std::to_string(bits)] = {{"distortion", facts.distortion},
-                                    {"relative_error", facts.relative_error}};
+                                    {"relative_error", facts.relative_error},
+                                    {"block_error", facts.block_error}};
   }
   return widths;
 }
 
 json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
-  std::map<std::string, const DistortionRow*> rows;
+  std::map<std::string, std::pair<const PartTable*, const DistortionRow*>> rows;
   for (const PartTable& part : table.parts) {
-    for (const DistortionRow& row : part.rows) rows[row.linear.name] = &row;
+    for (const DistortionRow& row : part.rows) rows[row.linear.name] = {&part, &row};
   }
   json linears = json::array();
   for (const PlannedLinear& planned : plan.linears) {
@@ -106,14 +107,16 @@ json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
                    {"out", planned.linear.out},
                    {"in", planned.linear.in},
                    {"bits", planned.bits},
-                   {"distortion", planned.distortion},
+                   {"loss", planned.distortion},
                    {"method", planned.method},
                    {"fallback", planned.fallback}};
-    if (const auto row = rows.find(planned.linear.name); row != rows.end()) {
-      linear["tokens"] = row->second->tokens;
-      linear["damp"] = row->second->damp;
-      linear["outlier_score"] = row->second->outlier_score;
-      linear["widths"] = WidthsJson(*row->second);
+    if (const auto found = rows.find(planned.linear.name); found != rows.end()) {
+      const auto& [part, row] = found->second;
+      linear["tokens"] = row->tokens;
+      linear["damp"] = row->damp;
+      linear["outlier_score"] = row->outlier_score;
+      linear["loss_scale"] = part->loss_scale;
+      linear["widths"] = WidthsJson(*row);
     }
     linears.push_back(std::move(linear));
   }

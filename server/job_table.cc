@@ -186,6 +186,11 @@ JobTable::Touched JobTable::On(const TaskReleased& event) {
   } else if (event.charge == Charge::kInfrastructure) {
     record.set_infrastructure_failures(record.infrastructure_failures() + 1);
   }
+  const auto& killed = record.killed_workers();
+  if (!event.killed_worker.empty() &&
+      std::find(killed.begin(), killed.end(), event.killed_worker) == killed.end()) {
+    record.add_killed_workers(event.killed_worker);
+  }
   task.run_after = event.run_after;
   Enter(job, task);
   return {.job = event.job, .tasks = {task.index}};

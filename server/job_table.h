@@ -85,7 +85,8 @@ struct TaskReleased {
   double seconds = 0;
   int64_t exhausted_memory_bytes = 0;
   google::rpc::Status error = {};
-  absl::Duration run_after = {};  // monotonic
+  absl::Duration run_after = {};   // monotonic
+  std::string killed_worker = {};  // that died while it ran the task
 };
 // The task ends for good without a result: FAILED or CANCELLED.
 struct TaskEnded {

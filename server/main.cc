@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include <CLI/CLI.hpp>
@@ -14,8 +13,10 @@
 
 #include "base/error_info.h"
 #include "base/log.h"
+#include "base/program_exit.h"
 #include "base/status_macros.h"
 #include "server/coordinator.h"
+#include "server/core.h"
 #include "server/listen_address.h"
 
 namespace quantmoe {
@@ -26,6 +27,7 @@ struct Flags {
   double lease_seconds = 20;
   double heartbeat_seconds = 5;
   double blob_min_age_hours = 24;
+  double unschedulable_hours = 24;
   std::string log_format = "text";
   std::string log_level = "info";
   std::string port_file;
@@ -53,6 +55,12 @@ void Define(CLI::App& app, Flags& flags) {
   option("--heartbeat", flags.heartbeat_seconds, "seconds between a worker's heartbeats")
       ->check(CLI::Range(0.02, 600.0));
   option("--blob-min-age", flags.blob_min_age_hours, "hours for which unused blobs are kept")
+      ->check(CLI::NonNegativeNumber);
+  option("--unschedulable-timeout", flags.unschedulable_hours,
+         "hours for which a job waits for a worker that can take its next task, before it fails")
+      ->check(CLI::PositiveNumber);
+  option("--poison-limit", options.poison_workers,
+         "workers that may die while they run one task, before its job fails; 0: no limit")
       ->check(CLI::NonNegativeNumber);
   option("--log-format", flags.log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
   option("--log-level", flags.log_level, "least level that is logged")
@@ -82,7 +90,7 @@ absl::Status CheckExposure(const Flags& flags) {
        {options.listen_address, options.worker_listen_address, options.http_listen_address}) {
     ASSIGN_OR_RETURN(const ListenAddress parsed, ParseListenAddress(address));
     if (IsLoopback(parsed) || !options.tls.certificate.empty() || flags.insecure) continue;
-    return MakeError(absl::StatusCode::kFailedPrecondition, "INSECURE_LISTENER",
+    return MakeError(absl::StatusCode::kInvalidArgument, "INSECURE_LISTENER",
                      absl::StrCat(address, " is not loopback: give --tls-cert and --tls-key, or --insecure"));
   }
   return absl::OkStatus();
@@ -138,6 +146,7 @@ absl::Status Run(Flags flags) {
   flags.coordinator.lease = absl::Seconds(flags.lease_seconds);
   flags.coordinator.heartbeat = absl::Seconds(flags.heartbeat_seconds);
   flags.coordinator.blob_min_age = absl::Hours(flags.blob_min_age_hours);
+  flags.coordinator.unschedulable_timeout = absl::Hours(flags.unschedulable_hours);
   InstallSignals();
   ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Start(flags.coordinator));
   if (!flags.port_file.empty()) RETURN_IF_ERROR(WritePortFile(flags.port_file, *coordinator));
@@ -150,14 +159,13 @@ absl::Status Run(Flags flags) {
 }  // namespace quantmoe
 
 int main(int argc, char** argv) {
-  CLI::App app("The coordinator of quantmoe: takes jobs, splits them into tasks, hands these to workers.");
+  CLI::App app("The coordinator of quantmoe: takes jobs, splits them into tasks, hands these to workers.",
+               "quantmoe-server");
+  app.set_version_flag("--version", quantmoe::kServerVersion);
   quantmoe::Flags flags;
   quantmoe::Define(app, flags);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
   quantmoe::InitLogging(flags.log_format == "json" ? quantmoe::LogFormat::kJson : quantmoe::LogFormat::kText,
                         quantmoe::ParseLevel(flags.log_level));
-  const absl::Status status = quantmoe::Run(flags);
-  if (status.ok()) return 0;
-  std::cerr << "quantmoe-server: " << status.message() << "\n";
-  return 1;
+  return quantmoe::ReportExit("quantmoe-server", quantmoe::Run(flags));
 }

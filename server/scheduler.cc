@@ -145,12 +145,14 @@ bool IsSuspect(const WorkerFacts& worker, const SchedulingLimits& limits, absl::
   return !worker.connected || now - worker.last_heard >= 2 * limits.heartbeat;
 }
 
-std::string ExplainWaiting(const Job& job, const WorkerTable& workers, const SchedulingLimits& limits,
-                           absl::Duration now) {
-  if (job.ready.empty() || !job.running.empty()) return "";
+Waiting ExplainWaiting(const Job& job, const WorkerTable& workers, const SchedulingLimits& limits,
+                       absl::Duration now) {
+  if (job.ready.empty() || !job.running.empty()) return {};
   const Task& task = job.tasks[job.ready.begin()->second];
   const std::string& wanted = job.record.determinism_class();
-  if (task.run_after > now) return absl::StrCat("waits before the next attempt of ", task.definition.label());
+  if (task.run_after > now) {
+    return {.reason = absl::StrCat("waits before the next attempt of ", task.definition.label())};
+  }
   int usable = 0, of_class = 0;
   int64_t largest = 0;
   for (const auto& [id, worker] : workers) {
@@ -160,16 +162,31 @@ std::string ExplainWaiting(const Job& job, const WorkerTable& workers, const Sch
     ++of_class;
     largest = std::max(largest, worker.memory_bytes);
   }
-  if (usable == 0) return "no worker is connected";
+  if (usable == 0) return {.reason = "no worker is connected", .unschedulable = true};
   if (of_class == 0) {
-    return absl::StrCat("none of ", usable, " workers is of determinism class ", wanted,
-                        ", to which the first task bound this job");
+    return {.reason = absl::StrCat("none of ", usable, " workers is of determinism class ", wanted,
+                                   ", to which the first task bound this job"),
+            .unschedulable = true};
   }
   if (largest < task.definition.memory_bytes()) {
-    return absl::StrCat("task ", task.definition.label(), " needs ", task.definition.memory_bytes(),
-                        " bytes of memory, the largest worker has ", largest);
+    return {
+        .reason = absl::StrCat("task ", task.definition.label(), " needs ", task.definition.memory_bytes(),
+                               " bytes of memory, the largest worker has ", largest),
+        .unschedulable = true};
   }
-  return "all workers are busy";
+  return {.reason = "all workers are busy"};
+}
+
+std::optional<TaskRef> FindSuspect(const JobTable& jobs, absl::string_view worker) {
+  std::optional<TaskRef> suspect;
+  absl::Duration earliest = absl::InfiniteDuration();
+  for (const TaskRef& ref : jobs.RunningOn(worker)) {
+    const Task& task = *jobs.FindTask(ref.job, ref.task);
+    if (!task.acknowledged || task.started_at >= earliest) continue;
+    earliest = task.started_at;
+    suspect = ref;
+  }
+  return suspect;
 }
 
 absl::Duration RetryDelay(int failures) {

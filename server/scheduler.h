@@ -6,6 +6,7 @@
 // parallel later.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct SchedulingLimits {
   // Retries of one task after running out of memory, and after faults of the infrastructure.
   int memory_retries = 2;
   int infrastructure_retries = 5;
+  // Different workers that may die while they run one task; the last of them ends its job. 0: no limit.
+  int poison_workers = 3;
 };
 
 struct Assignment {
@@ -50,9 +53,17 @@ std::vector<std::string> ExpiredWorkers(const WorkerTable& workers, const Schedu
 // Heartbeats are late: no new assignments.
 bool IsSuspect(const WorkerFacts& worker, const SchedulingLimits& limits, absl::Duration now);
 
-// Why the most urgent ready task of a job has no worker; empty when one could take it, or nothing is ready.
-std::string ExplainWaiting(const Job& job, const WorkerTable& workers, const SchedulingLimits& limits,
-                           absl::Duration now);
+struct Waiting {
+  std::string reason;
+  bool unschedulable = false;  // no connected worker could take the task, however long it waits for them
+};
+// Why the most urgent ready task of a job has no worker; empty when others run, or nothing is ready.
+Waiting ExplainWaiting(const Job& job, const WorkerTable& workers, const SchedulingLimits& limits,
+                       absl::Duration now);
+
+// The task that probably ended a worker that died: workers run their tasks in the order in which they get
+// them. Empty when it held none that it had received.
+std::optional<TaskRef> FindSuspect(const JobTable& jobs, absl::string_view worker);
 
 // The wait before the next attempt after `failures` faults: 1 s doubled each time, at most 60 s.
 absl::Duration RetryDelay(int failures);

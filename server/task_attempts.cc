@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include <google/protobuf/util/message_differencer.h>
 
 #include "base/error_info.h"
@@ -22,6 +23,20 @@ bool SameOutputs(const Task& task, const v1::CompleteTaskRequest& request) {
                     request.outputs().end(), [](const v1::TaskBlob& a, const v1::TaskBlob& b) {
                       return google::protobuf::util::MessageDifferencer::Equals(a, b);
                     });
+}
+
+std::string AttemptLabel(v1::TaskChanged::Outcome outcome) {
+  if (outcome == v1::TaskChanged::LOST) return "lost";
+  return outcome == v1::TaskChanged::RETURNED ? "returned" : "failed";
+}
+
+google::rpc::Status PoisonStatus(const Task& task, absl::string_view killed_worker) {
+  std::vector<std::string> workers(task.record.killed_workers().begin(), task.record.killed_workers().end());
+  workers.emplace_back(killed_worker);
+  const std::string names = absl::StrJoin(workers, ", ");
+  return ToRpcStatus(MakeError(absl::StatusCode::kFailedPrecondition, "TASK_KILLS_WORKERS",
+                               absl::StrCat(workers.size(), " workers died while they ran it: ", names),
+                               {{"workers", names}}));
 }
 
 google::rpc::Status LostStatus(absl::string_view why) {
@@ -117,24 +132,28 @@ void TaskAttempts::Fail(const v1::FailTaskRequest& request) {
     case v1::FailTaskRequest::OUT_OF_MEMORY:
       return Retry(ref, Charge::kMemory, error, request.seconds(), v1::TaskChanged::FAILED);
     case v1::FailTaskRequest::DRAINED:
-      return Retry(ref, Charge::kNone, {}, request.seconds(), v1::TaskChanged::LOST);
+      return Retry(ref, Charge::kNone, {}, request.seconds(), v1::TaskChanged::RETURNED);
     default:
       return Retry(ref, Charge::kInfrastructure, error, request.seconds(), v1::TaskChanged::FAILED);
   }
 }
 
 void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::Status& error, double seconds,
-                         v1::TaskChanged::Outcome outcome) {
+                         v1::TaskChanged::Outcome outcome, absl::string_view killed_worker) {
   const Job& job = *facts_.table().Find(ref.job);
   const Task& task = *job.Find(ref.task);
   const server::TaskRecord& record = task.record;
   const bool exhausted = (charge == Charge::kMemory && record.memory_failures() >= limits_.memory_retries) ||
                          (charge == Charge::kInfrastructure &&
                           record.infrastructure_failures() >= limits_.infrastructure_retries);
-  if (exhausted && job.record.state() != v1::Job::CANCELLING) return EndForGood(ref, error, seconds);
-  metrics_.AttemptEnded(task.definition.kind(), outcome == v1::TaskChanged::LOST ? "lost" : "failed");
+  if (job.record.state() != v1::Job::CANCELLING) {
+    if (IsPoison(task, killed_worker)) return EndForGood(ref, PoisonStatus(task, killed_worker), seconds);
+    if (exhausted) return EndForGood(ref, error, seconds);
+  }
+  metrics_.AttemptEnded(task.definition.kind(), AttemptLabel(outcome));
 
-  TaskReleased released{ref.job, ref.task, charge, seconds, 0, error, clock_.Monotonic()};
+  TaskReleased released{
+      ref.job, ref.task, charge, seconds, 0, error, clock_.Monotonic(), std::string(killed_worker)};
   if (charge == Charge::kInfrastructure)
     released.run_after += RetryDelay(record.infrastructure_failures() + 1);
   const auto worker = workers_.table().find(record.worker());
@@ -192,7 +211,25 @@ void TaskAttempts::Lose(const TaskRef& ref, absl::string_view why) {
   Retry(ref, Charge::kInfrastructure, LostStatus(why), 0, v1::TaskChanged::LOST);
 }
 
-void TaskAttempts::Return(const TaskRef& ref) { Retry(ref, Charge::kNone, {}, 0, v1::TaskChanged::LOST); }
+void TaskAttempts::LoseAllOf(const std::string& worker, const std::vector<TaskRef>& tasks,
+                             absl::string_view why) {
+  const std::optional<TaskRef> suspect = FindSuspect(facts_.table(), worker);
+  for (const TaskRef& ref : tasks) {
+    // The end of one may have ended the job of the next.
+    if (facts_.table().FindTask(ref.job, ref.task)->record.state() != v1::Task::RUNNING) continue;
+    Retry(ref, Charge::kInfrastructure, LostStatus(why), 0, v1::TaskChanged::LOST,
+          ref == suspect ? worker : "");
+  }
+}
+
+bool TaskAttempts::IsPoison(const Task& task, absl::string_view killed_worker) const {
+  if (killed_worker.empty() || limits_.poison_workers == 0) return false;
+  const auto& killed = task.record.killed_workers();
+  const bool is_new = std::find(killed.begin(), killed.end(), killed_worker) == killed.end();
+  return is_new && killed.size() + 1 >= limits_.poison_workers;
+}
+
+void TaskAttempts::Return(const TaskRef& ref) { Retry(ref, Charge::kNone, {}, 0, v1::TaskChanged::RETURNED); }
 
 const Task* TaskAttempts::FindRunning(const v1::AttemptRef& attempt, TaskRef& ref) const {
   const std::optional<TaskRef> parsed = ParseTaskName(attempt.task());

@@ -44,6 +44,8 @@ class TaskAttempts {
 
   // The worker that ran it is gone, or the attempt is stuck.
   void Lose(const TaskRef& ref, absl::string_view why);
+  // The worker died. Its tasks are lost; what it ran is blamed, and ends its job once it took down too many.
+  void LoseAllOf(const std::string& worker, const std::vector<TaskRef>& tasks, absl::string_view why);
   // Back to the queue without charge.
   void Return(const TaskRef& ref);
 
@@ -52,7 +54,9 @@ class TaskAttempts {
 
  private:
   void Retry(const TaskRef& ref, Charge charge, const google::rpc::Status& error, double seconds,
-             v1::TaskChanged::Outcome outcome);
+             v1::TaskChanged::Outcome outcome, absl::string_view killed_worker = "");
+  // Whether another worker that dies of the task is one too many.
+  bool IsPoison(const Task& task, absl::string_view killed_worker) const;
   void EndForGood(const TaskRef& ref, const google::rpc::Status& error, double seconds);
   void AfterEnd(const TaskRef& ref);
 

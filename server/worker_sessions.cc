@@ -25,6 +25,13 @@ WorkerSessions::WorkerSessions(Options options, FactsRecorder& facts, JobLifecyc
 
 void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link) {
   const std::string& id = hello.worker_id();
+  if (BelongsToAnother(hello, link)) {
+    Log(LogLevel::kWarning, "a second worker of the same id was refused", {{"worker", id}});
+    return link->Close(
+        MakeError(absl::StatusCode::kAlreadyExists, "WORKER_ID_IN_USE",
+                  absl::StrCat("another worker is connected as ", id, ": give each one its own --worker-id"),
+                  {{"worker", id}}));
+  }
   if (const auto older = workers_.Find(id); older != nullptr && older != link) {
     older->Close(
         MakeError(absl::StatusCode::kAborted, "SESSION_REPLACED", "a newer session of this worker opened"));
@@ -32,6 +39,7 @@ void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> l
   WorkerFacts facts{.id = id,
                     .device = hello.device(),
                     .version = hello.version(),
+                    .instance = hello.instance(),
                     .determinism_class = hello.determinism_class(),
                     .threads = hello.threads(),
                     .memory_bytes = hello.memory_bytes(),
@@ -71,14 +79,25 @@ void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> l
       held.insert(ref);
     }
   }
-  for (const TaskRef& ref : facts_.table().RunningOn(id)) {
+  LoseAllBut(held, id);
+  CrashPoint("after-hello");
+}
+
+bool WorkerSessions::BelongsToAnother(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) const {
+  const auto known = workers_.table().find(hello.worker_id());
+  return known != workers_.table().end() && known->second.connected &&
+         known->second.instance != hello.instance() && workers_.Find(hello.worker_id()) != link;
+}
+
+void WorkerSessions::LoseAllBut(const std::set<TaskRef>& held, const std::string& worker) {
+  std::vector<TaskRef> lost;
+  for (const TaskRef& ref : facts_.table().RunningOn(worker)) {
     if (held.contains(ref)) continue;
     // An assignment that was never acknowledged was lost on the way: nobody's fault.
     const bool received = facts_.table().FindTask(ref.job, ref.task)->acknowledged;
-    received ? attempts_.Lose(ref, absl::StrCat("worker ", id, " came back without the task"))
-             : attempts_.Return(ref);
+    received ? lost.push_back(ref) : attempts_.Return(ref);
   }
-  CrashPoint("after-hello");
+  attempts_.LoseAllOf(worker, lost, absl::StrCat("worker ", worker, " came back without the task"));
 }
 
 void WorkerSessions::Receive(const std::string& worker, const std::shared_ptr<WorkerLink>& link,
@@ -179,12 +198,16 @@ void WorkerSessions::Tick() {
   const absl::Duration now = clock_.Monotonic();
   for (const std::string& worker : ExpiredWorkers(workers_.table(), options_.limits, now)) {
     CrashPoint("lease-sweep");
+    const bool connected = workers_.table().at(worker).connected;
     const std::vector<TaskRef> lost = facts_.table().RunningOn(worker);
-    for (const TaskRef& ref : lost) {
-      metrics_.LeaseExpired();
-      attempts_.Lose(ref, absl::StrCat("the lease of worker ", worker, " ran out"));
+    const std::string why = absl::StrCat("the lease of worker ", worker, " ran out");
+    for (size_t i = 0; i < lost.size(); ++i) metrics_.LeaseExpired();
+    if (connected) {  // frozen or cut off, not dead
+      for (const TaskRef& ref : lost) attempts_.Lose(ref, why);
+    } else {
+      attempts_.LoseAllOf(worker, lost, why);
     }
-    Remove(worker, workers_.table().at(worker).connected ? "silent" : "disconnected");
+    Remove(worker, connected ? "silent" : "disconnected");
   }
   if (recovering_ && now >= recovery_until_) EndRecovery();
   std::erase_if(progress_, [&](const auto& entry) {
@@ -238,11 +261,22 @@ void WorkerSessions::EndRecovery() {
 }
 
 void WorkerSessions::ExplainJobs() {
+  const absl::Duration now = clock_.Monotonic();
+  std::map<std::string, absl::Duration> since;
   for (const auto& [id, job] : facts_.table().jobs()) {
     if (job.record.state() != v1::Job::QUEUED && job.record.state() != v1::Job::RUNNING) continue;
-    const std::string reason = ExplainWaiting(job, workers_.table(), options_.limits, clock_.Monotonic());
-    if (reason != job.record.reason()) facts_.Apply(JobExplained{id, reason});
+    const Waiting waiting = ExplainWaiting(job, workers_.table(), options_.limits, now);
+    if (waiting.reason != job.record.reason()) facts_.Apply(JobExplained{id, waiting.reason});
+    if (!waiting.unschedulable) continue;
+    const auto known = unschedulable_since_.find(id);
+    since[id] = known == unschedulable_since_.end() ? now : known->second;
+    if (now - since[id] < options_.unschedulable_timeout) continue;
+    jobs_.Fail(id, MakeError(absl::StatusCode::kFailedPrecondition, "NO_CAPABLE_WORKER",
+                             absl::StrCat("no worker could take a task for ",
+                                          absl::FormatDuration(options_.unschedulable_timeout), ": ",
+                                          waiting.reason)));
   }
+  unschedulable_since_ = std::move(since);
 }
 
 void WorkerSessions::CloseAll(const absl::Status& status) {

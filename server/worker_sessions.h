@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "server/facts_recorder.h"
@@ -20,6 +21,8 @@ class WorkerSessions {
     SchedulingLimits limits;
     // A running task whose progress stands still for so long is taken away from its worker.
     absl::Duration no_progress_timeout = absl::Minutes(10);
+    // A job fails when no connected worker could take its next task for so long.
+    absl::Duration unschedulable_timeout = absl::Hours(24);
     int64_t term = 0;
     std::string blob_dir;
     std::string blob_dir_probe;  // file name in blob_dir
@@ -28,8 +31,9 @@ class WorkerSessions {
   WorkerSessions(Options options, FactsRecorder& facts, JobLifecycle& jobs, TaskAttempts& attempts,
                  WorkerLinks& workers, Metrics& metrics, const Clock& clock);
 
-  // A session opens; an older one of the same worker is closed. Attempts that the worker holds are adopted or
-  // dropped; those that it should hold and does not go back to the queue.
+  // A session opens; an older one of the same process is closed, and one that takes the id of another
+  // connected worker is refused. Attempts that the worker holds are adopted or dropped; those that it should
+  // hold and does not go back to the queue.
   void Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link);
   // A message after Hello from the session behind `link`.
   void Receive(const std::string& worker, const std::shared_ptr<WorkerLink>& link,
@@ -60,7 +64,11 @@ class WorkerSessions {
   void ReturnUndelivered(const std::string& worker, const v1::WorkerHeartbeat& heartbeat);
   void Remove(const std::string& worker, absl::string_view cause);
   void EndRecovery();
+  // Says why jobs wait, and ends those for which no worker has come for too long.
   void ExplainJobs();
+  bool BelongsToAnother(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) const;
+  // What the worker should hold by the facts and does not by its Hello.
+  void LoseAllBut(const std::set<TaskRef>& held, const std::string& worker);
 
   const Options options_;
   FactsRecorder& facts_;
@@ -69,7 +77,8 @@ class WorkerSessions {
   WorkerLinks& workers_;
   Metrics& metrics_;
   const Clock& clock_;
-  std::map<std::string, Progress> progress_;  // by token
+  std::map<std::string, Progress> progress_;                   // by token
+  std::map<std::string, absl::Duration> unschedulable_since_;  // by job
   bool recovering_ = false;
   absl::Duration recovery_until_;
 };

@@ -14,6 +14,7 @@ struct WorkerFacts {
   std::string id;
   std::string device;
   std::string version;
+  std::string instance;  // of the process
   std::string determinism_class;
   int threads = 0;
   int64_t memory_bytes = 0;

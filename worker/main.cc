@@ -15,6 +15,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/log.h"
+#include "base/program_exit.h"
 #include "base/status_macros.h"
 #include "quant/tasks/run_task.h"
 #include "worker/host_memory.h"
@@ -229,11 +230,8 @@ int Main(int argc, char** argv) {
   AddConnectionFlags(app, flags);
   AddResourceFlags(app, flags);
   AddOperationFlags(app, flags);
-  CLI11_PARSE(app, argc, argv);
-  const absl::Status status = Serve(flags);
-  if (status.ok()) return 0;
-  std::cerr << "quantmoe-worker: " << status.message() << "\n";
-  return absl::IsInvalidArgument(status) ? 2 : 1;
+  if (const auto code = ParseFlags(app, argc, argv)) return *code;
+  return ReportExit("quantmoe-worker", Serve(flags));
 }
 
 }  // namespace

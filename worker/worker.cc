@@ -27,6 +27,11 @@ std::string MakeWorkerId() {
   return absl::StrCat(host, "-", getpid(), "-", absl::Hex(std::random_device{}(), absl::kZeroPad8));
 }
 
+std::string MakeInstance() {
+  std::random_device random;
+  return absl::StrCat(absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8));
+}
+
 std::string OutcomeLabel(const absl::Status& status) {
   if (status.ok()) return "ok";
   return absl::AsciiStrToLower(v1::FailTaskRequest::FailureClass_Name(ClassifyFailure(status)));
@@ -36,6 +41,7 @@ std::string OutcomeLabel(const absl::Status& status) {
 
 Worker::Worker(Options options, std::unique_ptr<CoordinatorClient> client)
     : options_(std::move(options)),
+      instance_(MakeInstance()),
       client_(std::move(client)),
       metrics_(QUANTMOE_VERSION, options_.device, options_.memory_bytes),
       claims_shared_(options_.blob_mode == BlobMode::kShared ||

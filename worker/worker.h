@@ -30,6 +30,9 @@ class Worker {
   struct Options {
     CoordinatorClient::Options coordinator;
     std::string worker_id;  // empty: host name, process id and a random number
+    // How long the worker asks again when another one is connected under its id: longer than the usual lease,
+    // so that it may follow one that vanished without a word.
+    absl::Duration id_conflict_patience = absl::Seconds(30);
     std::string device = "cpu";
     int threads = 1;  // reported only; who links the numerics sets them
     // What one task may need; a task that needs more is not taken. 0: no limit.
@@ -124,7 +127,11 @@ class Worker {
   bool HoldsNothingLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status AdmissionLocked(const v1::TaskSpec& task) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Whether the coordinator will not have this worker, however often it asks.
+  bool IsFinalLocked(const absl::Status& refusal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const Options options_;
+  const std::string instance_;
   const std::unique_ptr<CoordinatorClient> client_;
   WorkerMetrics metrics_;
 
@@ -149,6 +156,7 @@ class Worker {
   absl::Duration heartbeat_sent_ ABSL_GUARDED_BY(mutex_);
   absl::Duration last_contact_ ABSL_GUARDED_BY(mutex_);
   absl::Duration idle_since_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Duration> id_conflict_since_ ABSL_GUARDED_BY(mutex_);
   // End.
   std::optional<absl::Duration> drain_until_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);

@@ -29,12 +29,6 @@ absl::Duration HeartbeatInterval(const v1::Welcome& welcome) {
   return std::max(kShortestHeartbeat, absl::Seconds(welcome.heartbeat_seconds()));
 }
 
-// The coordinator will not have this worker, however often it asks.
-bool RefusesWorker(const absl::Status& status) {
-  return absl::IsFailedPrecondition(status) || absl::IsPermissionDenied(status) ||
-         absl::IsInvalidArgument(status);
-}
-
 }  // namespace
 
 // ---- session
@@ -60,14 +54,25 @@ bool Worker::OnSessionEnd(const absl::Status& status, Backoff& holding, Backoff&
   if (connected_) {
     holding.Reset();
     idle.Reset();
+    id_conflict_since_.reset();
   }
   connected_ = false;
   stream_ = nullptr;
   outbox_.clear();
   const bool start_again = std::exchange(claim_was_wrong_, false);
-  if (RefusesWorker(status)) EndLocked(status);
+  if (IsFinalLocked(status)) EndLocked(status);
   if (!start_again) pause = HoldsNothingLocked() ? idle.Next() : holding.Next();
   return end_.has_value();
+}
+
+bool Worker::IsFinalLocked(const absl::Status& refusal) {
+  if (absl::IsAlreadyExists(refusal)) {
+    const absl::Duration now = options_.clock->Monotonic();
+    if (!id_conflict_since_.has_value()) id_conflict_since_ = now;
+    return now - *id_conflict_since_ >= options_.id_conflict_patience;
+  }
+  return absl::IsFailedPrecondition(refusal) || absl::IsPermissionDenied(refusal) ||
+         absl::IsInvalidArgument(refusal);
 }
 
 bool Worker::PauseUnlessEnded(absl::Duration pause) {
@@ -104,6 +109,7 @@ v1::WorkerMessage Worker::MakeHello() {
   v1::WorkerMessage message;
   v1::Hello& hello = *message.mutable_hello();
   hello.set_worker_id(options_.worker_id);
+  hello.set_instance(instance_);
   hello.set_api_version(kApiVersion);
   hello.set_version(QUANTMOE_VERSION);
   hello.set_device(options_.device);

@@ -17,8 +17,10 @@
 namespace quantmoe {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 class CommandLineTest : public ::testing::Test {
@@ -79,6 +81,36 @@ TEST_F(CommandLineTest, WatchTellsTheOutcomeByExitCode) {
   EndWith(v1::Job::SUCCEEDED);
   EXPECT_EQ(Run({"submit", "/m", "--bits", "3", "--wait"}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("job SUCCEEDED\npublished artifacts/a"));
+}
+
+TEST_F(CommandLineTest, WatchWaitsForAServerThatIsAway) {
+  EndWith(v1::Job::SUCCEEDED);
+  server_.jobs.get_failures = 20;
+  EXPECT_EQ(Run({"watch", "a"}), kExitOk);
+  EXPECT_THAT(err_.str(), StartsWith("quantmoe: cannot reach the server at 127.0.0.1:7070, trying again: "));
+  EXPECT_THAT(err_.str(), EndsWith("cut\nquantmoe: connected again\n")) << "told once, not at every try";
+  server_.jobs.get_failures = 1'000'000;
+  EXPECT_EQ(Run({"watch", "a", "--give-up-after", "0"}), kExitUnavailable);
+}
+
+TEST_F(CommandLineTest, WatchTellsOnceWhyAJobFailed) {
+  EndWith(v1::Job::FAILED);
+  v1::Job& job = server_.jobs.job;
+  job.set_state_reason("task solve-l0-p0: no luck");
+  job.mutable_error()->set_code(static_cast<int>(absl::StatusCode::kInternal));
+  job.mutable_error()->set_message("task solve-l0-p0: no luck");
+  v1::JobEvent attempt;
+  attempt.set_seq(1);
+  attempt.mutable_task_changed()->set_outcome(v1::TaskChanged::FAILED);
+  attempt.mutable_task_changed()->mutable_error()->set_message("no luck");
+  v1::JobEvent& end = server_.jobs.log.front();
+  end.set_seq(2);
+  end.mutable_state_changed()->set_reason(job.state_reason());
+  *end.mutable_state_changed()->mutable_error() = job.error();
+  server_.jobs.log.insert(server_.jobs.log.begin(), attempt);
+  EXPECT_EQ(Run({"watch", "a"}), kExitFailed);
+  EXPECT_THAT(out_.str(), Not(HasSubstr("no luck")));
+  EXPECT_EQ(err_.str(), "quantmoe: task solve-l0-p0: no luck\n");
 }
 
 TEST_F(CommandLineTest, WatchPrintsJsonLines) {

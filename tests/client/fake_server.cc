@@ -22,6 +22,7 @@ grpc::Status FakeJobs::CreateJob(grpc::ServerContext*, const v1::CreateJobReques
 }
 
 grpc::Status FakeJobs::GetJob(grpc::ServerContext*, const v1::GetJobRequest* request, v1::Job* response) {
+  if (get_failures > 0 && get_failures-- > 0) return Unavailable();
   if (request->name() != job.name())
     return {grpc::StatusCode::NOT_FOUND, absl::StrCat("no job ", request->name())};
   *response = job;

@@ -29,6 +29,7 @@ class FakeJobs : public v1::JobService::Service {
 
   v1::Job job;
   int create_failures = 0;  // UNAVAILABLE answers before the first success
+  int get_failures = 0;
   std::vector<v1::CreateJobRequest> created;
   std::vector<v1::JobEvent> log;
   // Events of each successive stream; when they run out the whole rest is sent.

@@ -92,8 +92,30 @@ TEST(ProgressViewTest, FailedAttemptsAreShown) {
   task.set_outcome(v1::TaskChanged::LOST);
   task.set_worker("w\x1b[1");
   view.ApplyEvent(event);
-  EXPECT_THAT(view.TakeFailures(), ElementsAre("solve  jobs/a/tasks/solve-1  LOST on w [1"));
+  task.set_outcome(v1::TaskChanged::RETURNED);
+  view.ApplyEvent(event);
+  EXPECT_THAT(view.TakeFailures(), ElementsAre("solve  jobs/a/tasks/solve-1  LOST on w [1"))
+      << "what was given back is no failure";
   EXPECT_THAT(view.TakeLines(), IsEmpty());
+}
+
+TEST(ProgressViewTest, WhatEndedTheJobIsLeftToTheOutcome) {
+  HandClock clock;
+  ProgressView view(clock);
+  v1::JobEvent event;
+  event.mutable_task_changed()->set_stage("solve");
+  event.mutable_task_changed()->set_task("solve-1");
+  event.mutable_task_changed()->set_outcome(v1::TaskChanged::FAILED);
+  event.mutable_task_changed()->mutable_error()->set_code(13);
+  event.mutable_task_changed()->mutable_error()->set_message("no luck");
+  view.ApplyEvent(event);
+  view.ApplyEvent(event);
+  EXPECT_THAT(view.TakeLines(), ElementsAre("solve  solve-1  FAILED: INTERNAL: no luck"));
+  event.mutable_state_changed()->set_state(v1::Job::FAILED);
+  event.mutable_state_changed()->set_reason("task solve-1: no luck");
+  event.mutable_state_changed()->mutable_error()->set_message("task solve-1: no luck");
+  view.ApplyEvent(event);
+  EXPECT_THAT(view.TakeLines(), ElementsAre("solve  solve-1  FAILED", "job FAILED"));
 }
 
 TEST(ProgressViewTest, BarsFitTheTerminal) {

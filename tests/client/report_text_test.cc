@@ -16,13 +16,13 @@ constexpr char kReport[] = R"({
   "artifact": {"path": "/data/artifacts/qwen-3bit", "files": 9, "bytes": 6442450944},
   "original_bytes": 30064771072,
   "weight_file_bytes": 6442450944,
-  "plan": {"heuristic": "optimal", "average_bits": 3.0, "stored_bits": 3.25, "distortion": 123.456,
+  "plan": {"heuristic": "optimal", "average_bits": 3.0, "stored_bits": 3.25, "loss": 123.456,
            "lower_bound": 123.4, "histogram": {
     "attention": {"2": 0, "3": 10, "4": 50, "8": 36},
     "expert": {"2": 1500, "3": 2000, "4": 572, "8": 20}}},
   "linears": [
     {"name": "model.layers.0.self_attn.q_proj", "layer": 0, "kind": "attention", "bits": 4, "tokens": 16384,
-     "method": "gptq", "fallback": "", "widths": {"4": {"distortion": 0.125, "relative_error": 0.0021}}},
+     "method": "gptq", "fallback": "", "loss": 0.5, "widths": {"4": {"distortion": 0.125, "relative_error": 0.0021}}},
     {"name": "model.layers.0.mlp.experts.7.up_proj", "layer": 0, "kind": "expert", "expert": 7, "bits": 2,
      "tokens": 12, "method": "rtn", "fallback": "too few tokens",
      "widths": {"2": {"distortion": 2.5, "relative_error": 0.31}}}],

@@ -94,6 +94,7 @@ FakeWorker::FakeWorker(const std::string& address, Options options) : options_(s
   v1::WorkerMessage message;
   v1::Hello& hello = *message.mutable_hello();
   hello.set_worker_id(options_.id);
+  hello.set_instance(options_.instance);
   hello.set_api_version(1);
   hello.set_device("cpu");
   hello.set_memory_bytes(options_.memory_bytes);
@@ -101,10 +102,10 @@ FakeWorker::FakeWorker(const std::string& address, Options options) : options_(s
   hello.set_credits(options_.credits);
   hello.mutable_held()->Assign(options_.held.begin(), options_.held.end());
   Write(message);
-  EXPECT_TRUE(ReadUntil([this](const v1::CoordinatorMessage& m) {
+  ReadUntil([this](const v1::CoordinatorMessage& m) {
     if (m.has_welcome()) welcome_ = m.welcome();
     return m.has_welcome();
-  }));
+  });
 }
 
 FakeWorker::~FakeWorker() { context_->TryCancel(); }

@@ -24,8 +24,9 @@ class FakeWorker {
     int credits = 1;
     int64_t memory_bytes = int64_t{64} << 30;
     std::vector<v1::AttemptRef> held = {};
+    std::string instance = {};
   };
-  // Says hello and waits for Welcome.
+  // Says hello and waits for Welcome, or for the refusal that AwaitEnd tells.
   explicit FakeWorker(const std::string& address) : FakeWorker(address, Options()) {}
   FakeWorker(const std::string& address, Options options);
   // Breaks the connection.

@@ -134,7 +134,8 @@ TEST_F(SchedulerTest, AJobStaysInItsClass) {
   AddJob("a", 1, 10, "c1");
   AddWorker("w", 1, 100, "c2");
   EXPECT_THAT(Assign(), IsEmpty());
-  EXPECT_THAT(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_), HasSubstr("class c1"));
+  EXPECT_THAT(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_).reason, HasSubstr("class c1"));
+  EXPECT_TRUE(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_).unschedulable);
   AddWorker("v", 1, 100, "c1");
   EXPECT_THAT(Assign(), ElementsAre(Field(&Assignment::worker, "v")));
 }
@@ -163,7 +164,29 @@ TEST_F(SchedulerTest, DrainingSilentAndLostWorkersGetNothing) {
   AddWorker("w2").last_heard = now_ - 2 * limits_.heartbeat;
   AddWorker("w3").connected = false;
   EXPECT_THAT(Assign(), IsEmpty());
-  EXPECT_EQ(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_), "no worker is connected");
+  EXPECT_EQ(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_).reason, "no worker is connected");
+}
+
+TEST_F(SchedulerTest, OnlyWhatNoWorkerCouldTakeIsUnschedulable) {
+  AddJob("a", 1, /*memory_bytes=*/101);
+  AddWorker("w", /*credits=*/1, /*memory_bytes=*/100);
+  const Waiting waiting = ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_);
+  EXPECT_TRUE(waiting.unschedulable);
+  EXPECT_THAT(waiting.reason, HasSubstr("needs 101 bytes of memory, the largest worker has 100"));
+  AddWorker("busy", /*credits=*/0, /*memory_bytes=*/101);
+  EXPECT_FALSE(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_).unschedulable);
+}
+
+TEST_F(SchedulerTest, TheReceivedTaskThatWasAssignedFirstIsSuspected) {
+  AddJob("a", 3);
+  for (int i = 2; i >= 0; --i) {
+    now_ += absl::Seconds(1);
+    jobs_.Apply(TaskStarted{"a", "t" + std::to_string(i), "w", "token", absl::UnixEpoch(), now_});
+  }
+  EXPECT_EQ(FindSuspect(jobs_, "w"), std::nullopt) << "none was received";
+  jobs_.Apply(TaskAcknowledged{"a", "t0"});
+  jobs_.Apply(TaskAcknowledged{"a", "t1"});
+  EXPECT_EQ(FindSuspect(jobs_, "w"), (TaskRef{"a", "t1"}));
 }
 
 TEST_F(SchedulerTest, LeasesEndAfterTheirTime) {

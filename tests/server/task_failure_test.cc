@@ -1,4 +1,5 @@
 // What a failed, stale or lost attempt costs.
+#include "absl/strings/match.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -60,15 +61,79 @@ TEST(TaskFailureTest, InfrastructureIsRetriedFiveTimes) {
   EXPECT_EQ(AttemptsUntilFailure(v1::FailTaskRequest::INFRASTRUCTURE), 6);
 }
 
-TEST(TaskFailureTest, DrainedAttemptsAreFree) {
+TEST(TaskFailureTest, DrainedAttemptsAreFreeAndNoLosses) {
   RunningServer server;
-  server.CreateTinyJob();
+  const std::string name = server.CreateTinyJob();
   FakeWorker worker(server.coordinator().worker_address());
   for (int i = 0; i < 10; ++i) {
     worker.Fail(worker.AwaitAssign(), v1::FailTaskRequest::DRAINED);
     worker.SetCredits(1);
   }
   EXPECT_EQ(LabelOf(worker.AwaitAssign()), "prepare");
+  v1::ListJobEventsRequest request;
+  request.set_name(name);
+  v1::ListJobEventsResponse events;
+  ASSERT_TRUE(server.jobs().ListJobEvents(WithDeadline().get(), request, &events).ok());
+  int returned = 0;
+  for (const v1::JobEvent& event : events.events()) {
+    if (event.has_task_changed()) returned += event.task_changed().outcome() == v1::TaskChanged::RETURNED;
+  }
+  EXPECT_EQ(returned, 10);
+}
+
+// Until the server has seen that the worker's stream is gone.
+void AwaitDisconnected(RunningServer& server, const std::string& worker) {
+  for (const absl::Time end = absl::Now() + absl::Seconds(30); absl::Now() < end;) {
+    v1::ListWorkersResponse workers;
+    ASSERT_TRUE(server.system().ListWorkers(WithDeadline().get(), {}, &workers).ok());
+    for (const v1::Worker& known : workers.workers()) {
+      if (known.id() == worker && known.state() == v1::Worker::SUSPECT) return;
+    }
+  }
+  FAIL() << worker << " is still connected";
+}
+
+TEST(TaskFailureTest, ATaskThatKillsItsWorkersEndsItsJob) {
+  FakeClock clock;
+  RunningServer server(WithClock(clock));
+  const std::string name = server.CreateTinyJob();
+  for (const std::string id : {"a", "b", "c"}) {
+    EXPECT_EQ(server.GetJob(name).state() == v1::Job::FAILED, false) << "before " << id << " died";
+    {
+      FakeWorker worker(server.coordinator().worker_address(), {.id = id});
+      const v1::Assign assign = worker.AwaitAssign();
+      EXPECT_EQ(LabelOf(assign), "prepare");
+      worker.Acknowledge(AttemptOf(assign));
+      worker.Heartbeat({AttemptOf(assign)}, 1);
+    }
+    AwaitDisconnected(server, id);
+    clock.Advance(absl::Seconds(30));
+    server.AwaitJob(name, [](const v1::Job& job) { return job.progress().workers() == 0; });
+    clock.Advance(absl::Seconds(10));  // the backoff
+  }
+  const v1::Job job = server.AwaitEnd(name);
+  EXPECT_THAT(FromRpcStatus(job.error()), HasReason("TASK_KILLS_WORKERS"));
+  EXPECT_THAT(job.error().message(),
+              testing::HasSubstr("task prepare: 3 workers died while they ran it: a, b, c"));
+}
+
+TEST(TaskFailureTest, AJobThatNoWorkerCanTakeSaysSoAndEnds) {
+  FakeClock clock;
+  CoordinatorOptions options = WithClock(clock);
+  options.unschedulable_timeout = absl::Hours(1);
+  RunningServer server(options);
+  const std::string name = server.CreateTinyJob();
+  FakeWorker small(server.coordinator().worker_address(), {.memory_bytes = 1});
+  const absl::Time end = absl::Now() + absl::Seconds(30);
+  while (!absl::StrContains(server.GetJob(name).state_reason(), "the largest worker has 1") &&
+         absl::Now() < end) {
+  }
+  EXPECT_EQ(server.GetJob(name).state(), v1::Job::QUEUED);
+  clock.Advance(absl::Hours(1));
+  const v1::Job job = server.AwaitEnd(name);
+  EXPECT_EQ(job.state(), v1::Job::FAILED);
+  EXPECT_THAT(FromRpcStatus(job.error()), HasReason("NO_CAPABLE_WORKER"));
+  EXPECT_THAT(job.state_reason(), testing::HasSubstr("no worker could take a task for 1h"));
 }
 
 TEST(TaskFailureTest, ARepeatedCommitIsRecognised) {

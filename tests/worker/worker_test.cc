@@ -282,6 +282,20 @@ TEST_F(WorkerTest, ARefusedWorkerEnds) {
   EXPECT_THAT(worker_->AwaitEnd(), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
+TEST_F(WorkerTest, AnIdThatIsInUseEndsTheWorkerOnlyAfterAWhile) {
+  coordinator_.RefuseSessions({grpc::StatusCode::ALREADY_EXISTS, "another worker is connected as w"});
+  Worker::Options options = Options();
+  options.id_conflict_patience = absl::ZeroDuration();
+  ASSERT_OK_AND_ASSIGN(worker_, Worker::Start(options));
+  EXPECT_THAT(worker_->AwaitEnd(), StatusIs(absl::StatusCode::kAlreadyExists));
+  ASSERT_OK_AND_ASSIGN(worker_, Worker::Start(Options()));
+  coordinator_.RefuseSessions(grpc::Status::OK);
+  const std::string instance = coordinator_.AwaitHello(1).instance();
+  EXPECT_FALSE(instance.empty());
+  coordinator_.CloseSession();
+  EXPECT_EQ(coordinator_.AwaitHello(2).instance(), instance) << "it is still the same process";
+}
+
 TEST_F(WorkerTest, KeepsDiallingUntilTheCoordinatorIsThere) {
   coordinator_.RefuseSessions({grpc::StatusCode::UNAVAILABLE, "starting"});
   ASSERT_OK_AND_ASSIGN(worker_, Worker::Start(Options()));

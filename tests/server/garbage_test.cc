@@ -1,0 +1,46 @@
+// The sweep of unused blobs, against a job that still needs its own.
+#include <gtest/gtest.h>
+
+#include "tests/server/fake_worker.h"
+#include "tests/server/running_server.h"
+#include "tests/support/fake_clock.h"
+
+namespace quantmoe {
+namespace {
+
+bool IsStored(RunningServer& server, const v1::Digest& digest) {
+  v1::FindMissingBlobsRequest request;
+  *request.add_digests() = digest;
+  v1::FindMissingBlobsResponse response;
+  EXPECT_TRUE(server.blobs().FindMissingBlobs(WithDeadline().get(), request, &response).ok());
+  return response.missing().empty();
+}
+
+TEST(GarbageTest, OrphansGoAndTheBlobsOfALiveJobStay) {
+  FakeClock clock(absl::Now());  // compared with the files' times
+  CoordinatorOptions options = RunningServer::QuickOptions();
+  options.clock = &clock;
+  options.blob_min_age = absl::Hours(1);
+  options.garbage_interval = absl::Hours(1);
+  RunningServer server(options);
+  const std::string name = server.CreateTinyJob();
+  v1::Digest orphan;
+  {
+    FakeWorker worker(server.coordinator().worker_address(), {.id = "before"});
+    worker.Fail(worker.RunUntil("allocate"), v1::FailTaskRequest::DRAINED);
+    orphan = worker.Upload("of no job");
+  }
+  ASSERT_TRUE(IsStored(server, orphan));
+  clock.Advance(absl::Hours(2));
+  const absl::Time end = absl::Now() + absl::Seconds(30);
+  while (IsStored(server, orphan) && absl::Now() < end) {
+  }
+  EXPECT_FALSE(IsStored(server, orphan));
+  // It reads what the tasks before the sweep have written.
+  FakeWorker worker(server.coordinator().worker_address(), {.id = "after"});
+  EXPECT_LE(worker.RunToEnd(), 4);
+  EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+}
+
+}  // namespace
+}  // namespace quantmoe
