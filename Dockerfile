@@ -46,7 +46,7 @@ COPY --from=build-server /opt/quantmoe/bin/quantmoe /opt/quantmoe/bin/quantmoe-s
 RUN ! ldd bin/quantmoe bin/quantmoe-server | grep 'not found'
 USER 10001:10001
 EXPOSE 7070 7071 7072
-HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["quantmoe", "health"]
+HEALTHCHECK --interval=5s --timeout=10s --start-period=30s CMD ["quantmoe", "health"]
 ENTRYPOINT ["quantmoe-server", "--data-dir", "/data"]
 
 FROM runtime AS worker
@@ -60,6 +60,6 @@ USER 10001:10001
 ENV QUANTMOE_HTTP_LISTEN=127.0.0.1:7073 QUANTMOE_SCRATCH_DIR=/data/scratch
 EXPOSE 7073
 # A worker that has lost its coordinator reconnects by itself: alive means that the process answers.
-HEALTHCHECK --interval=5s --timeout=5s --start-period=30s CMD ["bash", "-c", \
+HEALTHCHECK --interval=5s --timeout=10s --start-period=30s CMD ["bash", "-c", \
   "exec 3<>/dev/tcp/127.0.0.1/7073 && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && grep -q '200 OK' <&3"]
 ENTRYPOINT ["quantmoe-worker"]

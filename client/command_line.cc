@@ -48,6 +48,12 @@ const CLI::App& UnfinishedGroup(const CLI::App& app) {
   return chosen.empty() ? app : UnfinishedGroup(*chosen.front());
 }
 
+// "quantmoe artifact download", as it is typed.
+std::string PathOf(const CLI::App& app) {
+  const CLI::App* parent = app.get_parent();
+  return parent == nullptr ? app.get_name() : absl::StrCat(PathOf(*parent), " ", app.get_name());
+}
+
 std::string FirstWord(const CLI::App& app) {
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
     if (!word.empty() && word.front() != '-') return word;
@@ -60,7 +66,7 @@ std::string UsageError(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App& group = UnfinishedGroup(app);
   const bool needs_command = !group.get_subcommands([](const CLI::App*) { return true; }).empty();
   const std::string word = needs_command ? FirstWord(app) : "";
-  const std::string path = &group == &app ? "quantmoe" : absl::StrCat("quantmoe ", group.get_name());
+  const std::string path = PathOf(group);
   const std::string help = absl::StrCat("  hint: `", path, " --help` shows the usage\n");
   if (word.empty()) return absl::StrCat("quantmoe: ", Printable(error.what()), "\n", help);
   const std::string unknown = absl::StrCat("quantmoe: there is no command '", Printable(word), "'\n");

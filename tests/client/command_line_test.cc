@@ -155,6 +155,8 @@ TEST_F(CommandLineTest, UsageErrorsNameTheNearestCommand) {
   EXPECT_EQ(Run({"submit", "/m"}), kExitInvalid);
   EXPECT_THAT(err_.str(), HasSubstr("exactly one of --bits and --bytes"));
   EXPECT_EQ(Run({"list", "--unknown"}), kExitInvalid);
+  EXPECT_EQ(Run({"artifact", "download", "a", "b"}), kExitInvalid);
+  EXPECT_THAT(err_.str(), HasSubstr("hint: `quantmoe artifact download --help`"));
 }
 
 TEST_F(CommandLineTest, HelpDocumentsExitCodes) {
