@@ -1,7 +1,6 @@
 #include "quant/text/added_tokens.h"
 
 #include <algorithm>
-#include <tuple>
 
 #include "quant/text/unicode.h"
 
@@ -34,10 +33,8 @@ void AddedTokenFinder::Add(const AddedToken& token, std::string pattern) {
 }
 
 void AddedTokenFinder::Finish() {
-  std::stable_sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
-    return std::make_tuple(FirstByte(a.pattern), b.pattern.size()) <
-           std::make_tuple(FirstByte(b.pattern), a.pattern.size());
-  });
+  std::stable_sort(entries_.begin(), entries_.end(),
+                   [](const Entry& a, const Entry& b) { return a.pattern < b.pattern; });
   for (uint32_t i = 0; i < entries_.size(); ++i) {
     auto& [begin, end] = by_first_byte_[FirstByte(entries_[i].pattern)];
     if (end == 0) begin = i;
@@ -45,12 +42,24 @@ void AddedTokenFinder::Finish() {
   }
 }
 
+// Narrows the entries byte by byte to those that begin as the text does; the last that ends on the way is the
+// longest match.
 const AddedTokenFinder::Entry* AddedTokenFinder::MatchAt(std::string_view text, size_t position) const {
-  const auto [begin, end] = by_first_byte_[static_cast<unsigned char>(text[position])];
-  for (uint32_t i = begin; i < end; ++i) {
-    if (text.substr(position).starts_with(entries_[i].pattern)) return &entries_[i];
+  const auto [first, last] = by_first_byte_[static_cast<unsigned char>(text[position])];
+  auto begin = entries_.begin() + first;
+  auto end = entries_.begin() + last;
+  const Entry* longest = nullptr;
+  for (size_t depth = 1; begin != end; ++depth) {
+    if (begin->pattern.size() == depth) longest = &*begin;
+    if (position + depth == text.size()) break;
+    const auto byte = static_cast<unsigned char>(text[position + depth]);
+    const auto byte_of = [depth](const Entry& entry) {  // a shorter entry comes first
+      return entry.pattern.size() > depth ? static_cast<unsigned char>(entry.pattern[depth]) : -1;
+    };
+    begin = std::partition_point(begin, end, [&](const Entry& entry) { return byte_of(entry) < byte; });
+    end = std::partition_point(begin, end, [&](const Entry& entry) { return byte_of(entry) <= byte; });
   }
-  return nullptr;
+  return longest;
 }
 
 void AddedTokenFinder::Split(std::string_view text, Sink sink) const {

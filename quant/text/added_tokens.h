@@ -40,7 +40,7 @@ class AddedTokenFinder {
   };
   const Entry* MatchAt(std::string_view text, size_t position) const;
 
-  std::vector<Entry> entries_;                                      // by first byte, then longest first
+  std::vector<Entry> entries_;                                      // by pattern
   std::array<std::pair<uint32_t, uint32_t>, 256> by_first_byte_{};  // begin and end in `entries_`
 };
 

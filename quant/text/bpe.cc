@@ -14,6 +14,7 @@ namespace quantmoe {
 namespace {
 
 constexpr size_t kLongestRememberedWord = 256;
+constexpr size_t kShortWord = 24;  // not worth a search for borders
 constexpr size_t kMostRememberedWords = 1 << 17;
 constexpr int32_t kLargestId = 1 << 26;  // far beyond any vocabulary; bounds the table by id
 
@@ -36,14 +37,18 @@ absl::StatusOr<Bpe> Bpe::Build(BpeOptions options) {
   bpe.byte_level_ = options.byte_level;
   RETURN_IF_ERROR(bpe.AddVocabulary(std::move(options.vocabulary)));
   RETURN_IF_ERROR(bpe.AddMerges(options.merges));
-  bpe.FindByteTokens();
-  if (!options.unknown_token.empty()) {
-    const auto id = bpe.Find(options.unknown_token);
-    if (!id)
-      return absl::InvalidArgumentError("unk_token '" + options.unknown_token + "' is not in the vocabulary");
-    bpe.unknown_id_ = *id;
-  }
+  RETURN_IF_ERROR(bpe.FindUnknownToken(options.unknown_token));
+  RETURN_IF_ERROR(bpe.FindByteTokens());
+  bpe.FindBorders(options);
   return bpe;
+}
+
+absl::Status Bpe::FindUnknownToken(const std::string& token) {
+  if (token.empty()) return absl::OkStatus();
+  const auto id = Find(token);
+  if (!id) return absl::InvalidArgumentError("model.unk_token '" + token + "' is not in model.vocab");
+  unknown_id_ = *id;
+  return absl::OkStatus();
 }
 
 absl::Status Bpe::AddVocabulary(std::vector<std::pair<std::string, int32_t>> vocabulary) {
@@ -51,10 +56,13 @@ absl::Status Bpe::AddVocabulary(std::vector<std::pair<std::string, int32_t>> voc
   if (byte_level_) bytes_ids_.reserve(vocabulary.size());
   for (auto& [token, id] : vocabulary) {
     if (id < 0 || id >= kLargestId) {
-      return absl::InvalidArgumentError(absl::StrCat("token '", token, "' has the id ", id));
+      return absl::InvalidArgumentError(absl::StrCat("model.vocab: '", token, "' has the id ", id));
     }
     if (id >= size()) tokens_.resize(id + 1);
-    if (!tokens_[id].empty()) return absl::InvalidArgumentError(absl::StrCat("two tokens have the id ", id));
+    if (!tokens_[id].empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("model.vocab: '", tokens_[id], "' and '", token, "' have the same id ", id));
+    }
     if (byte_level_) {
       if (auto bytes = BytesOfToken(token)) bytes_ids_.emplace(*std::move(bytes), id);
     }
@@ -72,15 +80,19 @@ absl::Status Bpe::AddMerges(const std::vector<std::pair<std::string, std::string
     const auto right_id = Find(right);
     const auto new_id = Find(left + right);
     if (!left_id || !right_id || !new_id) {
-      return absl::InvalidArgumentError(absl::StrCat("merge ", rank, " ('", left, "', '", right,
-                                                     "') uses a token that is not in the vocabulary"));
+      const std::string& missing = !left_id ? left : !right_id ? right : left + right;
+      return absl::InvalidArgumentError(absl::StrCat("model.merges[", rank, "] ('", left, "', '", right,
+                                                     "') needs '", missing,
+                                                     "', which is not in model.vocab"));
     }
     merges_[PairKey(*left_id, *right_id)] = {static_cast<int32_t>(rank), *new_id};
   }
   return absl::OkStatus();
 }
 
-void Bpe::FindByteTokens() {
+// Without an unknown token, a byte without a token vanishes from the text, as in the reference. Published
+// vocabularies lack some bytes that hardly occur; one that lacks a byte of plain text cannot be meant.
+absl::Status Bpe::FindByteTokens() {
   for (int b = 0; b < 256; ++b) {
     char name[8];
     std::snprintf(name, sizeof(name), "<0x%02X>", b);
@@ -88,6 +100,40 @@ void Bpe::FindByteTokens() {
     std::string letter;
     AppendUtf8(kByteAlphabet[b], letter);
     letter_ids_[b] = Find(letter).value_or(-1);
+    const bool in_utf8 = b != 0xC0 && b != 0xC1 && b < 0xF5;
+    const bool in_plain_text = b == '\n' || (b >= ' ' && b <= '~');
+    if (!in_utf8 || unknown_id_ >= 0) continue;
+    if (byte_level_ && in_plain_text && letter_ids_[b] < 0) {
+      return absl::InvalidArgumentError(absl::StrCat("model.vocab has no token '", letter, "' for the byte ",
+                                                     name, " and there is no model.unk_token"));
+    }
+    if (byte_fallback_ && !byte_level_ && fallback_ids_[b] < 0) {
+      return absl::InvalidArgumentError(absl::StrCat("model.byte_fallback needs the token '", name,
+                                                     "', which is not in model.vocab, and there is no ",
+                                                     "model.unk_token"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Bpe::FindBorders(const BpeOptions& options) {
+  if (byte_level_ || ignore_merges_) return;  // words are short; whole words count
+  // Tokens that stand for text they do not spell: merges of these would see across any border.
+  absl::flat_hash_set<int32_t> substitutes;
+  if (unknown_id_ >= 0) substitutes.insert(unknown_id_);
+  if (byte_fallback_) substitutes.insert(fallback_ids_.begin(), fallback_ids_.end());
+  for (const auto& [pair, merge] : merges_) {
+    if (substitutes.contains(static_cast<int32_t>(pair >> 32)) ||
+        substitutes.contains(static_cast<int32_t>(pair)))
+      return;
+  }
+  borders_.emplace();
+  borders_->AddMerges(options.merges);
+  for (const auto& [token, id] : ids_) {
+    size_t end = 0;
+    if (token.empty()) continue;
+    const char32_t character = NextCodePoint(token, end);
+    if (end == token.size()) borders_->AddCharacter(character);
   }
 }
 
@@ -108,6 +154,15 @@ const Bpe::Merge* Bpe::FindMerge(int32_t left_id, int32_t right_id) const {
 }
 
 void Bpe::Encode(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const {
+  if (!borders_ || word.size() <= kShortWord) return EncodeWord(word, scratch, ids);
+  for (size_t begin = 0; begin < word.size();) {
+    const size_t end = borders_->NextBorder(word, begin);
+    EncodeWord(word.substr(begin, end - begin), scratch, ids);
+    begin = end;
+  }
+}
+
+void Bpe::EncodeWord(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const {
   if (word.empty()) return;
   const absl::string_view key(word.data(), word.size());
   const auto remembered = scratch.words.find(key);

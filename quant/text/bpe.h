@@ -12,6 +12,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 
+#include "quant/text/merge_borders.h"
+
 namespace quantmoe {
 
 struct BpeOptions {
@@ -45,8 +47,8 @@ struct BpeScratch {
 
 class Bpe {
  public:
-  // INVALID_ARGUMENT when a merge or the unknown token is not in the vocabulary, or an id is negative or used
-  // twice.
+  // INVALID_ARGUMENT when a merge, the unknown token or a token of a byte that plain text has is not in the
+  // vocabulary, or an id is negative or used twice.
   static absl::StatusOr<Bpe> Build(BpeOptions options);
 
   // Appends the ids of `word`. Safe for concurrent use with different scratches.
@@ -66,7 +68,11 @@ class Bpe {
 
   absl::Status AddVocabulary(std::vector<std::pair<std::string, int32_t>> vocabulary);
   absl::Status AddMerges(const std::vector<std::pair<std::string, std::string>>& merges);
-  void FindByteTokens();
+  absl::Status FindUnknownToken(const std::string& token);
+  absl::Status FindByteTokens();
+  void FindBorders(const BpeOptions& options);
+
+  void EncodeWord(std::string_view word, BpeScratch& scratch, std::vector<int32_t>& ids) const;
 
   void Start(std::string_view word, BpeScratch& scratch) const;
   bool AddFallback(std::string_view character, BpeScratch& scratch) const;
@@ -85,6 +91,7 @@ class Bpe {
   std::array<int32_t, 256> letter_ids_;                  // byte level only: token of one raw byte, or -1
   std::array<int32_t, 256> fallback_ids_;                // token <0xNN>, or -1
   absl::flat_hash_map<uint64_t, Merge> merges_;
+  std::optional<MergeBorders> borders_;  // none where parts of a word could see each other
 };
 
 }  // namespace quantmoe

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_join.h"
 
+#include "base/status_macros.h"
 #include "quant/text/byte_alphabet.h"
 #include "quant/text/unicode.h"
 
@@ -50,12 +51,13 @@ std::string StripToken(const StripDecoding& step, const std::string& token) {
 struct Apply {
   std::vector<std::string>& tokens;
 
-  void operator()(const ByteLevelDecoding&) const {
+  absl::Status operator()(const ByteLevelDecoding&) const {
     std::string bytes;
     for (const auto& token : tokens) bytes += BytesOfToken(token).value_or(token);
     tokens = {ToValidUtf8(bytes)};
+    return absl::OkStatus();
   }
-  void operator()(const ByteFallbackDecoding&) const {
+  absl::Status operator()(const ByteFallbackDecoding&) const {
     std::vector<std::string> out;
     std::string bytes;
     for (auto& token : tokens) {
@@ -68,15 +70,23 @@ struct Apply {
     }
     AppendBytes(bytes, out);
     tokens = std::move(out);
+    return absl::OkStatus();
   }
-  void operator()(const FuseDecoding&) const { tokens = {absl::StrJoin(tokens, "")}; }
-  void operator()(const ReplaceDecoding& step) const {
-    for (auto& token : tokens) token = step.pattern.ReplaceAll(token, step.content);
+  absl::Status operator()(const FuseDecoding&) const {
+    tokens = {absl::StrJoin(tokens, "")};
+    return absl::OkStatus();
   }
-  void operator()(const StripDecoding& step) const {
+  absl::Status operator()(const ReplaceDecoding& step) const {
+    for (auto& token : tokens) {
+      ASSIGN_OR_RETURN(token, step.pattern.ReplaceAll(token, step.content));
+    }
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const StripDecoding& step) const {
     for (auto& token : tokens) token = StripToken(step, token);
+    return absl::OkStatus();
   }
-  void operator()(const MetaspaceDecoding& step) const {
+  absl::Status operator()(const MetaspaceDecoding& step) const {
     for (size_t t = 0; t < tokens.size(); ++t) {
       std::string out;
       for (size_t i = 0; i < tokens[t].size();) {
@@ -86,14 +96,15 @@ struct Apply {
       }
       tokens[t] = std::move(out);
     }
+    return absl::OkStatus();
   }
 };
 
 }  // namespace
 
-std::string Decoder::Decode(std::vector<std::string> tokens) const {
+absl::StatusOr<std::string> Decoder::Decode(std::vector<std::string> tokens) const {
   if (absent_) return absl::StrJoin(tokens, " ");
-  for (const DecoderStep& step : steps_) std::visit(Apply{tokens}, step);
+  for (const DecoderStep& step : steps_) RETURN_IF_ERROR(std::visit(Apply{tokens}, step));
   return absl::StrJoin(tokens, "");
 }
 

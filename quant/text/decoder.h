@@ -6,6 +6,8 @@
 #include <variant>
 #include <vector>
 
+#include "absl/status/statusor.h"
+
 #include "quant/text/pattern.h"
 #include "quant/text/pre_tokenizer.h"
 
@@ -39,7 +41,8 @@ class Decoder {
   // A file without a decoder joins tokens by a space.
   void SetAbsent() { absent_ = true; }
 
-  std::string Decode(std::vector<std::string> tokens) const;
+  // Errors of Pattern::ReplaceAll.
+  absl::StatusOr<std::string> Decode(std::vector<std::string> tokens) const;
 
  private:
   std::vector<DecoderStep> steps_;

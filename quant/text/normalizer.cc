@@ -1,9 +1,12 @@
 #include "quant/text/normalizer.h"
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
 #include <unicode/stringpiece.h>
 
+#include "base/status_macros.h"
 #include "quant/text/unicode.h"
 
 namespace quantmoe {
@@ -27,7 +30,7 @@ const icu::Normalizer2* Find(UnicodeForm form) {
 struct Apply {
   const std::string& text;
 
-  std::string operator()(UnicodeForm form) const {
+  absl::StatusOr<std::string> operator()(UnicodeForm form) const {
     if (IsAscii(text)) return text;  // ASCII is normalized in every form
     std::string out;
     icu::StringByteSink<std::string> sink(&out);
@@ -35,12 +38,14 @@ struct Apply {
     Find(form)->normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink, nullptr, error);
     return out;
   }
-  std::string operator()(const PrependStep& step) const { return text.empty() ? text : step.text + text; }
-  std::string operator()(const ReplaceStep& step) const {
+  absl::StatusOr<std::string> operator()(const PrependStep& step) const {
+    return text.empty() ? text : step.text + text;
+  }
+  absl::StatusOr<std::string> operator()(const ReplaceStep& step) const {
     return step.pattern.ReplaceAll(text, step.content);
   }
-  std::string operator()(const LowercaseStep&) const { return LowercaseEach(text); }
-  std::string operator()(const StripAccentsStep&) const {
+  absl::StatusOr<std::string> operator()(const LowercaseStep&) const { return LowercaseEach(text); }
+  absl::StatusOr<std::string> operator()(const StripAccentsStep&) const {
     std::string out;
     for (size_t i = 0; i < text.size();) {
       const char32_t c = NextCodePoint(text, i);
@@ -48,7 +53,7 @@ struct Apply {
     }
     return out;
   }
-  std::string operator()(const StripSpaceStep& step) const {
+  absl::StatusOr<std::string> operator()(const StripSpaceStep& step) const {
     size_t begin = 0;
     size_t end = text.size();
     for (size_t i = 0; step.left && begin < end && IsWhiteSpace(NextCodePoint(text, i)); begin = i) {
@@ -61,9 +66,16 @@ struct Apply {
 
 }  // namespace
 
-std::string Normalizer::Normalize(std::string_view text) const {
+absl::StatusOr<std::string> Normalizer::Normalize(std::string_view text) const {
+  const size_t largest = text.size() * 64 + (1 << 20);
   std::string current(text);
-  for (const NormalizerStep& step : steps_) current = std::visit(Apply{current}, step);
+  for (const NormalizerStep& step : steps_) {
+    ASSIGN_OR_RETURN(current, std::visit(Apply{current}, step));
+    if (current.size() > largest) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("normalizing a text of ", text.size(), " bytes gives more than ", largest, " bytes"));
+    }
+  }
   return current;
 }
 

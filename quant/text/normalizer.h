@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "absl/status/statusor.h"
+
 #include "quant/text/pattern.h"
 
 namespace quantmoe {
@@ -36,8 +38,9 @@ class Normalizer {
   }
   bool empty() const { return steps_.empty(); }
 
-  // `text` is valid UTF-8; so is the result.
-  std::string Normalize(std::string_view text) const;
+  // `text` is valid UTF-8; so is the result. Errors of Pattern::ReplaceAll; RESOURCE_EXHAUSTED also when all
+  // steps together make more of it than one may.
+  absl::StatusOr<std::string> Normalize(std::string_view text) const;
 
  private:
   std::vector<NormalizerStep> steps_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/status_macros.h"
 #include "quant/text/unicode.h"
 
 namespace quantmoe {
@@ -17,14 +18,14 @@ struct Span {
 };
 
 // Spans that cover `text`; `matched` is already inverted where the step says so.
-std::vector<Span> Cover(const SplitStep& step, std::string_view text) {
+absl::StatusOr<std::vector<Span>> Cover(const SplitStep& step, std::string_view text) {
   std::vector<Span> spans;
   size_t covered = 0;
-  step.pattern.ForEachMatch(text, [&](size_t begin, size_t end) {
+  RETURN_IF_ERROR(step.pattern.ForEachMatch(text, [&](size_t begin, size_t end) {
     if (covered != begin) spans.push_back({covered, begin, step.invert});
     spans.push_back({begin, end, !step.invert});
     covered = end;
-  });
+  }));
   if (covered != text.size()) spans.push_back({covered, text.size(), step.invert});
   return spans;
 }
@@ -99,62 +100,73 @@ struct PreTokenizer::Runner {
   bool at_text_start;
   Sink sink;
 
-  void Emit(std::string_view text, size_t begin, size_t end) const {
-    if (begin < end) owner.Run(next, text.substr(begin, end - begin), at_text_start && begin == 0, sink);
+  absl::Status Emit(std::string_view text, size_t begin, size_t end) const {
+    if (begin >= end) return absl::OkStatus();
+    return owner.Run(next, text.substr(begin, end - begin), at_text_start && begin == 0, sink);
+  }
+
+  absl::Status EmitAll(const SplitStep& step, std::string_view text) const {
+    ASSIGN_OR_RETURN(std::vector<Span> spans, Cover(step, text));
+    for (const Span& span : Join(step.behavior, std::move(spans)))
+      RETURN_IF_ERROR(Emit(text, span.begin, span.end));
+    return absl::OkStatus();
   }
 
   // By far the most frequent behaviour: no list of spans.
-  void Isolate(const SplitStep& step) const {
+  absl::Status Isolate(const SplitStep& step) const {
     size_t covered = 0;
-    step.pattern.ForEachMatch(piece, [&](size_t begin, size_t end) {
-      Emit(piece, covered, begin);
-      Emit(piece, begin, end);
+    absl::Status emitted;
+    RETURN_IF_ERROR(step.pattern.ForEachMatch(piece, [&](size_t begin, size_t end) {
+      if (emitted.ok()) emitted = Emit(piece, covered, begin);
+      if (emitted.ok()) emitted = Emit(piece, begin, end);
       covered = end;
-    });
-    Emit(piece, covered, piece.size());
+    }));
+    RETURN_IF_ERROR(emitted);
+    return Emit(piece, covered, piece.size());
   }
 
-  void operator()(const SplitStep& step) const {
-    if (step.behavior == SplitBehavior::kIsolated) return Isolate(step);
-    for (const Span& span : Join(step.behavior, Cover(step, piece))) Emit(piece, span.begin, span.end);
+  absl::Status operator()(const SplitStep& step) const {
+    return step.behavior == SplitBehavior::kIsolated ? Isolate(step) : EmitAll(step, piece);
   }
 
-  void operator()(const DigitsStep& step) const {
+  absl::Status operator()(const DigitsStep& step) const {
     size_t begin = 0;
     bool was_number = false;
     for (size_t i = 0; i < piece.size();) {
       const size_t at = i;
       const bool is_number = IsNumber(NextCodePoint(piece, i));
       if (is_number != was_number || (is_number && step.individual)) {
-        Emit(piece, begin, at);
+        RETURN_IF_ERROR(Emit(piece, begin, at));
         begin = at;
       }
       was_number = is_number;
     }
-    Emit(piece, begin, piece.size());
+    return Emit(piece, begin, piece.size());
   }
 
-  void operator()(const MetaspaceStep& step) const {
-    std::string text = Pattern::Literal(" ").ReplaceAll(piece, step.replacement);
+  absl::Status operator()(const MetaspaceStep& step) const {
+    ASSIGN_OR_RETURN(std::string text, Pattern::Literal(" ").ReplaceAll(piece, step.replacement));
     const bool wanted =
         step.prepend == PrependScheme::kAlways || (step.prepend == PrependScheme::kFirst && at_text_start);
     if (wanted && !text.starts_with(step.replacement)) text.insert(0, step.replacement);
     if (!step.split) return Emit(text, 0, text.size());
-    const SplitStep split{Pattern::Literal(step.replacement), SplitBehavior::kMergedWithNext, false};
-    for (const Span& span : Join(split.behavior, Cover(split, text))) Emit(text, span.begin, span.end);
+    return EmitAll({Pattern::Literal(step.replacement), SplitBehavior::kMergedWithNext, false}, text);
   }
 
-  void operator()(const PrefixSpaceStep&) const {
+  absl::Status operator()(const PrefixSpaceStep&) const {
     if (piece.starts_with(' ')) return Emit(piece, 0, piece.size());
     const std::string text = ' ' + std::string(piece);
-    Emit(text, 0, text.size());
+    return Emit(text, 0, text.size());
   }
 };
 
-void PreTokenizer::Run(size_t step, std::string_view piece, bool at_text_start, Sink sink) const {
-  if (piece.empty()) return;
-  if (step == steps_.size()) return sink(piece);
-  std::visit(Runner{*this, step + 1, piece, at_text_start, sink}, steps_[step]);
+absl::Status PreTokenizer::Run(size_t step, std::string_view piece, bool at_text_start, Sink sink) const {
+  if (piece.empty()) return absl::OkStatus();
+  if (step == steps_.size()) {
+    sink(piece);
+    return absl::OkStatus();
+  }
+  return std::visit(Runner{*this, step + 1, piece, at_text_start, sink}, steps_[step]);
 }
 
 }  // namespace quantmoe

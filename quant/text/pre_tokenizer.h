@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 
 #include "quant/text/pattern.h"
 
@@ -50,14 +51,14 @@ class PreTokenizer {
   bool byte_level() const { return byte_level_; }
 
   // Calls `sink` for every word of `piece`, in order; empty words are skipped. `at_text_start`: the piece
-  // begins where the whole text begins (Metaspace's scheme "first").
-  void Split(std::string_view piece, bool at_text_start, Sink sink) const {
-    Run(0, piece, at_text_start, sink);
+  // begins where the whole text begins (Metaspace's scheme "first"). Errors of Pattern::ForEachMatch.
+  absl::Status Split(std::string_view piece, bool at_text_start, Sink sink) const {
+    return Run(0, piece, at_text_start, sink);
   }
 
  private:
   struct Runner;
-  void Run(size_t step, std::string_view piece, bool at_text_start, Sink sink) const;
+  absl::Status Run(size_t step, std::string_view piece, bool at_text_start, Sink sink) const;
 
   std::vector<PreTokenizerStep> steps_;
   bool byte_level_ = false;

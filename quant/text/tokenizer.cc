@@ -4,10 +4,33 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/error_info.h"
 #include "base/status_macros.h"
 #include "quant/text/unicode.h"
 
 namespace quantmoe {
+namespace {
+
+constexpr int32_t kLargestId = 1 << 26;
+constexpr size_t kLongestAddedToken = 4096;  // bounds the work at each byte of a text
+
+// Ten times what the slowest known tokenizer needs on a slow machine.
+absl::Duration TimeFor(size_t size) { return absl::Seconds(10) + absl::Microseconds(2) * size; }
+
+// What the steps report without knowing the file.
+absl::Status AtLimit(const absl::Status& status) {
+  if (status.ok()) return status;
+  return MakeError(absl::StatusCode::kInvalidArgument, "TOKENIZER_LIMIT",
+                   absl::StrCat(kTokenizerFile, ": ", status.message()), {{"file", kTokenizerFile}});
+}
+
+template <typename T>
+absl::StatusOr<T> AtLimit(absl::StatusOr<T> result) {
+  if (!result.ok()) return AtLimit(result.status());
+  return result;
+}
+
+}  // namespace
 
 Tokenizer::Tokenizer(TokenizerParts parts, Bpe bpe)
     : normalizer_(std::move(parts.normalizer)),
@@ -33,19 +56,34 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromFiles(std::string_view
 absl::Status Tokenizer::AddTokens(std::vector<AddedToken> tokens) {
   vocab_size_ = bpe_.size();
   for (AddedToken& token : tokens) {
+    if (token.content.size() > kLongestAddedToken) {
+      return InvalidTokenizer(kTokenizerFile,
+                              absl::StrCat("an added token has ", token.content.size(), " bytes; at most ",
+                                           kLongestAddedToken, " are supported"));
+    }
     token.id = bpe_.Find(token.content).value_or(token.id);  // the model's vocabulary wins over the list's id
     const bool known = bpe_.Find(token.content).has_value();
-    if (token.id < 0 || (!known && bpe_.TokenOf(token.id) != nullptr)) {
+    const auto same_id = added_by_id_.find(token.id);
+    const std::string* owner = known ? nullptr : bpe_.TokenOf(token.id);
+    if (same_id != added_by_id_.end() && same_id->second.content != token.content)
+      owner = &same_id->second.content;
+    if (token.id < 0 || token.id > kLargestId || owner != nullptr) {
       return InvalidTokenizer(kTokenizerFile,
-                              absl::StrCat("added token '", token.content, "' has the id ", token.id));
+                              absl::StrCat("added_tokens: '", token.content, "' has the id ", token.id,
+                                           owner == nullptr ? "" : " of '" + *owner + "'"));
     }
     vocab_size_ = std::max(vocab_size_, token.id + 1);
     added_ids_[token.content] = token.id;
     added_by_id_[token.id] = token;
   }
-  for (const auto& [id, token] : added_by_id_) {
+  std::vector<int32_t> ids;
+  for (const auto& [id, token] : added_by_id_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());  // of two that look the same, the smaller id
+  for (const int32_t id : ids) {
+    const AddedToken& token = added_by_id_.at(id);
     if (token.normalized) {
-      normalized_tokens_.Add(token, normalizer_.Normalize(token.content));
+      ASSIGN_OR_RETURN(std::string pattern, AtLimit(normalizer_.Normalize(token.content)));
+      normalized_tokens_.Add(token, std::move(pattern));
     } else {
       raw_tokens_.Add(token, token.content);
     }
@@ -78,36 +116,48 @@ absl::Status Tokenizer::UseConfig(const TokenizerConfig& config) {
   return absl::OkStatus();
 }
 
-std::vector<int32_t> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
+absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
   if (!IsAscii(text) && !IsValidUtf8(text)) return Encode(ToValidUtf8(text), add_special_tokens);
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 3 + 2);
   if (add_special_tokens) ids = prefix_ids_;
   auto scratch = TakeScratch();
-  raw_tokens_.Split(text, [&](std::string_view piece, size_t offset, int32_t id) {
-    if (id >= 0) return ids.push_back(id);
-    EncodePiece(piece, offset == 0, *scratch, ids);
-  });
+  const SearchBudget budget(TimeFor(text.size()));
+  const absl::Status encoded = EncodePieces(text, *scratch, ids);
   ReturnScratch(std::move(scratch));
+  RETURN_IF_ERROR(AtLimit(encoded));
   if (add_special_tokens) ids.insert(ids.end(), suffix_ids_.begin(), suffix_ids_.end());
   return ids;
 }
 
-void Tokenizer::EncodePiece(std::string_view piece, bool at_text_start, BpeScratch& scratch,
-                            std::vector<int32_t>& ids) const {
-  std::string normalized;
-  if (!normalizer_.empty()) {
-    normalized = normalizer_.Normalize(piece);
-    piece = normalized;
-  }
-  normalized_tokens_.Split(piece, [&](std::string_view part, size_t offset, int32_t id) {
+absl::Status Tokenizer::EncodePieces(std::string_view text, BpeScratch& scratch,
+                                     std::vector<int32_t>& ids) const {
+  absl::Status status;
+  raw_tokens_.Split(text, [&](std::string_view piece, size_t offset, int32_t id) {
     if (id >= 0) return ids.push_back(id);
-    pre_tokenizer_.Split(part, at_text_start && offset == 0,
-                         [&](std::string_view word) { bpe_.Encode(word, scratch, ids); });
+    if (status.ok()) status = EncodePiece(piece, offset == 0, scratch, ids);
   });
+  return status;
 }
 
-std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
+absl::Status Tokenizer::EncodePiece(std::string_view piece, bool at_text_start, BpeScratch& scratch,
+                                    std::vector<int32_t>& ids) const {
+  std::string normalized;
+  if (!normalizer_.empty()) {
+    ASSIGN_OR_RETURN(normalized, normalizer_.Normalize(piece));
+    piece = normalized;
+  }
+  absl::Status status;
+  normalized_tokens_.Split(piece, [&](std::string_view part, size_t offset, int32_t id) {
+    if (id >= 0) return ids.push_back(id);
+    if (!status.ok()) return;
+    status = pre_tokenizer_.Split(part, at_text_start && offset == 0,
+                                  [&](std::string_view word) { bpe_.Encode(word, scratch, ids); });
+  });
+  return status;
+}
+
+absl::StatusOr<std::string> Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_tokens) const {
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
   for (const int32_t id : ids) {
@@ -118,7 +168,8 @@ std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special_to
       tokens.push_back(*token);
     }
   }
-  return decoder_.Decode(std::move(tokens));
+  const SearchBudget budget(TimeFor(ids.size()));
+  return AtLimit(decoder_.Decode(std::move(tokens)));
 }
 
 std::unique_ptr<BpeScratch> Tokenizer::TakeScratch() const {

@@ -29,10 +29,11 @@ class Tokenizer {
                                                               std::string_view config_json);
 
   // Ill-formed UTF-8 counts as U+FFFD. `add_special_tokens`: BOS and the like, where the files say so.
-  std::vector<int32_t> Encode(std::string_view text, bool add_special_tokens) const;
+  // INVALID_ARGUMENT TOKENIZER_LIMIT {file}: an expression or replacement of the file explodes on this text.
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens) const;
 
-  // Ids that no token has are left out.
-  std::string Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
+  // Ids that no token has are left out. Errors of Encode.
+  absl::StatusOr<std::string> Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
 
   std::optional<int32_t> bos_id() const { return bos_id_; }
   std::optional<int32_t> eos_id() const { return eos_id_; }
@@ -49,8 +50,9 @@ class Tokenizer {
   absl::Status AddTokens(std::vector<AddedToken> tokens);
   absl::Status UseConfig(const TokenizerConfig& config);
   absl::StatusOr<std::optional<int32_t>> FindSpecial(const std::string& token) const;
-  void EncodePiece(std::string_view piece, bool at_text_start, BpeScratch& scratch,
-                   std::vector<int32_t>& ids) const;
+  absl::Status EncodePieces(std::string_view text, BpeScratch& scratch, std::vector<int32_t>& ids) const;
+  absl::Status EncodePiece(std::string_view piece, bool at_text_start, BpeScratch& scratch,
+                           std::vector<int32_t>& ids) const;
 
   std::unique_ptr<BpeScratch> TakeScratch() const;
   void ReturnScratch(std::unique_ptr<BpeScratch> scratch) const;

@@ -7,280 +7,153 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "quant/text/unicode.h"
+#include "quant/text/components_json.h"
+#include "quant/text/json_field.h"
 
 namespace quantmoe {
 namespace {
 
 using nlohmann::json;
 
-absl::Status Unsupported(const std::string& component, const std::string& why = "is not supported") {
-  return UnsupportedTokenizer(kTokenizerFile, component, why);
-}
-
-bool IsAbsent(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found == object.end() || found->is_null();
-}
-
-template <typename T>
-T ValueOr(const json& object, const char* key, T fallback) {
-  return IsAbsent(object, key) ? fallback : object.at(key).get<T>();
-}
-
-char32_t OneCodePoint(const json& value) {
-  const auto text = value.get<std::string>();
-  if (CountCodePoints(text) != 1)
-    throw json::other_error::create(600, "'" + text + "' is not one character", &value);
-  size_t position = 0;
-  return NextCodePoint(text, position);
-}
-
-// {"String": ...} or {"Regex": ...}
-absl::StatusOr<Pattern> ReadPattern(const json& value, const std::string& component) {
-  if (value.contains("String")) return Pattern::Literal(value.at("String").get<std::string>());
-  auto pattern = Pattern::Regex(value.at("Regex").get<std::string>());
-  if (!pattern.ok()) return Unsupported(component, std::string(pattern.status().message()));
-  return pattern;
-}
-
-absl::Status AddNormalizer(const json& node, Normalizer& normalizer) {
-  const auto type = node.at("type").get<std::string>();
-  if (type == "Sequence") {
-    for (const json& child : node.at("normalizers")) RETURN_IF_ERROR(AddNormalizer(child, normalizer));
-  } else if (type == "NFC") {
-    normalizer.Add(UnicodeForm::kNfc);
-  } else if (type == "NFD") {
-    normalizer.Add(UnicodeForm::kNfd);
-  } else if (type == "NFKC") {
-    normalizer.Add(UnicodeForm::kNfkc);
-  } else if (type == "NFKD") {
-    normalizer.Add(UnicodeForm::kNfkd);
-  } else if (type == "Prepend") {
-    normalizer.Add(PrependStep{node.at("prepend").get<std::string>()});
-  } else if (type == "Replace") {
-    ASSIGN_OR_RETURN(Pattern pattern, ReadPattern(node.at("pattern"), "normalizer.Replace"));
-    normalizer.Add(ReplaceStep{std::move(pattern), node.at("content").get<std::string>()});
-  } else if (type == "Lowercase") {
-    normalizer.Add(LowercaseStep{});
-  } else if (type == "StripAccents") {
-    normalizer.Add(StripAccentsStep{});
-  } else if (type == "Strip") {
-    normalizer.Add(StripSpaceStep{node.at("strip_left").get<bool>(), node.at("strip_right").get<bool>()});
-  } else {
-    return Unsupported("normalizer." + type);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<SplitBehavior> ReadBehavior(const std::string& name) {
-  if (name == "Removed") return SplitBehavior::kRemoved;
-  if (name == "Isolated") return SplitBehavior::kIsolated;
-  if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
-  if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
-  if (name == "Contiguous") return SplitBehavior::kContiguous;
-  return Unsupported("pre_tokenizer.Split.behavior." + name);
-}
-
-// `add_prefix_space` is what old files have instead of the scheme.
-absl::StatusOr<PrependScheme> ReadPrependScheme(const json& node, const std::string& component) {
-  const auto name = ValueOr<std::string>(node, "prepend_scheme", "always");
-  const bool add_prefix_space = ValueOr(node, "add_prefix_space", true);
-  if (name == "never" || (!add_prefix_space && !node.contains("prepend_scheme")))
-    return PrependScheme::kNever;
-  if (!add_prefix_space) return Unsupported(component, "add_prefix_space contradicts prepend_scheme");
-  if (name == "first") return PrependScheme::kFirst;
-  if (name == "always") return PrependScheme::kAlways;
-  return Unsupported(component + ".prepend_scheme." + name);
-}
-
-absl::Status AddByteLevel(const json& node, PreTokenizer& pre_tokenizer) {
-  if (node.at("add_prefix_space").get<bool>()) pre_tokenizer.Add(PrefixSpaceStep{});
-  if (ValueOr(node, "use_regex", true)) {
-    ASSIGN_OR_RETURN(Pattern pattern, Pattern::Regex(kGpt2Pattern));
-    pre_tokenizer.Add(SplitStep{std::move(pattern), SplitBehavior::kIsolated, false});
-  }
-  pre_tokenizer.SetByteLevel();
-  return absl::OkStatus();
-}
-
-absl::Status AddSplit(const json& node, PreTokenizer& pre_tokenizer) {
-  ASSIGN_OR_RETURN(Pattern pattern, ReadPattern(node.at("pattern"), "pre_tokenizer.Split"));
-  ASSIGN_OR_RETURN(const SplitBehavior behavior, ReadBehavior(node.at("behavior").get<std::string>()));
-  pre_tokenizer.Add(SplitStep{std::move(pattern), behavior, ValueOr(node, "invert", false)});
-  return absl::OkStatus();
-}
-
-absl::Status AddPreTokenizer(const json& node, PreTokenizer& pre_tokenizer) {
-  const auto type = node.at("type").get<std::string>();
-  if (type == "Sequence") {
-    for (const json& child : node.at("pretokenizers")) RETURN_IF_ERROR(AddPreTokenizer(child, pre_tokenizer));
-    return absl::OkStatus();
-  }
-  if (pre_tokenizer.byte_level())
-    return Unsupported("pre_tokenizer." + type, "behind ByteLevel is not supported");
-  if (type == "ByteLevel") return AddByteLevel(node, pre_tokenizer);
-  if (type == "Split") return AddSplit(node, pre_tokenizer);
-  if (type == "Digits") {
-    pre_tokenizer.Add(DigitsStep{ValueOr(node, "individual_digits", false)});
-  } else if (type == "Metaspace") {
-    ASSIGN_OR_RETURN(const PrependScheme scheme, ReadPrependScheme(node, "pre_tokenizer.Metaspace"));
-    OneCodePoint(node.at("replacement"));
-    pre_tokenizer.Add(
-        MetaspaceStep{node.at("replacement").get<std::string>(), scheme, ValueOr(node, "split", true)});
-  } else {
-    return Unsupported("pre_tokenizer." + type);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status AddDecoder(const json& node, Decoder& decoder) {
-  const auto type = node.at("type").get<std::string>();
-  if (type == "Sequence") {
-    for (const json& child : node.at("decoders")) RETURN_IF_ERROR(AddDecoder(child, decoder));
-  } else if (type == "ByteLevel") {
-    decoder.Add(ByteLevelDecoding{});
-  } else if (type == "ByteFallback") {
-    decoder.Add(ByteFallbackDecoding{});
-  } else if (type == "Fuse") {
-    decoder.Add(FuseDecoding{});
-  } else if (type == "Replace") {
-    ASSIGN_OR_RETURN(Pattern pattern, ReadPattern(node.at("pattern"), "decoder.Replace"));
-    decoder.Add(ReplaceDecoding{std::move(pattern), node.at("content").get<std::string>()});
-  } else if (type == "Strip") {
-    decoder.Add(StripDecoding{OneCodePoint(node.at("content")), node.at("start").get<int64_t>(),
-                              node.at("stop").get<int64_t>()});
-  } else if (type == "Metaspace") {
-    ASSIGN_OR_RETURN(const PrependScheme scheme, ReadPrependScheme(node, "decoder.Metaspace"));
-    decoder.Add(MetaspaceDecoding{OneCodePoint(node.at("replacement")), scheme});
-  } else {
-    return Unsupported("decoder." + type);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status AddTemplate(const json& node, TokenizerParts& parts) {
-  std::vector<int32_t> prefix;
-  std::vector<int32_t> suffix;
-  bool behind_sequence = false;
-  for (const json& piece : node.at("single")) {
-    if (piece.contains("Sequence")) {
-      if (behind_sequence || piece.at("Sequence").at("id") != "A") {
-        return Unsupported("post_processor.TemplateProcessing", "must have the sequence A once");
-      }
-      behind_sequence = true;
-      continue;
-    }
-    const auto name = piece.at("SpecialToken").at("id").get<std::string>();
-    const auto ids = node.at("special_tokens").at(name).at("ids").get<std::vector<int32_t>>();
-    auto& side = behind_sequence ? suffix : prefix;
-    side.insert(side.end(), ids.begin(), ids.end());
-  }
-  if (!behind_sequence)
-    return Unsupported("post_processor.TemplateProcessing", "must have the sequence A once");
-  parts.prefix_ids.insert(parts.prefix_ids.begin(), prefix.begin(), prefix.end());
-  parts.suffix_ids.insert(parts.suffix_ids.end(), suffix.begin(), suffix.end());
-  return absl::OkStatus();
-}
-
-absl::Status AddPostProcessor(const json& node, TokenizerParts& parts) {
-  const auto type = node.at("type").get<std::string>();
-  if (type == "ByteLevel") return absl::OkStatus();  // changes offsets only
-  if (type == "TemplateProcessing") return AddTemplate(node, parts);
-  if (type != "Sequence") return Unsupported("post_processor." + type);
-  for (const json& child : node.at("processors")) RETURN_IF_ERROR(AddPostProcessor(child, parts));
-  return absl::OkStatus();
-}
+constexpr int32_t kLargestId = 1 << 26;  // far beyond any vocabulary
 
 // A merge is a pair, or (in older files) one string with a space between the two.
-std::pair<std::string, std::string> ReadMerge(const json& node) {
-  if (node.is_array() && node.size() == 2) return {node[0].get<std::string>(), node[1].get<std::string>()};
-  const auto text = node.get<std::string>();
+std::optional<std::pair<std::string, std::string>> ReadMerge(const json& node) {
+  if (node.is_array() && node.size() == 2 && node[0].is_string() && node[1].is_string())
+    return std::make_pair(node[0].get<std::string>(), node[1].get<std::string>());
+  if (!node.is_string()) return std::nullopt;
+  const auto& text = node.get_ref<const std::string&>();
   const size_t space = text.find(' ');
-  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) {
-    throw json::other_error::create(601, "merge '" + text + "' is not a pair", &node);
-  }
-  return {text.substr(0, space), text.substr(space + 1)};
+  if (space == std::string::npos || text.find(' ', space + 1) != std::string::npos) return std::nullopt;
+  return std::make_pair(text.substr(0, space), text.substr(space + 1));
 }
 
-absl::Status CheckModel(const json& node) {
-  const auto type = ValueOr<std::string>(node, "type", node.contains("merges") ? "BPE" : "");
-  if (type != "BPE") return Unsupported("model." + (type.empty() ? "without a type" : type));
-  if (ValueOr(node, "dropout", 0.0) != 0.0) return Unsupported("model.dropout");
+absl::Status CheckModel(const JsonField& node) {
+  const std::string type = node.StringOr("type", node.Has("merges") ? "BPE" : "");
+  if (type != "BPE") return UnsupportedComponent("model." + (type.empty() ? "without a type" : type));
+  if (node.Has("dropout") && node.At("dropout").Number() != 0) return UnsupportedComponent("model.dropout");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!ValueOr<std::string>(node, key, "").empty()) return Unsupported(absl::StrCat("model.", key));
+    if (!node.StringOr(key, "").empty()) return UnsupportedComponent(absl::StrCat("model.", key));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<BpeOptions> ReadModel(const json& node, bool byte_level) {
-  const json& vocabulary = node.at("vocab");
-  RETURN_IF_ERROR(CheckModel(node));
-  BpeOptions options;
-  options.unknown_token = ValueOr<std::string>(node, "unk_token", "");
-  options.byte_fallback = ValueOr(node, "byte_fallback", false);
-  options.fuse_unknown = ValueOr(node, "fuse_unk", false);
-  options.ignore_merges = ValueOr(node, "ignore_merges", false);
-  options.byte_level = byte_level;
-  options.vocabulary.reserve(vocabulary.size());
-  for (const auto& [token, id] : vocabulary.get_ref<const json::object_t&>()) {
+// Paths are made only for what is wrong: there are hundreds of thousands of entries.
+void ReadVocabulary(const JsonField& field, BpeOptions& options) {
+  if (!field.json().is_object()) field.Fail("is not an object of tokens and ids");
+  options.vocabulary.reserve(field.json().size());
+  for (const auto& [token, id] : field.json().items()) {
+    if (!id.is_number_integer() || id < 0 || id > kLargestId)
+      field.Fail(absl::StrCat("gives '", token, "' the id ", id.dump()));
     options.vocabulary.emplace_back(token, id.get<int32_t>());
   }
-  options.merges.reserve(node.at("merges").size());
-  for (const json& merge : node.at("merges")) options.merges.push_back(ReadMerge(merge));
+}
+
+void ReadMerges(const JsonField& field, BpeOptions& options) {
+  if (!field.json().is_array()) field.Fail("is not a list");
+  options.merges.reserve(field.json().size());
+  for (const json& node : field.json()) {
+    auto merge = ReadMerge(node);
+    if (!merge)
+      throw BadField{absl::StrCat(field.path(), "[", options.merges.size(), "] is ", node.dump(),
+                                  ", not a pair of tokens")};
+    options.merges.push_back(*std::move(merge));
+  }
+}
+
+absl::StatusOr<BpeOptions> ReadModel(const JsonField& node, bool byte_level) {
+  RETURN_IF_ERROR(CheckModel(node));
+  BpeOptions options;
+  options.unknown_token = node.StringOr("unk_token", "");
+  options.byte_fallback = node.BoolOr("byte_fallback", false);
+  options.fuse_unknown = node.BoolOr("fuse_unk", false);
+  options.ignore_merges = node.BoolOr("ignore_merges", false);
+  options.byte_level = byte_level;
+  ReadVocabulary(node.At("vocab"), options);
+  ReadMerges(node.At("merges"), options);
   return options;
 }
 
-AddedToken ReadAddedToken(const json& node) {
+AddedToken ReadAddedToken(const JsonField& node) {
   AddedToken token;
-  token.id = node.at("id").get<int32_t>();
-  token.content = node.at("content").get<std::string>();
-  token.single_word = ValueOr(node, "single_word", false);
-  token.lstrip = ValueOr(node, "lstrip", false);
-  token.rstrip = ValueOr(node, "rstrip", false);
-  token.special = ValueOr(node, "special", false);
-  token.normalized = ValueOr(node, "normalized", !token.special);
+  token.id = static_cast<int32_t>(node.At("id").Integer(0, kLargestId));
+  token.content = node.At("content").String();
+  token.single_word = node.BoolOr("single_word", false);
+  token.lstrip = node.BoolOr("lstrip", false);
+  token.rstrip = node.BoolOr("rstrip", false);
+  token.special = node.BoolOr("special", false);
+  token.normalized = node.BoolOr("normalized", !token.special);
   return token;
 }
 
-absl::StatusOr<TokenizerParts> ReadParts(const json& root) {
+absl::StatusOr<TokenizerParts> ReadParts(const JsonField& root) {
   TokenizerParts parts;
-  if (!IsAbsent(root, "normalizer")) RETURN_IF_ERROR(AddNormalizer(root.at("normalizer"), parts.normalizer));
-  if (!IsAbsent(root, "pre_tokenizer")) {
-    RETURN_IF_ERROR(AddPreTokenizer(root.at("pre_tokenizer"), parts.pre_tokenizer));
-  }
-  if (!IsAbsent(root, "post_processor")) RETURN_IF_ERROR(AddPostProcessor(root.at("post_processor"), parts));
-  if (IsAbsent(root, "decoder")) {
-    parts.decoder.SetAbsent();
+  if (root.Has("normalizer")) RETURN_IF_ERROR(AddNormalizer(root.At("normalizer"), parts.normalizer));
+  if (root.Has("pre_tokenizer"))
+    RETURN_IF_ERROR(AddPreTokenizer(root.At("pre_tokenizer"), parts.pre_tokenizer));
+  if (root.Has("post_processor")) RETURN_IF_ERROR(AddPostProcessor(root.At("post_processor"), parts));
+  if (root.Has("decoder")) {
+    RETURN_IF_ERROR(AddDecoder(root.At("decoder"), parts.decoder));
   } else {
-    RETURN_IF_ERROR(AddDecoder(root.at("decoder"), parts.decoder));
+    parts.decoder.SetAbsent();
   }
-  ASSIGN_OR_RETURN(parts.model, ReadModel(root.at("model"), parts.pre_tokenizer.byte_level()));
-  if (!IsAbsent(root, "added_tokens")) {
-    for (const json& node : root.at("added_tokens")) parts.added_tokens.push_back(ReadAddedToken(node));
+  ASSIGN_OR_RETURN(parts.model, ReadModel(root.At("model"), parts.pre_tokenizer.byte_level()));
+  if (root.Has("added_tokens")) {
+    for (const JsonField& node : root.At("added_tokens").Items())
+      parts.added_tokens.push_back(ReadAddedToken(node));
   }
   return parts;
 }
 
 // A token in tokenizer_config.json is a string, an object with its content, or null.
-std::string ReadToken(const json& root, const char* key) {
-  if (IsAbsent(root, key)) return "";
-  const json& value = root.at(key);
-  return value.is_object() ? value.at("content").get<std::string>() : value.get<std::string>();
+std::string ReadToken(const JsonField& root, const char* key) {
+  if (!root.Has(key)) return "";
+  const JsonField value = root.At(key);
+  return value.json().is_object() ? value.At("content").String() : value.String();
 }
 
-TokenizerConfig ReadConfig(const json& root) {
+TokenizerConfig ReadConfig(const JsonField& root) {
   TokenizerConfig config;
   config.bos_token = ReadToken(root, "bos_token");
   config.eos_token = ReadToken(root, "eos_token");
-  const auto type = ValueOr<std::string>(root, "tokenizer_class", "");
+  const std::string type = root.StringOr("tokenizer_class", "");
   config.sets_specials = type == "LlamaTokenizer" || type == "LlamaTokenizerFast";
-  config.add_bos = config.sets_specials && ValueOr(root, "add_bos_token", true);
-  config.add_eos = config.sets_specials && ValueOr(root, "add_eos_token", false);
-  const double length = ValueOr(root, "model_max_length", 0.0);
+  config.add_bos = config.sets_specials && root.BoolOr("add_bos_token", true);
+  config.add_eos = config.sets_specials && root.BoolOr("add_eos_token", false);
+  const double length = root.Has("model_max_length") ? root.At("model_max_length").Number() : 0;
   if (length >= 1 && length <= std::numeric_limits<int>::max()) config.max_length = static_cast<int>(length);
   return config;
 }
+
+// The library's messages begin with a number of its own in brackets.
+std::string PlainMessage(const json::parse_error& error) {
+  const std::string_view message = error.what();
+  const size_t end = message.find("] ");
+  return absl::StrCat("not valid JSON: ",
+                      std::string(end == std::string_view::npos ? message : message.substr(end + 2)));
+}
+
+// Here, at the border to the JSON library, exceptions become a Status.
+template <typename Read>
+auto ReadJson(const char* file, std::string_view text, Read read) -> absl::StatusOr<typename Read::Result> {
+  try {
+    const json document = json::parse(text);
+    return read(JsonField(document));
+  } catch (const BadField& bad) {
+    return InvalidTokenizer(file, bad.message);
+  } catch (const json::parse_error& error) {
+    return InvalidTokenizer(file, PlainMessage(error));
+  }
+}
+
+struct PartsReader {
+  using Result = TokenizerParts;
+  absl::StatusOr<Result> operator()(const JsonField& root) const { return ReadParts(root); }
+};
+struct ConfigReader {
+  using Result = TokenizerConfig;
+  absl::StatusOr<Result> operator()(const JsonField& root) const { return ReadConfig(root); }
+};
 
 }  // namespace
 
@@ -295,22 +168,13 @@ absl::Status UnsupportedTokenizer(const std::string& file, const std::string& co
                    absl::StrCat(file, ": ", component, " ", why), {{"file", file}, {"component", component}});
 }
 
-// The JSON library throws on a missing key or a wrong type; here, at its border, that becomes a Status.
 absl::StatusOr<TokenizerParts> ReadTokenizerJson(std::string_view text) {
-  try {
-    return ReadParts(json::parse(text));
-  } catch (const json::exception& error) {
-    return InvalidTokenizer(kTokenizerFile, error.what());
-  }
+  return ReadJson(kTokenizerFile, text, PartsReader());
 }
 
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(std::string_view text) {
   if (text.empty()) return TokenizerConfig();
-  try {
-    return ReadConfig(json::parse(text));
-  } catch (const json::exception& error) {
-    return InvalidTokenizer(kTokenizerConfigFile, error.what());
-  }
+  return ReadJson(kTokenizerConfigFile, text, ConfigReader());
 }
 
 }  // namespace quantmoe

@@ -5,6 +5,8 @@
 #include <unicode/unistr.h>
 #include <unicode/utf8.h>
 
+#include "quant/text/newer_unicode.h"
+
 namespace quantmoe {
 
 bool IsAscii(std::string_view text) {
@@ -45,6 +47,10 @@ void AppendUtf8(char32_t code_point, std::string& out) {
 }
 
 char32_t NextCodePoint(std::string_view text, size_t& position) {
+  if (const auto byte = static_cast<unsigned char>(text[position]); byte < 0x80) {
+    ++position;
+    return byte;
+  }
   const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
   const size_t length = text.size();
   UChar32 c;
@@ -67,11 +73,13 @@ int64_t CountCodePoints(std::string_view text) {
 bool IsWhiteSpace(char32_t code_point) { return u_isUWhiteSpace(static_cast<UChar32>(code_point)); }
 
 bool IsNumber(char32_t code_point) {
-  return (U_GET_GC_MASK(static_cast<UChar32>(code_point)) & U_GC_N_MASK) != 0;
+  if (code_point < 0x80) return code_point >= '0' && code_point <= '9';
+  return (U_GET_GC_MASK(static_cast<UChar32>(OlderCodePoint(code_point))) & U_GC_N_MASK) != 0;
 }
 
 bool IsMark(char32_t code_point) {
-  return (U_GET_GC_MASK(static_cast<UChar32>(code_point)) & U_GC_M_MASK) != 0;
+  if (code_point < 0x80) return false;
+  return (U_GET_GC_MASK(static_cast<UChar32>(OlderCodePoint(code_point))) & U_GC_M_MASK) != 0;
 }
 
 bool IsWordCharacter(char32_t code_point) {

@@ -2,7 +2,7 @@
 """Small tokenizers that together use every component the product reads, and the ids that the reference
 implementation (PyPI `tokenizers`, 0.22.2) gives for corpus.json.
 
-    python make_tokenizers.py OUT            # writes OUT/corpus.json, OUT/<name>/{tokenizer,tokenizer_config,expected}.json
+    python make_tokenizers.py OUT            # writes OUT/{corpus,long_runs}.json, OUT/<name>/{tokenizer,tokenizer_config,expected}.json
     python make_tokenizers.py OUT --random N # N more random strings in the corpus, for a wider comparison
 """
 import argparse, json, os, random
@@ -18,6 +18,11 @@ DEEPSEEK_V3 = [r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+",
                r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""]
 DEEPSEEK_V1 = [r"[\r\n]", r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-Ֆ]+",
                r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", r"[一-龥ࠀ-一가-퟿]+"]
+UPPER, LOWER = (r"[\p{L%s}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]" % k for k in (r"u}\p{Lt", "l"))
+SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+KIMI_K2 = (r"[\p{Han}]+" + rf"|[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+{SUFFIX}|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*{SUFFIX}"
+           + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+CL100K = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
 SPLIT, BYTES = pre_tokenizers.Split, pre_tokenizers.ByteLevel
 
 SENTENCES = r"""All human beings are born free and equal in dignity and rights; they don't, won't, can't and WE'LL see.
@@ -73,6 +78,29 @@ CamelCaseWords HTTPServer iPhone XMLHttpRequest ΑΒΓδεζ ЁлкаДОМ ǅ �
 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 the the the thethethethe THETHE
 1 22 333 4444 55555 666666 7777777 88888888""".split("\n")
+
+# Not in the training text: what tends to go wrong.
+HARD = r"""\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466\U0001f469\U0001f3fd\u200d\U0001f680 \U0001f9d1\U0001f3ff\u200d\u2764\ufe0f\u200d\U0001f9d1\U0001f3fb x\U0001f44d\U0001f3feY
+\U0001f1e9\U0001f1ea\U0001f1eb\U0001f1f7\U0001f1ef \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f \U0001f3f3\ufe0f\u200d\U0001f308 1\ufe0f\u20e3#\ufe0f\u20e3
+\U0001f31a\U0001fae8\U0001fa77 \U0001fabf\U0001faf7\U0001f3fc\U0001fae9 Unicode 15 and 16: \U00031350\U0002ebf0\u4eba\U000323af \U00016d70\U00011f50\U000116d0\u1c89\u1c8a\ua7cb \U0001cc00 \U0001ccf0
+\u0301 \u0301\u0302 a\u0327\u0301\u0323 \u0323\u0307s \u20dd\u0b3e \u200d\u200d \u09cd\u0995 \u0e31
+it'\u017f 'S'\u212a \u017ftop \u0131\u0130I don\u2019t \u02bcs
+\u0000\u0000\u0001\u0002\u0008\u000b\u000c\u000e\u001f\u0080\u009f\u00ad\u2060\u206f\ufeff\ufff9\ufffd\uffff\U0010ffff
+1\u00b2\u00b3\u00b9\u00bc x_1\u203f2 \u0967\u0968\u0969 \u2167\u3007\u5341 1,234,567.89 -0.5e-10 0b1010 1_000 12345678901234567890
+for (int i = 0; i < n; ++i) { a[i] <<= 2; }  // \t\t\r\n\t\tif(x)\r\n\r\n\n\n  return&x;\n#define A(b) \\\n  b##_t
+\u202e\u0645\u0631\u062d\u0628\u0627\u202c \u0661\u0662\u066b\u0663 abc\u200f \u05e9\u05b8\u05dc\u05d5\u05b9\u05dd
+\u1100\u1161\u11a8\u1100 \uac01\u11a8 \ufb01\ufb03 \u01c4\u01c5\u01c6 \u1fb3\u1fbc \u0390 \u00c5\u212b \u2126\u03a9 \uff21\uff41\uff11 \u3300\ufdfa
+<|end|><|end|> <|end|>\n<|begin|>x<|begin|> <| end|> <|en <s><s> </s> <unk><0x41> <0x0A>
+\u2581 \u2581\u2581a \u2581\u2581\u2581 b\u2581  \u2581c  \u2581\u2581
+ab-cd--ef -g- well-known [CLS] x [SEP] #hash @me $^`|~+<=>""".split("\n")
+LONG = ["a", " ", "\n", "A", "9", "\u00e9", "\u4eba", "\u2581", "\U0001f600", "\u0301", "\u200d", "ab", "a ", " \n", "!?", "\U0001f1e9\U0001f1ea", "\t", "\ufffd"]
+
+
+def fingerprint(ids):  # FNV-1a over the ids
+    h = 0xcbf29ce484222325
+    for i in ids:
+        h = (h ^ i) * 0x100000001b3 % 2**64
+    return [len(ids), f"{h:016x}"]
 
 
 def corpus(extra):
@@ -186,6 +214,23 @@ def build(texts):
         {"type": "Digits", "individual_digits": False}]}
     odd["decoder"] = None
     yield "odd_splits", odd, None
+    yield "kimi_k2", byte_level(texts, seq(iso(KIMI_K2) + [raw])), None
+    yield "cl100k", byte_level(texts, seq(iso(CL100K) + [raw]), ignore_merges=True), None
+    around = {"sep": ["</s>", 2], "cls": ["<s>", 1]}
+    bert = sentencepiece(texts, fallback=False)
+    bert["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFD"}, {"type": "StripAccents"}]}
+    bert["pre_tokenizer"], bert["decoder"] = {"type": "BertPreTokenizer"}, None
+    bert["post_processor"] = dict(around, type="BertProcessing")
+    yield "bert_words", bert, None
+    words = sentencepiece(texts, fallback=False)
+    words["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Lowercase"}]}
+    words["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [{"type": "CharDelimiterSplit", "delimiter": "-"}, {"type": "Whitespace"}]}
+    words["post_processor"], words["decoder"] = dict(around, type="RobertaProcessing", trim_offsets=True, add_prefix_space=True), None
+    yield "words", words, None
+    chunks = sentencepiece(texts, fallback=False)
+    chunks["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Contiguous"}, {"type": "FixedLength", "length": 5}]}
+    chunks["decoder"] = {"type": "Fuse"}
+    yield "chunks", chunks, None
 
 
 def main():
@@ -193,9 +238,10 @@ def main():
     ap.add_argument("out")
     ap.add_argument("--random", type=int, default=0)
     a = ap.parse_args()
-    lines = corpus(a.random)
+    lines = corpus(a.random) + [s.encode("latin-1", "backslashreplace").decode("unicode_escape") for s in HARD]
     os.makedirs(a.out, exist_ok=True)
     json.dump(lines, open(f"{a.out}/corpus.json", "w"), ensure_ascii=True, indent=0)
+    json.dump([[s, 10000 // len(s)] for s in LONG], open(f"{a.out}/long_runs.json", "w"), indent=0)
     prose = open(f"{HERE}/../tiny_calibration.txt", encoding="utf-8").read()[:60000]
     tiny = json.load(open(f"{HERE}/../tiny-qwen2-moe/tokenizer.json"))
     for name, doc, config in list(build([prose, "\n".join(corpus(0))])) + [("tiny-qwen2-moe", tiny, None)]:
@@ -220,6 +266,8 @@ def main():
                 del row["clean"]
         with open(f"{folder}/expected.json", "w") as f:
             f.write("[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n")
+        with open(f"{folder}/long_runs.json", "w") as f:
+            json.dump([fingerprint(t.encode(s * (10000 // len(s)), add_special_tokens=False).ids) for s in LONG], f)
 
 
 main()
