@@ -172,8 +172,28 @@ absl::StatusOr<MappedFile> Checkpoint::Read(absl::string_view name) const {
   if (location == nullptr) {
     return Invalid(absl::StrCat("tensor ", name, " is missing"), {{"tensor", std::string(name)}});
   }
-  return directory_->Read(location->file, location->data_offset + location->info.begin,
-                          location->info.size_bytes());
+  return ReadRange(name, 0, location->info.size_bytes());
+}
+
+absl::StatusOr<MappedFile> Checkpoint::ReadRange(absl::string_view name, int64_t offset,
+                                                 int64_t length) const {
+  const Location* location = Find(name);
+  if (location == nullptr || offset < 0 || length < 0 || offset + length > location->info.size_bytes()) {
+    return absl::InternalError(absl::StrCat("tensor ", name, " has no range [", offset, ", +", length, ")"));
+  }
+  return directory_->Read(location->file, location->data_offset + location->info.begin + offset, length);
+}
+
+absl::Status Checkpoint::Prefetch(const std::vector<std::string>& names) const {
+  std::map<std::string, std::vector<ByteRange>> ranges;
+  for (const std::string& name : names) {
+    if (const Location* location = Find(name)) {
+      ranges[location->file].push_back(
+          {location->data_offset + location->info.begin, location->info.size_bytes()});
+    }
+  }
+  for (auto& [file, wanted] : ranges) RETURN_IF_ERROR(directory_->Prefetch(file, std::move(wanted)));
+  return absl::OkStatus();
 }
 
 }  // namespace quantmoe

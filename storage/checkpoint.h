@@ -31,6 +31,10 @@ class Checkpoint {
 
   // The bytes of one tensor; INVALID_ARGUMENT MODEL_INVALID "tensor NAME is missing" when absent.
   absl::StatusOr<MappedFile> Read(absl::string_view name) const;
+  // Says which tensors will be read soon; names that are absent are left out.
+  absl::Status Prefetch(const std::vector<std::string>& names) const;
+  // `length` bytes from `offset` within one tensor; the range must lie inside.
+  absl::StatusOr<MappedFile> ReadRange(absl::string_view name, int64_t offset, int64_t length) const;
   ModelDirectory& directory() const { return *directory_; }
   int64_t total_bytes() const { return total_bytes_; }
 

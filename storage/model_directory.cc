@@ -14,6 +14,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "storage/durable_file.h"
+#include "storage/hub_directory.h"
 #include "storage/object_store_directory.h"
 
 namespace quantmoe {
@@ -21,7 +22,9 @@ namespace {
 
 class LocalModelDirectory : public ModelDirectory {
  public:
-  explicit LocalModelDirectory(std::string path) : path_(std::move(path)) {}
+  explicit LocalModelDirectory(ModelUri uri) : uri_(std::move(uri)), path_(uri_.path) {}
+
+  const ModelUri& uri() const override { return uri_; }
 
   absl::StatusOr<std::vector<ModelFile>> List() override {
     const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path_.c_str()), &::closedir);
@@ -46,10 +49,33 @@ class LocalModelDirectory : public ModelDirectory {
   }
 
  private:
+  const ModelUri uri_;
   const std::string path_;
 };
 
 }  // namespace
+
+std::vector<ByteRange> CoalesceRanges(std::vector<ByteRange> ranges, int64_t gap, int64_t most) {
+  std::sort(ranges.begin(), ranges.end(),
+            [](const ByteRange& a, const ByteRange& b) { return a.offset < b.offset; });
+  std::vector<ByteRange> joined;
+  for (const ByteRange& range : ranges) {
+    const int64_t end = range.offset + range.length;
+    if (!joined.empty()) {
+      ByteRange& last = joined.back();
+      const int64_t last_end = last.offset + last.length;
+      const int64_t both = std::max(last_end, end) - last.offset;
+      if (range.offset - last_end <= gap && (both <= most || end <= last_end)) {
+        last.length = both;
+        continue;
+      }
+    }
+    joined.push_back(range);
+  }
+  return joined;
+}
+
+absl::Status ModelDirectory::Prefetch(const std::string&, std::vector<ByteRange>) { return absl::OkStatus(); }
 
 absl::Status ModelDirectory::CheckFileName(absl::string_view name) {
   if (!name.empty() && name != "." && name != ".." && !absl::StrContains(name, '/') &&
@@ -80,14 +106,16 @@ absl::StatusOr<std::string> ModelDirectory::ReadAll(const std::string& name, int
   return std::string(file.bytes());
 }
 
-absl::StatusOr<std::unique_ptr<ModelDirectory>> ModelDirectory::Open(const ModelUri& uri) {
+absl::StatusOr<std::unique_ptr<ModelDirectory>> ModelDirectory::Open(const ModelUri& uri,
+                                                                     const HubOptions& hub) {
+  if (uri.scheme == ModelUri::Scheme::kHub) return OpenHubDirectory(uri, hub);
   if (uri.scheme != ModelUri::Scheme::kFile) return OpenObjectStoreDirectory(uri);
   struct stat info {};
   if (::stat(uri.path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
     return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
                      absl::StrCat(uri.ToString(), " does not exist or is no directory"));
   }
-  return std::make_unique<LocalModelDirectory>(uri.path);
+  return std::make_unique<LocalModelDirectory>(uri);
 }
 
 }  // namespace quantmoe

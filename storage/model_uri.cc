@@ -78,6 +78,39 @@ absl::StatusOr<ModelUri> ParseBucketUri(ModelUri::Scheme scheme, absl::string_vi
   return ModelUri{scheme, absl::StrJoin(segments, "/")};
 }
 
+bool IsHubName(absl::string_view name) {
+  return !name.empty() && name.size() <= 96 && name.front() != '-' && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.' || c == '_';
+         });
+}
+
+bool IsRevision(absl::string_view revision) {
+  return !revision.empty() && revision.front() != '/' && revision.back() != '/' && revision.front() != '-' &&
+         !absl::StrContains(revision, "..") && !absl::StrContains(revision, "//") &&
+         std::all_of(revision.begin(), revision.end(), [](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._/+", c);
+         });
+}
+
+// Owner and name at most; whether there are enough of them is for the caller.
+absl::StatusOr<ModelUri> ParseHubPath(absl::string_view text, absl::string_view path) {
+  const std::vector<std::string> names = absl::StrSplit(path, '/');
+  if (names.size() > 2 || !std::all_of(names.begin(), names.end(), IsHubName)) {
+    return Refuse(text, "must be hf://owner/name@revision: letters, digits, '-', '.' and '_'");
+  }
+  return ModelUri{ModelUri::Scheme::kHub, absl::StrJoin(names, "/"), ""};
+}
+
+absl::StatusOr<ModelUri> ParseHubUri(absl::string_view text, absl::string_view rest) {
+  const size_t at = rest.find('@');
+  ASSIGN_OR_RETURN(ModelUri uri, ParseHubPath(text, rest.substr(0, at)));
+  if (!absl::StrContains(uri.path, '/')) return Refuse(text, "must name owner and model: hf://owner/name");
+  uri.revision = at == absl::string_view::npos ? "main" : std::string(rest.substr(at + 1));
+  if (!IsRevision(uri.revision)) return Refuse(text, "has a bad revision after @");
+  return uri;
+}
+
 absl::StatusOr<ModelUri> ParseFileUri(absl::string_view text, absl::string_view path) {
   if (!absl::StartsWith(path, "/")) return Refuse(text, "must be an absolute path, without a host");
   ASSIGN_OR_RETURN(const std::vector<std::string> segments, Segments(text, path));
@@ -91,7 +124,7 @@ std::optional<std::string> RealPath(const std::string& path) {
 }
 
 bool IsBelow(absl::string_view path, absl::string_view root) {
-  if (root == "/") return true;
+  if (root == "/" || root.empty()) return true;  // everything; all of the Hub
   return absl::ConsumePrefix(&path, root) && (path.empty() || path.front() == '/');
 }
 
@@ -100,7 +133,7 @@ bool IsBelow(absl::string_view path, absl::string_view root) {
 std::vector<std::string> RootPaths(ModelUri::Scheme scheme, const std::vector<std::string>& roots) {
   std::vector<std::string> paths;
   for (const std::string& text : roots) {
-    const absl::StatusOr<ModelUri> root = ParseModelUri(text);
+    const absl::StatusOr<ModelUri> root = ParseModelRoot(text);
     if (!root.ok() || root->scheme != scheme) continue;
     if (scheme != ModelUri::Scheme::kFile) {
       paths.push_back(root->path);
@@ -138,7 +171,11 @@ absl::Status CheckEntries(const ModelUri& uri, const std::string& resolved,
     const std::optional<std::string> target = RealPath(entry->path());
     std::error_code ignored;
     if (!target.has_value() || !fs::is_regular_file(*target, ignored)) continue;
-    if (!IsBelowAny(*target, roots)) return NotAllowed(uri);
+    if (IsBelowAny(*target, roots)) continue;
+    return MakeError(absl::StatusCode::kPermissionDenied, "SOURCE_NOT_ALLOWED",
+                     absl::StrCat(uri.ToString(), ": file ", entry->path().filename().string(),
+                                  " is a link to outside of the allowed model roots"),
+                     {{"uri", uri.ToString()}, {"file", entry->path().filename().string()}});
   }
   return error ? ErrnoError(error.value(), absl::StrCat("cannot list ", uri.ToString())) : absl::OkStatus();
 }
@@ -153,6 +190,8 @@ std::string ModelUri::ToString() const {
       return absl::StrCat("s3://", path);
     case Scheme::kGcs:
       return absl::StrCat("gs://", path);
+    case Scheme::kHub:
+      return absl::StrCat("hf://", path, revision.empty() ? "" : "@", revision);
   }
   return path;
 }
@@ -162,8 +201,20 @@ absl::StatusOr<ModelUri> ParseModelUri(absl::string_view text) {
   absl::string_view rest = text;
   if (absl::ConsumePrefix(&rest, "s3://")) return ParseBucketUri(ModelUri::Scheme::kS3, text, rest);
   if (absl::ConsumePrefix(&rest, "gs://")) return ParseBucketUri(ModelUri::Scheme::kGcs, text, rest);
+  if (absl::ConsumePrefix(&rest, "hf://")) return ParseHubUri(text, rest);
   if (absl::ConsumePrefix(&rest, "file://") || absl::StartsWith(rest, "/")) return ParseFileUri(text, rest);
-  return Refuse(text, "must be an absolute path, file:///path, s3://bucket/prefix or gs://bucket/prefix");
+  return Refuse(text,
+                "must be an absolute path, file:///path, s3://bucket/prefix, gs://bucket/prefix or "
+                "hf://owner/name@revision");
+}
+
+absl::StatusOr<ModelUri> ParseModelRoot(absl::string_view text) {
+  absl::string_view rest = text;
+  if (!absl::ConsumePrefix(&rest, "hf://")) return ParseModelUri(text);
+  RETURN_IF_ERROR(CheckCharacters(text));
+  absl::ConsumeSuffix(&rest, "/");
+  if (rest.empty()) return ModelUri{ModelUri::Scheme::kHub, "", ""};
+  return ParseHubPath(text, rest);
 }
 
 absl::StatusOr<ModelUri> ConfineModelUri(const ModelUri& uri, const std::vector<std::string>& roots) {

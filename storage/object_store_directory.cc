@@ -109,6 +109,8 @@ class ObjectStoreDirectory : public ModelDirectory {
                      absl::StrCat(uri_.ToString(), " does not exist or is no directory"));
   }
 
+  const ModelUri& uri() const override { return uri_; }
+
   absl::StatusOr<std::vector<ModelFile>> List() override {
     arrow::fs::FileSelector selector;
     selector.base_dir = uri_.path;

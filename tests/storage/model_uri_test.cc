@@ -25,6 +25,8 @@ TEST(ModelUri, AcceptedForms) {
       {"s3://bucket/a/b", Scheme::kS3, "bucket/a/b", "s3://bucket/a/b"},
       {"s3://bucket/a/", Scheme::kS3, "bucket/a", "s3://bucket/a"},
       {"gs://my-bucket.1", Scheme::kGcs, "my-bucket.1", "gs://my-bucket.1"},
+      {"hf://Owner/name-1.5_x", Scheme::kHub, "Owner/name-1.5_x", "hf://Owner/name-1.5_x@main"},
+      {"hf://owner/name@refs/pr/1", Scheme::kHub, "owner/name", "hf://owner/name@refs/pr/1"},
   };
   for (const auto& item : cases) {
     SCOPED_TRACE(item.text);
@@ -70,7 +72,18 @@ TEST(ModelUri, RefusedForms) {
                                  "s3://bucket/%2e",
                                  "gs://bucket/..",
                                  "s3://-bucket/a",
-                                 "hf://org/model",
+                                 "hf://",
+                                 "hf://model",
+                                 "hf://org/model/file",
+                                 "hf://org/../model",
+                                 "hf://org/model@",
+                                 "hf://org/model@a..b",
+                                 "hf://org/model@/a",
+                                 "hf://org/model@a@b",
+                                 "hf://user:token@org/model",
+                                 "hf://org/mod el",
+                                 "hf://.org/model",
+                                 "hf://org/%2e%2e",
                                  " /a",
                                  "/a\nb",
                                  "/a\tb",
@@ -141,11 +154,25 @@ TEST_F(Confinement, RefusesAModelWithAFileThatLinksOut) {
   std::filesystem::create_symlink(dir_ / "root/shared/file", dir_ / "root/model/config.json");
   EXPECT_OK(Confine("root/model"));
   std::filesystem::create_symlink(dir_ / "outside/file", dir_ / "root/model/tokenizer.json");
-  EXPECT_THAT(Confine("root/model"), HasReason("SOURCE_NOT_ALLOWED"));
+  EXPECT_THAT(Confine("root/model"),
+              AllOf(StatusIs(absl::StatusCode::kPermissionDenied,
+                             AllOf(HasSubstr("file tokenizer.json"), Not(HasSubstr("outside/file")))),
+                    HasReason("SOURCE_NOT_ALLOWED")));
 }
 
 TEST_F(Confinement, NoRootsAllowNothing) {
   EXPECT_THAT(ConfineModelUri({Scheme::kFile, dir_ / "root/model"}, {}), HasReason("SOURCE_NOT_ALLOWED"));
+}
+
+TEST(HubConfinement, RootsAreTheHubAnOwnerOrAModel) {
+  const ModelUri model{Scheme::kHub, "owner/name", "main"};
+  for (const char* root : {"hf://", "hf://owner", "hf://owner/", "hf://owner/name"}) {
+    EXPECT_OK(ConfineModelUri(model, {root})) << root;
+  }
+  for (const char* root :
+       {"/", "s3://owner", "hf://own", "hf://owner/nam", "hf://owner/name@main", "hf://other"}) {
+    EXPECT_THAT(ConfineModelUri(model, {root}), HasReason("SOURCE_NOT_ALLOWED")) << root;
+  }
 }
 
 TEST(BucketConfinement, ComparesWholeSegmentsOfTheSameScheme) {

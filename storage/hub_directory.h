@@ -1,0 +1,20 @@
+// Models of the Hub, pinned to a commit when they are opened. Files are read by range through a cache on
+// disk; whole files are checked against the digest that the hub lists.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+
+#include "storage/hub_options.h"
+#include "storage/model_directory.h"
+#include "storage/model_uri.h"
+
+namespace quantmoe {
+
+// `uri` is kHub. Errors of storage/hub_client.h; DATA_LOSS HUB_DIGEST_MISMATCH when a whole file has another
+// digest twice.
+absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenHubDirectory(const ModelUri& uri,
+                                                                 const HubOptions& options);
+
+}  // namespace quantmoe

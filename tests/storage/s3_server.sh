@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Starts OpenStack Swift's S3 API, which checks signatures, on loopback, from Debian packages.
+# usage: s3_server.sh DIR PORT    (takes PORT to PORT + 4; access key test:tester, secret testing; ends with its parent's
+#                                  SIGTERM to the process group; the Swift API with the same user is at /auth/v1.0)
+# Exit 77 when the packages are not installed.
+set -euo pipefail
+readonly dir=$1 port=$2
+readonly PACKAGES='swift-proxy swift-account swift-container swift-object memcached'
+for program in swift-proxy-server swift-account-server swift-container-server swift-object-server swift-ring-builder memcached; do
+  command -v "$program" >/dev/null || { echo "not installed: $program (apt-get install --no-install-recommends $PACKAGES)"; exit 77; }
+done
+mkdir -p "$dir"/etc "$dir"/srv/disk
+cd "$dir/etc"
+
+printf '[swift-hash]\nswift_hash_path_prefix = p\nswift_hash_path_suffix = s\n[storage-policy:0]\nname = one\ndefault = yes\n' > swift.conf
+
+storage_part=0
+for part in account container object; do
+  storage_part=$((storage_part + 1))
+  swift-ring-builder $part.builder create 4 1 1 >/dev/null
+  swift-ring-builder $part.builder add "r1z1-127.0.0.1:$((port + storage_part))/disk" 1 >/dev/null
+  swift-ring-builder $part.builder rebalance >/dev/null
+  cat > $part.conf <<CONF
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = $((port + storage_part))
+user = $(id -un)
+swift_dir = $dir/etc
+devices = $dir/srv
+mount_check = false
+workers = 0
+disable_fallocate = true
+log_level = ERROR
+[pipeline:main]
+pipeline = $part-server
+[app:$part-server]
+use = egg:swift#$part
+CONF
+done
+
+cat > proxy.conf <<CONF
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = $port
+user = $(id -un)
+swift_dir = $dir/etc
+workers = 0
+log_level = ERROR
+[pipeline:main]
+pipeline = catch_errors gatekeeper proxy-logging cache listing_formats s3api tempauth copy slo versioned_writes proxy-logging proxy-server
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+[filter:tempauth]
+use = egg:swift#tempauth
+user_test_tester = testing .admin
+[filter:s3api]
+use = egg:swift#s3api
+allow_no_owner = true
+location = us-east-1
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:$((port + 4))
+[filter:versioned_writes]
+use = egg:swift#versioned_writes
+CONF
+for filter in catch_errors gatekeeper proxy-logging:proxy_logging listing_formats copy slo; do
+  printf '[filter:%s]\nuse = egg:swift#%s\n' "${filter%%:*}" "${filter##*:}" >> proxy.conf
+done
+
+memcached -u nobody -l 127.0.0.1 -p $((port + 4)) >>"$dir/log" 2>&1 &
+for part in account container object; do swift-$part-server $part.conf >>"$dir/log" 2>&1 & done
+swift-proxy-server proxy.conf >>"$dir/log" 2>&1 &
+wait
