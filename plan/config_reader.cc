@@ -129,6 +129,19 @@ std::vector<int64_t> ConfigReader::Ints(absl::string_view key) {
   return numbers;
 }
 
+std::vector<double> ConfigReader::Numbers(absl::string_view key) {
+  const nlohmann::json& value = At(key);
+  std::vector<double> numbers;
+  if (value.is_null()) return numbers;
+  bool good = value.is_array();
+  for (size_t i = 0; good && i < value.size(); ++i) {
+    good = value[i].is_number() && std::isfinite(value[i].get<double>()) && value[i].get<double>() > 0;
+    if (good) numbers.push_back(value[i].get<double>());
+  }
+  if (!good) Invalid(key, absl::StrCat("must be a list of positive numbers, not ", Show(value)));
+  return numbers;
+}
+
 void ConfigReader::Invalid(absl::string_view key, absl::string_view why) { Fail("MODEL_INVALID", key, why); }
 void ConfigReader::Unsupported(absl::string_view key, absl::string_view why) {
   Fail("MODEL_UNSUPPORTED", key, why);

@@ -36,6 +36,7 @@ class ConfigReader {
   std::string TextOr(absl::string_view key, absl::string_view absent);
   std::vector<std::string> Texts(absl::string_view key);  // empty when absent
   std::vector<int64_t> Ints(absl::string_view key);
+  std::vector<double> Numbers(absl::string_view key);  // above 0
 
   // MODEL_INVALID and MODEL_UNSUPPORTED with the field in message and metadata.
   void Invalid(absl::string_view key, absl::string_view why);

@@ -30,5 +30,9 @@ void ReadDeepSeekV2(ConfigReader& config, ModelSpec& spec);
 void ReadDeepSeekV3(ConfigReader& config, ModelSpec& spec);
 // GLM-4.5 and 4.6: DeepSeek-V3's experts with grouped-query attention.
 void ReadGlm4Moe(ConfigReader& config, ModelSpec& spec);
+void ReadGptOss(ConfigReader& config, ModelSpec& spec);
+void ReadGraniteMoe(ConfigReader& config, ModelSpec& spec);
+// Phi-3.5-MoE.
+void ReadPhimoe(ConfigReader& config, ModelSpec& spec);
 
 }  // namespace quantmoe

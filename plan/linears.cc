@@ -5,10 +5,11 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "plan/tensor_views.h"
 
 namespace quantmoe {
 namespace {
@@ -37,8 +38,11 @@ constexpr FamilyNames kFamilyNames[] = {
     {"deepseek_v2", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
     {"deepseek_v3", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
     {"glm4_moe", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
+    {"gpt_oss", "mlp.router", "mlp.experts", kMlpNames, "", ""},
+    {"granitemoe", "block_sparse_moe.router.layer", "block_sparse_moe.experts", kMlpNames, "", ""},
     {"kimi_k2", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
     {"mixtral", "block_sparse_moe.gate", "block_sparse_moe.experts", {"w1", "w3", "w2"}, "", ""},
+    {"phimoe", "block_sparse_moe.gate", "block_sparse_moe.experts", {"w1", "w3", "w2"}, "", ""},
 };
 
 const FamilyNames& NamesOf(const ModelSpec& spec) {
@@ -47,8 +51,6 @@ const FamilyNames& NamesOf(const ModelSpec& spec) {
   }
   return kFamilyNames[0];
 }
-
-std::string LayerPrefix(int layer) { return absl::StrCat("model.layers.", layer, "."); }
 
 Linear MakeLinear(const ModelSpec& spec, int layer, LinearKind kind, int expert, int64_t out, int64_t in,
                   bool bias) {
@@ -114,40 +116,6 @@ void AppendExpertParts(const ModelSpec& spec, int layer, std::vector<Part>& part
   }
 }
 
-std::string Shape(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
-absl::Status CheckTensor(const Checkpoint& checkpoint, const std::string& name,
-                         const std::vector<int64_t>& expected) {
-  const Checkpoint::Location* found = checkpoint.Find(name);
-  const auto error = [&](absl::string_view message) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", message,
-                     {{"tensor", name}, {"expected", Shape(expected)}});
-  };
-  if (found == nullptr) return error(absl::StrCat("tensor ", name, " ", Shape(expected), " is missing"));
-  const TensorInfo& info = found->info;
-  if (info.shape != expected) {
-    return error(
-        absl::StrCat("tensor ", name, " has shape ", Shape(info.shape), ", expected ", Shape(expected)));
-  }
-  if (info.dtype != DType::kF32 && info.dtype != DType::kF16 && info.dtype != DType::kBF16) {
-    return error(
-        absl::StrCat("tensor ", name, " has dtype ", DTypeName(info.dtype), ", expected F32, F16 or BF16"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckLinear(const Checkpoint& checkpoint, const Linear& linear) {
-  RETURN_IF_ERROR(CheckTensor(checkpoint, linear.name + ".weight", {linear.out, linear.in}));
-  const std::string bias = linear.name + ".bias";
-  if (linear.bias) return CheckTensor(checkpoint, bias, {linear.out});
-  if (checkpoint.Find(bias) == nullptr) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
-                   absl::StrCat("tensor ", bias, " is there, but config.json says that it has no bias"),
-                   {{"tensor", bias}, {"expected", "none"}});
-}
-
 // Shapes of the norms of queries and of keys, see TensorNames::QueryNorm.
 std::array<int64_t, 2> QkNormWidths(const AttentionSpec& a) {
   if (a.mla) return {a.q_lora, a.kv_lora};
@@ -159,6 +127,20 @@ struct NamedShape {
   std::string name;  // empty: the family has none
   std::vector<int64_t> shape;
 };
+
+// LayerNorm has a bias beside its weight, as the head of some models has.
+void AppendBiases(const ModelSpec& spec, std::vector<NamedShape>& all) {
+  const auto add = [&all](const std::string& weight, int64_t size) {
+    all.push_back({BiasOf(weight), {size}});
+  };
+  all.push_back({TensorNames::HeadBias(spec), {spec.vocab}});
+  if (spec.norm != NormKind::kLayerNorm) return;
+  add(TensorNames::FinalNorm(spec), spec.hidden);
+  for (int l = 0; l < spec.num_layers(); ++l) {
+    add(TensorNames::InputNorm(spec, l), spec.hidden);
+    add(TensorNames::PostAttentionNorm(spec, l), spec.hidden);
+  }
+}
 
 std::vector<NamedShape> KeptShapes(const ModelSpec& spec) {
   std::vector<NamedShape> all = {{TensorNames::Embedding(spec), {spec.vocab, spec.hidden}},
@@ -173,7 +155,10 @@ std::vector<NamedShape> KeptShapes(const ModelSpec& spec) {
     all.push_back({TensorNames::Router(spec, l), {spec.moe.experts, spec.hidden}});
     all.push_back({TensorNames::CorrectionBias(spec, l), {spec.moe.experts}});
     all.push_back({TensorNames::SharedGate(spec, l), {1, spec.hidden}});
+    all.push_back({TensorNames::RouterBias(spec, l), {spec.moe.experts}});
+    all.push_back({TensorNames::Sinks(spec, l), {spec.attention.heads}});
   }
+  AppendBiases(spec, all);
   return all;
 }
 
@@ -257,11 +242,18 @@ std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int ex
   return absl::StrCat(prefix, "mlp.", kMlpNames[after(LinearKind::kDenseGate)]);
 }
 
+std::string LayerPrefix(int layer) { return absl::StrCat("model.layers.", layer, "."); }
+
+std::string BiasOf(absl::string_view weight_name) {
+  return absl::StrCat(absl::StripSuffix(weight_name, ".weight"), ".bias");
+}
+
 std::string TensorNames::Embedding(const ModelSpec&) { return "model.embed_tokens.weight"; }
 std::string TensorNames::FinalNorm(const ModelSpec&) { return "model.norm.weight"; }
 std::string TensorNames::Head(const ModelSpec& spec) {
   return spec.tied_embeddings ? Embedding(spec) : "lm_head.weight";
 }
+std::string TensorNames::HeadBias(const ModelSpec& spec) { return spec.head_bias ? "lm_head.bias" : ""; }
 std::string TensorNames::InputNorm(const ModelSpec&, int layer) {
   return LayerPrefix(layer) + "input_layernorm.weight";
 }
@@ -284,6 +276,13 @@ std::string TensorNames::CorrectionBias(const ModelSpec& spec, int layer) {
   if (!spec.layers[layer].moe || !spec.moe.correction_bias) return "";
   return absl::StrCat(LayerPrefix(layer), NamesOf(spec).router, ".e_score_correction_bias");
 }
+std::string TensorNames::RouterBias(const ModelSpec& spec, int layer) {
+  if (!spec.layers[layer].moe || !spec.moe.router_bias) return "";
+  return BiasOf(Router(spec, layer));
+}
+std::string TensorNames::Sinks(const ModelSpec& spec, int layer) {
+  return spec.attention.sinks ? LayerPrefix(layer) + "self_attn.sinks" : "";
+}
 std::string TensorNames::SharedGate(const ModelSpec& spec, int layer) {
   if (!spec.layers[layer].moe || spec.moe.shared != SharedKind::kSigmoidGated) return "";
   return absl::StrCat(LayerPrefix(layer), NamesOf(spec).shared_gate, ".weight");
@@ -300,9 +299,12 @@ int LayerOfTensor(absl::string_view name) {
 
 absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint) {
   for (const NamedShape& tensor : KeptShapes(spec)) {
-    if (!tensor.name.empty()) RETURN_IF_ERROR(CheckTensor(checkpoint, tensor.name, tensor.shape));
+    if (!tensor.name.empty()) RETURN_IF_ERROR(CheckOther(checkpoint, tensor.name, tensor.shape));
   }
-  for (const Linear& linear : ListLinears(spec)) RETURN_IF_ERROR(CheckLinear(checkpoint, linear));
+  for (const Linear& linear : ListLinears(spec)) RETURN_IF_ERROR(CheckLinear(spec, checkpoint, linear));
+  for (int l = 0; l < spec.num_layers(); ++l) {
+    if (spec.layers[l].moe) RETURN_IF_ERROR(CheckExperts(spec, checkpoint, l));
+  }
   return absl::OkStatus();
 }
 

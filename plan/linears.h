@@ -81,6 +81,7 @@ struct TensorNames {
   static std::string Embedding(const ModelSpec& spec);
   static std::string FinalNorm(const ModelSpec& spec);
   static std::string Head(const ModelSpec& spec);  // the embedding when tied
+  static std::string HeadBias(const ModelSpec& spec);
   static std::string InputNorm(const ModelSpec& spec, int layer);
   static std::string PostAttentionNorm(const ModelSpec& spec, int layer);
   // Of queries and keys; in MLA of the low-rank query and of the low-rank keys and values.
@@ -89,15 +90,23 @@ struct TensorNames {
   static std::string Router(const ModelSpec& spec, int layer);
   static std::string CorrectionBias(const ModelSpec& spec, int layer);  // of the router's choice
   static std::string SharedGate(const ModelSpec& spec, int layer);      // sigmoid gate of the shared expert
+  static std::string RouterBias(const ModelSpec& spec, int layer);
+  // A logit per head that takes part in the softmax.
+  static std::string Sinks(const ModelSpec& spec, int layer);
 };
+// "model.layers.N."
+std::string LayerPrefix(int layer);
+// The name of the bias beside a weight.
+std::string BiasOf(absl::string_view weight_name);
 // The layer in a tensor's name, -1 when it belongs to none. Layers past the last one predict further tokens
 // (MTP); they are not run, and copied as they are.
 int LayerOfTensor(absl::string_view name);
 // The module name of a linear.
 std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int expert);
 
-// Checks that every tensor that the forward pass needs is there with the right shape and a float dtype.
-// INVALID_ARGUMENT MODEL_INVALID names tensor, expected and found shape.
+// Checks that every tensor that the forward pass needs is there in one known form (tensor_views.h) with the
+// right shape and dtype, and as many experts as config.json says. INVALID_ARGUMENT MODEL_INVALID or
+// MODEL_UNSUPPORTED names tensor and file.
 absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint);
 
 }  // namespace quantmoe

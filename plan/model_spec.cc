@@ -12,6 +12,7 @@
 #include "plan/config_reader.h"
 #include "plan/family_readers.h"
 #include "plan/rope_config.h"
+#include "plan/source_quantization.h"
 
 namespace quantmoe {
 namespace {
@@ -42,8 +43,7 @@ struct ForeignOption {
   absl::string_view key;
   double neutral;  // false and 0 are the same here
 };
-constexpr ForeignOption kForeignOptions[] = {{"quantization_config", 0},
-                                             {"compression_config", 0},
+constexpr ForeignOption kForeignOptions[] = {{"compression_config", 0},
                                              {"attn_logit_softcapping", 0},
                                              {"final_logit_softcapping", 0},
                                              {"logit_scale", 1},
@@ -78,6 +78,7 @@ constexpr ForeignOption kForeignOptions[] = {{"quantization_config", 0},
                                              {"topk_method", 0},
                                              {"moe_layer_freq", 1},
                                              {"index_topk", 0},
+                                             {"lm_head_bias", 0},
                                              {"swiglu_limit", 0}};
 
 void RefuseForeignOptions(ConfigReader& config, const Family& family) {
@@ -179,6 +180,7 @@ void ReadCommon(ConfigReader& config, const Family& family, ModelSpec& spec) {
   spec.max_position = config.Int("max_position_embeddings", 1, int64_t{1} << 32);
   spec.norm_eps = config.NumberOr("rms_norm_eps", family.norm_eps, 0, 1);
   spec.tied_embeddings = config.BoolOr("tie_word_embeddings", false);
+  ReadSourceQuantization(config, spec.storage);
   ReadAttentionAndRope(config, family, spec);
   spec.layers.resize(static_cast<size_t>(config.Int("num_hidden_layers", 1, kMaxLayers)));
 }
@@ -292,17 +294,23 @@ constexpr absl::string_view kGlmOptions =
     "n_shared_experts first_k_dense_replace scoring_func topk_method n_group routed_scaling_factor "
     "use_qk_norm";
 
+constexpr absl::string_view kGraniteOptions =
+    "embedding_multiplier residual_multiplier logits_scaling attention_multiplier";
+
 // Sorted by model_type.
 constexpr Family kFamilies[] = {
     {"deepseek", "DeepseekForCausalLM DeepseekV2ForCausalLM", 1e-6, 1e4, ReadDeepSeek, kDeepSeekOptions},
     {"deepseek_v2", "DeepseekV2ForCausalLM", 1e-6, 1e4, ReadDeepSeekV2, kDeepSeekOptions},
     {"deepseek_v3", "DeepseekV3ForCausalLM", 1e-6, 1e4, ReadDeepSeekV3, kDeepSeekOptions},
     {"glm4_moe", "Glm4MoeForCausalLM", 1e-5, 1e4, ReadGlm4Moe, kGlmOptions, 0.5},
+    {"gpt_oss", "GptOssForCausalLM", 1e-5, 1.5e5, ReadGptOss, "swiglu_limit"},
+    {"granitemoe", "GraniteMoeForCausalLM", 1e-6, 1e4, ReadGraniteMoe, kGraniteOptions},
     {"kimi_k2", "DeepseekV3ForCausalLM", 1e-6, 1e4, ReadDeepSeekV3, kDeepSeekOptions},
     {"llama", "LlamaForCausalLM", 1e-6, 1e4, ReadLlama},
     {"mistral", "MistralForCausalLM", 1e-6, 1e4, ReadMistral},
     {"mixtral", "MixtralForCausalLM", 1e-5, 1e6, ReadMixtral},
     {"olmoe", "OlmoeForCausalLM", 1e-5, 1e4, ReadOlmoe, "clip_qkv"},
+    {"phimoe", "PhiMoEForCausalLM PhimoeForCausalLM", 1e-5, 1e6, ReadPhimoe, "lm_head_bias"},
     {"qwen2", "Qwen2ForCausalLM", 1e-6, 1e4, ReadQwen2},
     {"qwen2_moe", "Qwen2MoeForCausalLM", 1e-6, 1e4, ReadQwen2Moe},
     {"qwen3", "Qwen3ForCausalLM", 1e-6, 1e4, ReadQwen3},

@@ -30,9 +30,10 @@ struct RopeSpec {
   double beta_fast = 32.0;
   double beta_slow = 1.0;
   bool truncate = true;
-  double attention_factor = 1.0;  // multiplies cos and sin
-  double softmax_factor = 1.0;    // on the logits of MLA: YaRN's m(factor, mscale_all_dim)^2
-  std::vector<double> short_factor;
+  double attention_factor = 1.0;       // multiplies cos and sin
+  double long_attention_factor = 1.0;  // the same beyond original_max_position, for kLongRope
+  double softmax_factor = 1.0;         // on the logits of MLA: YaRN's m(factor, mscale_all_dim)^2
+  std::vector<double> short_factor;    // divide the frequencies of kLongRope
   std::vector<double> long_factor;
 };
 
@@ -69,7 +70,8 @@ struct MoeSpec {
   double jitter = 0;
   SharedKind shared = SharedKind::kNone;
   int64_t shared_width = 0;
-  Activation activation = Activation::kSilu;
+  Activation activation = Activation::kSilu;  // of the routed experts
+  double activation_limit = 0;                // of kClampedGlu
   bool expert_bias = false;
 };
 
@@ -77,6 +79,13 @@ struct LayerSpec {
   bool moe = false;
   int64_t dense_width = 0;  // inner width of the MLP of a layer without experts
   int64_t window = 0;       // sliding window in tokens; 0: full attention
+};
+
+// How weights are stored, where the headers of the checkpoint do not say.
+struct StorageSpec {
+  int64_t fp8_block_rows = 0;  // of FP8 with a factor for each block; 0: there is none
+  int64_t fp8_block_columns = 0;
+  bool interleaved_experts = false;  // fused gate and up alternate (GPT-OSS); false: halves
 };
 
 struct ModelSpec {
@@ -97,6 +106,7 @@ struct ModelSpec {
   AttentionSpec attention;
   RopeSpec rope;
   MoeSpec moe;
+  StorageSpec storage;
   std::vector<LayerSpec> layers;
 
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }

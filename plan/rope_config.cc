@@ -2,13 +2,14 @@
 
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace quantmoe {
 namespace {
 
-constexpr std::array<absl::string_view, 14> kKnownKeys = {"rope_type",
+constexpr std::array<absl::string_view, 18> kKnownKeys = {"rope_type",
                                                           "type",
                                                           "rope_theta",
                                                           "factor",
@@ -21,6 +22,10 @@ constexpr std::array<absl::string_view, 14> kKnownKeys = {"rope_type",
                                                           "mscale_all_dim",
                                                           "attention_factor",
                                                           "truncate",
+                                                          "short_factor",
+                                                          "long_factor",
+                                                          "short_mscale",
+                                                          "long_mscale",
                                                           "partial_rotary_factor"};
 
 // YaRN's m(s, k), arXiv 2309.00071 eq. 22 with DeepSeek's factor k.
@@ -74,6 +79,31 @@ void ReadLlama3(ConfigReader& config, const std::string& object, RopeSpec& rope)
   }
 }
 
+// `original_max_position_embeddings` may stand beside the object. Phi-3.5-MoE names the factors of cos and
+// sin.
+void ReadLongRope(ConfigReader& config, const std::string& object, int64_t max_position, RopeSpec& rope) {
+  const auto key = [&object](absl::string_view name) { return absl::StrCat(object, ".", name); };
+  constexpr absl::string_view kOriginal = "original_max_position_embeddings";
+  rope.scaling = RopeScaling::kLongRope;
+  rope.original_max_position = static_cast<double>(config.Has(key(kOriginal)) ? config.Int(key(kOriginal), 2)
+                                                                              : config.Int(kOriginal, 2));
+  rope.factor =
+      config.NumberOr(key("factor"), static_cast<double>(max_position) / rope.original_max_position);
+  const double implied =
+      rope.factor <= 1 ? 1 : std::sqrt(1 + std::log(rope.factor) / std::log(rope.original_max_position));
+  const double both = config.NumberOr(key("attention_factor"), implied);
+  rope.attention_factor = config.NumberOr(key("short_mscale"), both);
+  rope.long_attention_factor = config.NumberOr(key("long_mscale"), both);
+  rope.short_factor = config.Numbers(key("short_factor"));
+  rope.long_factor = config.Numbers(key("long_factor"));
+  for (const auto& [name, factors] :
+       {std::pair("short_factor", rope.short_factor), std::pair("long_factor", rope.long_factor)}) {
+    if (static_cast<int64_t>(factors.size()) == rope.dims / 2) continue;
+    config.Invalid(key(name),
+                   absl::StrCat("has ", factors.size(), " numbers for ", rope.dims, " rotary dimensions"));
+  }
+}
+
 void ReadScaling(ConfigReader& config, const std::string& object, int64_t max_position, RopeSpec& rope) {
   const auto key = [&object](absl::string_view name) { return absl::StrCat(object, ".", name); };
   const std::string type_key = config.Has(key("rope_type")) ? key("rope_type") : key("type");
@@ -87,9 +117,12 @@ void ReadScaling(ConfigReader& config, const std::string& object, int64_t max_po
     rope.scaling = RopeScaling::kLlama3;
   else if (type == "yarn")
     rope.scaling = RopeScaling::kYarn;
+  else if (type == "longrope" || type == "su")
+    return ReadLongRope(config, object, max_position, rope);
   else
-    return config.Unsupported(type_key, absl::StrCat("names the rope type \"", type.substr(0, 40),
-                                                     "\"; supported are default, linear, llama3 and yarn"));
+    return config.Unsupported(type_key,
+                              absl::StrCat("names the rope type \"", type.substr(0, 40),
+                                           "\"; supported are default, linear, llama3, longrope and yarn"));
   rope.factor = config.Number(key("factor"), 0, 1e6);
   if (rope.factor < 1) config.Invalid(key("factor"), "is below 1");
   rope.original_max_position = static_cast<double>(

@@ -67,6 +67,13 @@ absl::StatusOr<at::Tensor> TensorFromBytes(const TensorInfo& info, const MappedF
       absl::StrCat("tensor ", info.name, ": dtype ", DTypeName(info.dtype), " is not supported"));
 }
 
+at::ScalarType ScalarTypeOf(DType dtype) {
+  for (const auto& [stored, scalar] : kTypes) {
+    if (stored == dtype) return scalar;
+  }
+  TORCH_CHECK(false, "no tensor type for ", std::string(DTypeName(dtype)));
+}
+
 DType DTypeOf(const at::Tensor& tensor) {
   for (const auto& [dtype, scalar] : kTypes) {
     if (scalar == tensor.scalar_type()) return dtype;

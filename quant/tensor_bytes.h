@@ -18,6 +18,9 @@ namespace quantmoe {
 // is not aligned for the type.
 absl::StatusOr<at::Tensor> TensorFromBytes(const TensorInfo& info, const MappedFile& bytes);
 
+// The type of a tensor with a dtype of the file format; aborts for dtypes that cannot be computed with.
+at::ScalarType ScalarTypeOf(DType dtype);
+
 // The dtype of a tensor in the file format; aborts for types that the format lacks.
 DType DTypeOf(const at::Tensor& tensor);
 

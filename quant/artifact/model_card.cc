@@ -19,30 +19,49 @@ std::string FrontMatter(const ModelSpec& spec) {
       "\n---\n\n");
 }
 
+// The change and its interval, "+0.12 [-0.30, +0.55]", when the two were compared.
+std::string ChangeCell(const json& scores, const std::string& task, const std::string& metric, double scale) {
+  if (!scores.contains("comparison")) return "-";
+  for (const json& score : scores.at("comparison").at("scores")) {
+    if (score.at("task") != task || score.at("metric") != metric) continue;
+    const json& interval = score.at("interval");
+    return absl::StrFormat("%+.2f [%+.2f, %+.2f]", score.at("difference").get<double>() * scale,
+                           interval.at(0).get<double>() * scale, interval.at(1).get<double>() * scale);
+  }
+  return "-";
+}
+
 std::string ScoreRow(const std::string& name, const json& before, const json& after, const char* value,
-                     const char* error, double scale) {
+                     const char* error, double scale, const std::string& change) {
   const auto cell = [&](const json& score) {
     if (!score.contains(value)) return std::string("-");
     const std::string text = absl::StrFormat("%.2f", score.at(value).get<double>() * scale);
     return score.contains(error) ? absl::StrFormat("%s ± %.2f", text, score.at(error).get<double>() * scale)
                                  : text;
   };
-  return absl::StrCat("| ", name, " | ", cell(before), " | ", cell(after), " |\n");
+  return absl::StrCat("| ", name, " | ", cell(before), " | ", cell(after), " | ", change, " |\n");
 }
 
 std::string ScoreTable(const json& scores) {
   if (!scores.contains("original") || !scores.contains("planned")) return "";
   const json &before = scores.at("original"), &after = scores.at("planned");
-  std::string table = "## Measured\n\n| | original | quantized |\n|---|---|---|\n";
+  std::string table =
+      "## Measured\n\n| | original | quantized | change, 95 % interval |\n|---|---|---|---|\n";
   if (before.contains("perplexity") && after.contains("perplexity")) {
-    table += ScoreRow("perplexity", before["perplexity"], after["perplexity"], "value", "", 1);
+    table += ScoreRow("perplexity", before["perplexity"], after["perplexity"], "value", "", 1,
+                      ChangeCell(scores, "perplexity", "value", 1));
   }
   if (!before.contains("tasks") || !after.contains("tasks")) return table + "\n";
   for (const auto& [name, score] : before["tasks"].items()) {
-    table += ScoreRow(name + ", acc (%)", score, after["tasks"].at(name), "acc", "acc_stderr", 100);
-    if (score.contains("acc_norm")) {
-      table += ScoreRow(name + ", acc_norm (%)", score, after["tasks"].at(name), "acc_norm",
-                        "acc_norm_stderr", 100);
+    for (const char* metric : {"acc", "acc_norm"}) {
+      if (!score.contains(metric)) continue;
+      table += ScoreRow(absl::StrCat(name, ", ", metric, " (%)"), score, after["tasks"].at(name), metric,
+                        absl::StrCat(metric, "_stderr").c_str(), 100, ChangeCell(scores, name, metric, 100));
+    }
+    for (const char* metric : {"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}) {
+      if (!score.contains(metric)) continue;
+      table += ScoreRow(absl::StrCat(name, ", ", metric), score, after["tasks"].at(name), metric, "", 1,
+                        ChangeCell(scores, name, metric, 1));
     }
   }
   return table + "\n";

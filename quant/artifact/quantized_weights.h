@@ -24,6 +24,9 @@ class PlannedWeights : public WeightSource {
   PlannedWeights(const BitPlan& plan, WeightSource& original, BlobStore& blobs);
 
   absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
+  absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override {
+    return original_.LinearBias(linear);
+  }
   absl::StatusOr<at::Tensor> Other(const std::string& name) override { return original_.Other(name); }
 
  private:
@@ -38,10 +41,11 @@ class PlannedWeights : public WeightSource {
 // A published directory in GPTQ v1 form. The width of a linear follows from the shapes of its tensors.
 class GptqWeights : public WeightSource {
  public:
-  explicit GptqWeights(std::shared_ptr<const Checkpoint> checkpoint)
-      : other_(std::move(checkpoint), at::kFloat) {}
+  GptqWeights(ModelSpec spec, std::shared_ptr<const Checkpoint> checkpoint)
+      : other_(std::move(spec), std::move(checkpoint), at::kFloat) {}
 
   absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
+  absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override { return other_.LinearBias(linear); }
   absl::StatusOr<at::Tensor> Other(const std::string& name) override { return other_.Other(name); }
 
  private:

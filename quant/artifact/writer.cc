@@ -9,7 +9,9 @@
 
 #include "base/status_macros.h"
 #include "plan/artifact_size.h"
+#include "plan/tensor_views.h"
 #include "quant/gptq/packing.h"
+#include "quant/model/stored_tensor.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
@@ -18,26 +20,29 @@ namespace {
 // Gives the bytes of any tensor of the artifact, by name.
 class TensorSource {
  public:
-  TensorSource(const BitPlan& plan, const Checkpoint& checkpoint, BlobStore& blobs)
-      : group_size_(plan.group_size), checkpoint_(checkpoint), blobs_(blobs) {
+  TensorSource(const BitPlan& plan, const ModelSpec& spec, const Checkpoint& checkpoint, BlobStore& blobs)
+      : group_size_(plan.group_size), spec_(spec), checkpoint_(checkpoint), blobs_(blobs) {
     for (const PlannedLinear& planned : plan.linears) linears_[planned.linear.name] = &planned;
   }
 
-  absl::StatusOr<at::Tensor> Get(const std::string& name) {
+  absl::StatusOr<at::Tensor> Get(const TensorInfo& info) {
+    const std::string& name = info.name;
     const size_t dot = name.rfind('.');
     const auto planned = linears_.find(name.substr(0, dot));
     const std::string suffix = name.substr(dot + 1);
-    if (planned == linears_.end() || suffix == "bias") return Kept(name);
+    if (planned == linears_.end()) return Kept(OtherView(spec_, checkpoint_, name), info.dtype);
     const Linear& linear = planned->second->linear;
+    if (suffix == "bias") return Kept(BiasView(spec_, checkpoint_, linear), info.dtype);
     if (suffix == "qzeros") return SymmetricZeros(linear.in / group_size_, linear.out, planned->second->bits);
     if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
     return Packed(*planned->second, name);
   }
 
  private:
-  absl::StatusOr<at::Tensor> Kept(const std::string& name) {
-    ASSIGN_OR_RETURN(const MappedFile bytes, checkpoint_.Read(name));
-    return TensorFromBytes(checkpoint_.Find(name)->info, bytes);
+  absl::StatusOr<at::Tensor> Kept(const absl::StatusOr<TensorView>& view, DType dtype) {
+    RETURN_IF_ERROR(view.status());
+    ASSIGN_OR_RETURN(const at::Tensor stored, ReadView(checkpoint_, *view));
+    return stored.to(ScalarTypeOf(dtype)).contiguous();
   }
 
   absl::StatusOr<at::Tensor> Packed(const PlannedLinear& planned, const std::string& name) {
@@ -52,6 +57,7 @@ class TensorSource {
   }
 
   const int group_size_;
+  const ModelSpec& spec_;
   const Checkpoint& checkpoint_;
   BlobStore& blobs_;
   std::map<std::string, const PlannedLinear*> linears_;
@@ -89,7 +95,7 @@ absl::StatusOr<ArtifactPart> WriteFile(const WeightFile& file, TensorSource& sou
   RETURN_IF_ERROR(writer->Append(file.layout.header));
   std::map<std::string, std::string> digests;
   for (const TensorInfo& info : file.layout.tensors) {
-    ASSIGN_OR_RETURN(const at::Tensor tensor, source.Get(info.name));
+    ASSIGN_OR_RETURN(const at::Tensor tensor, source.Get(info));
     if (tensor.sizes() != at::IntArrayRef(info.shape) || DTypeOf(tensor) != info.dtype) {
       return absl::InternalError(absl::StrCat("tensor ", info.name, " is not what the layout says"));
     }
@@ -113,7 +119,7 @@ absl::StatusOr<std::vector<ArtifactPart>> WriteWeightFiles(const BitPlan& plan, 
   }
   const std::vector<WeightFile> files = LayOutWeightFiles(
       linears, KeptTensors(spec, source), [&](const Linear& l) { return bits.at(l.name); }, plan.group_size);
-  TensorSource tensors(plan, source, blobs);
+  TensorSource tensors(plan, spec, source, blobs);
   std::vector<ArtifactPart> parts;
   for (const WeightFile& file : files) {
     ASSIGN_OR_RETURN(ArtifactPart part, WriteFile(file, tensors, blobs));

@@ -6,6 +6,7 @@
 
 #include "base/status_macros.h"
 #include "quant/model/norm.h"
+#include "quant/model/sink_attention.h"
 
 namespace quantmoe {
 namespace {
@@ -46,6 +47,9 @@ absl::StatusOr<Attention> Attention::Load(const ModelSpec& spec, int layer, Weig
   if (const std::string name = TensorNames::KeyNorm(spec, layer); !name.empty()) {
     ASSIGN_OR_RETURN(attention.key_norm_, source.Other(name));
   }
+  if (spec.attention.sinks) {
+    ASSIGN_OR_RETURN(attention.sinks_, source.Other(TensorNames::Sinks(spec, layer)));
+  }
   return attention;
 }
 
@@ -69,12 +73,11 @@ at::Tensor Attention::InputOf(LinearKind kind, const at::Tensor& x, const Batche
 }
 
 at::Tensor Attention::Context(const at::Tensor& x, const Batches& batches) const {
-  int64_t longest = 0;
-  for (const TokenBatch& batch : batches) longest = std::max(longest, batch.length);
-  const RopeTable table = MakeRopeTable(spec_->rope, longest, x.scalar_type());
   std::vector<at::Tensor> contexts;
   int64_t row = 0;
   for (const TokenBatch& batch : batches) {
+    // Its own: some scalings depend on the length of the sequence.
+    const RopeTable table = MakeRopeTable(spec_->rope, batch.length, x.scalar_type());
     const int64_t step = std::max<int64_t>(1, kMaxTokens / std::max<int64_t>(1, batch.length));
     for (int64_t first = 0; first < batch.sequences; first += step) {
       const TokenBatch piece{std::min(step, batch.sequences - first), batch.length};
@@ -141,8 +144,12 @@ Attention::Heads Attention::LatentHeads(const at::Tensor& x, const TokenBatch& b
 at::Tensor Attention::BatchContext(const at::Tensor& x, const TokenBatch& batch,
                                    const RopeTable& table) const {
   const AttentionSpec& a = spec_->attention;
-  const RopeTable positions = {table.cos.narrow(0, 0, batch.length), table.sin.narrow(0, 0, batch.length)};
-  const Heads heads = a.mla ? LatentHeads(x, batch, positions) : GroupedHeads(x, batch, positions);
+  const Heads heads = a.mla ? LatentHeads(x, batch, table) : GroupedHeads(x, batch, table);
+  if (sinks_.defined()) {
+    return AttendWithSinks(heads.query, heads.key, heads.value, sinks_, window_, a.scale)
+        .transpose(1, 2)
+        .reshape({batch.tokens(), a.heads * a.value_dim});
+  }
   const int64_t width = std::max(a.head_dim, a.value_dim);
   std::optional<at::Tensor> mask;
   if (window_ > 0 && window_ < batch.length) mask = WindowMask(batch.length, window_);

@@ -52,7 +52,7 @@ class Attention {
   const ModelSpec* spec_ = nullptr;
   int64_t window_ = 0;
   std::map<LinearKind, LinearLayer> linears_;
-  at::Tensor query_norm_, key_norm_;
+  at::Tensor query_norm_, key_norm_, sinks_;
 };
 
 }  // namespace quantmoe

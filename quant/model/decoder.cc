@@ -10,15 +10,11 @@
 namespace quantmoe {
 namespace {
 
-std::string BiasName(std::string weight_name) {
-  return weight_name.replace(weight_name.rfind(".weight"), 7, ".bias");
-}
-
 absl::Status LoadNorm(const ModelSpec& spec, const std::string& name, WeightSource& source,
                       at::Tensor& weight, at::Tensor& bias) {
   ASSIGN_OR_RETURN(weight, source.Other(name));
   if (spec.norm == NormKind::kLayerNorm) {
-    ASSIGN_OR_RETURN(bias, source.Other(BiasName(name)));
+    ASSIGN_OR_RETURN(bias, source.Other(BiasOf(name)));
   }
   return absl::OkStatus();
 }
@@ -84,7 +80,7 @@ absl::StatusOr<OutputHead> OutputHead::Load(const ModelSpec& spec, WeightSource&
   RETURN_IF_ERROR(LoadNorm(spec, TensorNames::FinalNorm(spec), source, head.norm_, head.norm_bias_));
   ASSIGN_OR_RETURN(head.head_.weight, source.Other(TensorNames::Head(spec)));
   if (spec.head_bias) {
-    ASSIGN_OR_RETURN(head.head_.bias, source.Other(BiasName(TensorNames::Head(spec))));
+    ASSIGN_OR_RETURN(head.head_.bias, source.Other(TensorNames::HeadBias(spec)));
   }
   return head;
 }

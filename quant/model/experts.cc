@@ -17,13 +17,13 @@ at::Tensor ForwardInChunks(const GatedMlp& mlp, const at::Tensor& x) {
   return at::cat(outputs, 0);
 }
 
-absl::Status AddExperts(const Part& part, const at::Tensor& x, const Dispatch& dispatch, WeightSource& source,
-                        at::Tensor& sum) {
+absl::Status AddExperts(const ModelSpec& spec, const Part& part, const at::Tensor& x,
+                        const Dispatch& dispatch, WeightSource& source, at::Tensor& sum) {
   for (int i = 0; i < part.num_experts; ++i) {
     const int expert = part.first_expert + i;
     if (dispatch.count(expert) == 0) continue;
     const size_t first = static_cast<size_t>(i) * 3;
-    ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(part.linears[first], part.linears[first + 1],
+    ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(spec, part.linears[first], part.linears[first + 1],
                                                         part.linears[first + 2], source));
     const at::Tensor rows = dispatch.Tokens(expert);
     at::Tensor y =
@@ -36,7 +36,7 @@ absl::Status AddExperts(const Part& part, const at::Tensor& x, const Dispatch& d
 absl::Status AddShared(const ModelSpec& spec, const Part& part, const at::Tensor& x, WeightSource& source,
                        at::Tensor& sum) {
   ASSIGN_OR_RETURN(const GatedMlp mlp,
-                   GatedMlp::Load(part.linears[0], part.linears[1], part.linears[2], source));
+                   GatedMlp::Load(spec, part.linears[0], part.linears[1], part.linears[2], source));
   at::Tensor y = ForwardInChunks(mlp, x);
   if (part.kind == PartKind::kShared) {
     ASSIGN_OR_RETURN(const at::Tensor factor, SharedFactor(spec, part.layer, x, source));
@@ -48,12 +48,16 @@ absl::Status AddShared(const ModelSpec& spec, const Part& part, const at::Tensor
 
 }  // namespace
 
-absl::StatusOr<GatedMlp> GatedMlp::Load(const Linear& gate, const Linear& up, const Linear& down,
-                                        WeightSource& source) {
+absl::StatusOr<GatedMlp> GatedMlp::Load(const ModelSpec& spec, const Linear& gate, const Linear& up,
+                                        const Linear& down, WeightSource& source) {
   GatedMlp mlp;
   ASSIGN_OR_RETURN(mlp.gate_, LoadLinear(source, gate));
   ASSIGN_OR_RETURN(mlp.up_, LoadLinear(source, up));
   ASSIGN_OR_RETURN(mlp.down_, LoadLinear(source, down));
+  if (IsExpert(gate.kind)) {
+    mlp.activation_ = spec.moe.activation;
+    mlp.limit_ = spec.moe.activation_limit;
+  }
   return mlp;
 }
 
@@ -64,7 +68,11 @@ GatedMlp GatedMlp::With(size_t which, const at::Tensor& weight) const {
 }
 
 at::Tensor GatedMlp::Inner(const at::Tensor& x) const {
-  return at::silu(Apply(gate_, x)).mul_(Apply(up_, x));
+  if (activation_ == Activation::kSilu) return at::silu(Apply(gate_, x)).mul_(Apply(up_, x));
+  constexpr double kSlope = 1.702;
+  const at::Tensor gate = Apply(gate_, x).clamp_max_(limit_);
+  at::Tensor up = Apply(up_, x).clamp_(-limit_, limit_).add_(1);
+  return up.mul_(gate * at::sigmoid(gate * kSlope));
 }
 
 absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const at::Tensor& x,
@@ -81,7 +89,7 @@ absl::StatusOr<at::Tensor> FeedForward(const ModelSpec& spec, int layer, const a
   std::optional<Dispatch> dispatch;
   if (spec.layers[static_cast<size_t>(layer)].moe) dispatch.emplace(routing, spec.moe.experts);
   for (const Part& part : parts) {
-    if (part.kind == PartKind::kExperts) RETURN_IF_ERROR(AddExperts(part, x, *dispatch, source, sum));
+    if (part.kind == PartKind::kExperts) RETURN_IF_ERROR(AddExperts(spec, part, x, *dispatch, source, sum));
     if (part.kind == PartKind::kShared || part.kind == PartKind::kDense) {
       RETURN_IF_ERROR(AddShared(spec, part, x, source, sum));
     }

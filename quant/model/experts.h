@@ -10,12 +10,13 @@
 
 namespace quantmoe {
 
-// down(act(gate(x)) * up(x)).
+// down(silu(gate(x)) * up(x)), or in the experts of GPT-OSS down(g * sigmoid(1.702 g) * (u + 1)) with g =
+// min(gate(x), limit) and u = clamp(up(x), -limit, limit).
 class GatedMlp {
  public:
   // gate, up and down of one expert, of the shared expert, or of a dense layer.
-  static absl::StatusOr<GatedMlp> Load(const Linear& gate, const Linear& up, const Linear& down,
-                                       WeightSource& source);
+  static absl::StatusOr<GatedMlp> Load(const ModelSpec& spec, const Linear& gate, const Linear& up,
+                                       const Linear& down, WeightSource& source);
 
   // What the down projection sees: x [tokens, hidden] -> [tokens, width].
   at::Tensor Inner(const at::Tensor& x) const;
@@ -26,6 +27,8 @@ class GatedMlp {
 
  private:
   LinearLayer gate_, up_, down_;
+  Activation activation_ = Activation::kSilu;
+  double limit_ = 0;
 };
 
 // The factor of the shared expert for each row of x: sigmoid of its gate, or undefined where it is added

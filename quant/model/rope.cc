@@ -55,6 +55,11 @@ void ScaleYarn(const RopeSpec& spec, std::vector<double>& frequencies) {
   }
 }
 
+// LongRoPE (arXiv 2402.13753) has two sets of factors, for sequences up to the original length and beyond.
+bool IsLong(const RopeSpec& spec, int64_t length) {
+  return spec.scaling == RopeScaling::kLongRope && static_cast<double>(length) > spec.original_max_position;
+}
+
 std::vector<double> Frequencies(const RopeSpec& spec, int64_t length) {
   std::vector<double> frequencies = PlainFrequencies(spec);
   switch (spec.scaling) {
@@ -70,8 +75,7 @@ std::vector<double> Frequencies(const RopeSpec& spec, int64_t length) {
       ScaleYarn(spec, frequencies);
       break;
     case RopeScaling::kLongRope: {
-      const auto& divisors =
-          static_cast<double>(length) > spec.original_max_position ? spec.long_factor : spec.short_factor;
+      const auto& divisors = IsLong(spec, length) ? spec.long_factor : spec.short_factor;
       for (size_t i = 0; i < frequencies.size(); ++i) frequencies[i] /= divisors.at(i);
       break;
     }
@@ -90,7 +94,8 @@ RopeTable MakeRopeTable(const RopeSpec& spec, int64_t length, at::ScalarType dty
   const at::Tensor frequencies = at::tensor(Frequencies(spec, length), at::kDouble).to(at::kFloat);
   const at::Tensor angles = at::outer(at::arange(length, at::kFloat), frequencies);
   const at::Tensor both = at::cat({angles, angles}, -1);
-  return {(both.cos() * spec.attention_factor).to(dtype), (both.sin() * spec.attention_factor).to(dtype)};
+  const double factor = IsLong(spec, length) ? spec.long_attention_factor : spec.attention_factor;
+  return {(both.cos() * factor).to(dtype), (both.sin() * factor).to(dtype)};
 }
 
 at::Tensor ApplyRope(const RopeSpec& spec, const RopeTable& table, const at::Tensor& x) {

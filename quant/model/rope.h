@@ -13,7 +13,7 @@ struct RopeTable {
   at::Tensor sin;
 };
 
-// The table for positions 0 .. length-1.
+// The table for positions 0 .. length-1 of a sequence of that length.
 RopeTable MakeRopeTable(const RopeSpec& spec, int64_t length, at::ScalarType dtype);
 
 // Rotates the first `spec.dims` of the last axis of x [n, heads, length, head_dim]; the rest passes through.

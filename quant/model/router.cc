@@ -1,6 +1,7 @@
 #include "quant/model/router.h"
 
 #include <limits>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -54,12 +55,40 @@ Routing NoAuxTc(const MoeSpec& moe, const at::Tensor& logits, const at::Tensor& 
   return {experts, weights * moe.routed_scale};
 }
 
+// The best k logits, then softmax over these (GPT-OSS, Granite).
+Routing TopKSoftmax(const MoeSpec& moe, const at::Tensor& logits) {
+  const auto [best, experts] = logits.to(at::kFloat).topk(moe.top_k, -1);
+  return {experts, at::softmax(best, -1)};
+}
+
+// One choice of SparseMixer: the best of `open`, and its softmax among those that come close to it. How close
+// is relative to `scores`, also for experts that are no longer open.
+std::pair<at::Tensor, at::Tensor> MixOne(const MoeSpec& moe, const at::Tensor& scores,
+                                         const at::Tensor& open) {
+  const auto [best, expert] = open.max(-1, /*keepdim=*/true);
+  const at::Tensor far = (best - scores) / at::maximum(scores.abs(), best) > 2 * moe.jitter;
+  const at::Tensor gates = at::softmax(open.masked_fill(far, -std::numeric_limits<float>::infinity()), -1);
+  return {expert, gates.gather(-1, expert)};
+}
+
+// SparseMixer-v2 at inference (arXiv 2409.12136, section 2.1): two experts whose weights need not sum to 1.
+Routing SparseMixer(const MoeSpec& moe, const at::Tensor& logits) {
+  const at::Tensor scores = logits.to(at::kFloat);
+  const auto [first, first_weight] = MixOne(moe, scores, scores);
+  const at::Tensor rest = scores.scatter(-1, first, -std::numeric_limits<float>::infinity());
+  const auto [second, second_weight] = MixOne(moe, scores, rest);
+  return {at::cat({first, second}, -1), at::cat({first_weight, second_weight}, -1)};
+}
+
 }  // namespace
 
 absl::StatusOr<Router> Router::Load(const ModelSpec& spec, int layer, WeightSource& source) {
   Router router;
   router.moe_ = &spec.moe;
-  ASSIGN_OR_RETURN(router.weight_, source.Other(TensorNames::Router(spec, layer)));
+  ASSIGN_OR_RETURN(router.router_.weight, source.Other(TensorNames::Router(spec, layer)));
+  if (spec.moe.router_bias) {
+    ASSIGN_OR_RETURN(router.router_.bias, source.Other(TensorNames::RouterBias(spec, layer)));
+  }
   if (spec.moe.correction_bias) {
     ASSIGN_OR_RETURN(router.correction_bias_, source.Other(TensorNames::CorrectionBias(spec, layer)));
     router.correction_bias_ = router.correction_bias_.to(at::kFloat);
@@ -68,14 +97,18 @@ absl::StatusOr<Router> Router::Load(const ModelSpec& spec, int layer, WeightSour
 }
 
 Routing Router::Choose(const at::Tensor& x) const {
-  const auto wide_logits = [&] { return at::mm(x.to(at::kFloat), weight_.t().to(at::kFloat)); };
+  const auto wide_logits = [&] { return at::mm(x.to(at::kFloat), router_.weight.t().to(at::kFloat)); };
   switch (moe_->router) {
     case RouterKind::kDeepSeekV2:
       return GroupLimitedTopK(*moe_, wide_logits());
     case RouterKind::kNoAuxTc:
       return NoAuxTc(*moe_, wide_logits(), correction_bias_);
+    case RouterKind::kTopKSoftmax:
+      return TopKSoftmax(*moe_, Apply(router_, x));
+    case RouterKind::kSparseMixer:
+      return SparseMixer(*moe_, Apply(router_, x));
     default:
-      return SoftmaxTopK(*moe_, at::mm(x, weight_.t()));
+      return SoftmaxTopK(*moe_, Apply(router_, x));
   }
 }
 

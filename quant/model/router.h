@@ -27,7 +27,7 @@ class Router {
   Routing Choose(const at::Tensor& x) const;
 
   const MoeSpec* moe_ = nullptr;
-  at::Tensor weight_;           // [experts, hidden]
+  LinearLayer router_;          // [experts, hidden]
   at::Tensor correction_bias_;  // [experts] f32, or undefined
 };
 

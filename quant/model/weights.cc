@@ -5,31 +5,42 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "quant/tensor_bytes.h"
+#include "quant/model/stored_tensor.h"
 
 namespace quantmoe {
 
-absl::StatusOr<at::Tensor> CheckpointWeights::Other(const std::string& name) {
-  ASSIGN_OR_RETURN(const MappedFile bytes, checkpoint_->Read(name));
-  ASSIGN_OR_RETURN(const at::Tensor stored, TensorFromBytes(checkpoint_->Find(name)->info, bytes));
-  at::Tensor tensor = stored.to(dtype_);
+absl::StatusOr<at::Tensor> CheckpointWeights::Load(const TensorView& view) const {
+  ASSIGN_OR_RETURN(const at::Tensor stored, ReadView(*checkpoint_, view));
+  at::Tensor tensor = stored.to(dtype_).contiguous();
   if (!at::isfinite(tensor.sum()).item<bool>() && !at::isfinite(tensor).all().item<bool>()) {
-    return MakeError(
-        absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
-        absl::StrCat(checkpoint_->Find(name)->file, ": tensor ", name, " holds NaN or infinite values"));
+    const std::string& file = checkpoint_->Find(view.tensor)->file;
+    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
+                     absl::StrCat(file, ": tensor ", view.tensor, " holds NaN or infinite values"),
+                     {{"tensor", view.tensor}, {"file", file}});
   }
   return tensor;
 }
 
 absl::StatusOr<at::Tensor> CheckpointWeights::LinearWeight(const Linear& linear) {
-  return Other(absl::StrCat(linear.name, ".weight"));
+  ASSIGN_OR_RETURN(const TensorView view, WeightView(spec_, *checkpoint_, linear));
+  return Load(view);
+}
+
+absl::StatusOr<at::Tensor> CheckpointWeights::LinearBias(const Linear& linear) {
+  ASSIGN_OR_RETURN(const TensorView view, BiasView(spec_, *checkpoint_, linear));
+  return Load(view);
+}
+
+absl::StatusOr<at::Tensor> CheckpointWeights::Other(const std::string& name) {
+  ASSIGN_OR_RETURN(const TensorView view, OtherView(spec_, *checkpoint_, name));
+  return Load(view);
 }
 
 absl::StatusOr<LinearLayer> LoadLinear(WeightSource& source, const Linear& linear) {
   LinearLayer layer;
   ASSIGN_OR_RETURN(layer.weight, source.LinearWeight(linear));
   if (linear.bias) {
-    ASSIGN_OR_RETURN(layer.bias, source.Other(absl::StrCat(linear.name, ".bias")));
+    ASSIGN_OR_RETURN(layer.bias, source.LinearBias(linear));
   }
   return layer;
 }

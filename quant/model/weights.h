@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "plan/linears.h"
+#include "plan/tensor_views.h"
 #include "storage/checkpoint.h"
 
 namespace quantmoe {
@@ -20,23 +21,29 @@ class WeightSource {
   virtual ~WeightSource() = default;
   // The weight of a linear, [out, in], in the dtype of the computation.
   virtual absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) = 0;
-  // Any other tensor by its name in the checkpoint. INVALID_ARGUMENT MODEL_INVALID when it is missing.
+  // The bias of a linear that has one, [out].
+  virtual absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) = 0;
+  // Any other tensor by its published name. INVALID_ARGUMENT MODEL_INVALID when it is missing.
   virtual absl::StatusOr<at::Tensor> Other(const std::string& name) = 0;
 };
 
-// The original weights.
+// The original weights, in whatever form they are stored (plan/tensor_views.h). INVALID_ARGUMENT
+// MODEL_INVALID for NaN and infinite values.
 class CheckpointWeights : public WeightSource {
  public:
-  CheckpointWeights(std::shared_ptr<const Checkpoint> checkpoint, at::ScalarType dtype)
-      : checkpoint_(std::move(checkpoint)), dtype_(dtype) {}
+  CheckpointWeights(ModelSpec spec, std::shared_ptr<const Checkpoint> checkpoint, at::ScalarType dtype)
+      : spec_(std::move(spec)), checkpoint_(std::move(checkpoint)), dtype_(dtype) {}
 
   absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
+  absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override;
   absl::StatusOr<at::Tensor> Other(const std::string& name) override;
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }
-  at::ScalarType dtype() const { return dtype_; }
 
  private:
+  absl::StatusOr<at::Tensor> Load(const TensorView& view) const;
+
+  ModelSpec spec_;
   std::shared_ptr<const Checkpoint> checkpoint_;
   at::ScalarType dtype_;
 };

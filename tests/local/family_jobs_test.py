@@ -128,7 +128,9 @@ class Bench:
         names = {linear["name"] for linear in linears}
         assert kinds <= {linear["kind"] for linear in linears}, linears
         for name, tensor in before.items():
-            if name.removesuffix(".weight") in names:
+            if name.endswith(("input_linear.weight", "output_linear.weight")):
+                assert name not in after, f"{name} is fused"
+            elif name.removesuffix(".weight") in names:
                 assert name not in after and name.replace(".weight", ".qweight") in after, name
             else:
                 assert after[name] == tensor, f"{name} is not carried over"
@@ -159,6 +161,8 @@ def main():
         bench = Bench(options, pathlib.Path(directory))
         bench.check("olmoe", {"query", "expert_gate"})
         bench.check("glm4_moe", {"query", "dense_gate", "shared_gate"})
+        bench.check("granitemoe", {"query", "expert_gate"})
+        bench.check("phimoe", {"query", "expert_gate"})
         bench.check("deepseek_v2", latent | {"query"})
         check_extra_layer(bench, *bench.check("deepseek_v3", latent | {"query_a", "query_b"}))
     return 0

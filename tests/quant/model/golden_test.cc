@@ -56,7 +56,7 @@ class GoldenTest : public ::testing::TestWithParam<const char*> {
 TEST_P(GoldenTest, EveryLayerIsRightFromItsOwnInput) {
   ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
   EXPECT_OK(CheckTensors(golden.spec, *golden.checkpoint));
-  CheckpointWeights weights(golden.checkpoint, at::kFloat);
+  CheckpointWeights weights(golden.spec, golden.checkpoint, at::kFloat);
   const at::Tensor states = golden.tensors.at("hidden_states");  // [L+1, 2, 48, H]
   const double tolerance = 1e-5 * states.abs().max().item<double>();
   const Batches batches = {{states.size(1), states.size(2)}};
@@ -82,7 +82,7 @@ TEST_P(GoldenTest, EveryLayerIsRightFromItsOwnInput) {
 
 TEST_P(GoldenTest, TheWholeModelIsRightFromTokenIds) {
   ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
-  CheckpointWeights weights(golden.checkpoint, at::kFloat);
+  CheckpointWeights weights(golden.spec, golden.checkpoint, at::kFloat);
   const at::Tensor ids = golden.tensors.at("input_ids"), states = golden.tensors.at("hidden_states");
   const double tolerance = 1e-4 * states.abs().max().item<double>();
   ASSERT_OK_AND_ASSIGN(
@@ -102,7 +102,7 @@ TEST_P(GoldenTest, TheWholeModelIsRightFromTokenIds) {
 // to another expert (those are another computation and are not compared). About twice that is allowed.
 TEST_P(GoldenTest, Bfloat16StaysWithinItsNoise) {
   ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
-  CheckpointWeights weights(golden.checkpoint, at::kBFloat16);
+  CheckpointWeights weights(golden.spec, golden.checkpoint, at::kBFloat16);
   const at::Tensor states = golden.tensors.at("hidden_states");
   const double tolerance = 0.027 * states.abs().max().item<double>();
   for (int layer = 0; layer < golden.spec.num_layers(); ++layer) {
@@ -113,10 +113,16 @@ TEST_P(GoldenTest, Bfloat16StaysWithinItsNoise) {
     if (golden.spec.layers[layer].moe) {
       const std::string router = "router." + std::to_string(layer);
       same = (trace.routing.experts == golden.tensors.at(router + ".expert_ids").flatten(0, 1)).all(1);
-      EXPECT_GE(same.sum().item<int64_t>(), same.size(0) - 4) << "layer " << layer;
       const at::Tensor expected = golden.tensors.at(router + ".weights").flatten(0, 1);
-      const at::Tensor moved = (trace.routing.weights.to(at::kFloat) - expected).index({same}).abs();
-      EXPECT_LT(moved.max().item<double>(), 0.06 * expected.max().item<double>()) << "layer " << layer;
+      const at::Tensor moved = (trace.routing.weights.to(at::kFloat) - expected).abs().amax(1);
+      const at::Tensor near = moved < 0.06 * expected.max();
+      // SparseMixer drops experts at a threshold, so a score close to it is a near tie as well: 7 of 96
+      // tokens.
+      const bool mixer = golden.spec.moe.router == RouterKind::kSparseMixer;
+      if (mixer) same = same.logical_and(near);
+      EXPECT_GE(same.sum().item<int64_t>(), same.size(0) - (mixer ? 14 : 4)) << "layer " << layer;
+      EXPECT_TRUE(near.index({same}).all().item<bool>())
+          << "layer " << layer << ": " << moved.index({same}).max();
     }
     const at::Tensor moved = trace.output.to(at::kFloat) - states[layer + 1].flatten(0, 1);
     EXPECT_LT(moved.index({same}).abs().max().item<double>(), tolerance) << "layer " << layer;
@@ -126,7 +132,7 @@ TEST_P(GoldenTest, Bfloat16StaysWithinItsNoise) {
 // Sequences of unlike length in one activation: each is right as if it were alone.
 TEST_P(GoldenTest, BatchesDoNotMix) {
   ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden(GetParam()));
-  CheckpointWeights weights(golden.checkpoint, at::kFloat);
+  CheckpointWeights weights(golden.spec, golden.checkpoint, at::kFloat);
   const at::Tensor ids = golden.tensors.at("input_ids");
   const at::Tensor mixed = at::cat({ids[0], ids[1].slice(0, 0, 20)}, 0);
   ASSERT_OK_AND_ASSIGN(const at::Tensor last,
@@ -139,8 +145,9 @@ TEST_P(GoldenTest, BatchesDoNotMix) {
 
 INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
                          ::testing::Values("deepseek_v1", "deepseek_v2", "deepseek_v2_yarn", "deepseek_v3",
-                                           "glm4_moe", "llama", "llama_tied", "mixtral", "mixtral-sharded",
-                                           "olmoe", "qwen2_moe", "qwen3_moe"),
+                                           "glm4_moe", "gpt_oss", "granitemoe", "llama", "llama_tied",
+                                           "mixtral", "mixtral-sharded", "olmoe", "phimoe", "qwen2_moe",
+                                           "qwen3_moe"),
                          [](const auto& param) {
                            std::string name = param.param;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -150,7 +157,7 @@ INSTANTIATE_TEST_SUITE_P(Families, GoldenTest,
 TEST(Bfloat16Test, ComputingInSinglePrecisionIsExact) {
   const c10::InferenceMode inference;
   ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden("mixtral-bf16"));
-  CheckpointWeights weights(golden.checkpoint, at::kFloat);
+  CheckpointWeights weights(golden.spec, golden.checkpoint, at::kFloat);
   const at::Tensor ids = golden.tensors.at("input_ids");
   ASSERT_OK_AND_ASSIGN(const at::Tensor last,
                        RunModel(golden.spec, ids.flatten(), {{ids.size(0), ids.size(1)}}, weights, nullptr));
@@ -162,7 +169,7 @@ TEST(Bfloat16Test, ComputingInSinglePrecisionIsExact) {
 TEST(Bfloat16Test, ComputingInBfloat16StaysWithinItsNoise) {
   const c10::InferenceMode inference;
   ASSERT_OK_AND_ASSIGN(Golden golden, OpenGolden("mixtral-bf16"));
-  CheckpointWeights weights(golden.checkpoint, at::kBFloat16);
+  CheckpointWeights weights(golden.spec, golden.checkpoint, at::kBFloat16);
   const at::Tensor states = golden.tensors.at("hidden_states");
   for (int layer = 0; layer < golden.spec.num_layers(); ++layer) {
     ASSERT_OK_AND_ASSIGN(

@@ -1,0 +1,13 @@
+// `quantization_config` of a source checkpoint: which compressed forms can be read as weights again.
+#pragma once
+
+#include "plan/config_reader.h"
+#include "plan/model_spec.h"
+
+namespace quantmoe {
+
+// FP8 with a factor per block (DeepSeek-V3, Qwen3) and MXFP4 (GPT-OSS) are read; any other method is
+// MODEL_UNSUPPORTED by name. Which tensors are stored so is told by their dtypes.
+void ReadSourceQuantization(ConfigReader& config, StorageSpec& storage);
+
+}  // namespace quantmoe

@@ -1,0 +1,75 @@
+#include "quant/model/stored_tensor.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include "base/status_macros.h"
+#include "quant/tensor_bytes.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int64_t kBlockBytes = 16;
+constexpr std::array<float, 16> kE2m1 = {0.0F,  0.5F,  1.0F,  1.5F,  2.0F,  3.0F,  4.0F,  6.0F,
+                                         -0.0F, -0.5F, -1.0F, -1.5F, -2.0F, -3.0F, -4.0F, -6.0F};
+
+float E8m0(uint8_t scale) {
+  return scale == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0F, scale - 127);
+}
+
+// The outputs that the view names, as stored.
+absl::StatusOr<at::Tensor> ReadOutputs(const Checkpoint& checkpoint, const std::string& name,
+                                       const TensorView& view) {
+  TensorInfo info = checkpoint.Find(name)->info;
+  StoredRun run = RunOf(info, view);
+  ASSIGN_OR_RETURN(const MappedFile bytes, checkpoint.ReadRange(name, run.offset, run.bytes));
+  info.shape = std::move(run.shape);
+  ASSIGN_OR_RETURN(const at::Tensor stored, TensorFromBytes(info, bytes));
+  if (view.expert < 0 || (view.stride == 1 && !view.transposed)) return stored;
+  const int64_t end = view.first + view.stride * view.shape[0];
+  return stored.slice(view.transposed ? 1 : 0, view.first, end, view.stride);
+}
+
+}  // namespace
+
+at::Tensor DecodeFp8Blocks(const at::Tensor& values, const at::Tensor& scales, int64_t rows,
+                           int64_t columns) {
+  at::Tensor decoded = values.to(at::kFloat);
+  const at::Tensor wide = scales.to(at::kFloat).repeat_interleave(columns, 1).narrow(1, 0, values.size(1));
+  for (int64_t block = 0; block < wide.size(0); ++block) {
+    decoded.slice(0, block * rows, (block + 1) * rows).mul_(wide[block]);
+  }
+  return decoded;
+}
+
+at::Tensor DecodeMxfp4(const at::Tensor& blocks, const at::Tensor& scales) {
+  const at::Tensor packed = blocks.contiguous(), exponents = scales.contiguous();
+  at::Tensor decoded = at::empty({blocks.size(0), blocks.size(1) * 2 * kBlockBytes}, at::kFloat);
+  const uint8_t* from = packed.const_data_ptr<uint8_t>();
+  const uint8_t* scale = exponents.const_data_ptr<uint8_t>();
+  float* to = decoded.data_ptr<float>();
+  at::parallel_for(0, exponents.numel(), 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const float factor = E8m0(scale[block]);
+      for (int64_t i = block * kBlockBytes; i < (block + 1) * kBlockBytes; ++i) {
+        to[2 * i] = kE2m1[from[i] & 15] * factor;
+        to[2 * i + 1] = kE2m1[from[i] >> 4] * factor;
+      }
+    }
+  });
+  return decoded;
+}
+
+absl::StatusOr<at::Tensor> ReadView(const Checkpoint& checkpoint, const TensorView& view) {
+  ASSIGN_OR_RETURN(const at::Tensor values, ReadOutputs(checkpoint, view.tensor, view));
+  if (view.encoding == Encoding::kPlain) return view.transposed ? values.t() : values;
+  ASSIGN_OR_RETURN(const at::Tensor scales, ReadOutputs(checkpoint, view.scales, view));
+  if (view.encoding == Encoding::kMxfp4) return DecodeMxfp4(values, scales);
+  return DecodeFp8Blocks(values, scales, view.block_rows, view.block_columns);
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,24 @@
+// Reading a tensor view: only the bytes of the slice where they lie together, decoded from FP8 and MXFP4.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
+
+#include "plan/tensor_views.h"
+#include "storage/checkpoint.h"
+
+namespace quantmoe {
+
+// A tensor of the view's shape. A plain one keeps its dtype and may share the memory of the file (never write
+// to it) and be strided; an encoded one is f32. The view must come from the same checkpoint.
+absl::StatusOr<at::Tensor> ReadView(const Checkpoint& checkpoint, const TensorView& view);
+
+// values F8_E4M3 [out, in] times the scale of their block of rows x columns, [ceil(out / rows), ceil(in /
+// columns)] of any float dtype. f32.
+at::Tensor DecodeFp8Blocks(const at::Tensor& values, const at::Tensor& scales, int64_t rows, int64_t columns);
+
+// OCP Microscaling Formats v1.0, section 5.3.3 (MXFP4): blocks U8 [out, in / 32, 16], low half of a byte
+// first, E8M0 scales U8 [out, in / 32]. [out, in] f32; NaN where a scale is 255.
+at::Tensor DecodeMxfp4(const at::Tensor& blocks, const at::Tensor& scales);
+
+}  // namespace quantmoe
