@@ -2,103 +2,46 @@
 
 #include <algorithm>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "quant/evaluate/data_rows.h"
 #include "quant/evaluate/python_strings.h"
 
 namespace quantmoe {
 namespace {
 
-using nlohmann::json;
-
-struct NamedBenchmark {
+struct BenchmarkFacts {
   const char* name;
-  bool normalized;
+  Scoring scoring;
+  int64_t published;
+  std::vector<std::string> columns;  // that a Parquet file must have
 };
+
 // In the order of the enumeration.
-constexpr NamedBenchmark kBenchmarks[] = {{"winogrande", false}, {"copa", false}, {"openbookqa", true},
-                                          {"hellaswag", true},   {"piqa", true},  {"mmlu", false}};
+const std::vector<BenchmarkFacts>& Facts() {
+  static const auto* const kFacts = new std::vector<BenchmarkFacts>{
+      {"winogrande", Scoring::kAccuracy, 1267, {"sentence", "option1", "option2", "answer"}},
+      {"copa", Scoring::kAccuracy, 100, {"premise", "question", "choice1", "choice2", "label"}},
+      {"openbookqa", Scoring::kNormalizedAccuracy, 500, {"question_stem", "choices", "answerKey"}},
+      {"hellaswag",
+       Scoring::kNormalizedAccuracy,
+       10042,
+       {"activity_label", "ctx_a", "ctx_b", "endings", "label"}},
+      {"piqa", Scoring::kNormalizedAccuracy, 1838, {"goal", "sol1", "sol2", "label"}},
+      {"mmlu", Scoring::kAccuracy, 14042, {"question", "choices", "answer", "subject"}},
+      {"arc_easy", Scoring::kNormalizedAccuracy, 2376, {"question", "choices", "answerKey"}},
+      {"arc_challenge", Scoring::kNormalizedAccuracy, 1172, {"question", "choices", "answerKey"}},
+      {"boolq", Scoring::kAccuracy, 3270, {"passage", "question", "label"}},
+      {"lambada_openai", Scoring::kLastWord, 5153, {"text"}},
+      {"wikitext", Scoring::kRolling, 62, {"page"}}};
+  return *kFacts;
+}
 
-// One line of a file; knows where it is, to say so.
-class Line {
- public:
-  Line(json object, const std::string& file, int64_t number)
-      : object_(std::move(object)), file_(file), number_(number) {}
+const BenchmarkFacts& FactsOf(Benchmark benchmark) { return Facts()[static_cast<size_t>(benchmark)]; }
 
-  absl::Status Bad(const std::string& what) const {
-    return MakeError(absl::StatusCode::kInvalidArgument, "TASK_DATA_INVALID",
-                     absl::StrCat(file_, ":", number_, ": ", what),
-                     {{"file", file_}, {"line", absl::StrCat(number_)}, {"field", ""}});
-  }
-
-  absl::Status Bad(const std::string& field, const std::string& what) const {
-    return MakeError(absl::StatusCode::kInvalidArgument, "TASK_DATA_INVALID",
-                     absl::StrCat(file_, ":", number_, ": field '", field, "' ", what),
-                     {{"file", file_}, {"line", absl::StrCat(number_)}, {"field", field}});
-  }
-
-  absl::StatusOr<const json*> Find(const std::string& field) const {
-    const json* node = &object_;
-    for (size_t begin = 0; begin <= field.size();) {
-      const size_t end = std::min(field.find('.', begin), field.size());
-      const auto found = node->is_object() ? node->find(field.substr(begin, end - begin)) : node->end();
-      if (found == node->end()) return Bad(field, "is missing");
-      node = &*found;
-      begin = end + 1;
-    }
-    return node;
-  }
-
-  absl::StatusOr<std::string> Text(const std::string& field) const {
-    ASSIGN_OR_RETURN(const json* node, Find(field));
-    if (!node->is_string()) return Bad(field, absl::StrCat("is not a string but ", node->type_name()));
-    return node->get<std::string>();
-  }
-
-  absl::StatusOr<std::string> NonEmptyText(const std::string& field) const {
-    ASSIGN_OR_RETURN(std::string text, Text(field));
-    if (text.empty()) return Bad(field, "is empty");
-    return text;
-  }
-
-  // `count` 0: two or more.
-  absl::StatusOr<std::vector<std::string>> Texts(const std::string& field, size_t count) const {
-    ASSIGN_OR_RETURN(const json* node, Find(field));
-    const bool strings = node->is_array() && std::all_of(node->begin(), node->end(),
-                                                         [](const json& text) { return text.is_string(); });
-    if (!strings) return Bad(field, "is not a list of strings");
-    if (count == 0 ? node->size() < 2 : node->size() != count) {
-      return Bad(field, absl::StrCat("has ", node->size(), " entries"));
-    }
-    return node->get<std::vector<std::string>>();
-  }
-
-  // A number or a string of digits in [first, first + count), less `first`.
-  absl::StatusOr<int> Label(const std::string& field, int first, int count) const {
-    ASSIGN_OR_RETURN(const json* node, Find(field));
-    int64_t value = 0;
-    const bool number = node->is_number_integer();
-    if (number) value = node->get<int64_t>();
-    if (!number && !(node->is_string() && absl::SimpleAtoi(node->get<std::string>(), &value))) {
-      return Bad(field, absl::StrCat("is not a whole number: ", node->dump()));
-    }
-    if (value < first || value >= first + count) {
-      return Bad(field, absl::StrCat("is ", value, ", not in ", first, "..", first + count - 1));
-    }
-    return static_cast<int>(value - first);
-  }
-
- private:
-  json object_;
-  const std::string& file_;
-  int64_t number_;
-};
-
-absl::StatusOr<BenchmarkItem> ReadWinogrande(const Line& line) {
+absl::StatusOr<BenchmarkItem> ReadWinogrande(const DataRow& line) {
   WinograndeItem item;
   ASSIGN_OR_RETURN(item.sentence, line.Text("sentence"));
   if (item.sentence.find('_') == std::string::npos) return line.Bad("sentence", "has no '_'");
@@ -108,7 +51,7 @@ absl::StatusOr<BenchmarkItem> ReadWinogrande(const Line& line) {
   return item;
 }
 
-absl::StatusOr<BenchmarkItem> ReadCopa(const Line& line) {
+absl::StatusOr<BenchmarkItem> ReadCopa(const DataRow& line) {
   CopaItem item;
   ASSIGN_OR_RETURN(item.premise, line.NonEmptyText("premise"));
   ASSIGN_OR_RETURN(const std::string question, line.Text("question"));
@@ -121,19 +64,57 @@ absl::StatusOr<BenchmarkItem> ReadCopa(const Line& line) {
   return item;
 }
 
-absl::StatusOr<BenchmarkItem> ReadOpenBookQa(const Line& line) {
-  OpenBookQaItem item;
-  ASSIGN_OR_RETURN(item.question_stem, line.Text("question_stem"));
-  ASSIGN_OR_RETURN(item.choices, line.Texts("choices.text", 0));
-  ASSIGN_OR_RETURN(const auto labels, line.Texts("choices.label", item.choices.size()));
+struct LetteredChoices {
+  std::vector<std::string> texts;
+  int answer;
+};
+
+// "choices" of texts and labels, and "answerKey", one of the labels.
+absl::StatusOr<LetteredChoices> ReadLetteredChoices(const DataRow& line, bool strip_key) {
+  LetteredChoices choices;
+  ASSIGN_OR_RETURN(choices.texts, line.Texts("choices.text", 0));
+  ASSIGN_OR_RETURN(const auto labels, line.Texts("choices.label", choices.texts.size()));
   ASSIGN_OR_RETURN(const std::string answer, line.Text("answerKey"));
-  const auto found = std::find(labels.begin(), labels.end(), PythonStripLeft(answer));
+  const std::string_view key = strip_key ? PythonStripLeft(answer) : answer;
+  const auto found = std::find(labels.begin(), labels.end(), key);
   if (found == labels.end()) return line.Bad("answerKey", "is not in choices.label: '" + answer + "'");
-  item.answer = static_cast<int>(found - labels.begin());
+  choices.answer = static_cast<int>(found - labels.begin());
+  return choices;
+}
+
+absl::StatusOr<BenchmarkItem> ReadOpenBookQa(const DataRow& line) {
+  ASSIGN_OR_RETURN(std::string stem, line.Text("question_stem"));
+  ASSIGN_OR_RETURN(LetteredChoices choices, ReadLetteredChoices(line, /*strip_key=*/true));
+  return OpenBookQaItem{std::move(stem), std::move(choices.texts), choices.answer};
+}
+
+absl::StatusOr<BenchmarkItem> ReadArc(const DataRow& line) {
+  ASSIGN_OR_RETURN(std::string question, line.Text("question"));
+  ASSIGN_OR_RETURN(LetteredChoices choices, ReadLetteredChoices(line, /*strip_key=*/false));
+  return ArcItem{std::move(question), std::move(choices.texts), choices.answer};
+}
+
+absl::StatusOr<BenchmarkItem> ReadBoolQ(const DataRow& line) {
+  BoolQItem item;
+  ASSIGN_OR_RETURN(item.passage, line.Text("passage"));
+  ASSIGN_OR_RETURN(item.question, line.Text("question"));
+  ASSIGN_OR_RETURN(item.label, line.Label("label", 0, 2));
   return item;
 }
 
-absl::StatusOr<BenchmarkItem> ReadHellaSwag(const Line& line) {
+absl::StatusOr<BenchmarkItem> ReadLambada(const DataRow& line) {
+  LambadaItem item;
+  ASSIGN_OR_RETURN(item.text, line.NonEmptyText("text"));
+  return item;
+}
+
+absl::StatusOr<BenchmarkItem> ReadWikiText(const DataRow& line) {
+  WikiTextItem item;
+  ASSIGN_OR_RETURN(item.page, line.NonEmptyText("page"));
+  return item;
+}
+
+absl::StatusOr<BenchmarkItem> ReadHellaSwag(const DataRow& line) {
   HellaSwagItem item;
   ASSIGN_OR_RETURN(item.activity_label, line.Text("activity_label"));
   ASSIGN_OR_RETURN(item.ctx_a, line.Text("ctx_a"));
@@ -143,16 +124,16 @@ absl::StatusOr<BenchmarkItem> ReadHellaSwag(const Line& line) {
   return item;
 }
 
-absl::StatusOr<BenchmarkItem> ReadPiqa(const Line& line) {
+absl::StatusOr<BenchmarkItem> ReadPiqa(const DataRow& line) {
   PiqaItem item;
   ASSIGN_OR_RETURN(item.goal, line.Text("goal"));
-  ASSIGN_OR_RETURN(item.solutions[0], line.Text("sol1"));
-  ASSIGN_OR_RETURN(item.solutions[1], line.Text("sol2"));
+  ASSIGN_OR_RETURN(item.solutions[0], line.NonEmptyText("sol1"));
+  ASSIGN_OR_RETURN(item.solutions[1], line.NonEmptyText("sol2"));
   ASSIGN_OR_RETURN(item.label, line.Label("label", 0, 2));
   return item;
 }
 
-absl::StatusOr<BenchmarkItem> ReadMmlu(const Line& line) {
+absl::StatusOr<BenchmarkItem> ReadMmlu(const DataRow& line) {
   MmluItem item;
   ASSIGN_OR_RETURN(item.question, line.Text("question"));
   ASSIGN_OR_RETURN(item.choices, line.Texts("choices", 4));
@@ -161,7 +142,7 @@ absl::StatusOr<BenchmarkItem> ReadMmlu(const Line& line) {
   return item;
 }
 
-absl::StatusOr<BenchmarkItem> ReadItem(Benchmark benchmark, const Line& line) {
+absl::StatusOr<BenchmarkItem> ReadItem(Benchmark benchmark, const DataRow& line) {
   switch (benchmark) {
     case Benchmark::kWinogrande:
       return ReadWinogrande(line);
@@ -175,6 +156,15 @@ absl::StatusOr<BenchmarkItem> ReadItem(Benchmark benchmark, const Line& line) {
       return ReadPiqa(line);
     case Benchmark::kMmlu:
       return ReadMmlu(line);
+    case Benchmark::kArcEasy:
+    case Benchmark::kArcChallenge:
+      return ReadArc(line);
+    case Benchmark::kBoolQ:
+      return ReadBoolQ(line);
+    case Benchmark::kLambada:
+      return ReadLambada(line);
+    case Benchmark::kWikiText:
+      return ReadWikiText(line);
   }
   return absl::InternalError("benchmark without a reader");
 }
@@ -182,41 +172,45 @@ absl::StatusOr<BenchmarkItem> ReadItem(Benchmark benchmark, const Line& line) {
 }  // namespace
 
 absl::StatusOr<Benchmark> ParseBenchmark(std::string_view name) {
-  for (size_t i = 0; i < std::size(kBenchmarks); ++i) {
-    if (name == kBenchmarks[i].name) return static_cast<Benchmark>(i);
+  std::string known;
+  for (size_t i = 0; i < Facts().size(); ++i) {
+    if (name == Facts()[i].name) return static_cast<Benchmark>(i);
+    absl::StrAppend(&known, i == 0 ? "" : ", ", Facts()[i].name);
   }
   const std::string task(name);
-  return MakeError(
-      absl::StatusCode::kInvalidArgument, "TASK_UNKNOWN",
-      "no benchmark is named '" + task + "'; there are winogrande, copa, openbookqa, hellaswag, piqa, mmlu",
-      {{"task", task}});
+  return MakeError(absl::StatusCode::kInvalidArgument, "TASK_UNKNOWN",
+                   absl::StrCat("no benchmark is named '", task, "'; there are ", known), {{"task", task}});
 }
 
-const char* BenchmarkName(Benchmark benchmark) { return kBenchmarks[static_cast<size_t>(benchmark)].name; }
+const char* BenchmarkName(Benchmark benchmark) { return FactsOf(benchmark).name; }
 
-bool ReportsNormalizedAccuracy(Benchmark benchmark) {
-  return kBenchmarks[static_cast<size_t>(benchmark)].normalized;
-}
+Scoring ScoringOf(Benchmark benchmark) { return FactsOf(benchmark).scoring; }
 
-absl::StatusOr<std::vector<BenchmarkItem>> ReadItems(Benchmark benchmark, std::string_view jsonl,
-                                                     const std::string& file) {
+int64_t PublishedItems(Benchmark benchmark) { return FactsOf(benchmark).published; }
+
+absl::StatusOr<std::vector<BenchmarkItem>> ReadItems(Benchmark benchmark, std::string_view bytes,
+                                                     const std::string& file, int64_t limit) {
+  ASSIGN_OR_RETURN(const std::vector<DataRow> rows,
+                   IsParquet(bytes) ? ReadParquetRows(bytes, FactsOf(benchmark).columns, file)
+                                    : ReadJsonRows(bytes, file));
   std::vector<BenchmarkItem> items;
-  int64_t number = 0;
-  for (size_t begin = 0; begin < jsonl.size();) {
-    const size_t end = std::min(jsonl.find('\n', begin), jsonl.size());
-    const std::string_view text = PythonStrip(jsonl.substr(begin, end - begin));
-    begin = end + 1;
-    ++number;
-    if (text.empty()) continue;
-    json object = json::parse(text, /*cb=*/nullptr, /*allow_exceptions=*/false);
-    const bool valid = object.is_object();
-    const Line line(std::move(object), file, number);
-    if (!valid) return line.Bad("the line is not a JSON object");
-    ASSIGN_OR_RETURN(BenchmarkItem item, ReadItem(benchmark, line));
+  for (const DataRow& row : rows) {
+    if (limit > 0 && static_cast<int64_t>(items.size()) == limit) break;
+    ASSIGN_OR_RETURN(BenchmarkItem item, ReadItem(benchmark, row));
     items.push_back(std::move(item));
   }
-  if (items.empty()) return Line(json(), file, number).Bad("the file has no items");
   return items;
+}
+
+absl::Status CheckPublishedSize(Benchmark benchmark, std::string_view bytes, const std::string& file,
+                                size_t items) {
+  const int64_t published = PublishedItems(benchmark);
+  if (!IsParquet(bytes) || static_cast<int64_t>(items) == published) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, "TASK_SIZE_MISMATCH",
+                   absl::StrCat(file, ": the file has ", items, " items, but the published split of ",
+                                BenchmarkName(benchmark), " has ", published,
+                                "; score a part of it with --limit, or as JSON lines"),
+                   {{"file", file}, {"items", absl::StrCat(items)}, {"published", absl::StrCat(published)}});
 }
 
 }  // namespace quantmoe

@@ -8,6 +8,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "quant/evaluate/python_strings.h"
+#include "quant/evaluate/wikitext.h"
 #include "quant/text/unicode.h"
 
 namespace quantmoe {
@@ -73,6 +74,28 @@ struct MakePrompt {
   Prompt operator()(const PiqaItem& item) const {
     return OneContext(absl::StrCat("Question: ", item.goal, "\nAnswer:"),
                       {item.solutions[0], item.solutions[1]}, item.label);
+  }
+  Prompt operator()(const ArcItem& item) const {
+    return OneContext(absl::StrCat("Question: ", item.question, "\nAnswer:"), item.choices, item.answer);
+  }
+  Prompt operator()(const BoolQItem& item) const {
+    return OneContext(absl::StrCat(item.passage, "\nQuestion: ", item.question, "?\nAnswer:"), {"no", "yes"},
+                      item.label);
+  }
+  Prompt operator()(const LambadaItem& item) const {
+    const size_t space = item.text.rfind(' ');
+    const bool one_word = space == std::string::npos;
+    return OneContext(one_word ? "" : item.text.substr(0, space),
+                      {one_word ? item.text : item.text.substr(space + 1)}, 0);
+  }
+  // Words and bytes are those of the page before it is detokenized.
+  Prompt operator()(const WikiTextItem& item) const {
+    Prompt prompt;
+    prompt.contexts = {""};
+    prompt.continuations = {DetokenizeWikiText(item.page)};
+    prompt.lengths = {static_cast<int64_t>(item.page.size())};
+    prompt.words = CountWikiTextWords(item.page);
+    return prompt;
   }
   Prompt operator()(const MmluItem& item) const {
     Prompt prompt = OneContext(introductions.at(item.subject) + MmluQuestion(item),

@@ -13,9 +13,10 @@
 namespace quantmoe {
 
 struct Prompt {
-  std::vector<std::string> contexts;       // one for all choices, or one for each
+  std::vector<std::string> contexts;       // one for all choices, or one for each; WikiText: empty
   std::vector<std::string> continuations;  // one for all contexts, or one for each choice; with the delimiter
-  std::vector<int64_t> lengths;            // code points of each choice without the delimiter
+  std::vector<int64_t> lengths;  // code points of each choice without the delimiter; WikiText: bytes
+  int64_t words = 0;             // WikiText: of the page
   int gold = 0;
   std::string group;  // MMLU: the subject; else empty
 

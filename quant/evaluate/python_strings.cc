@@ -5,19 +5,6 @@
 namespace quantmoe {
 namespace {
 
-// Python counts the four information separators as white space; Unicode's White_Space does not.
-bool IsPythonSpace(char32_t c) { return IsWhiteSpace(c) || (c >= 0x1C && c <= 0x1F); }
-
-std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
-  size_t copied = 0;
-  for (size_t at = text.find(from); at != std::string_view::npos; at = text.find(from, copied)) {
-    out.append(text.substr(copied, at - copied)).append(to);
-    copied = at + from.size();
-  }
-  return out.append(text.substr(copied));
-}
-
 // re.sub("\\[.*?\\]", "", text): a bracket that does not close on its line stays.
 std::string DropBrackets(std::string_view text) {
   std::string out;
@@ -33,6 +20,19 @@ std::string DropBrackets(std::string_view text) {
 }
 
 }  // namespace
+
+// Python counts the four information separators as white space; Unicode's White_Space does not.
+bool IsPythonSpace(char32_t c) { return IsWhiteSpace(c) || (c >= 0x1C && c <= 0x1F); }
+
+std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to) {
+  std::string out;
+  size_t copied = 0;
+  for (size_t at = text.find(from); at != std::string_view::npos; at = text.find(from, copied)) {
+    out.append(text.substr(copied, at - copied)).append(to);
+    copied = at + from.size();
+  }
+  return out.append(text.substr(copied));
+}
 
 std::string_view PythonStripLeft(std::string_view text) {
   size_t begin = 0;

@@ -6,6 +6,12 @@
 
 namespace quantmoe {
 
+// str.isspace() of one code point, and \s of a regular expression.
+bool IsPythonSpace(char32_t code_point);
+
+// str.replace(): what does not overlap, from the left.
+std::string ReplaceAll(std::string_view text, std::string_view from, std::string_view to);
+
 // str.strip(), str.lstrip(), str.rstrip(): white space as str.isspace() sees it.
 std::string_view PythonStrip(std::string_view text);
 std::string_view PythonStripLeft(std::string_view text);

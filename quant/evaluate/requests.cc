@@ -29,12 +29,15 @@ absl::Status RequestBuilder::CheckOptions() const {
 }
 
 // A text that already begins with the written BOS gets no second one.
-std::vector<int32_t> RequestBuilder::Encode(std::string_view text) {
+absl::StatusOr<std::vector<int32_t>> RequestBuilder::Encode(std::string_view text) {
   const auto prefix = tokenizer_.bos_id() ? tokenizer_.bos_id() : tokenizer_.eos_id();
-  const std::string written = prefix ? tokenizer_.Decode(std::span(&*prefix, 1), false) : "";
+  std::string written;
+  if (prefix) {
+    ASSIGN_OR_RETURN(written, tokenizer_.Decode(std::span(&*prefix, 1), false));
+  }
   if (!written.empty() && text.starts_with(written)) return tokenizer_.Encode(text, false);
   if (!options_.add_bos.has_value()) return tokenizer_.Encode(text, true);
-  auto ids = tokenizer_.Encode(text, false);
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_.Encode(text, false));
   if (*options_.add_bos) ids.insert(ids.begin(), *tokenizer_.bos_id());
   return ids;
 }
@@ -43,7 +46,7 @@ absl::Status RequestBuilder::AddPerplexity(std::string_view text, int window) {
   RETURN_IF_ERROR(CheckOptions());
   if (window < 2)
     return Invalid("EVALUATION_INVALID", absl::StrCat("a perplexity window of ", window, " tokens"));
-  std::vector<int32_t> ids = tokenizer_.Encode(text, false);
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_.Encode(text, false));
   if (options_.add_bos.value_or(tokenizer_.adds_bos())) ids.insert(ids.begin(), *tokenizer_.bos_id());
   if (ids.size() < 2) {
     return Invalid("PERPLEXITY_TEXT_TOO_SHORT",
@@ -51,7 +54,7 @@ absl::Status RequestBuilder::AddPerplexity(std::string_view text, int window) {
   }
   const size_t size = std::min<size_t>(window, ids.size());
   const int task = static_cast<int>(requests_.tasks.size());
-  requests_.tasks.push_back({kPerplexityTask, false});
+  requests_.tasks.push_back({kPerplexityTask, Scoring::kWindows});
   for (size_t begin = 0; begin + size <= ids.size(); begin += size) {
     EvalTarget target;
     target.tokens.assign(ids.begin() + begin + 1, ids.begin() + begin + size);
@@ -65,12 +68,14 @@ absl::Status RequestBuilder::AddPerplexity(std::string_view text, int window) {
   return absl::OkStatus();
 }
 
-absl::Status RequestBuilder::AddTask(Benchmark benchmark, std::string_view jsonl, const std::string& file,
-                                     std::string_view fewshot_jsonl, const std::string& fewshot_file) {
-  ASSIGN_OR_RETURN(const auto items, ReadItems(benchmark, jsonl, file));
+absl::Status RequestBuilder::AddTask(Benchmark benchmark, std::string_view data, const std::string& file,
+                                     std::string_view fewshot, const std::string& fewshot_file,
+                                     int64_t limit) {
+  ASSIGN_OR_RETURN(const auto items, ReadItems(benchmark, data, file, limit));
+  if (limit <= 0) RETURN_IF_ERROR(CheckPublishedSize(benchmark, data, file, items.size()));
   std::vector<BenchmarkItem> shots;
-  if (!fewshot_jsonl.empty()) {
-    ASSIGN_OR_RETURN(shots, ReadItems(benchmark, fewshot_jsonl, fewshot_file));
+  if (!fewshot.empty()) {
+    ASSIGN_OR_RETURN(shots, ReadItems(benchmark, fewshot, fewshot_file));
   }
   ASSIGN_OR_RETURN(const auto prompts, MakePrompts(benchmark, items, shots));
   return AddTask(benchmark, prompts);
@@ -83,14 +88,18 @@ absl::Status RequestBuilder::AddTask(Benchmark benchmark, const std::vector<Prom
   last_context_ids_.clear();
   EvalTarget target;
   target.task = static_cast<int>(requests_.tasks.size());
-  requests_.tasks.push_back({BenchmarkName(benchmark), ReportsNormalizedAccuracy(benchmark)});
+  requests_.tasks.push_back({BenchmarkName(benchmark), ScoringOf(benchmark)});
   for (const Prompt& prompt : prompts) {
     target.choices = prompt.choices();
     target.gold = prompt.gold;
     target.group = prompt.group;
+    target.words = prompt.words;
     for (target.choice = 0; target.choice < target.choices; ++target.choice) {
       target.length = prompt.lengths[target.choice];
-      if (const absl::Status added = AddChoice(prompt, target); !added.ok()) {
+      const absl::Status added = ScoringOf(benchmark) == Scoring::kRolling
+                                     ? AddDocument(prompt.continuation(target.choice), target)
+                                     : AddChoice(prompt, target);
+      if (!added.ok()) {
         return Annotate(
             added, absl::StrCat(BenchmarkName(benchmark), " item ", target.item, " choice ", target.choice));
       }
@@ -100,14 +109,19 @@ absl::Status RequestBuilder::AddTask(Benchmark benchmark, const std::vector<Prom
   return absl::OkStatus();
 }
 
+absl::StatusOr<int32_t> RequestBuilder::Prefix() const {
+  const auto prefix = tokenizer_.bos_id() ? tokenizer_.bos_id() : tokenizer_.eos_id();
+  if (prefix) return *prefix;
+  return Invalid("TASK_DATA_INVALID", "the context is empty and the tokenizer has neither BOS nor EOS");
+}
+
 // Without a context, BOS or EOS stands for it; a continuation that begins with that token lends it.
 absl::StatusOr<RequestBuilder::Pair> RequestBuilder::EncodeAlone(const std::string& continuation) const {
-  const auto prefix = tokenizer_.bos_id() ? tokenizer_.bos_id() : tokenizer_.eos_id();
-  Pair pair{{}, tokenizer_.Encode(continuation, false)};
-  if (!prefix)
-    return Invalid("TASK_DATA_INVALID", "the context is empty and the tokenizer has neither BOS nor EOS");
-  pair.context = {*prefix};
-  if (!pair.continuation.empty() && pair.continuation.front() == *prefix) {
+  ASSIGN_OR_RETURN(const int32_t prefix, Prefix());
+  Pair pair;
+  pair.context = {prefix};
+  ASSIGN_OR_RETURN(pair.continuation, tokenizer_.Encode(continuation, false));
+  if (!pair.continuation.empty() && pair.continuation.front() == prefix) {
     pair.continuation.erase(pair.continuation.begin());
   }
   return pair;
@@ -119,10 +133,11 @@ absl::StatusOr<RequestBuilder::Pair> RequestBuilder::EncodePair(const std::strin
   const std::string moved = context.substr(kept.size()) + continuation;
   if (kept.empty()) return EncodeAlone(moved);
   if (kept != last_context_) {
+    ASSIGN_OR_RETURN(last_context_ids_, Encode(kept));
     last_context_ = kept;
-    last_context_ids_ = Encode(kept);
   }
-  Pair pair{last_context_ids_, Encode(kept + moved)};
+  Pair pair{last_context_ids_, {}};
+  ASSIGN_OR_RETURN(pair.continuation, Encode(kept + moved));
   const size_t split = std::min(pair.context.size(), pair.continuation.size());
   pair.continuation.erase(pair.continuation.begin(), pair.continuation.begin() + split);
   return pair;
@@ -145,9 +160,35 @@ absl::Status RequestBuilder::AddChoice(const Prompt& prompt, EvalTarget target) 
   ids.pop_back();
   target.start = static_cast<int>(ids.size() - scored);
   target.tokens = std::move(pair.continuation);
+  AddTarget(std::move(ids), std::move(target));
+  return absl::OkStatus();
+}
+
+void RequestBuilder::AddTarget(std::vector<int32_t> ids, EvalTarget target) {
   const auto [found, added] = sequence_of_ids_.try_emplace(ids, requests_.sequences.size());
   if (added) requests_.sequences.push_back({std::move(ids), {}});
   requests_.sequences[found->second].targets.push_back(std::move(target));
+}
+
+absl::Status RequestBuilder::AddDocument(const std::string& text, EvalTarget target) {
+  ASSIGN_OR_RETURN(const int32_t prefix, Prefix());
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, Encode(text));
+  const size_t tokens = ids.size();
+  const auto longest = static_cast<size_t>(options_.max_length);
+  if (tokens == 0) return Invalid("TASK_DATA_INVALID", "the document has no tokens");
+  ids.insert(ids.begin(), prefix);  // so that ids[i] is the token before the i-th to predict
+  target.choices = static_cast<int>((tokens + longest - 1) / longest);
+  for (size_t predicted = 0; predicted < tokens; ++target.choice) {
+    const size_t end = std::min(predicted + longest, tokens);
+    const size_t begin = end - std::min(end, longest);
+    target.start = static_cast<int>(predicted - begin);
+    target.tokens.assign(ids.begin() + static_cast<std::ptrdiff_t>(predicted) + 1,
+                         ids.begin() + static_cast<std::ptrdiff_t>(end) + 1);
+    AddTarget(
+        {ids.begin() + static_cast<std::ptrdiff_t>(begin), ids.begin() + static_cast<std::ptrdiff_t>(end)},
+        target);
+    predicted = end;
+  }
   return absl::OkStatus();
 }
 

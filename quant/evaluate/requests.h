@@ -25,10 +25,11 @@ struct EvalTarget {
   std::vector<int32_t> tokens;
   int task = 0;      // index in the list of tasks
   int64_t item = 0;  // item of the task, or window of the perplexity text
-  int choice = 0;
-  int choices = 1;  // of the item; 1 for perplexity
+  int choice = 0;    // or window of the WikiText page
+  int choices = 1;   // of the item; 1 for perplexity
   int gold = 0;
-  int64_t length = 0;  // code points of the choice
+  int64_t length = 0;  // code points of the choice, or bytes of the WikiText page
+  int64_t words = 0;   // of the WikiText page
   std::string group;   // MMLU: subject
 
   friend bool operator==(const EvalTarget&, const EvalTarget&) = default;
@@ -44,7 +45,7 @@ struct EvalSequence {
 
 struct EvalTask {
   std::string name;  // kPerplexityTask or a benchmark's
-  bool normalized = false;
+  Scoring scoring = Scoring::kAccuracy;
 
   friend bool operator==(const EvalTask&, const EvalTask&) = default;
 };
@@ -72,12 +73,12 @@ class RequestBuilder {
   // INVALID_ARGUMENT PERPLEXITY_TEXT_TOO_SHORT (less than two tokens), EVALUATION_INVALID (window).
   absl::Status AddPerplexity(std::string_view text, int window);
 
-  // INVALID_ARGUMENT TASK_DATA_INVALID also when a choice has no tokens or more than max_length.
+  // INVALID_ARGUMENT TASK_DATA_INVALID when a choice has no tokens or more than max_length.
   absl::Status AddTask(Benchmark benchmark, const std::vector<Prompt>& prompts);
 
-  // All of ReadItems, MakePrompts and AddTask. `fewshot_jsonl` may be empty.
-  absl::Status AddTask(Benchmark benchmark, std::string_view jsonl, const std::string& file,
-                       std::string_view fewshot_jsonl, const std::string& fewshot_file);
+  // All of ReadItems, CheckPublishedSize (without a limit), MakePrompts and AddTask. `fewshot` may be empty.
+  absl::Status AddTask(Benchmark benchmark, std::string_view data, const std::string& file,
+                       std::string_view fewshot, const std::string& fewshot_file, int64_t limit = 0);
 
   EvalRequests Finish() && { return std::move(requests_); }
 
@@ -88,10 +89,14 @@ class RequestBuilder {
   };
 
   absl::Status CheckOptions() const;
-  std::vector<int32_t> Encode(std::string_view text);
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text);
+  absl::StatusOr<int32_t> Prefix() const;
   absl::StatusOr<Pair> EncodePair(const std::string& context, const std::string& continuation);
   absl::StatusOr<Pair> EncodeAlone(const std::string& continuation) const;
   absl::Status AddChoice(const Prompt& prompt, EvalTarget target);
+  void AddTarget(std::vector<int32_t> ids, EvalTarget target);
+  // Windows over the whole document: each token is predicted once, the first one from BOS or EOS.
+  absl::Status AddDocument(const std::string& text, EvalTarget target);
 
   const Tokenizer& tokenizer_;
   const EvalOptions options_;

@@ -4,12 +4,15 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
+#include <numbers>
 
 #include "absl/strings/str_cat.h"
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "quant/evaluate/mmlu_categories.h"
 
 namespace quantmoe {
 namespace {
@@ -53,7 +56,83 @@ double PooledError(const std::map<std::string, GroupScore>& groups) {
 struct Count {
   int64_t items = 0;
   int64_t right = 0;
+
+  void Add(bool is_right) {
+    ++items;
+    right += is_right;
+  }
 };
+
+double Normalized(double log_likelihood, int64_t length) {
+  return length > 0 ? log_likelihood / static_cast<double>(length) : -std::numeric_limits<double>::infinity();
+}
+
+void ScoreGroups(const std::vector<ItemScore>& items, TaskScore& score) {
+  std::map<std::string, Count> counts;
+  for (const ItemScore& item : items) {
+    if (!item.group.empty()) counts[item.group].Add(item.correct());
+  }
+  std::map<std::string, std::map<std::string, GroupScore>> members;
+  std::map<std::string, Count> categories;
+  for (const auto& [name, count] : counts) {
+    score.groups[name] = {count.items, AccuracyOf(count.right, count.items)};
+    const std::string category(MmluCategory(name));
+    if (category.empty()) continue;
+    members[category][name] = score.groups[name];
+    categories[category].items += count.items;
+    categories[category].right += count.right;
+  }
+  if (!counts.empty()) score.acc->standard_error = PooledError(score.groups);
+  for (const auto& [name, count] : categories) {
+    score.categories[name] = {count.items,
+                              {AccuracyOf(count.right, count.items).value, PooledError(members[name])}};
+  }
+}
+
+// exp(-sum of log-likelihoods / sum of what `weight` counts) and the like.
+double MeanLoss(const std::vector<ItemScore>& items, int64_t (*weight)(const ItemScore&)) {
+  double sum = 0;
+  int64_t count = 0;
+  for (const ItemScore& item : items) {
+    sum += item.log_likelihood();
+    count += weight(item);
+  }
+  return -sum / static_cast<double>(count);
+}
+
+TaskScore ScoreTask(const EvalTask& task, const std::vector<ItemScore>& items) {
+  TaskScore score;
+  score.name = task.name;
+  score.items = static_cast<int64_t>(items.size());
+  if (task.scoring == Scoring::kRolling) {
+    const double byte_loss = MeanLoss(items, [](const ItemScore& item) { return item.bytes; });
+    score.perplexities = {
+        {"word_perplexity", std::exp(MeanLoss(items, [](const ItemScore& item) { return item.words; }))},
+        {"byte_perplexity", std::exp(byte_loss)},
+        {"bits_per_byte", byte_loss / std::numbers::ln2}};
+    return score;
+  }
+  Count plain, normalized;
+  for (const ItemScore& item : items) {
+    plain.Add(item.correct());
+    normalized.Add(item.correct_norm());
+  }
+  score.acc = AccuracyOf(plain.right, plain.items);
+  if (task.scoring == Scoring::kNormalizedAccuracy)
+    score.acc_norm = AccuracyOf(normalized.right, normalized.items);
+  if (task.scoring == Scoring::kLastWord)
+    score.perplexities["perplexity"] = std::exp(MeanLoss(items, [](const ItemScore&) { return int64_t{1}; }));
+  ScoreGroups(items, score);
+  return score;
+}
+
+PerplexityScore ScoreWindows(const std::vector<ItemScore>& windows) {
+  PerplexityScore score;
+  score.windows = static_cast<int64_t>(windows.size());
+  for (const ItemScore& window : windows) score.tokens += window.tokens.front();
+  score.value = std::exp(MeanLoss(windows, [](const ItemScore& window) { return window.tokens.front(); }));
+  return score;
+}
 
 }  // namespace
 
@@ -87,6 +166,16 @@ absl::StatusOr<ShardScores> ParseScores(std::string_view bytes) {
   return scores;
 }
 
+double ItemScore::log_likelihood() const {
+  double sum = 0;
+  for (const TargetScore& choice : choices) sum += choice.log_likelihood;
+  return sum;
+}
+
+bool ItemScore::greedy() const {
+  return std::all_of(choices.begin(), choices.end(), [](const TargetScore& choice) { return choice.greedy; });
+}
+
 absl::Status ScoreMerger::Add(const EvalShard& shard, const ShardScores& scores) {
   if (tasks_.empty()) tasks_ = shard.tasks;
   if (tasks_ != shard.tasks) return BadBlob("shards of different evaluations");
@@ -112,79 +201,56 @@ absl::Status ScoreMerger::AddTarget(const EvalTarget& target, const TargetScore&
         absl::StrCat(task, " item ", item_name, ": the log-likelihood is ", score.log_likelihood),
         {{"task", task}, {"item", item_name}});
   }
-  bool repeated = false;
-  if (task == kPerplexityTask) {
-    const auto tokens = static_cast<int64_t>(target.tokens.size());
-    repeated = !windows_.try_emplace(target.item, Window{score, tokens}).second;
-  } else {
-    const auto [found, is_new] = items_[target.task].try_emplace(target.item);
-    Item& item = found->second;
-    if (is_new) item = {target.gold, target.group, std::vector<Choice>(target.choices)};
-    repeated =
-        item.choices.size() != static_cast<size_t>(target.choices) || item.choices[target.choice].known;
-    if (!repeated) item.choices[target.choice] = {true, score, target.length};
-  }
-  if (repeated)
+  const auto [found, is_new] = items_[target.task].try_emplace(target.item);
+  Item& item = found->second;
+  if (is_new) item = {target.gold, target.words, target.group, std::vector<Choice>(target.choices)};
+  if (item.choices.size() != static_cast<size_t>(target.choices) || item.choices[target.choice].known)
     return BadBlob(absl::StrCat(task, " item ", item_name, ": choice ", target.choice, " came twice"));
+  item.choices[target.choice] = {true, score, target.length, static_cast<int64_t>(target.tokens.size())};
   return absl::OkStatus();
 }
 
-absl::StatusOr<TaskScore> ScoreMerger::ScoreTask(const EvalTask& task, const std::map<int64_t, Item>& items,
-                                                 std::vector<ItemScore>& records) const {
-  Count plain;
-  Count normalized;
-  std::map<std::string, Count> groups;
-  for (const auto& [number, item] : items) {
-    ItemScore record{task.name, number, item.group, item.gold, 0, std::nullopt, {}};
-    std::vector<double> sums;
-    std::vector<double> means;
-    for (const Choice& choice : item.choices) {
-      if (!choice.known) return BadBlob(absl::StrCat(task.name, " item ", number, ": a choice has no score"));
-      record.choices.push_back(choice.score);
-      sums.push_back(choice.score.log_likelihood);
-      means.push_back(choice.length > 0 ? choice.score.log_likelihood / static_cast<double>(choice.length)
-                                        : -std::numeric_limits<double>::infinity());
-    }
+absl::StatusOr<ItemScore> ScoreMerger::ScoreItem(const EvalTask& task, int64_t number, const Item& item) {
+  ItemScore record;
+  record.task = task.name;
+  record.scoring = task.scoring;
+  record.item = number;
+  record.group = item.group;
+  record.gold = item.gold;
+  std::vector<double> sums, means;
+  for (const Choice& choice : item.choices) {
+    if (!choice.known) return BadBlob(absl::StrCat(task.name, " item ", number, ": a choice has no score"));
+    record.choices.push_back(choice.score);
+    record.tokens.push_back(choice.tokens);
+    sums.push_back(choice.score.log_likelihood);
+    means.push_back(Normalized(choice.score.log_likelihood, choice.length));
+  }
+  if (task.scoring == Scoring::kNormalizedAccuracy) record.prediction_norm = Best(means);
+  if (task.scoring == Scoring::kAccuracy || task.scoring == Scoring::kNormalizedAccuracy)
     record.prediction = Best(sums);
-    const bool right = record.prediction == item.gold;
-    ++plain.items;
-    plain.right += right;
-    if (task.normalized) {
-      record.prediction_norm = Best(means);
-      normalized.right += *record.prediction_norm == item.gold;
-    }
-    if (!item.group.empty()) {
-      ++groups[item.group].items;
-      groups[item.group].right += right;
-    }
-    records.push_back(std::move(record));
+  if (task.scoring == Scoring::kRolling) {
+    record.words = item.words;
+    record.bytes = item.choices.front().length;
   }
-  TaskScore score{task.name, plain.items, AccuracyOf(plain.right, plain.items), std::nullopt, {}};
-  if (task.normalized) score.acc_norm = AccuracyOf(normalized.right, plain.items);
-  for (const auto& [name, count] : groups) {
-    score.groups[name] = {count.items, AccuracyOf(count.right, count.items)};
-  }
-  if (!groups.empty()) score.acc.standard_error = PooledError(score.groups);
-  return score;
+  return record;
 }
 
 absl::StatusOr<EvalReport> ScoreMerger::Finish() const {
   EvalReport report;
   report.truncated = truncated_;
   for (const auto& [task, items] : items_) {
-    ASSIGN_OR_RETURN(TaskScore score, ScoreTask(tasks_[task], items, report.items));
-    report.tasks.push_back(std::move(score));
+    std::vector<ItemScore> records;
+    for (const auto& [number, item] : items) {
+      ASSIGN_OR_RETURN(ItemScore record, ScoreItem(tasks_[task], number, item));
+      records.push_back(std::move(record));
+    }
+    if (tasks_[task].scoring == Scoring::kWindows) {
+      report.perplexity = ScoreWindows(records);
+    } else {
+      report.tasks.push_back(ScoreTask(tasks_[task], records));
+    }
+    std::move(records.begin(), records.end(), std::back_inserter(report.items));
   }
-  if (windows_.empty()) return report;
-  double sum = 0;
-  PerplexityScore perplexity;
-  for (const auto& [number, window] : windows_) {
-    sum += window.score.log_likelihood;
-    perplexity.tokens += window.tokens;
-  }
-  perplexity.windows = static_cast<int64_t>(windows_.size());
-  perplexity.value = std::exp(-sum / static_cast<double>(perplexity.tokens));
-  report.perplexity = perplexity;
   return report;
 }
 

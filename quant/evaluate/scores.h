@@ -42,28 +42,43 @@ struct GroupScore {
 struct TaskScore {
   std::string name;
   int64_t items = 0;
-  Accuracy acc;  // of the most likely choice; with groups: over all items, standard errors pooled
-  std::optional<Accuracy> acc_norm;          // likelihood divided by the code points of the choice
-  std::map<std::string, GroupScore> groups;  // MMLU's subjects; else empty
+  // Of the most likely choice; with groups: over all items, standard errors pooled. LAMBADA: all tokens
+  // greedy.
+  std::optional<Accuracy> acc;
+  std::optional<Accuracy> acc_norm;  // likelihood divided by the code points of the choice
+  std::map<std::string, double>
+      perplexities;  // LAMBADA: perplexity; WikiText: word_, byte_perplexity, bits_per_byte
+  std::map<std::string, GroupScore> groups;      // MMLU's subjects; else empty
+  std::map<std::string, GroupScore> categories;  // of MMLU's published subjects
 };
 struct PerplexityScore {
   double value = 0;
   int64_t tokens = 0;  // scored
   int64_t windows = 0;
 };
+// An item of a task, or a window of the perplexity text (which has one choice and no prediction).
 struct ItemScore {
   std::string task;
+  Scoring scoring = Scoring::kAccuracy;
   int64_t item = 0;
   std::string group;
   int gold = 0;
-  int prediction = 0;
+  std::optional<int> prediction;
   std::optional<int> prediction_norm;
-  std::vector<TargetScore> choices;
+  std::vector<TargetScore> choices;  // WikiText: windows of the page
+  std::vector<int64_t> tokens;       // scored, of each choice
+  int64_t words = 0;                 // WikiText
+  int64_t bytes = 0;                 // WikiText
+
+  double log_likelihood() const;  // over all choices
+  bool greedy() const;            // every token of every choice
+  bool correct() const { return scoring == Scoring::kLastWord ? greedy() : prediction == gold; }
+  bool correct_norm() const { return prediction_norm == gold; }
 };
 struct EvalReport {
   std::optional<PerplexityScore> perplexity;
   std::vector<TaskScore> tasks;  // in the order in which they were asked
-  std::vector<ItemScore> items;  // of all tasks but perplexity
+  std::vector<ItemScore> items;  // of all tasks, and the windows of the perplexity text
   int64_t truncated = 0;
 };
 
@@ -82,31 +97,30 @@ class ScoreMerger {
     bool known = false;
     TargetScore score;
     int64_t length = 0;
+    int64_t tokens = 0;
   };
   struct Item {
     int gold = 0;
+    int64_t words = 0;
     std::string group;
     std::vector<Choice> choices;
   };
-  struct Window {
-    TargetScore score;
-    int64_t tokens = 0;
-  };
 
   absl::Status AddTarget(const EvalTarget& target, const TargetScore& score);
-  absl::StatusOr<TaskScore> ScoreTask(const EvalTask& task, const std::map<int64_t, Item>& items,
-                                      std::vector<ItemScore>& records) const;
+  static absl::StatusOr<ItemScore> ScoreItem(const EvalTask& task, int64_t number, const Item& item);
 
   std::vector<EvalTask> tasks_;
   std::map<int, std::map<int64_t, Item>> items_;  // by task; in order, so that sums do not depend on shards
-  std::map<int64_t, Window> windows_;
   int64_t truncated_ = 0;
 };
 
 // {"perplexity": {value, tokens, windows}, "tasks": {name: {acc, acc_stderr, acc_norm, acc_norm_stderr,
-// items, groups}}, "truncated": n}; what does not exist is left out.
+// perplexity, word_perplexity, byte_perplexity, bits_per_byte, items, groups, categories}}, "truncated": n};
+// what does not exist is left out.
 std::string ScoresToJson(const EvalReport& report);
-// One JSON object a line: task, item, group, gold, prediction, prediction_norm, log_likelihoods, greedy.
-std::string ItemsToJsonLines(const EvalReport& report);
+// One JSON object a line: task, item, group, gold, prediction, prediction_norm, correct, log_likelihoods,
+// greedy, tokens, words, bytes; what does not exist is left out. `weights`, when not empty, says whose they
+// are.
+std::string ItemsToJsonLines(const EvalReport& report, const std::string& weights = "");
 
 }  // namespace quantmoe

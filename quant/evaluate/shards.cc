@@ -14,14 +14,17 @@ namespace {
 using nlohmann::json;
 
 constexpr char kFormat[] = "quantmoe.requests";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
+// In the order of the enumeration.
+constexpr const char* kScorings[] = {"accuracy", "normalized_accuracy", "last_word", "rolling", "windows"};
 
 absl::Status BadBlob(const std::string& what) {
   return MakeError(absl::StatusCode::kInvalidArgument, "EVALUATION_BLOB_INVALID", "requests blob: " + what);
 }
 
 json ToJson(const EvalTarget& t) {
-  return json::array({t.start, t.tokens, t.task, t.item, t.choice, t.choices, t.gold, t.length, t.group});
+  return json::array(
+      {t.start, t.tokens, t.task, t.item, t.choice, t.choices, t.gold, t.length, t.words, t.group});
 }
 
 EvalTarget TargetFromJson(const json& row) {
@@ -34,7 +37,8 @@ EvalTarget TargetFromJson(const json& row) {
   row.at(5).get_to(t.choices);
   row.at(6).get_to(t.gold);
   row.at(7).get_to(t.length);
-  row.at(8).get_to(t.group);
+  row.at(8).get_to(t.words);
+  row.at(9).get_to(t.group);
   return t;
 }
 
@@ -47,7 +51,8 @@ absl::Status Check(const EvalShard& shard) {
       const auto scored = static_cast<int64_t>(t.tokens.size());
       const bool inside = t.start >= 0 && scored > 0 && t.start + scored <= length;
       const bool known = IsIndex(t.task, static_cast<int64_t>(shard.tasks.size())) && t.item >= 0 &&
-                         IsIndex(t.choice, t.choices) && IsIndex(t.gold, t.choices) && t.length >= 0;
+                         IsIndex(t.choice, t.choices) && IsIndex(t.gold, t.choices) && t.length >= 0 &&
+                         t.words >= 0;
       if (!inside || !known) return BadBlob(absl::StrCat("a target of item ", t.item, " is out of range"));
     }
   }
@@ -60,7 +65,11 @@ absl::StatusOr<EvalShard> ShardFromJson(const json& root) {
   }
   EvalShard shard;
   for (const json& task : root.at("tasks")) {
-    shard.tasks.push_back({task.at(0).get<std::string>(), task.at(1).get<bool>()});
+    const auto name = task.at(1).get<std::string>();
+    const auto scoring = std::find(std::begin(kScorings), std::end(kScorings), name);
+    if (scoring == std::end(kScorings)) return BadBlob("no scoring is named '" + name + "'");
+    shard.tasks.push_back(
+        {task.at(0).get<std::string>(), static_cast<Scoring>(scoring - std::begin(kScorings))});
   }
   root.at("truncated").get_to(shard.truncated);
   for (const json& row : root.at("sequences")) {
@@ -115,7 +124,8 @@ std::vector<std::vector<int>> MakeBatches(const EvalShard& shard) {
 
 std::string SerializeShard(const EvalShard& shard) {
   json tasks = json::array();
-  for (const EvalTask& task : shard.tasks) tasks.push_back(json::array({task.name, task.normalized}));
+  for (const EvalTask& task : shard.tasks)
+    tasks.push_back(json::array({task.name, kScorings[static_cast<size_t>(task.scoring)]}));
   json sequences = json::array();
   for (const EvalSequence& sequence : shard.sequences) {
     json targets = json::array();

@@ -1,10 +1,10 @@
 // The fixed cut of an evaluation into shards, the batches of a shard, and the bytes of a `requests` blob.
 // Neither depends on workers or devices: a shard is what one task scores, and sums run in shard order.
 //
-// Blob: one JSON object in UTF-8, {"format": "quantmoe.requests", "version": 1, "tasks": [[name, normalized],
+// Blob: one JSON object in UTF-8, {"format": "quantmoe.requests", "version": 2, "tasks": [[name, scoring],
 // ...], "truncated": n, "sequences": [[ids, [[start, tokens, task, item, choice, choices, gold, length,
-// group], ...]], ...]}. It holds all that scoring needs (quant/evaluate/scores.h); readers refuse any other
-// version.
+// words, group], ...]], ...]}; scoring is "accuracy", "normalized_accuracy", "last_word", "rolling" or
+// "windows". It holds all that scoring needs (quant/evaluate/scores.h); readers refuse any other version.
 #pragma once
 
 #include <cstdint>

@@ -24,7 +24,7 @@ class RequestsTest : public testing::Test {
 
 TEST_F(RequestsTest, WindowsCoverTheTextOnce) {
   const std::string text = ReadTestdata("tiny_heldout.txt").substr(0, 5000);
-  std::vector<int32_t> ids = tokenizer_->Encode(text, false);
+  std::vector<int32_t> ids = *tokenizer_->Encode(text, false);
   ids.insert(ids.begin(), *tokenizer_->bos_id());
   const EvalRequests requests = Perplexity(text, 64, true);
   ASSERT_EQ(requests.sequences.size(), ids.size() / 64);
@@ -42,7 +42,7 @@ TEST_F(RequestsTest, WindowsCoverTheTextOnce) {
 TEST_F(RequestsTest, ShortTextIsOneShorterWindow) {
   const EvalRequests requests = Perplexity("Hello there", 512, std::nullopt);
   ASSERT_EQ(requests.sequences.size(), 1u);
-  EXPECT_EQ(requests.sequences[0].ids.size() + 1, tokenizer_->Encode("Hello there", false).size());
+  EXPECT_EQ(requests.sequences[0].ids.size() + 1, tokenizer_->Encode("Hello there", false)->size());
 }
 
 TEST_F(RequestsTest, TextOfLessThanTwoTokensIsRefused) {

@@ -27,7 +27,7 @@ EvalTarget Choice(int task, int64_t item, int choice, int gold, int64_t length,
 
 EvalShard TwoChoices() {
   EvalShard shard;
-  shard.tasks = {{"piqa", true}};
+  shard.tasks = {{"piqa", Scoring::kNormalizedAccuracy}};
   shard.sequences = {{{1}, {Choice(0, 0, 0, 1, 2), Choice(0, 0, 1, 1, 10)}}};
   return shard;
 }
@@ -37,9 +37,9 @@ TEST(ScoresTest, LengthNormalizationMayChangeTheAnswer) {
   ASSERT_TRUE(merger.Add(TwoChoices(), {{-4.0, false}, {-5.0, true}}).ok());
   const auto report = merger.Finish();
   ASSERT_TRUE(report.ok());
-  EXPECT_EQ(report->tasks[0].acc.value, 0);
+  EXPECT_EQ(report->tasks[0].acc->value, 0);
   EXPECT_EQ(report->tasks[0].acc_norm->value, 1);
-  EXPECT_EQ(report->tasks[0].acc.standard_error, 0) << "one item has no spread";
+  EXPECT_EQ(report->tasks[0].acc->standard_error, 0) << "one item has no spread";
 }
 
 TEST(ScoresTest, TiesGoToTheFirstChoice) {
@@ -58,13 +58,13 @@ TEST(ScoresTest, ChoicesOfAnItemMayComeFromDifferentShards) {
   EXPECT_EQ(GetErrorInfo(merger.Finish().status()).reason, "EVALUATION_BLOB_INVALID")
       << "a choice is missing";
   ASSERT_TRUE(merger.Add(second, {{-3.0, false}}).ok());
-  EXPECT_EQ(merger.Finish()->tasks[0].acc.value, 1);
+  EXPECT_EQ(merger.Finish()->tasks[0].acc->value, 1);
   EXPECT_EQ(GetErrorInfo(merger.Add(second, {{-3.0, false}})).reason, "EVALUATION_BLOB_INVALID") << "twice";
 }
 
 TEST(ScoresTest, GroupsPoolTheirErrors) {
   EvalShard shard;
-  shard.tasks = {{"mmlu", false}};
+  shard.tasks = {{"mmlu", Scoring::kAccuracy}};
   ShardScores scores;
   const int golds[] = {0, 1, 0, 0, 1, 0};  // the first choice always wins
   for (int i = 0; i < 6; ++i) {
@@ -76,17 +76,17 @@ TEST(ScoresTest, GroupsPoolTheirErrors) {
   ScoreMerger merger;
   ASSERT_TRUE(merger.Add(shard, scores).ok());
   const TaskScore task = merger.Finish()->tasks[0];
-  EXPECT_DOUBLE_EQ(task.acc.value, 4.0 / 6);
+  EXPECT_DOUBLE_EQ(task.acc->value, 4.0 / 6);
   EXPECT_DOUBLE_EQ(task.groups.at("law").acc.value, 0.75);
   EXPECT_DOUBLE_EQ(task.groups.at("law").acc.standard_error, 0.25);  // sqrt(3/4 * 1/4 / 3)
   EXPECT_DOUBLE_EQ(task.groups.at("art").acc.standard_error, 0.5);
   // ((4-1) 0.25^2 4 + (2-1) 0.5^2 2) / (6-2) / 6
-  EXPECT_DOUBLE_EQ(task.acc.standard_error, std::sqrt(1.25 / 4 / 6));
+  EXPECT_DOUBLE_EQ(task.acc->standard_error, std::sqrt(1.25 / 4 / 6));
 }
 
 TEST(ScoresTest, PerplexityIsOverAllScoredTokens) {
   EvalShard shard;
-  shard.tasks = {{kPerplexityTask, false}};
+  shard.tasks = {{kPerplexityTask, Scoring::kWindows}};
   for (int w = 0; w < 2; ++w) {
     EvalTarget target;
     target.item = w;
@@ -101,6 +101,27 @@ TEST(ScoresTest, PerplexityIsOverAllScoredTokens) {
   EXPECT_EQ(json.at("perplexity").at("tokens"), 4);
   EXPECT_EQ(json.at("perplexity").at("windows"), 2);
   EXPECT_TRUE(json.at("tasks").empty());
+}
+
+TEST(ScoresTest, PublishedSubjectsFallIntoCategories) {
+  EvalShard shard;
+  shard.tasks = {{"mmlu", Scoring::kAccuracy}};
+  ShardScores scores;
+  const char* const subjects[] = {"anatomy", "astronomy", "sociology", "home_made"};
+  for (int i = 0; i < 8; ++i) {
+    const int gold = i == 0 ? 0 : 1;  // the first choice always wins
+    shard.sequences.push_back(
+        {{1}, {Choice(0, i, 0, gold, 1, subjects[i / 2]), Choice(0, i, 1, gold, 1, subjects[i / 2])}});
+    scores.insert(scores.end(), {{-1.0, true}, {-2.0, false}});
+  }
+  ScoreMerger merger;
+  ASSERT_TRUE(merger.Add(shard, scores).ok());
+  const TaskScore task = merger.Finish()->tasks[0];
+  ASSERT_EQ(task.categories.size(), 2u);
+  EXPECT_EQ(task.categories.at("stem").items, 4);
+  EXPECT_DOUBLE_EQ(task.categories.at("stem").acc.value, 0.25);
+  EXPECT_DOUBLE_EQ(task.categories.at("stem").acc.standard_error, std::sqrt(0.5 / 2 / 4));
+  EXPECT_EQ(task.categories.at("social_sciences").acc.value, 0);
 }
 
 TEST(ScoresTest, LikelihoodsThatAreNotFiniteAreRefused) {
@@ -137,7 +158,8 @@ TEST(ScoresTest, ItemsAreOneJsonObjectALine) {
   ASSERT_TRUE(merger.Add(TwoChoices(), {{-4.0, false}, {-5.0, true}}).ok());
   const auto line = nlohmann::json::parse(ItemsToJsonLines(*merger.Finish()));
   EXPECT_EQ(line, nlohmann::json::parse(R"({"task": "piqa", "item": 0, "gold": 1, "prediction": 0,
-    "prediction_norm": 1, "log_likelihoods": [-4.0, -5.0], "greedy": [false, true]})"));
+    "prediction_norm": 1, "correct": false, "log_likelihoods": [-4.0, -5.0], "greedy": [false, true],
+    "tokens": [1, 1]})"));
 }
 
 }  // namespace

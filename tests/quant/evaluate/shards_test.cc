@@ -83,7 +83,7 @@ TEST(ShardsTest, BlobsSurviveARoundTrip) {
 
 TEST(ShardsTest, DamagedBlobsAreRefused) {
   EvalShard shard;
-  shard.tasks = {{"piqa", true}};
+  shard.tasks = {{"piqa", Scoring::kNormalizedAccuracy}};
   EvalTarget target;
   target.tokens = {7};
   target.choices = 2;
@@ -102,7 +102,7 @@ TEST(ShardsTest, DamagedBlobsAreRefused) {
     expect_bad(changed.dump());
   }
   nlohmann::json newer = nlohmann::json::parse(good);
-  newer["version"] = 2;
+  newer["version"] = 3;
   expect_bad(newer.dump());
 }
 
