@@ -1,0 +1,19 @@
+// The options of the solver as task parameters: the same for the first solve and for the one behind quantized
+// layers.
+#pragma once
+
+#include "absl/status/statusor.h"
+
+#include "quant/gptq/solver.h"
+#include "quant/tasks/arguments.h"
+#include "quant/tasks/expert_rows.h"
+
+namespace quantmoe {
+
+// INVALID_ARGUMENT names a missing parameter. `context` must outlive the options.
+absl::StatusOr<SolveOptions> ReadSolveOptions(const TaskArguments& arguments, const TaskContext& context);
+
+// The parameters `gate_weighted` and `shrinkage`.
+absl::StatusOr<ExpertCalibration> ReadExpertCalibration(const TaskArguments& arguments);
+
+}  // namespace quantmoe
