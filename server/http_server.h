@@ -1,4 +1,5 @@
-// What probes and Prometheus read: /metrics, /healthz (the process lives), /readyz (it may be given work).
+// What probes and Prometheus read: /metrics, /healthz (the process lives), /readyz (it may be given work);
+// and for people / (the jobs), /jobs/<id>/report (a page) and /jobs/<id>/report.json.
 #pragma once
 
 #include <functional>
@@ -15,6 +16,10 @@ class HttpServer {
     std::function<std::string()> metrics;
     std::function<bool()> healthy;
     std::function<bool()> ready;
+    // Pages for people. The JSON of a report is called with the job's id.
+    std::function<absl::StatusOr<std::string>()> jobs;
+    std::function<absl::StatusOr<std::string>(const std::string&)> report;
+    std::function<absl::StatusOr<std::string>(const std::string&)> report_json;
   };
   // `address` is host:port; port 0 chooses one. UNAVAILABLE ADDRESS_IN_USE.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address, Pages pages);

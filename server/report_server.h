@@ -1,0 +1,21 @@
+// Answers the HTTP listener's questions about jobs.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+
+#include "server/core.h"
+
+namespace quantmoe {
+
+// Both wait for the commit loop, so they must not run on it; UNAVAILABLE when it does not answer in time.
+
+// The page of the jobs, newest first.
+absl::StatusOr<std::string> ShowJobs(Core& core);
+// The page of a report; errors as ReadReport.
+absl::StatusOr<std::string> ShowReport(Core& core, const std::string& job_id);
+// The report as JSON. NOT_FOUND JOB_NOT_FOUND; FAILED_PRECONDITION REPORT_NOT_READY.
+absl::StatusOr<std::string> ReadReport(Core& core, const std::string& job_id);
+
+}  // namespace quantmoe

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Opens the report page in a real browser: it must draw everything, in light and dark, and fit a phone.
+
+Skipped (exit code 77) where Chromium is not installed.
+"""
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+PHONE = 390
+# Runs behind the page's own script and writes what it found where --dump-dom shows it.
+PROBE = """<script>
+const root = document.documentElement, canvas = document.querySelectorAll('canvas');
+root.dataset.width = document.getElementById('main').scrollWidth;
+root.dataset.maps = canvas.length;
+root.dataset.painted = [...canvas].filter(c => c.getContext('2d').getImageData(1, 1, 1, 1).data[3] > 0).length;
+root.dataset.background = getComputedStyle(document.body).backgroundColor;
+</script></body>"""
+
+
+def linear(layer, kind, expert, bits):
+    widths = {str(b): {"distortion": 4.0 / b, "relative_error": 0.1 / b, "block_error": 1.0 / b, "loss": 2.0**-b} for b in (2, 3, 4, 8)}
+    return {"name": f"l{layer}.{kind}.{expert}", "layer": layer, "kind": kind, "expert": expert, "out": 64, "in": 32, "bits": bits,
+            "loss": 2.0**-bits, "method": "gptq" if expert != 3 else "rtn", "fallback": "" if expert != 3 else "no_tokens", "tokens": 100 * (expert + 2),
+            "damp": 0.01, "outlier_score": 3.0, "loss_scale": 1.0, "widths": widths}
+
+
+def report():
+    linears = [linear(layer, "query", -1, 4) for layer in range(2)]
+    linears += [linear(layer, kind, e, 2 + e % 3) for layer in range(2) for e in range(4) for kind in ("expert_gate", "expert_up", "expert_down")]
+    score = {"perplexity": {"value": 10.0, "tokens": 1000}, "tasks": {"piqa": {"acc": 0.5, "acc_stderr": 0.01, "items": 100}}}
+    comparison = {"scores": [{"task": "piqa", "metric": "acc", "interval": [-0.02, 0.01]}]}
+    return {"job": "jobs/</script><b>x", "model": {"uri": "file:///m", "model_type": "mixtral", "layers": 2, "experts": 4, "experts_per_token": 2},
+            "spec": {"budget": {"average_bits": 3.0}}, "original_bytes": 1 << 20, "weight_file_bytes": 1 << 18, "linears": linears,
+            "plan": {"heuristic": "optimal", "profile": "any", "group_size": 32, "average_bits": 3.0, "stored_bits": 3.4, "loss": 0.1, "lower_bound": 0.1,
+                     "fallback_ratio": 0.1, "unconstrained_loss": 0.09},
+            "scores": {"original": score, "planned": score, "comparison": comparison, "verdict": {"recommends": "uniform", "text": "Use uniform."}},
+            "stages": [{"stage": "solve", "tasks": 4, "cached": 1, "task_seconds": 2.0, "wall_seconds": 1.0}],
+            "workers": [{"id": "w1", "tasks": 4, "task_seconds": 2.0, "determinism_class": "c"}],
+            "artifact": {"path": "/a", "manifest_sha256": "0" * 64, "files": [{"path": "config.json", "size": 10, "sha256": "0" * 64}]}}
+
+
+def dump(chromium, page, dark, narrow):
+    text = page.replace("</body>", PROBE)
+    if narrow:
+        text = text.replace("</head>", f"<style>html {{ width: {PHONE}px }}</style></head>")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = pathlib.Path(scratch, "report.html")
+        path.write_text(text)
+        command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={scratch}/profile", "--dump-dom", f"file://{path}"]
+        if dark:
+            command.insert(1, "--blink-settings=preferredColorScheme=0")
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+def attribute(dom, name):
+    start = dom.index(f'data-{name}="') + len(name) + 7
+    return dom[start:dom.index('"', start)]
+
+
+def check(chromium, page, dark, narrow):
+    dom = dump(chromium, page, dark, narrow)
+    assert 'data-ready="true"' in dom, "the page's script did not reach its end"
+    assert "<b>x" not in dom.split("<main", 1)[1], "text of the report became markup"
+    assert attribute(dom, "maps") == attribute(dom, "painted") == "4", "a map is missing or empty"
+    for needle in ("Use uniform.", "Why this width", "no_tokens", "3.4 with scales".replace("3.4", "3.400"), "[-2.00, 1.00]"):
+        assert needle in dom, f"{needle!r} is not on the page"
+    if narrow:
+        assert int(attribute(dom, "width")) <= PHONE, f"the page is {attribute(dom, 'width')} pixels wide"
+    return attribute(dom, "background")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--page", required=True)
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    arguments = parser.parse_args()
+    if chromium is None:
+        print("skipped: Chromium is not installed (apt-get install chromium)")
+        raise SystemExit(77)
+    text = json.dumps(report()).replace("<", "\\u003c")
+    page = pathlib.Path(arguments.page).read_text().replace("@REPORT@", text)
+    light, dark = check(chromium, page, False, True), check(chromium, page, True, False)
+    assert light != dark, "dark mode looks like light mode"
+    print("ok: drawn in light and dark, fits", PHONE, "pixels")
+
+
+if __name__ == "__main__":
+    main()
