@@ -1,0 +1,73 @@
+// The outcome of several plans of one model, read from the reports of their jobs: what `quantmoe compare`
+// shows. Pure; the drawings are in comparison_tables and comparison_page.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include <quantmoe/v1/jobs.pb.h>
+
+namespace quantmoe {
+
+// One score of two sets of weights that were asked the same items; [low, high] is the 95 % interval of
+// after - before by paired bootstrap.
+struct MeasuredChange {
+  std::string task;
+  std::string metric;
+  double before = 0;
+  double after = 0;
+  double low = 0;
+  double high = 0;
+};
+
+struct ComparedJob {
+  std::string heuristic;  // as asked, with its parameters
+  std::string budget;     // as asked, with its unit: "2.5 bits"
+  std::string job;        // `jobs/{job}`; empty when it was refused
+  std::string failure;    // why there are no figures; empty: there are
+
+  double average_bits = 0;
+  int64_t weight_file_bytes = 0;
+  double loss = 0;  // predicted; comparable where the objective is the same
+  std::string objective;
+  std::optional<MeasuredChange> perplexity;  // from the original weights
+  std::vector<MeasuredChange> benchmarks;    // likewise
+  // Perplexity from the uniform plan of the same budget, and which of the two that favours: "plan",
+  // "uniform" or "either". Uniform plans have no such reference.
+  std::optional<MeasuredChange> against_uniform;
+  int64_t uniform_bytes = 0;
+  std::string verdict;
+
+  int tasks = 0;
+  int reused = 0;             // tasks whose result was there already
+  double worker_seconds = 0;  // spent for this job alone
+  double wall_seconds = 0;    // from its start to its end; jobs of a comparison run beside each other
+  bool best = false;          // of its budget
+};
+
+struct Comparison {
+  std::string model;
+  int64_t original_bytes = 0;  // weight files; 0: no job told
+  std::vector<ComparedJob> jobs;
+};
+
+// Takes the figures of a job that ended from its resource and its report. DATA_LOSS for what is no report.
+absl::Status ReadReport(const v1::Job& job, absl::string_view report_json, ComparedJob& compared,
+                        Comparison& comparison);
+
+// What the job cost, whether it succeeded or not.
+void ReadCost(const v1::Job& job, ComparedJob& compared);
+
+// Marks the job with the lowest perplexity of every budget; without any perplexity, the one with the lowest
+// predicted loss, where all losses of the budget have one objective. Equal figures are all marked, and a
+// budget with one job has no best.
+void MarkBest(Comparison& comparison);
+
+// One document; docs/formats.md has its keys.
+std::string ComparisonJson(const Comparison& comparison);
+
+}  // namespace quantmoe
