@@ -80,7 +80,7 @@ std::vector<BlobRef> Run(TaskKind kind, const nlohmann::json& params, const std:
                          BlobStore& blobs) {
   static const std::atomic<bool> never{false};
   SetComputeThreads(2);
-  TaskContext context{blobs, {}, [](double, absl::string_view) {}, never};
+  TaskContext context{blobs, ModelSources{.confined = false}, [](double, absl::string_view) {}, never};
   auto outputs = RunTask(kind, params.dump(), inputs, context);
   if (!outputs.ok()) {
     std::fprintf(stderr, "%s\n", outputs.status().ToString().c_str());

@@ -126,7 +126,7 @@ int main() {
   {
     quantmoe::CoordinatorOptions options;
     options.data_dir = dir;
-    options.model_roots = {QUANTMOE_TESTDATA};
+    options.models.roots = {QUANTMOE_TESTDATA};
     auto coordinator = quantmoe::Coordinator::Start(options);
     if (!coordinator.ok()) {
       std::fprintf(stderr, "%s\n", std::string(coordinator.status().message()).c_str());

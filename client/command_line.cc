@@ -89,6 +89,8 @@ void BuildCommandLine(CLI::App& app, CommandContext& context) {
   AddSubmitCommands(app, context);
   AddWatchCommand(app, context);
   AddJobCommands(app, context);
+  AddPlanCommands(app, context);
+  AddCompareCommand(app, context);
   AddArtifactCommands(app, context);
   AddCatalogCommands(app, context);
   AddSystemCommands(app, context);

@@ -1,5 +1,6 @@
 #include "client/commands.h"
 
+#include <fstream>
 #include <ostream>
 #include <utility>
 
@@ -31,6 +32,13 @@ CLI::App& AddCommand(CLI::App& parent, CommandContext& context, const std::strin
   CLI::App& command = *parent.add_subcommand(name, help);
   command.callback([&context, run = std::move(run)] { context.action = run; });
   return command;
+}
+
+absl::Status WriteFile(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  return file ? absl::OkStatus() : absl::UnavailableError(absl::StrCat("cannot write ", path));
 }
 
 std::string ResourceName(const std::string& prefix, const std::string& text) {

@@ -48,6 +48,8 @@ CLI::App& AddCommand(CLI::App& parent, CommandContext& context, const std::strin
 void AddSubmitCommands(CLI::App& app, CommandContext& context);  // submit, estimate
 void AddJobCommands(CLI::App& app, CommandContext& context);   // list, get, tasks, events, cancel, retry, ...
 void AddWatchCommand(CLI::App& app, CommandContext& context);  // watch
+void AddPlanCommands(CLI::App& app, CommandContext& context);  // pareto, plan diff
+void AddCompareCommand(CLI::App& app, CommandContext& context);
 void AddArtifactCommands(CLI::App& app, CommandContext& context);  // artifact list, show, download, verify
 void AddCatalogCommands(CLI::App& app, CommandContext& context);   // heuristics, profiles, inspect
 void AddSystemCommands(CLI::App& app,
@@ -57,6 +59,9 @@ void AddCompletionCommand(CLI::App& app, CommandContext& context);
 // Watches a job to its end and gives the exit code of its outcome.
 absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection,
                                const WatchOptions& options);
+
+// UNAVAILABLE names the path.
+absl::Status WriteFile(const std::string& path, const std::string& text);
 
 // `prefix/id` of an id or of a full name.
 std::string ResourceName(const std::string& prefix, const std::string& text);

@@ -85,6 +85,10 @@ std::string LossText(const Json& plan) {
   const auto bound = Number(At(plan, {"lower_bound"}));
   if (bound && *bound > 0)
     absl::StrAppend(&text, "  (no plan in this budget is below ", FormatNumber(*bound, 6), ")");
+  const auto free = Number(At(plan, {"unconstrained_loss"}));
+  if (free && *free > 0)
+    absl::StrAppendFormat(&text, "; %s without the profile's constraints (%+.1f%%)", FormatNumber(*free, 6),
+                          100 * (*loss - *free) / *free);
   return text;
 }
 
@@ -115,27 +119,57 @@ std::string Change(const std::optional<double>& before, const std::optional<doub
   return before && after ? absl::StrFormat("%+.2f", (*after - *before) * scale) : "";
 }
 
-void AddScore(TextTable& table, const std::string& name, const char* metric, const Json& before,
-              const Json& after) {
-  const std::string error = absl::StrCat(metric, "_stderr");
-  const auto old_value = Number(At(before, {metric}));
-  const auto new_value = Number(At(after, {metric}));
+// "[-0.30, +0.55]": where the change lies, by resampling what both were asked.
+std::string IntervalText(const Json& comparison, const std::string& task, const std::string& metric,
+                         double scale) {
+  const Json& scores = At(comparison, {"scores"});
+  if (!scores.is_array()) return "";
+  for (const Json& score : scores) {
+    if (Text(At(score, {"task"})) != task || Text(At(score, {"metric"})) != metric) continue;
+    const Json& interval = At(score, {"interval"});
+    if (!interval.is_array() || interval.size() != 2) return "";
+    const auto low = Number(interval[0]), high = Number(interval[1]);
+    return low && high ? absl::StrFormat("[%+.2f, %+.2f]", *low * scale, *high * scale) : "";
+  }
+  return "";
+}
+
+struct Metric {
+  const char* key;
+  const char* title;
+  double scale;
+};
+constexpr Metric kMetrics[] = {{"acc", "acc %", 100},
+                               {"acc_norm", "acc_norm %", 100},
+                               {"perplexity", "perplexity", 1},
+                               {"word_perplexity", "word_perplexity", 1},
+                               {"byte_perplexity", "byte_perplexity", 1},
+                               {"bits_per_byte", "bits_per_byte", 1}};
+
+void AddScore(TextTable& table, const std::string& name, const Metric& metric, const Json& before,
+              const Json& after, const Json& comparison) {
+  const std::string error = absl::StrCat(metric.key, "_stderr");
+  const auto old_value = Number(At(before, {metric.key}));
+  const auto new_value = Number(At(after, {metric.key}));
   if (!old_value && !new_value) return;
   const Json& items = At(after, {"items"}).is_number() ? At(after, {"items"}) : At(before, {"items"});
-  table.AddRow({name, absl::StrCat(metric, " %"),
-                WithError(old_value, Number(At(before, {error.c_str()})), 100),
-                WithError(new_value, Number(At(after, {error.c_str()})), 100),
-                Change(old_value, new_value, 100), items.is_number() ? FormatCount(Integer(items)) : ""});
+  table.AddRow({name, metric.title, WithError(old_value, Number(At(before, {error.c_str()})), metric.scale),
+                WithError(new_value, Number(At(after, {error.c_str()})), metric.scale),
+                Change(old_value, new_value, metric.scale),
+                IntervalText(comparison, name, metric.key, metric.scale),
+                items.is_number() ? FormatCount(Integer(items)) : ""});
 }
 
 std::string Scores(const Json& scores) {
   const Json& before = At(scores, {"original"});
   const Json& after = At(scores, {"planned"});
+  const Json& comparison = At(scores, {"comparison"});
   TextTable table({{"BENCHMARK"},
                    {"METRIC"},
                    {"ORIGINAL", Align::kRight},
                    {"QUANTIZED", Align::kRight},
                    {"CHANGE", Align::kRight},
+                   {"95% INTERVAL", Align::kRight},
                    {"ITEMS", Align::kRight}});
   const auto old_perplexity = Number(At(before, {"perplexity", "value"}));
   const auto new_perplexity = Number(At(after, {"perplexity", "value"}));
@@ -144,6 +178,7 @@ std::string Scores(const Json& scores) {
     table.AddRow({"perplexity", "value", old_perplexity ? FormatNumber(*old_perplexity, 5) : "-",
                   new_perplexity ? FormatNumber(*new_perplexity, 5) : "-",
                   Change(old_perplexity, new_perplexity, 1),
+                  IntervalText(comparison, "perplexity", "value", 1),
                   tokens.is_number() ? absl::StrCat(FormatCount(Integer(tokens)), " tokens") : ""});
   }
   std::set<std::string> names;
@@ -153,10 +188,11 @@ std::string Scores(const Json& scores) {
   for (const std::string& name : names) {
     const Json& old_score = At(before, {"tasks", name.c_str()});
     const Json& new_score = At(after, {"tasks", name.c_str()});
-    AddScore(table, name, "acc", old_score, new_score);
-    AddScore(table, name, "acc_norm", old_score, new_score);
+    for (const Metric& metric : kMetrics) AddScore(table, name, metric, old_score, new_score, comparison);
   }
-  return table.empty() ? "" : table.Render(2);
+  const std::string verdict = Text(At(scores, {"verdict", "text"}));
+  return absl::StrCat(table.empty() ? "" : table.Render(2),
+                      verdict.empty() ? "" : absl::StrCat("  ", verdict, "\n"));
 }
 
 // Widths in ascending order, whatever the order of the keys.

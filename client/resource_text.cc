@@ -161,6 +161,11 @@ std::string StateName(v1::Job::State state) {
 
 std::string BudgetText(const v1::BitBudget& budget) {
   if (budget.has_average_bits()) return absl::StrFormat("%.2f bits", budget.average_bits());
+  if (budget.has_stored_bits()) return absl::StrFormat("%.2f bits with scales", budget.stored_bits());
+  if (budget.has_rank_bytes()) {
+    return absl::StrFormat("%s on each of %d ranks", FormatByteSize(budget.rank_bytes().max_bytes()),
+                           budget.rank_bytes().ranks());
+  }
   return budget.has_max_bytes() ? FormatByteSize(budget.max_bytes()) : "";
 }
 
@@ -258,9 +263,26 @@ std::string RenderEstimate(const v1::Estimate& estimate) {
                                             estimate.maximum_average_bits()));
   facts.Add("asked budget",
             estimate.budget_bytes() > 0 ? FormatByteSize(estimate.budget_bytes()) : "infeasible");
+  if (estimate.predicted_bytes() > 0) {
+    facts.Add("weight files", absl::StrCat(estimate.bytes_exact() ? "" : "about ",
+                                           FormatCount(estimate.predicted_bytes()), " bytes"));
+  }
+  if (estimate.calibration_tokens() > 0) {
+    std::string tokens = FormatCount(estimate.calibration_tokens());
+    if (estimate.tokens_per_expert() > 0) {
+      absl::StrAppend(&tokens, ", about ", FormatCount(estimate.tokens_per_expert()), " an expert");
+    }
+    facts.Add("calibration tokens", tokens);
+  }
+  if (estimate.seconds() > 0) {
+    facts.Add("time", absl::StrFormat("about %s with %d workers", FormatSeconds(estimate.seconds()),
+                                      estimate.workers()));
+  } else if (estimate.workers() > 0) {
+    facts.Add("time", "not known: no job has timed such tasks yet");
+  }
   facts.Add("worker memory", FormatByteSize(estimate.worker_memory_bytes()));
   facts.Add("quantized linears", FormatCount(estimate.quantized_linears()));
-  facts.Add("tasks", absl::StrCat(FormatCount(estimate.tasks()), " and evaluation"));
+  facts.Add("tasks", FormatCount(estimate.tasks()));
   for (const std::string& warning : estimate.warnings()) facts.Add("warning", warning);
   return facts.Render();
 }
@@ -299,7 +321,13 @@ std::string RenderHeuristics(const v1::ListHeuristicsResponse& heuristics) {
       table.AddRow({"", absl::StrCat("--param ", name, "=...  ", description)});
     }
   }
-  return table.Render();
+  if (heuristics.presets().empty()) return table.Render();
+  TextTable presets({{"PRESET"}, {"BITS", Align::kRight}, {"HEURISTIC"}, {"PUBLISHED CONFIGURATION"}});
+  for (const v1::PresetInfo& preset : heuristics.presets()) {
+    presets.AddRow({preset.name(), absl::StrFormat("%.2f", preset.average_bits()), preset.heuristic(),
+                    preset.description()});
+  }
+  return absl::StrCat(table.Render(), "\n", presets.Render());
 }
 
 std::string RenderProfiles(const v1::ListProfilesResponse& profiles) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include <google/protobuf/map.h>
@@ -21,8 +22,9 @@ using Violations = std::vector<FieldViolation>;
 using TextMap = google::protobuf::Map<std::string, std::string>;
 
 // File names that --tasks looks for: the tasks of BenchmarkTask.name.
-constexpr std::array<const char*, 6> kTasks = {"copa",       "hellaswag", "mmlu",
-                                               "openbookqa", "piqa",      "winogrande"};
+constexpr std::array<const char*, 11> kTasks = {"arc_challenge", "arc_easy",       "boolq",     "copa",
+                                                "hellaswag",     "lambada_openai", "mmlu",      "openbookqa",
+                                                "piqa",          "wikitext",       "winogrande"};
 
 // One value for each occurrence, so that a positional argument may follow.
 void AddRepeated(CLI::App& command, const std::string& name, std::vector<std::string>& values,
@@ -64,15 +66,52 @@ void FillFile(const std::string& path, const std::string& flag, FileUploads& upl
   }
 }
 
-void FillBudget(const SpecFlags& flags, v1::BitBudget& budget, Violations& violations) {
-  if (flags.bits.has_value() == !flags.bytes.empty()) {
-    violations.push_back({"--bits", "give exactly one of --bits and --bytes"});
+std::optional<int64_t> ReadSize(const std::string& text, const char* flag, Violations& violations) {
+  const absl::StatusOr<int64_t> bytes = ParseByteSize(text);
+  if (bytes.ok()) return *bytes;
+  violations.push_back({flag, std::string(bytes.status().message())});
+  return std::nullopt;
+}
+
+void FillBudget(const SpecFlags& flags, v1::JobSpec& spec, Violations& violations) {
+  const int given = int{flags.bits.has_value()} + int{!flags.bytes.empty()} +
+                    int{flags.stored_bits.has_value()} + int{!flags.rank_bytes.empty()};
+  if (given > 1 || (given == 0 && flags.preset.empty())) {
+    violations.push_back({"--bits", "give exactly one of --bits, --bytes, --stored-bits and --rank-bytes"});
     return;
   }
-  if (flags.bits) return budget.set_average_bits(*flags.bits);
-  const absl::StatusOr<int64_t> bytes = ParseByteSize(flags.bytes);
-  if (!bytes.ok()) return violations.push_back({"--bytes", std::string(bytes.status().message())});
-  budget.set_max_bytes(*bytes);
+  if (given == 0) return;
+  v1::BitBudget& budget = *spec.mutable_budget();
+  if (flags.bits) budget.set_average_bits(*flags.bits);
+  if (flags.stored_bits) budget.set_stored_bits(*flags.stored_bits);
+  if (!flags.bytes.empty()) {
+    if (const auto bytes = ReadSize(flags.bytes, "--bytes", violations)) budget.set_max_bytes(*bytes);
+  }
+  if (flags.rank_bytes.empty()) return;
+  if (flags.ranks < 1) violations.push_back({"--ranks", "say how many ranks --rank-bytes is for"});
+  if (const auto bytes = ReadSize(flags.rank_bytes, "--rank-bytes", violations)) {
+    budget.mutable_rank_bytes()->set_max_bytes(*bytes);
+    budget.mutable_rank_bytes()->set_ranks(flags.ranks);
+  }
+}
+
+enum class Bound { kPin, kFloor, kCeiling };
+
+void FillRules(const std::vector<std::string>& texts, const char* flag, Bound bound, v1::JobSpec& spec,
+               Violations& violations) {
+  for (const std::string& text : texts) {
+    const auto pair = SplitPair(text, flag, violations);
+    if (!pair) continue;
+    int bits = 0;
+    if (!absl::SimpleAtoi(pair->second, &bits)) {
+      violations.push_back({flag, absl::StrCat("'", pair->second, "' is no number of bits")});
+      continue;
+    }
+    v1::WidthRule& rule = *spec.add_rules();
+    rule.set_pattern(pair->first);
+    if (bound != Bound::kCeiling) rule.set_min_bits(bits);
+    if (bound != Bound::kFloor) rule.set_max_bits(bits);
+  }
 }
 
 void FillGptq(const SpecFlags& flags, v1::GptqParams& gptq) {
@@ -83,6 +122,11 @@ void FillGptq(const SpecFlags& flags, v1::GptqParams& gptq) {
   if (flags.no_scale_search) gptq.set_scale_search(false);
   if (flags.min_tokens_ratio) gptq.set_min_tokens_ratio(*flags.min_tokens_ratio);
   if (flags.max_fallback_ratio) gptq.set_max_fallback_ratio(*flags.max_fallback_ratio);
+  if (flags.propagation == "original") gptq.set_propagation(v1::GptqParams::ORIGINAL);
+  if (flags.propagation == "quantized") gptq.set_propagation(v1::GptqParams::QUANTIZED);
+  if (flags.correction) gptq.set_correction(*flags.correction);
+  if (flags.gate_weighted) gptq.set_gate_weighted(*flags.gate_weighted);
+  if (flags.shrinkage) gptq.set_shrinkage(*flags.shrinkage);
 }
 
 void FillCalibration(const SpecFlags& flags, FileUploads& uploads, v1::Calibration& calibration,
@@ -103,16 +147,22 @@ struct TaskFiles {
 TaskFiles FindTasks(const std::string& directory, Violations& violations) {
   TaskFiles files;
   if (directory.empty()) return files;
-  std::error_code ignored;
+  const auto find = [&](const std::string& name, std::string& found) {
+    std::error_code ignored;
+    for (const char* ending : {".parquet", ".jsonl"}) {
+      const std::filesystem::path path = std::filesystem::path(directory) / (name + ending);
+      if (std::filesystem::is_regular_file(path, ignored)) found = path.string();
+    }
+    return !found.empty();
+  };
   for (const std::string task : kTasks) {
-    const std::filesystem::path path = std::filesystem::path(directory) / (task + ".jsonl");
-    if (!std::filesystem::is_regular_file(path, ignored)) continue;
-    files.data[task] = path.string();
-    const std::filesystem::path dev = std::filesystem::path(directory) / (task + "_dev.jsonl");
-    if (std::filesystem::is_regular_file(dev, ignored)) files.fewshot[task] = dev.string();
+    std::string data, fewshot;
+    if (!find(task, data)) continue;
+    files.data[task] = data;
+    if (find(task + "_dev", fewshot)) files.fewshot[task] = fewshot;
   }
   if (files.data.empty()) {
-    violations.push_back({"--tasks", absl::StrCat("no known <task>.jsonl in '", directory, "'")});
+    violations.push_back({"--tasks", absl::StrCat("no known <task>.jsonl or .parquet in '", directory, "'")});
   }
   return files;
 }
@@ -152,8 +202,18 @@ void FillEvaluation(const SpecFlags& flags, FileUploads& uploads, v1::Evaluation
 v1::JobSpec FillSpec(const SpecFlags& flags, FileUploads& uploads, Violations& violations) {
   v1::JobSpec spec;
   spec.mutable_model()->set_uri(AbsoluteModelUri(flags.model));
-  FillBudget(flags, *spec.mutable_budget(), violations);
-  spec.mutable_heuristic()->set_name(flags.heuristic);
+  FillBudget(flags, spec, violations);
+  FillRules(flags.pins, "--pin", Bound::kPin, spec, violations);
+  FillRules(flags.floors, "--min-bits", Bound::kFloor, spec, violations);
+  FillRules(flags.ceilings, "--max-bits", Bound::kCeiling, spec, violations);
+  for (const std::string& pattern : flags.protected_patterns) {
+    v1::WidthRule& rule = *spec.add_rules();
+    rule.set_pattern(pattern);
+    rule.set_protect(true);
+  }
+  spec.mutable_heuristic()->set_preset(flags.preset);
+  const bool chosen = !flags.heuristic.empty() || !flags.preset.empty();
+  spec.mutable_heuristic()->set_name(chosen ? flags.heuristic : "optimal");
   FillMap(flags.params, "--param", *spec.mutable_heuristic()->mutable_params(), violations);
   FillGptq(flags, *spec.mutable_gptq());
   FillCalibration(flags, uploads, *spec.mutable_calibration(), violations);
@@ -174,6 +234,17 @@ void AddGptqFlags(CLI::App& command, SpecFlags& flags) {
                      "Round linears that saw fewer tokens than this share of their input width");
   command.add_option("--max-fallback-ratio", flags.max_fallback_ratio,
                      "Fail when more than this share of the linears was rounded");
+  command
+      .add_option(
+          "--propagation", flags.propagation,
+          "original: all layers at once; quantized: each layer on what the quantized ones before it give")
+      ->check(CLI::IsMember({"original", "quantized"}));
+  command.add_option("--correction", flags.correction,
+                     "Quantized propagation: share of the inputs' drift that weights make up for, 0 to 1");
+  command.add_option("--gate-weighted", flags.gate_weighted,
+                     "Count tokens for an expert by the square of their router weight: true or false");
+  command.add_option("--shrinkage", flags.shrinkage,
+                     "Pull of a cold expert's Hessian toward its layer's, in tokens a channel");
 }
 
 void AddTextFlags(CLI::App& command, SpecFlags& flags) {
@@ -186,12 +257,13 @@ void AddTextFlags(CLI::App& command, SpecFlags& flags) {
   command.add_option("--text", flags.text, "Perplexity text (UTF-8); shipped prose by default")
       ->type_name("FILE");
   command.add_option("--window", flags.window, "Tokens of a perplexity window");
-  AddRepeated(command, "--task", flags.tasks, "NAME=FILE", "Benchmark items as JSON lines; repeatable");
+  AddRepeated(command, "--task", flags.tasks, "NAME=FILE",
+              "Benchmark items as JSON lines or Parquet; repeatable");
   AddRepeated(command, "--fewshot", flags.fewshot, "NAME=FILE",
               "Items for few-shot prompts of a task; repeatable");
   command
       .add_option("--tasks", flags.tasks_dir,
-                  "Take every known <task>.jsonl, with <task>_dev.jsonl as few-shot")
+                  "Take every known <task>.jsonl or .parquet, with <task>_dev as few-shot")
       ->type_name("DIR");
   CLI::Option* add_bos =
       command.add_flag("--add-bos", flags.add_bos, "Put the begin token before texts and prompts");
@@ -199,23 +271,55 @@ void AddTextFlags(CLI::App& command, SpecFlags& flags) {
   command.add_flag("--no-evaluation", flags.no_evaluation, "Skip perplexity and benchmarks");
 }
 
-}  // namespace
-
-void AddSpecFlags(CLI::App& command, SpecFlags& flags) {
+void AddModel(CLI::App& command, SpecFlags& flags) {
   command.add_option("model", flags.model, "Directory or URI of the model")
       ->required()
       ->type_name("MODEL_URI");
+}
+
+// The budget and what spends it.
+void AddChoiceFlags(CLI::App& command, SpecFlags& flags) {
   CLI::Option* bits =
       command.add_option("--bits", flags.bits, "Budget as average width of the quantized linears");
   command.add_option("--bytes", flags.bytes, "Budget as size of the weight files, such as 10GiB")
       ->type_name("SIZE")
       ->excludes(bits);
-  command.add_option("--heuristic", flags.heuristic, "What spends the budget; see `quantmoe heuristics`")
-      ->capture_default_str();
+  command.add_option("--stored-bits", flags.stored_bits,
+                     "Budget as bits of codes, scales and zero points for each quantized weight");
+  command
+      .add_option("--rank-bytes", flags.rank_bytes,
+                  "Budget as bytes on the fullest of --ranks expert-parallel ranks")
+      ->type_name("SIZE");
+  command.add_option("--heuristic", flags.heuristic,
+                     "What spends the budget; see `quantmoe heuristics` (default: optimal)");
+  command.add_option("--preset", flags.preset, "A published configuration; see `quantmoe heuristics`");
+}
+
+void AddRemainingFlags(CLI::App& command, SpecFlags& flags) {
+  command.add_option("--ranks", flags.ranks, "Expert-parallel ranks that --rank-bytes is for");
+  AddRepeated(command, "--pin", flags.pins, "PATTERN=BITS",
+              "Width of the linears that match a kind, a class or a glob over names; repeatable");
+  AddRepeated(command, "--min-bits", flags.floors, "PATTERN=BITS", "Their least width; repeatable");
+  AddRepeated(command, "--max-bits", flags.ceilings, "PATTERN=BITS", "Their largest width; repeatable");
+  AddRepeated(command, "--protect", flags.protected_patterns, "PATTERN",
+              "Give them the largest width; repeatable");
   AddRepeated(command, "--param", flags.params, "KEY=VALUE", "Parameter of the heuristic; repeatable");
   command.add_option("--profile", flags.profile, "Target loader; see `quantmoe profiles`");
   AddGptqFlags(command, flags);
   AddTextFlags(command, flags);
+}
+
+}  // namespace
+
+void AddSpecFlags(CLI::App& command, SpecFlags& flags) {
+  AddModel(command, flags);
+  AddChoiceFlags(command, flags);
+  AddRemainingFlags(command, flags);
+}
+
+void AddSharedSpecFlags(CLI::App& command, SpecFlags& flags) {
+  AddModel(command, flags);
+  AddRemainingFlags(command, flags);
 }
 
 void AddJobFlags(CLI::App& command, JobFlags& flags) {

@@ -1,5 +1,5 @@
-// The flags that describe a job, shared by submit and estimate, and what they become on the wire. Local files
-// are hashed here and sent by the caller.
+// The flags that describe a job, shared by submit, estimate and compare, and what they become on the wire.
+// Local files are hashed here and sent by the caller.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,15 @@ struct SpecFlags {
   std::string model;
   std::optional<double> bits;
   std::string bytes;
-  std::string heuristic = "optimal";
+  std::optional<double> stored_bits;
+  std::string rank_bytes;
+  int ranks = 0;
+  std::string preset;
+  std::vector<std::string> pins;      // PATTERN=BITS
+  std::vector<std::string> floors;    // PATTERN=BITS
+  std::vector<std::string> ceilings;  // PATTERN=BITS
+  std::vector<std::string> protected_patterns;
+  std::string heuristic;            // empty: optimal, or the preset's
   std::vector<std::string> params;  // k=v
   std::string profile;
   int group_size = 0;
@@ -29,6 +37,10 @@ struct SpecFlags {
   bool no_scale_search = false;
   std::optional<double> min_tokens_ratio;
   std::optional<double> max_fallback_ratio;
+  std::string propagation;
+  std::optional<double> correction;
+  std::optional<bool> gate_weighted;
+  std::optional<double> shrinkage;
   std::string calibration;
   int samples = 0;
   int sequence_length = 0;
@@ -54,6 +66,8 @@ struct JobFlags {
 
 // `flags` must outlive the parse.
 void AddSpecFlags(CLI::App& command, SpecFlags& flags);
+// Without the budget and the heuristic: what the jobs of a comparison have in common.
+void AddSharedSpecFlags(CLI::App& command, SpecFlags& flags);
 void AddJobFlags(CLI::App& command, JobFlags& flags);
 
 // INVALID_ARGUMENT INVALID_FIELD names every bad flag at once. Files of the spec are added to `uploads`.

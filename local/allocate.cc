@@ -7,6 +7,7 @@
 #include "plan/bit_plan.h"
 #include "plan/budget.h"
 #include "plan/distortion_table.h"
+#include "plan/tensor_views.h"
 
 namespace quantmoe {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 struct AllocateFlags {
   std::string table, model;
   JobSpec spec;
-  BudgetFlags budget;
+  PlanFlags plan;
 };
 
 // As for a job that leaves it open.
@@ -26,16 +27,16 @@ int LargestGroupSize(const DistortionTable& table) {
   return DefaultGroupSize(linears);
 }
 
-absl::Status AllocateTable(AllocateFlags flags) {
+absl::Status AllocateTable(AllocateFlags flags, const ModelSources& models) {
   ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
-  ASSIGN_OR_RETURN(flags.spec.budget, ParseBudget(flags.budget));
+  RETURN_IF_ERROR(ReadPlanFlags(flags.plan, flags.spec));
   if (flags.spec.gptq.group_size == 0) flags.spec.gptq.group_size = LargestGroupSize(table);
   std::vector<TensorInfo> kept;
   if (!flags.model.empty()) {
-    ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model));
+    ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model, models));
     kept = KeptTensors(model.spec, *model.checkpoint);
-  } else if (flags.spec.budget.max_bytes.has_value()) {
+  } else if (flags.spec.budget.max_bytes.has_value() || flags.spec.budget.rank_bytes.has_value()) {
     return absl::InvalidArgumentError("--budget in bytes needs --model: unquantized tensors count too");
   }
   ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, flags.spec, kept));
@@ -48,24 +49,15 @@ absl::Status AllocateTable(AllocateFlags flags) {
 void AddAllocate(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("allocate", "Makes a plan from a saved distortion table, as JSON.");
   auto flags = std::make_shared<AllocateFlags>();
-  flags->spec.heuristic = "optimal";
   flags->spec.gptq.max_fallback_ratio = 1.0;
   command->add_option("--table", flags->table, "table of a job (its `table` output, or quantize --table)")
       ->required();
-  AddBudgetFlags(*command, flags->budget);
-  command->add_option("--heuristic", flags->spec.heuristic,
-                      "optimal, uniform, attention-first, shared-first, expert-frequency");
-  command->add_option("--param", flags->budget.params, "parameter of the heuristic, name=value");
-  command->add_option("--profile", flags->spec.runtime_profile, "what the target loader can run");
+  AddPlanFlags(*command, flags->plan);
   command->add_option("--group-size", flags->spec.gptq.group_size,
                       "group size the table was made with; 0: the largest that fits");
   command->add_option("--model", flags->model, "model directory, for budgets in bytes");
-  command->callback([&run, flags] {
-    run = [flags]() -> absl::Status {
-      ASSIGN_OR_RETURN(flags->spec.heuristic_params, ParsePairs(flags->budget.params, "--param"));
-      return AllocateTable(*flags);
-    };
-  });
+  command->callback(
+      [&run, flags] { run = [flags](const ModelSources& models) { return AllocateTable(*flags, models); }; });
 }
 
 }  // namespace quantmoe

@@ -7,9 +7,11 @@
 #include "absl/status/status.h"
 #include <CLI/CLI.hpp>
 
+#include "storage/model_sources.h"
+
 namespace quantmoe {
 
-using Run = std::function<absl::Status()>;
+using Run = std::function<absl::Status(const ModelSources& models)>;
 
 void AddQuantize(CLI::App& app, Run& run);
 void AddLogits(CLI::App& app, Run& run);
@@ -17,6 +19,7 @@ void AddTokenize(CLI::App& app, Run& run);
 void AddSolve(CLI::App& app, Run& run);
 void AddEvaluate(CLI::App& app, Run& run);
 void AddAllocate(CLI::App& app, Run& run);
+void AddPareto(CLI::App& app, Run& run);
 void AddInspect(CLI::App& app, Run& run);
 
 }  // namespace quantmoe

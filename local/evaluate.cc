@@ -1,9 +1,12 @@
+#include <chrono>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include <nlohmann/json.hpp>
 
+#include "base/error_info.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/flag_values.h"
@@ -18,12 +21,22 @@ struct EvaluateFlags {
   std::string model, text, items;
   std::vector<std::string> tasks, fewshot;
   int window = 0;
+  int64_t limit = 0;
   bool add_bos = false, no_add_bos = false;
+};
+
+// Tokens that went through the model, without padding, and the time that took.
+struct Speed {
+  int64_t tokens = 0;
+  double seconds = 0;
 };
 
 absl::Status AddTasks(const EvaluateFlags& flags, RequestBuilder& builder) {
   ASSIGN_OR_RETURN(const auto tasks, ParsePairs(flags.tasks, "--task"));
   ASSIGN_OR_RETURN(const auto fewshot, ParsePairs(flags.fewshot, "--fewshot"));
+  for (const auto& [name, file] : fewshot) {
+    if (!tasks.contains(name)) return InvalidFields({{"--fewshot", absl::StrCat("there is no task ", name)}});
+  }
   for (const auto& [name, file] : tasks) {
     ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(name));
     ASSIGN_OR_RETURN(const std::string items, ReadUserFile(file));
@@ -32,14 +45,15 @@ absl::Status AddTasks(const EvaluateFlags& flags, RequestBuilder& builder) {
     if (shots_file != fewshot.end()) {
       ASSIGN_OR_RETURN(shots, ReadUserFile(shots_file->second));
     }
-    RETURN_IF_ERROR(builder.AddTask(benchmark, items, file, shots, shots.empty() ? "" : shots_file->second));
+    RETURN_IF_ERROR(
+        builder.AddTask(benchmark, items, file, shots, shots.empty() ? "" : shots_file->second, flags.limit));
   }
   return absl::OkStatus();
 }
 
-absl::Status Evaluate(const EvaluateFlags& flags) {
+absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
   const c10::InferenceMode inference;
-  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model));
+  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model, models));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(model.checkpoint->directory()));
   const int context = static_cast<int>(model.spec.max_position);
   EvalOptions options{std::nullopt, context};
@@ -53,14 +67,23 @@ absl::Status Evaluate(const EvaluateFlags& flags) {
   ScoreMerger merger;
   const std::vector<EvalShard> shards = CutShards(std::move(builder).Finish());
   if (shards.empty()) return absl::InvalidArgumentError("nothing to evaluate: give --text or --task");
+  Speed speed;
   for (size_t i = 0; i < shards.size(); ++i) {
+    const auto begin = std::chrono::steady_clock::now();
     ASSIGN_OR_RETURN(const ShardScores scores, ScoreShard(shards[i], model.spec, *model.weights,
                                                           [](int, int) { return absl::OkStatus(); }));
+    speed.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    for (const EvalSequence& sequence : shards[i].sequences)
+      speed.tokens += static_cast<int64_t>(sequence.ids.size());
     RETURN_IF_ERROR(merger.Add(shards[i], scores));
     std::cerr << absl::StrCat("[", i + 1, "/", shards.size(), "] scored\n");
   }
   ASSIGN_OR_RETURN(const EvalReport report, merger.Finish());
-  std::cout << ScoresToJson(report) << "\n";
+  auto printed = nlohmann::json::parse(ScoresToJson(report));
+  printed["speed"] = {{"tokens", speed.tokens},
+                      {"seconds", speed.seconds},
+                      {"tokens_per_second", static_cast<double>(speed.tokens) / speed.seconds}};
+  std::cout << printed << "\n";
   return flags.items.empty() ? absl::OkStatus() : WriteUserFile(flags.items, ItemsToJsonLines(report));
 }
 
@@ -73,13 +96,16 @@ void AddEvaluate(CLI::App& app, Run& run) {
   command->add_option("--model", flags->model, "model directory, original or GPTQ")->required();
   command->add_option("--text", flags->text, "text file for perplexity");
   command->add_option("--window", flags->window, "tokens of a window; 0: min(2048, context)");
-  command->add_option("--task", flags->tasks, "benchmark items, NAME=FILE");
+  command->add_option("--task", flags->tasks, "benchmark items, JSON lines or Parquet, NAME=FILE");
   command->add_option("--fewshot", flags->fewshot, "items for few-shot prompts, NAME=FILE");
+  command->add_option("--limit", flags->limit, "only the first so many items of each task")
+      ->check(CLI::PositiveNumber);
   command->add_option("--items", flags->items, "also write one JSON line an item here");
   command->add_flag("--add-bos", flags->add_bos,
                     "put the beginning-of-sequence token before texts and prompts");
   command->add_flag("--no-add-bos", flags->no_add_bos, "never put it")->excludes("--add-bos");
-  command->callback([&run, flags] { run = [flags] { return Evaluate(*flags); }; });
+  command->callback(
+      [&run, flags] { run = [flags](const ModelSources& models) { return Evaluate(*flags, models); }; });
 }
 
 }  // namespace quantmoe

@@ -12,16 +12,23 @@
 
 namespace quantmoe {
 
-struct BudgetFlags {
-  std::string budget;
+// What decides a plan: budget, heuristic, profile and rules.
+struct PlanFlags {
+  std::string budget;  // "3.0" is average bits; "400MB", "2GiB" or a whole number with the suffix B is bytes
+  double stored_bits = 0;
+  std::string rank_bytes;
+  int ranks = 0;
+  std::string heuristic;  // empty: optimal, or the preset's
+  std::string preset;
   std::vector<std::string> params;
+  std::string profile;
+  std::vector<std::string> pins, floors, ceilings, protected_patterns;
 };
 
-void AddBudgetFlags(CLI::App& command, BudgetFlags& flags);
+void AddPlanFlags(CLI::App& command, PlanFlags& flags);
+// Sets the members of the spec that the flags speak of. INVALID_FIELD names flags.
+absl::Status ReadPlanFlags(const PlanFlags& flags, JobSpec& spec);
 
-// "3.0" is average bits; "400MB", "2GiB" or a whole number with the suffix B is bytes. INVALID_FIELD
-// otherwise.
-absl::StatusOr<Budget> ParseBudget(const BudgetFlags& flags);
 // "NAME=VALUE" texts of a repeated flag; INVALID_FIELD names `flag`.
 absl::StatusOr<std::map<std::string, std::string>> ParsePairs(const std::vector<std::string>& pairs,
                                                               const std::string& flag);

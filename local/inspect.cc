@@ -8,8 +8,8 @@
 namespace quantmoe {
 namespace {
 
-absl::Status Inspect(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path));
+absl::Status Inspect(const std::string& path, const ModelSources& models) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path, models));
   ASSIGN_OR_RETURN(const std::shared_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
   ASSIGN_OR_RETURN(const std::string config, directory->ReadAll("config.json"));
   ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
@@ -24,7 +24,8 @@ void AddInspect(CLI::App& app, Run& run) {
       app.add_subcommand("inspect", "Prints what a model is made of, as JSON; reads headers only.");
   auto path = std::make_shared<std::string>();
   command->add_option("--model,model", *path, "model directory or URI")->required();
-  command->callback([&run, path] { run = [path] { return Inspect(*path); }; });
+  command->callback(
+      [&run, path] { run = [path](const ModelSources& models) { return Inspect(*path, models); }; });
 }
 
 }  // namespace quantmoe

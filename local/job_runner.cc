@@ -63,7 +63,7 @@ absl::Status JobRunner::RunOne(const PlannedTask& task) {
   FinishedTask& finished = finished_[task.label];
   if (LoadResult(key, finished)) return absl::OkStatus();
   static const std::atomic<bool> never_cancelled{false};
-  TaskContext context{blobs_, {}, [](double, absl::string_view) {}, never_cancelled};
+  TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled};
   const auto start = std::chrono::steady_clock::now();
   absl::StatusOr<std::vector<BlobRef>> outputs = RunTask(task.kind, task.params_json, inputs, context);
   if (!outputs.ok()) return Annotate(outputs.status(), task.label);

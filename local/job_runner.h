@@ -25,8 +25,8 @@ struct FinishedTask {
 class JobRunner {
  public:
   // `work_dir` holds results by task key beside the blobs.
-  JobRunner(const ResolvedJob& job, LocalBlobStore& blobs, std::string work_dir)
-      : job_(job), blobs_(blobs), work_dir_(std::move(work_dir)) {}
+  JobRunner(const ResolvedJob& job, LocalBlobStore& blobs, std::string work_dir, ModelSources models)
+      : job_(job), blobs_(blobs), work_dir_(std::move(work_dir)), models_(std::move(models)) {}
 
   // `report(label, done, total)` is called after every task.
   absl::Status Run(const std::function<void(const std::string& label, size_t done, size_t total)>& report);
@@ -44,6 +44,7 @@ class JobRunner {
   const ResolvedJob& job_;
   LocalBlobStore& blobs_;
   const std::string work_dir_;
+  const ModelSources models_;
   std::map<std::string, FinishedTask> finished_;
 };
 

@@ -36,12 +36,12 @@ absl::StatusOr<at::Tensor> ReadIds(const std::string& path) {
   return at::tensor(ids, at::kLong).view({static_cast<int64_t>(json.size()), -1});
 }
 
-absl::Status Logits(const LogitsFlags& flags) {
+absl::Status Logits(const LogitsFlags& flags, const ModelSources& models) {
   const c10::InferenceMode inference;
-  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model));
+  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model, models));
   ASSIGN_OR_RETURN(const at::Tensor ids, ReadIds(flags.input_ids));
   if (flags.dtype == "bf16" && !model.quantized) {
-    model.weights = std::make_unique<CheckpointWeights>(model.checkpoint, at::kBFloat16);
+    model.weights = std::make_unique<CheckpointWeights>(model.spec, model.checkpoint, at::kBFloat16);
   }
   const int64_t n = ids.size(0), t = ids.size(1);
   std::vector<at::Tensor> states;
@@ -69,7 +69,8 @@ void AddLogits(CLI::App& app, Run& run) {
       ->required();
   command->add_option("--dtype", flags->dtype, "type of the computation")
       ->check(CLI::IsMember({"f32", "bf16"}));
-  command->callback([&run, flags] { run = [flags] { return Logits(*flags); }; });
+  command->callback(
+      [&run, flags] { run = [flags](const ModelSources& models) { return Logits(*flags, models); }; });
 }
 
 }  // namespace quantmoe

@@ -11,6 +11,7 @@
 #include "local/commands.h"
 #include "quant/tasks/run_task.h"
 #include "quant/torch_guard.h"
+#include "storage/model_source_flags.h"
 
 namespace {
 
@@ -44,6 +45,8 @@ int main(int argc, char** argv) {
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   app.add_option("--threads", threads, "threads of the numerics; they never change a result")
       ->check(CLI::Range(1, 1024));
+  quantmoe::ModelSources models{.roots = {}, .confined = false, .hub = {}};
+  quantmoe::AddHubFlags(app, models.hub);
   quantmoe::Run run;
   quantmoe::AddQuantize(app, run);
   quantmoe::AddLogits(app, run);
@@ -51,9 +54,14 @@ int main(int argc, char** argv) {
   quantmoe::AddSolve(app, run);
   quantmoe::AddEvaluate(app, run);
   quantmoe::AddAllocate(app, run);
+  quantmoe::AddPareto(app, run);
   quantmoe::AddInspect(app, run);
   if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
   quantmoe::InitLogging(quantmoe::LogFormat::kText, quantmoe::LogLevel::kWarning);
   quantmoe::SetComputeThreads(threads);
-  return Report(quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), run));
+  absl::Status status = quantmoe::CheckModelSources(models);
+  if (status.ok()) {
+    status = quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), [&] { return run(models); });
+  }
+  return Report(status);
 }

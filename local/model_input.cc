@@ -11,7 +11,6 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "quant/artifact/quantized_weights.h"
-#include "storage/model_uri.h"
 
 namespace quantmoe {
 
@@ -22,35 +21,45 @@ std::string AbsoluteUri(const std::string& path) {
   return error ? path : absolute.string();
 }
 
-absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path) {
-  ASSIGN_OR_RETURN(const ModelUri uri, ParseModelUri(AbsoluteUri(path)));
-  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, ModelDirectory::Open(uri));
+absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path,
+                                                                   const ModelSources& models) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(AbsoluteUri(path), models));
   return std::shared_ptr<ModelDirectory>(std::move(directory));
 }
 
-absl::StatusOr<ModelInput> OpenModelInput(const std::string& path) {
+namespace {
+
+bool IsGptq(const nlohmann::ordered_json& config) {
+  if (!config.is_object() || !config.contains("quantization_config")) return false;
+  const auto& quantization = config["quantization_config"];
+  return quantization.is_object() && quantization.value("quant_method", "") == "gptq";
+}
+
+}  // namespace
+
+absl::StatusOr<ModelInput> OpenModelInput(const std::string& path, const ModelSources& models) {
   ModelInput input;
-  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path));
+  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path, models));
   ASSIGN_OR_RETURN(input.checkpoint, Checkpoint::Open(directory));
   ASSIGN_OR_RETURN(input.config_json, directory->ReadAll("config.json"));
   nlohmann::ordered_json config =
       nlohmann::ordered_json::parse(input.config_json, nullptr, /*allow_exceptions=*/false);
-  input.quantized = config.is_object() && config.contains("quantization_config");
+  input.quantized = IsGptq(config);
   if (input.quantized) {
-    const auto& quantization = config["quantization_config"];
-    if (quantization.value("quant_method", "") != "gptq" ||
-        quantization.value("checkpoint_format", "gptq") != "gptq") {
+    if (config["quantization_config"].value("checkpoint_format", "gptq") != "gptq") {
       return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_UNSUPPORTED",
                        absl::StrCat(path, "/config.json: quantization_config is not GPTQ v1"));
     }
     config.erase("quantization_config");
     input.config_json = config.dump();
-    input.weights = std::make_unique<GptqWeights>(input.checkpoint);
-  } else {
-    input.weights = std::make_unique<CheckpointWeights>(input.checkpoint, at::kFloat);
   }
   ASSIGN_OR_RETURN(input.spec, ParseModelConfig(input.config_json));
-  if (!input.quantized) RETURN_IF_ERROR(CheckTensors(input.spec, *input.checkpoint));
+  if (input.quantized) {
+    input.weights = std::make_unique<GptqWeights>(input.spec, input.checkpoint);
+    return input;
+  }
+  RETURN_IF_ERROR(CheckTensors(input.spec, *input.checkpoint));
+  input.weights = std::make_unique<CheckpointWeights>(input.spec, input.checkpoint, at::kFloat);
   return input;
 }
 

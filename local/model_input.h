@@ -10,6 +10,7 @@
 #include "quant/model/weights.h"
 #include "quant/text/model_tokenizer.h"
 #include "storage/checkpoint.h"
+#include "storage/model_sources.h"
 
 namespace quantmoe {
 
@@ -21,10 +22,11 @@ struct ModelInput {
   std::unique_ptr<WeightSource> weights;
 };
 
-// `path` is a path (relative ones count from the current directory) or a URI. Everything the user names is
-// allowed.
-absl::StatusOr<ModelInput> OpenModelInput(const std::string& path);
-absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path);
+// `path` is a path (relative ones count from the current directory) or a URI. What is allowed is for
+// `models` to say.
+absl::StatusOr<ModelInput> OpenModelInput(const std::string& path, const ModelSources& models);
+absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path,
+                                                                   const ModelSources& models);
 
 // A whole file of the user; NOT_FOUND names it.
 absl::StatusOr<std::string> ReadUserFile(const std::string& path);

@@ -10,7 +10,10 @@
 #include "local/flag_values.h"
 #include "local/job_runner.h"
 #include "local/model_input.h"
+#include "plan/bit_plan.h"
+#include "plan/job_estimate.h"
 #include "plan/shipped_prose.h"
+#include "plan/tensor_views.h"
 #include "storage/artifact_directory.h"
 
 namespace quantmoe {
@@ -18,10 +21,12 @@ namespace {
 
 struct QuantizeFlags {
   JobSpec spec;
-  BudgetFlags budget;
+  PlanFlags plan;
   std::string model, out, calibration, text, work_dir, table;
   std::vector<std::string> tasks, fewshot;
+  std::string propagation = "original";
   bool add_bos = false, no_add_bos = false, no_act_order = false, no_scale_search = false;
+  bool estimate = false;
 };
 
 absl::StatusOr<Digest> PutFile(const char* flag, const std::string& path, LocalBlobStore& blobs) {
@@ -50,10 +55,10 @@ absl::Status AddTasks(const QuantizeFlags& flags, LocalBlobStore& blobs, Evaluat
 absl::StatusOr<JobSpec> MakeSpec(const QuantizeFlags& flags, LocalBlobStore& blobs) {
   JobSpec spec = flags.spec;
   spec.model_uri = AbsoluteUri(flags.model);
-  ASSIGN_OR_RETURN(spec.budget, ParseBudget(flags.budget));
-  ASSIGN_OR_RETURN(spec.heuristic_params, ParsePairs(flags.budget.params, "--param"));
+  RETURN_IF_ERROR(ReadPlanFlags(flags.plan, spec));
   spec.gptq.act_order = !flags.no_act_order;
   spec.gptq.scale_search = !flags.no_scale_search;
+  ASSIGN_OR_RETURN(spec.gptq.propagation, ParsePropagation(flags.propagation));
   ASSIGN_OR_RETURN(spec.calibration.text, flags.calibration.empty()
                                               ? blobs.Put(ShippedCalibrationProse())
                                               : PutFile("--calibration", flags.calibration, blobs));
@@ -101,11 +106,32 @@ absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, Lo
   return absl::OkStatus();
 }
 
-absl::Status QuantizeIn(const std::string& work_dir, const QuantizeFlags& flags) {
+// What the job would need, as JSON; nothing is computed.
+absl::Status PrintEstimate(const ResolvedJob& job, const ModelSources& models) {
+  ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(job.spec.model_uri, models));
+  ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(job, KeptTensors(job.model, *model.checkpoint)));
+  nlohmann::ordered_json tasks = nlohmann::ordered_json::object();
+  for (const auto& [kind, stage] : needs.stages) tasks[std::string(TaskKindName(kind))] = stage.tasks;
+  const nlohmann::ordered_json estimate = {{"original_bytes", job.original_bytes},
+                                           {"minimum_bytes", job.sizes.minimum_bytes},
+                                           {"maximum_bytes", job.sizes.maximum_bytes},
+                                           {"predicted_bytes", needs.predicted_bytes},
+                                           {"bytes_exact", needs.bytes_exact},
+                                           {"worker_memory_bytes", needs.worker_memory_bytes},
+                                           {"calibration_tokens", needs.calibration_tokens},
+                                           {"tokens_per_expert", needs.tokens_per_expert},
+                                           {"tasks", std::move(tasks)},
+                                           {"warnings", needs.warnings}};
+  std::cout << estimate.dump(2) << "\n";
+  return absl::OkStatus();
+}
+
+absl::Status QuantizeIn(const std::string& work_dir, const QuantizeFlags& flags, const ModelSources& models) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(work_dir + "/blobs"));
   ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(flags, *blobs));
-  ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), {"/"}));
-  JobRunner runner(job, *blobs, work_dir);
+  ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
+  if (flags.estimate) return PrintEstimate(job, models);
+  JobRunner runner(job, *blobs, work_dir, models);
   RETURN_IF_ERROR(runner.Run(Report));
   ASSIGN_OR_RETURN(const Digest manifest, runner.Output("publish", "manifest"));
   RETURN_IF_ERROR(MaterialiseArtifact(*blobs, manifest, flags.out).status());
@@ -123,9 +149,9 @@ bool HoldsResults(const std::string& work_dir) {
 }
 
 // A work directory of our own choice stays only where another try can go on from it.
-absl::Status Quantize(const QuantizeFlags& flags) {
+absl::Status Quantize(const QuantizeFlags& flags, const ModelSources& models) {
   const std::string work_dir = flags.work_dir.empty() ? flags.out + ".work" : flags.work_dir;
-  const absl::Status status = QuantizeIn(work_dir, flags);
+  const absl::Status status = QuantizeIn(work_dir, flags, models);
   if (flags.work_dir.empty() && (status.ok() || !HoldsResults(work_dir))) {
     std::error_code ignored;
     std::filesystem::remove_all(work_dir, ignored);
@@ -139,14 +165,9 @@ void AddQuantize(CLI::App& app, Run& run) {
   auto* command =
       app.add_subcommand("quantize", "Runs a whole job in this process; same bytes as the service.");
   auto flags = std::make_shared<QuantizeFlags>();
-  flags->spec.heuristic = "optimal";
   command->add_option("--model", flags->model, "model directory or URI")->required();
-  AddBudgetFlags(*command, flags->budget);
+  AddPlanFlags(*command, flags->plan);
   command->add_option("--out", flags->out, "directory of the artifact")->required();
-  command->add_option("--heuristic", flags->spec.heuristic,
-                      "optimal, uniform, attention-first, shared-first, expert-frequency");
-  command->add_option("--param", flags->budget.params, "parameter of the heuristic, name=value");
-  command->add_option("--profile", flags->spec.runtime_profile, "what the target loader can run");
   command->add_option("--group-size", flags->spec.gptq.group_size, "32, 64 or 128; 0: the largest that fits");
   command->add_option("--widths", flags->spec.gptq.widths, "candidate widths, e.g. 2,3,4,8")->delimiter(',');
   command->add_option("--damp", flags->spec.gptq.damp, "share of the mean diagonal that is added to it");
@@ -156,6 +177,14 @@ void AddQuantize(CLI::App& app, Run& run) {
                       "fewer tokens than this share of the width: round");
   command->add_option("--max-fallback-ratio", flags->spec.gptq.max_fallback_ratio,
                       "more fallbacks than this share: fail");
+  command->add_flag("--gate-weighted", flags->spec.gptq.gate_weighted,
+                    "tokens count for an expert by the square of their router weight");
+  command->add_option("--shrinkage", flags->spec.gptq.shrinkage,
+                      "pull of a cold expert's Hessian toward its layer's, in tokens a channel");
+  command->add_option("--propagation", flags->propagation,
+                      "original: all layers at once; quantized: each layer on the output of quantized ones");
+  command->add_option("--correction", flags->spec.gptq.correction,
+                      "quantized propagation: share of the inputs' drift that weights make up for, 0 to 1");
   command->add_option("--calibration", flags->calibration, "text file; default: the shipped prose");
   command->add_option("--samples", flags->spec.calibration.samples, "calibration sequences");
   command->add_option("--sequence-length", flags->spec.calibration.sequence_length,
@@ -164,7 +193,7 @@ void AddQuantize(CLI::App& app, Run& run) {
   command->add_option("--text", flags->text, "perplexity text; default: the shipped held-out prose");
   command->add_option("--window", flags->spec.evaluation.window,
                       "tokens of a perplexity window; 0: min(2048, context)");
-  command->add_option("--task", flags->tasks, "benchmark items, NAME=FILE");
+  command->add_option("--task", flags->tasks, "benchmark items, JSON lines or Parquet, NAME=FILE");
   command->add_option("--fewshot", flags->fewshot, "items for few-shot prompts, NAME=FILE");
   command->add_flag("--add-bos", flags->add_bos,
                     "put the beginning-of-sequence token before texts and prompts");
@@ -172,8 +201,10 @@ void AddQuantize(CLI::App& app, Run& run) {
   command->add_flag("--no-evaluation", flags->spec.evaluation.skip, "skip the measurement");
   command->add_option("--work-dir", flags->work_dir,
                       "keep results here and go on from them; default: beside --out, removed at the end");
+  command->add_flag("--estimate", flags->estimate, "only say what the job would need, as JSON");
   command->add_option("--table", flags->table, "also write the distortion table here, for `allocate`");
-  command->callback([&run, flags] { run = [flags] { return Quantize(*flags); }; });
+  command->callback(
+      [&run, flags] { run = [flags](const ModelSources& models) { return Quantize(*flags, models); }; });
 }
 
 }  // namespace quantmoe

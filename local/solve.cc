@@ -82,7 +82,7 @@ void AddSolve(CLI::App& app, Run& run) {
   command->add_flag("--no-act-order", flags->no_act_order, "columns in their natural order");
   command->add_flag("--no-scale-search", flags->no_scale_search, "full-range scales");
   command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]");
-  command->callback([&run, flags] { run = [flags] { return SolveFile(*flags); }; });
+  command->callback([&run, flags] { run = [flags](const ModelSources&) { return SolveFile(*flags); }; });
 }
 
 }  // namespace quantmoe

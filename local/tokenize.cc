@@ -39,8 +39,8 @@ absl::Status Decode(const Tokenizer& tokenizer, const std::string& text, bool li
   return absl::OkStatus();
 }
 
-absl::Status Tokenize(const TokenizeFlags& flags) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(flags.model));
+absl::Status Tokenize(const TokenizeFlags& flags, const ModelSources& models) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(flags.model, models));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(*directory));
   ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.text));
   if (flags.decode) return Decode(*tokenizer, text, flags.lines);
@@ -50,7 +50,8 @@ absl::Status Tokenize(const TokenizeFlags& flags) {
     if (documents.back().empty()) documents.pop_back();
   }
   for (const std::string& document : documents) {
-    std::cout << nlohmann::json(tokenizer->Encode(document, flags.special_tokens)).dump() << "\n";
+    ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer->Encode(document, flags.special_tokens));
+    std::cout << nlohmann::json(ids).dump() << "\n";
   }
   return absl::OkStatus();
 }
@@ -67,7 +68,8 @@ void AddTokenize(CLI::App& app, Run& run) {
                     "the way back: ids to text (with --lines: one JSON string a line)");
   command->add_flag("--special-tokens", flags->special_tokens,
                     "add the special tokens that the tokenizer adds by itself");
-  command->callback([&run, flags] { run = [flags] { return Tokenize(*flags); }; });
+  command->callback(
+      [&run, flags] { run = [flags](const ModelSources& models) { return Tokenize(*flags, models); }; });
 }
 
 }  // namespace quantmoe

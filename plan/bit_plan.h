@@ -30,20 +30,26 @@ struct BitPlan {
   double average_bits = 0;             // QuantMoE-Bench's definition
   double stored_bits = 0;              // with scales, zeros and g_idx
   int64_t weight_file_bytes = 0;       // predicted size of all weight files, to the byte
+  std::string objective = "measured";  // which loss `distortion` sums (plan/loss.h)
   double distortion = 0;               // sum over linears
   double lower_bound = 0;              // no plan in the budget has less; 0 when the heuristic gives none
+  // What the same heuristic reaches in the same budget without the profile's constraints; 0 when it has none.
+  double unconstrained_distortion = 0;
+  int64_t rank_bytes = 0;  // tensors of the fullest expert-parallel rank; 0 unless the budget is per rank
   double fallback_ratio = 0;
 };
 
 // Applies `heuristic` under `budget` and the runtime profile. Deterministic.
 // FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked}; INVALID_ARGUMENT INVALID_FIELD for an
-// unknown heuristic or parameter; FAILED_PRECONDITION TOO_MANY_FALLBACKS when max_fallback_ratio is exceeded.
-// `kept` are the tensors that stay unquantized, for the size in bytes.
+// unknown heuristic or parameter and for rules that fit nothing; FAILED_PRECONDITION STATISTICS_MISSING when
+// the table lacks what the heuristic ranks by; FAILED_PRECONDITION TOO_MANY_FALLBACKS when max_fallback_ratio
+// is exceeded. `kept` are the tensors that stay unquantized, for the size in bytes.
 absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
                                  const std::vector<TensorInfo>& kept);
 
-// Tensors of the checkpoint that are copied as they are: all but the weights of the linears. Sorted by name.
-std::vector<TensorInfo> KeptTensors(const ModelSpec& spec, const Checkpoint& checkpoint);
+// FAILED_PRECONDITION TOO_MANY_FALLBACKS when more than the share `limit` of the linears was rounded to
+// nearest.
+absl::Status CheckFallbacks(double ratio, double limit);
 
 struct HeuristicDescription {
   std::string name;

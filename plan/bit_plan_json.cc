@@ -16,11 +16,15 @@ BitPlan PlanFromJson(const json& value) {
   plan.weight_file_bytes = value.at("weight_file_bytes").get<int64_t>();
   plan.distortion = value.at("distortion").get<double>();
   plan.lower_bound = value.at("lower_bound").get<double>();
+  plan.objective = value.value("objective", plan.objective);
+  plan.unconstrained_distortion = value.value("unconstrained_distortion", 0.0);
+  plan.rank_bytes = value.value("rank_bytes", int64_t{0});
   plan.fallback_ratio = value.at("fallback_ratio").get<double>();
   for (const json& item : value.at("linears")) {
     plan.linears.push_back({LinearFromJson(item.at("linear")), item.at("bits").get<int>(),
-                            DigestFromJson(item.at("blob")), item.at("distortion").get<double>(),
-                            item.at("method").get<std::string>(), item.at("fallback").get<std::string>()});
+                            item.contains("blob") ? DigestFromJson(item["blob"]) : Digest{},
+                            item.at("distortion").get<double>(), item.at("method").get<std::string>(),
+                            item.at("fallback").get<std::string>()});
   }
   return plan;
 }
@@ -37,11 +41,19 @@ std::string BitPlanToJson(const BitPlan& plan) {
                        {"method", planned.method},
                        {"fallback", planned.fallback}});
   }
-  return json{{"heuristic", plan.heuristic},           {"profile", plan.profile},
-              {"group_size", plan.group_size},         {"average_bits", plan.average_bits},
-              {"stored_bits", plan.stored_bits},       {"weight_file_bytes", plan.weight_file_bytes},
-              {"distortion", plan.distortion},         {"lower_bound", plan.lower_bound},
-              {"fallback_ratio", plan.fallback_ratio}, {"linears", std::move(linears)}}
+  return json{{"heuristic", plan.heuristic},
+              {"objective", plan.objective},
+              {"profile", plan.profile},
+              {"group_size", plan.group_size},
+              {"average_bits", plan.average_bits},
+              {"stored_bits", plan.stored_bits},
+              {"weight_file_bytes", plan.weight_file_bytes},
+              {"rank_bytes", plan.rank_bytes},
+              {"distortion", plan.distortion},
+              {"lower_bound", plan.lower_bound},
+              {"unconstrained_distortion", plan.unconstrained_distortion},
+              {"fallback_ratio", plan.fallback_ratio},
+              {"linears", std::move(linears)}}
       .dump();
 }
 

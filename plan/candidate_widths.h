@@ -6,7 +6,12 @@
 
 namespace quantmoe {
 
-// The asked widths, or those of the profile when none are asked, ascending.
+struct JobSpec;
+
+// Those of the asked widths (all when none are asked) that the profile can load, ascending; may be empty.
 std::vector<int> CandidateWidths(const std::vector<int>& widths, const std::string& profile);
+
+// The candidates from the heuristic's floor on: what a plan may use.
+std::vector<int> PlanWidths(const JobSpec& spec);
 
 }  // namespace quantmoe

@@ -53,16 +53,30 @@ std::vector<TableRow> SortRows(const DistortionTable& table) {
   return rows;
 }
 
-std::vector<std::vector<size_t>> GroupRows(const std::vector<TableRow>& rows, const std::string& profile,
-                                           Grain grain) {
+namespace {
+
+template <typename LinearAt>
+std::vector<std::vector<size_t>> Group(size_t count, const std::string& profile, Grain grain, LinearAt at) {
   std::map<GroupKey, size_t> index;
   std::vector<std::vector<size_t>> groups;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    const auto [at, added] = index.try_emplace(KeyOf(rows[r].row->linear, profile, grain), groups.size());
+  for (size_t i = 0; i < count; ++i) {
+    const auto [found, added] = index.try_emplace(KeyOf(at(i), profile, grain), groups.size());
     if (added) groups.emplace_back();
-    groups[at->second].push_back(r);
+    groups[found->second].push_back(i);
   }
   return groups;
+}
+
+}  // namespace
+
+std::vector<std::vector<size_t>> GroupLinears(const std::vector<Linear>& linears, const std::string& profile,
+                                              Grain grain) {
+  return Group(linears.size(), profile, grain, [&](size_t i) -> const Linear& { return linears[i]; });
+}
+
+std::vector<std::vector<size_t>> GroupRows(const std::vector<TableRow>& rows, const std::string& profile,
+                                           Grain grain) {
+  return Group(rows.size(), profile, grain, [&](size_t i) -> const Linear& { return rows[i].row->linear; });
 }
 
 }  // namespace quantmoe

@@ -22,7 +22,9 @@ std::vector<TableRow> SortRows(const DistortionTable& table);
 // experts need.
 enum class Grain { kLinear, kExpert };
 
-// Indexes into `rows` of each group, ascending; groups in the order of their first row.
+// Indexes of each group, ascending; groups in the order of their first member.
+std::vector<std::vector<size_t>> GroupLinears(const std::vector<Linear>& linears, const std::string& profile,
+                                              Grain grain);
 std::vector<std::vector<size_t>> GroupRows(const std::vector<TableRow>& rows, const std::string& profile,
                                            Grain grain);
 

@@ -17,7 +17,8 @@ json RowJson(const DistortionRow& row) {
   for (const auto& [bits, facts] : row.widths) {
     widths[absl::StrCat(bits)] = {{"distortion", facts.distortion},
                                   {"relative_error", facts.relative_error},
-                                  {"block_error", facts.block_error}};
+                                  {"block_error", facts.block_error},
+                                  {"gate_distortion", facts.gate_distortion}};
   }
   return {{"linear", LinearJson(row.linear)},
           {"tokens", row.tokens},
@@ -25,6 +26,7 @@ json RowJson(const DistortionRow& row) {
           {"method", row.method},
           {"fallback", row.fallback},
           {"outlier_score", row.outlier_score},
+          {"wanda_score", row.wanda_score},
           {"widths", std::move(widths)}};
 }
 
@@ -42,10 +44,12 @@ DistortionRow RowFromJson(const json& value) {
   row.method = value.at("method").get<std::string>();
   row.fallback = value.at("fallback").get<std::string>();
   row.outlier_score = value.at("outlier_score").get<double>();
+  row.wanda_score = value.value("wanda_score", 0.0);
   for (const auto& [key, facts] : value.at("widths").items()) {
     const WidthFacts read{facts.at("distortion").get<double>(), facts.at("relative_error").get<double>(),
-                          facts.at("block_error").get<double>()};
-    if (!std::isfinite(read.distortion) || !std::isfinite(read.block_error))
+                          facts.at("block_error").get<double>(), facts.value("gate_distortion", 0.0)};
+    if (!std::isfinite(read.distortion) || !std::isfinite(read.block_error) ||
+        !std::isfinite(read.gate_distortion))
       throw std::invalid_argument("distortion is not finite: " + row.linear.name);
     row.widths[WidthFromKey(key)] = read;
   }
@@ -76,12 +80,30 @@ PartTable PartFromJson(const json& value) {
   return table;
 }
 
+json RoutingJson(const RoutingCounts& routing) {
+  return {{"layer", routing.layer},
+          {"counts", routing.counts},
+          {"router_weights", routing.router_weights},
+          {"tokens", routing.tokens},
+          {"ffn_cosine", routing.ffn_cosine},
+          {"stream_cosine", routing.stream_cosine}};
+}
+
+RoutingCounts RoutingFromJson(const json& value) {
+  RoutingCounts routing;
+  routing.layer = value.at("layer").get<int>();
+  routing.counts = value.at("counts").get<std::vector<int64_t>>();
+  routing.router_weights = value.value("router_weights", std::vector<double>());
+  routing.tokens = value.value("tokens", int64_t{0});
+  routing.ffn_cosine = value.value("ffn_cosine", 0.0);
+  routing.stream_cosine = value.value("stream_cosine", 0.0);
+  return routing;
+}
+
 DistortionTable TableFromJson(const json& value) {
   DistortionTable table;
   for (const json& part : value.at("parts")) table.parts.push_back(PartFromJson(part));
-  for (const json& counts : value.at("routing")) {
-    table.routing.push_back({counts.at("layer").get<int>(), counts.at("counts").get<std::vector<int64_t>>()});
-  }
+  for (const json& routing : value.at("routing")) table.routing.push_back(RoutingFromJson(routing));
   std::sort(table.parts.begin(), table.parts.end(), [](const PartTable& a, const PartTable& b) {
     return std::tie(a.layer, a.part) < std::tie(b.layer, b.part);
   });
@@ -108,10 +130,14 @@ std::string DistortionTableToJson(const DistortionTable& table) {
   json parts = json::array();
   for (const PartTable& part : table.parts) parts.push_back(PartJson(part));
   json routing = json::array();
-  for (const RoutingCounts& counts : table.routing) {
-    routing.push_back({{"layer", counts.layer}, {"counts", counts.counts}});
-  }
+  for (const RoutingCounts& counts : table.routing) routing.push_back(RoutingJson(counts));
   return json{{"parts", std::move(parts)}, {"routing", std::move(routing)}}.dump();
+}
+
+std::string RoutingCountsToJson(const RoutingCounts& routing) { return RoutingJson(routing).dump(); }
+
+absl::StatusOr<RoutingCounts> RoutingCountsFromJson(absl::string_view text) {
+  return DecodeJson<RoutingCounts>(text, "routing counts", RoutingFromJson);
 }
 
 absl::StatusOr<DistortionTable> DistortionTableFromJson(absl::string_view text) {

@@ -21,16 +21,23 @@ struct WidthFacts {
   // the stream too much when this linear alone has this width. Estimated from a sample of tokens; 0 when it
   // was not measured.
   double block_error = 0;
+  // Sum over calibration tokens of gate * |(W-Q) x|^2, where `gate` is the factor on the output of the expert
+  // or shared expert (MoEQuant's AGQ weighting); estimated from a sample of tokens. 0 when there is no such
+  // factor.
+  double gate_distortion = 0;
 };
 
 struct DistortionRow {
   Linear linear;
-  int64_t tokens = 0;        // rows that went into H
-  double damp = 0;           // share of the mean diagonal that was used in the end
-  std::string method;        // "gptq", "gptq_floored" (the diagonal had to be raised) or "rtn"
+  int64_t tokens = 0;  // rows that went into H
+  double damp = 0;     // share of the mean diagonal that was used in the end
+  // "gptq", "gptq_shrunk" (Hessian of a cold expert, supported), "gptq_floored" (the diagonal had to be
+  // raised) or "rtn".
+  std::string method;
   std::string fallback;      // empty, "no_tokens", "few_tokens" or "not_positive_definite"
   double outlier_score = 0;  // max_j(max_i |W_ij| / mean_i |W_ij|), QuantMoE-Bench's linear scorer
   std::map<int, WidthFacts> widths;
+  double wanda_score = 0;  // mean of |W_ij| sqrt(H_jj), the scripts' activation-aware magnitude
 };
 
 struct PartTable {
@@ -49,11 +56,21 @@ struct PartTable {
 std::string PartTableToJson(const PartTable& table);
 absl::StatusOr<PartTable> PartTableFromJson(absl::string_view json);
 
-// How often each expert of a layer was chosen, over all shards. [experts]
+// What calibration tokens did in one MoE layer, over all shards.
 struct RoutingCounts {
   int layer = 0;
-  std::vector<int64_t> counts;
+  std::vector<int64_t> counts;  // [experts], how often each was chosen
+  // [experts], sum over tokens of the router's weight; 0 where an expert was not chosen. Empty in old tables.
+  std::vector<double> router_weights;
+  int64_t tokens = 0;  // 0 in old tables, which have none of the following
+  // Sums over tokens of cos(input, output) of the feed-forward block and of the whole layer's residual
+  // stream.
+  double ffn_cosine = 0;
+  double stream_cosine = 0;
 };
+
+std::string RoutingCountsToJson(const RoutingCounts& routing);
+absl::StatusOr<RoutingCounts> RoutingCountsFromJson(absl::string_view json);
 
 // Everything allocation needs, in one document: {"parts": [...], "routing": [...]}.
 struct DistortionTable {

@@ -1,82 +1,65 @@
 #include "plan/heuristics.h"
 
 #include <algorithm>
-#include <set>
-#include <tuple>
+#include <cmath>
+#include <optional>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
-#include "plan/knapsack.h"
-#include "plan/loss.h"
+#include "plan/bit_plan.h"
+#include "plan/fill_rule.h"
+#include "plan/heuristic_catalog.h"
+#include "plan/rank_knapsack.h"
+#include "plan/rankings.h"
 
 namespace quantmoe {
 namespace {
 
-constexpr char kFloorText[] = "width that every linear starts with (default: the smallest candidate)";
-constexpr char kRaiseText[] =
-    "width that linears are raised to in the order of the ranking (default: 4, then the larger candidates)";
-
-// Total cost and distortion of a group at each candidate width.
-struct Group {
-  std::vector<size_t> rows;
-  KnapsackGroup options;
-};
-
-std::vector<Group> MakeGroups(const AllocationProblem& problem, Grain grain) {
-  std::vector<Group> groups;
-  for (std::vector<size_t>& rows : GroupRows(problem.rows, problem.profile, grain)) {
-    Group group{std::move(rows), KnapsackGroup(problem.widths.size())};
-    for (size_t w = 0; w < problem.widths.size(); ++w) {
-      for (size_t r : group.rows) {
-        const DistortionRow& row = *problem.rows[r].row;
-        group.options[w].cost += problem.cost(row.linear, problem.widths[w]);
-        group.options[w].value += Loss(problem.rows[r], problem.widths[w]);
-      }
-    }
-    groups.push_back(std::move(group));
-  }
-  return groups;
+std::optional<int> IntParam(const AllocationProblem& problem, const char* name) {
+  const auto found = problem.params.find(name);
+  int value = 0;
+  if (found == problem.params.end() || !absl::SimpleAtoi(found->second, &value)) return std::nullopt;
+  return value;
 }
 
-Allocation Spread(const AllocationProblem& problem, const std::vector<Group>& groups,
-                  const std::vector<int>& choice) {
-  Allocation allocation;
-  allocation.feasible = true;
-  allocation.bits.resize(problem.rows.size());
-  for (size_t g = 0; g < groups.size(); ++g) {
-    for (size_t r : groups[g].rows) allocation.bits[r] = problem.widths[choice[g]];
-  }
-  return allocation;
+std::string TextParam(const AllocationProblem& problem, const char* name, const char* fallback) {
+  const auto found = problem.params.find(name);
+  return found == problem.params.end() ? fallback : found->second;
 }
 
 Allocation Optimal(const AllocationProblem& problem) {
-  const std::vector<Group> groups = MakeGroups(problem, Grain::kLinear);
-  std::vector<KnapsackGroup> items;
-  for (const Group& group : groups) items.push_back(group.options);
-  const std::optional<KnapsackSolution> solution = SolveKnapsack(items, problem.capacity);
+  const std::vector<ChoiceGroup> groups = MakeGroups(problem, Grain::kLinear);
+  std::vector<RankGroup> items;
+  for (const ChoiceGroup& group : groups) items.push_back({group.rank, group.options});
+  const std::optional<KnapsackSolution> solution = SolveRankKnapsack(items, problem.ranks, problem.capacity);
   if (!solution) return {};
   Allocation allocation = Spread(problem, groups, solution->choice);
   allocation.lower_bound = solution->lower_bound;
   return allocation;
 }
 
+// Linears that may not have the width keep the nearest one below, or their smallest.
 Allocation Uniform(const AllocationProblem& problem) {
-  const std::vector<Group> groups = MakeGroups(problem, Grain::kLinear);
-  for (int w = static_cast<int>(problem.widths.size()) - 1; w >= 0; --w) {
-    int64_t cost = 0;
-    for (const Group& group : groups) cost += group.options[w].cost;
-    if (cost <= problem.capacity) return Spread(problem, groups, std::vector<int>(groups.size(), w));
+  const std::vector<ChoiceGroup> groups = MakeGroups(problem, Grain::kLinear);
+  for (auto width = problem.widths.rbegin(); width != problem.widths.rend(); ++width) {
+    std::vector<int64_t> left(static_cast<size_t>(problem.ranks), problem.capacity);
+    std::vector<int> choice;
+    for (const ChoiceGroup& group : groups) {
+      choice.push_back(group.LevelFor(*width));
+      for (size_t r = 0; r < left.size(); ++r) {
+        const bool pays = group.rank == kEveryRank || group.rank == static_cast<int>(r);
+        if (pays) left[r] -= group.options[static_cast<size_t>(choice.back())].cost;
+      }
+    }
+    const bool fits = std::all_of(left.begin(), left.end(), [](int64_t rest) { return rest >= 0; });
+    if (fits) return Spread(problem, groups, choice);
   }
   return {};
 }
 
-int WidthIndex(const std::vector<int>& widths, int bits) {
-  return static_cast<int>(std::find(widths.begin(), widths.end(), bits) - widths.begin());
-}
-
-// What a ranking raises to, as an index of a candidate; it starts at the first one.
+// What a ranking raises to.
 struct Levels {
   int raise = 0;
   bool open = true;  // after everything is raised, larger candidates follow
@@ -84,223 +67,307 @@ struct Levels {
 
 Levels ReadLevels(const AllocationProblem& problem) {
   const std::vector<int>& widths = problem.widths;
-  const int last = static_cast<int>(widths.size()) - 1;
-  Levels levels;
-  int bits = 0;
-  const auto raise = problem.params.find("raise");
-  if (raise != problem.params.end() && absl::SimpleAtoi(raise->second, &bits)) {
-    levels.raise = WidthIndex(widths, bits);
-    levels.open = false;
-  } else {
-    const int four = WidthIndex(widths, 4);
-    levels.raise = four <= last && four > 0 ? four : std::min(1, last);
+  if (const auto raise = IntParam(problem, "raise")) return {*raise, false};
+  const bool four = widths.front() < 4 && std::count(widths.begin(), widths.end(), 4) > 0;
+  return {four ? 4 : widths[std::min<size_t>(1, widths.size() - 1)], true};
+}
+
+bool IsRouted(const Linear& linear) { return IsExpert(linear.kind); }
+
+// A ranking under construction.
+class Ranking {
+ public:
+  Ranking(const AllocationProblem& problem, Grain grain)
+      : problem_(problem), groups_(MakeGroups(problem, grain)), levels_(ReadLevels(problem)) {}
+
+  const std::vector<ChoiceGroup>& groups() const { return groups_; }
+
+  std::vector<RankedUnit> Units(UnitKind kind, const std::function<bool(const Linear&)>& belongs = IsRouted) {
+    return MakeUnits(problem_, groups_, kind, belongs);
   }
-  return levels;
-}
 
-// The common fill rule: walks the ranking and raises each group that still fits, past those that do not.
-// `target` is the width of each group in the first walk; when all reached it and `open`, larger candidates
-// follow in further walks.
-Allocation Fill(const AllocationProblem& problem, const std::vector<Group>& groups,
-                const std::vector<size_t>& ranking, const std::vector<int>& target, bool open) {
-  std::vector<int> choice(groups.size(), 0);
-  int64_t left = problem.capacity;
-  for (const Group& group : groups) left -= group.options.front().cost;
-  if (left < 0) return {};
-  const auto raise = [&](size_t g, int to) {
-    if (to <= choice[g]) return true;
-    const int64_t cost = groups[g].options[to].cost - groups[g].options[choice[g]].cost;
-    if (cost > left) return false;
-    left -= cost;
-    choice[g] = to;
-    return true;
-  };
-  bool all = true;
-  for (size_t g : ranking) all = raise(g, target[g]) && all;
-  for (int w = 1; open && all && w < static_cast<int>(problem.widths.size()); ++w) {
-    for (size_t g : ranking) all = raise(g, w) && all;
-  }
-  return Spread(problem, groups, choice);
-}
-
-enum class Class { kAttention, kShared, kExpert };
-
-Class ClassOf(LinearKind kind) {
-  if (IsAttention(kind)) return Class::kAttention;
-  return IsShared(kind) ? Class::kShared : Class::kExpert;
-}
-
-// How often the experts of a group were chosen.
-int64_t CountOf(const AllocationProblem& problem, const Group& group) {
-  int64_t count = 0;
-  std::set<std::pair<int, int>> seen;
-  for (size_t r : group.rows) {
-    const Linear& linear = problem.rows[r].row->linear;
-    if (!IsExpert(linear.kind) || !seen.insert({linear.layer, linear.expert}).second) continue;
-    for (const RoutingCounts& routing : *problem.routing) {
-      const bool known =
-          routing.layer == linear.layer && linear.expert < static_cast<int>(routing.counts.size());
-      if (known) count += routing.counts[linear.expert];
+  // Attention, shared experts and dense layers at their own widths, by layer.
+  void AddOthers() {
+    for (const RankedUnit& unit : Units(UnitKind::kLinear, [](const Linear& l) { return !IsRouted(l); })) {
+      units_.push_back({unit.groups, OthersBits(unit)});
+    }
+    for (const char* name : {"others", "attention", "shared", "dense"}) {
+      levels_.open = levels_.open && !IntParam(problem_, name);
     }
   }
-  return count;
-}
 
-// Ranks whole classes, and inside a class by layer.
-Allocation ClassFirst(const AllocationProblem& problem, const std::vector<Class>& order) {
-  const std::vector<Group> groups = MakeGroups(problem, Grain::kExpert);
-  std::vector<size_t> ranking;
-  for (Class wanted : order) {
-    for (size_t g = 0; g < groups.size(); ++g) {
-      if (ClassOf(problem.rows[groups[g].rows.front()].row->linear.kind) == wanted) ranking.push_back(g);
+  // The first `count` of them, or all.
+  void Add(const std::vector<RankedUnit>& units, std::optional<int> count = std::nullopt) {
+    if (count) levels_.open = false;
+    int left = count.value_or(static_cast<int>(units.size()));
+    for (const RankedUnit& unit : units) {
+      if (left-- > 0) units_.push_back({unit.groups, levels_.raise});
     }
   }
-  const Levels levels = ReadLevels(problem);
-  return Fill(problem, groups, ranking, std::vector<int>(groups.size(), levels.raise), levels.open);
-}
 
-struct RankedExpert {
-  int64_t place;  // within the layer, or 0 when the whole model is ranked at once
-  int64_t count;
-  size_t group;
+  // Those among the first `count` of their layer.
+  void AddTop(const std::vector<RankedUnit>& units, std::optional<int> count) {
+    if (count) levels_.open = false;
+    for (const RankedUnit& unit : units) {
+      if (!count || unit.place < *count) units_.push_back({unit.groups, levels_.raise});
+    }
+  }
+
+  Allocation Spend() const { return Fill(problem_, groups_, units_, levels_.open); }
+
+ private:
+  int OthersBits(const RankedUnit& unit) const {
+    const LinearKind kind = problem_.rows[groups_[unit.groups.front()].rows.front()].row->linear.kind;
+    const bool dense = kind >= LinearKind::kDenseGate && kind <= LinearKind::kDenseDown;
+    const char* own = IsAttention(kind) ? "attention" : dense ? "dense" : "shared";
+    if (const auto bits = IntParam(problem_, own)) return *bits;
+    return IntParam(problem_, "others").value_or(levels_.raise);
+  }
+
+  const AllocationProblem& problem_;
+  const std::vector<ChoiceGroup> groups_;
+  Levels levels_;
+  std::vector<RaiseUnit> units_;
 };
 
-// Groups of experts, the most used first: of the whole model, or place by place over the layers.
-std::vector<RankedExpert> RankExperts(const AllocationProblem& problem, const std::vector<Group>& groups,
-                                      bool per_layer) {
-  std::vector<RankedExpert> experts;
-  for (size_t g = 0; g < groups.size(); ++g) {
-    const Linear& first = problem.rows[groups[g].rows.front()].row->linear;
-    if (IsExpert(first.kind))
-      experts.push_back({per_layer ? first.layer : 0, CountOf(problem, groups[g]), g});
-  }
-  const auto by_count = [](const RankedExpert& a, const RankedExpert& b) {
-    return std::tie(a.place, b.count, a.group) < std::tie(b.place, a.count, b.group);
-  };
-  std::sort(experts.begin(), experts.end(), by_count);
-  if (!per_layer) return experts;
-  int64_t layer = -1;
-  int64_t place = 0;
-  for (RankedExpert& expert : experts) {
-    place = expert.place == layer ? place + 1 : 0;
-    layer = expert.place;
-    expert.place = place;
-  }
-  std::stable_sort(experts.begin(), experts.end(),
-                   [](const RankedExpert& a, const RankedExpert& b) { return a.place < b.place; });
-  return experts;
+// Ranks whole classes, and inside a class by layer.
+Allocation ClassFirst(const AllocationProblem& problem, bool attention_first) {
+  Ranking ranking(problem, Grain::kExpert);
+  const auto attention = [](const Linear& l) { return IsAttention(l.kind); };
+  const auto shared = [](const Linear& l) { return IsShared(l.kind); };
+  ranking.Add(attention_first ? ranking.Units(UnitKind::kLinear, attention)
+                              : ranking.Units(UnitKind::kLinear, shared));
+  ranking.Add(attention_first ? ranking.Units(UnitKind::kLinear, shared)
+                              : ranking.Units(UnitKind::kLinear, attention));
+  ranking.Add(ranking.Units(UnitKind::kExpert));
+  return ranking.Spend();
 }
 
-Allocation ExpertFrequency(const AllocationProblem& problem) {
-  const std::vector<Group> groups = MakeGroups(problem, Grain::kExpert);
-  const auto scope = problem.params.find("scope");
-  const bool per_layer = scope == problem.params.end() || scope->second == "layer";
-  const Levels levels = ReadLevels(problem);
-  std::vector<int> target(groups.size(), levels.raise);
-  std::vector<size_t> ranking;
-  int bits = 0;
-  const auto others = problem.params.find("others");
-  const bool fixed = others != problem.params.end() && absl::SimpleAtoi(others->second, &bits);
-  for (size_t g = 0; g < groups.size(); ++g) {
-    if (IsExpert(problem.rows[groups[g].rows.front()].row->linear.kind)) continue;
-    ranking.push_back(g);
-    if (fixed) target[g] = WidthIndex(problem.widths, bits);
+using MakeScore = UnitScore (*)(const AllocationProblem&, const std::vector<ChoiceGroup>&);
+
+Allocation RankExperts(const AllocationProblem& problem, MakeScore make_score) {
+  Ranking ranking(problem, Grain::kExpert);
+  ranking.AddOthers();
+  std::vector<RankedUnit> experts = ranking.Units(UnitKind::kExpert);
+  ScoreUnits(experts, make_score(problem, ranking.groups()));
+  if (TextParam(problem, "scope", "layer") == "global") {
+    SortByScore(experts);
+    ranking.Add(experts, IntParam(problem, "count"));
+  } else {
+    SortByPlace(experts);
+    ranking.AddTop(experts, IntParam(problem, "count"));
   }
-  int count = 0;
-  const auto limit = problem.params.find("count");
-  const bool limited = limit != problem.params.end() && absl::SimpleAtoi(limit->second, &count);
-  int64_t taken = 0;
-  for (const RankedExpert& expert : RankExperts(problem, groups, per_layer)) {
-    if (limited && (per_layer ? expert.place : taken) >= count) break;
-    ranking.push_back(expert.group);
-    ++taken;
-  }
-  return Fill(problem, groups, ranking, target, levels.open && !limited && !fixed);
+  return ranking.Spend();
 }
 
-void CheckWidthParam(const std::string& key, const std::string& value, const std::vector<int>& widths,
-                     std::vector<FieldViolation>& violations) {
-  int bits = 0;
-  if (absl::SimpleAtoi(value, &bits) && std::count(widths.begin(), widths.end(), bits) == 1) return;
-  violations.push_back({absl::StrCat("spec.heuristic.params[", key, "]"),
-                        absl::StrCat("\"", value.substr(0, 40), "\" is not one of the candidate widths ",
-                                     absl::StrJoin(widths, ", "))});
+UnitScore BlockScore(const AllocationProblem& problem) {
+  return ImportanceScore(problem, TextParam(problem, "similarity", "ffn") == "stream");
 }
 
-void CheckParam(const std::string& key, const std::string& value, const std::vector<int>& widths,
-                std::vector<FieldViolation>& violations) {
-  const std::string field = absl::StrCat("spec.heuristic.params[", key, "]");
-  if (key == "floor" || key == "raise" || key == "others") {
-    CheckWidthParam(key, value, widths, violations);
-  } else if (key == "scope" && value != "layer" && value != "global") {
-    violations.push_back({field, absl::StrCat("\"", value.substr(0, 40), "\" is neither layer nor global")});
-  } else if (int count = 0; key == "count" && (!absl::SimpleAtoi(value, &count) || count < 0)) {
-    violations.push_back({field, absl::StrCat("\"", value.substr(0, 40), "\" is not a count")});
+Allocation RankBlocks(const AllocationProblem& problem, const std::string& heuristic) {
+  Ranking ranking(problem, Grain::kExpert);
+  ranking.AddOthers();
+  std::vector<RankedUnit> blocks = ranking.Units(UnitKind::kBlock);
+  if (heuristic == "last-blocks") std::reverse(blocks.begin(), blocks.end());
+  if (heuristic == "block-importance") {
+    ScoreUnits(blocks, BlockScore(problem));
+    SortByScore(blocks);
   }
+  ranking.Add(blocks, IntParam(problem, "count"));
+  return ranking.Spend();
+}
+
+Allocation RankOutliers(const AllocationProblem& problem) {
+  Ranking ranking(problem, Grain::kLinear);
+  const bool all = TextParam(problem, "scope", "routed") == "all";
+  if (!all) ranking.AddOthers();
+  std::vector<RankedUnit> linears = all ? ranking.Units(UnitKind::kLinear, [](const Linear&) { return true; })
+                                        : ranking.Units(UnitKind::kLinear);
+  ScoreUnits(linears, OutlierScoreOf(problem, ranking.groups()));
+  SortByScore(linears);
+  std::optional<int> count;
+  double share = 0;
+  // QuantMoE-Bench raises the first ceil(N alpha).
+  if (absl::SimpleAtod(TextParam(problem, "share", ""), &share)) {
+    count = static_cast<int>(std::ceil(share * static_cast<double>(linears.size())));
+  }
+  ranking.Add(linears, count);
+  return ranking.Spend();
+}
+
+Allocation Combined(const AllocationProblem& problem) {
+  Ranking ranking(problem, Grain::kExpert);
+  ranking.AddOthers();
+  std::vector<RankedUnit> blocks = ranking.Units(UnitKind::kBlock);
+  if (TextParam(problem, "order", "first") == "importance") {
+    ScoreUnits(blocks, BlockScore(problem));
+    SortByScore(blocks);
+  }
+  const size_t taken = std::min(blocks.size(), static_cast<size_t>(IntParam(problem, "blocks").value_or(5)));
+  blocks.resize(taken);
+  ranking.Add(blocks);
+  std::vector<RankedUnit> experts = ranking.Units(UnitKind::kExpert);
+  std::erase_if(experts, [&blocks](const RankedUnit& expert) {
+    return std::any_of(blocks.begin(), blocks.end(),
+                       [&expert](const RankedUnit& block) { return block.layer == expert.layer; });
+  });
+  ScoreUnits(experts, FrequencyScore(problem, ranking.groups()));
+  SortByPlace(experts);
+  ranking.AddTop(experts, IntParam(problem, "count"));
+  return ranking.Spend();
+}
+
+Allocation OneProjection(const AllocationProblem& problem) {
+  const std::string which = TextParam(problem, "which", "gate");
+  const LinearKind kind = which == "up"     ? LinearKind::kExpertUp
+                          : which == "down" ? LinearKind::kExpertDown
+                                            : LinearKind::kExpertGate;
+  Ranking ranking(problem, Grain::kLinear);
+  ranking.AddOthers();
+  ranking.Add(ranking.Units(UnitKind::kLinear, [kind](const Linear& l) { return l.kind == kind; }));
+  return ranking.Spend();
+}
+
+Allocation Random(const AllocationProblem& problem) {
+  const std::string unit = TextParam(problem, "unit", "expert");
+  Ranking ranking(problem, unit == "linear" ? Grain::kLinear : Grain::kExpert);
+  ranking.AddOthers();
+  std::vector<RankedUnit> units = ranking.Units(unit == "linear"  ? UnitKind::kLinear
+                                                : unit == "block" ? UnitKind::kBlock
+                                                                  : UnitKind::kExpert);
+  const auto seed = static_cast<uint64_t>(IntParam(problem, "seed").value_or(42));
+  ScoreUnits(units, RandomScore(problem, ranking.groups(), seed));
+  if (TextParam(problem, "scope", "global") == "layer") {
+    SortByPlace(units);
+    ranking.AddTop(units, IntParam(problem, "count"));
+  } else {
+    SortByScore(units);
+    ranking.Add(units, IntParam(problem, "count"));
+  }
+  return ranking.Spend();
+}
+
+// What is wrong with the value, or nothing.
+std::string CheckValue(const HeuristicParam& param, const std::string& value,
+                       const std::vector<int>& widths) {
+  const std::string shown = absl::StrCat("\"", value.substr(0, 40), "\"");
+  int number = 0;
+  double share = 0;
+  switch (param.type) {
+    case ParamType::kWidth:
+      if (absl::SimpleAtoi(value, &number) && std::count(widths.begin(), widths.end(), number) == 1)
+        return "";
+      return absl::StrCat(shown, " is not one of the candidate widths ", absl::StrJoin(widths, ", "));
+    case ParamType::kCount:
+      return absl::SimpleAtoi(value, &number) && number >= 0 ? "" : shown + " is not a count";
+    case ParamType::kShare:
+      return absl::SimpleAtod(value, &share) && share >= 0 && share <= 1 ? "" : shown + " is not in [0, 1]";
+    case ParamType::kChoice:
+      break;
+  }
+  if (std::count(param.choices.begin(), param.choices.end(), value) == 1) return "";
+  return absl::StrCat(shown, " is none of ", absl::StrJoin(param.choices, ", "));
+}
+
+std::string ParamField(const std::string& key) {
+  return absl::StrCat("spec.heuristic.params[", key.substr(0, 80), "]");
 }
 
 }  // namespace
 
 const std::vector<HeuristicDescription>& Heuristics() {
-  static const auto* const kHeuristics = new std::vector<HeuristicDescription>{
-      {"optimal", "The least total distortion that the budget allows, solved exactly.", {}},
-      {"uniform", "The largest width that fits for all linears.", {}},
-      {"attention-first",
-       "Attention is raised first, then shared experts and dense layers, then experts by layer.",
-       {{"floor", kFloorText}, {"raise", kRaiseText}}},
-      {"shared-first",
-       "Shared experts and dense layers are raised first, then attention, then experts by layer.",
-       {{"floor", kFloorText}, {"raise", kRaiseText}}},
-      {"expert-frequency",
-       "Everything but the experts is raised first, then the experts that calibration chose most often.",
-       {{"floor", kFloorText},
-        {"raise", kRaiseText},
-        {"scope", "layer: rank inside each layer and take place by place (default); global: one ranking"},
-        {"count", "experts to raise, of each layer or of the model (default: as many as fit)"},
-        {"others", "width of attention, shared experts and dense layers (default: as raise)"}}}};
+  static const auto* const kHeuristics = [] {
+    auto* list = new std::vector<HeuristicDescription>();
+    for (const HeuristicRecord& record : HeuristicCatalog()) {
+      HeuristicDescription& description = list->emplace_back();
+      description.name = record.name;
+      description.description = record.description;
+      for (const HeuristicParam& param : record.params) description.params[param.name] = param.description;
+    }
+    return list;
+  }();
   return *kHeuristics;
 }
 
 Allocation RunHeuristic(const std::string& heuristic, const AllocationProblem& problem) {
   if (heuristic == "uniform") return Uniform(problem);
-  if (heuristic == "attention-first") {
-    return ClassFirst(problem, {Class::kAttention, Class::kShared, Class::kExpert});
-  }
-  if (heuristic == "shared-first") {
-    return ClassFirst(problem, {Class::kShared, Class::kAttention, Class::kExpert});
-  }
-  if (heuristic == "expert-frequency") return ExpertFrequency(problem);
-  return Optimal(problem);
+  if (heuristic == "attention-first") return ClassFirst(problem, /*attention_first=*/true);
+  if (heuristic == "shared-first") return ClassFirst(problem, /*attention_first=*/false);
+  if (heuristic == "expert-frequency") return RankExperts(problem, FrequencyScore);
+  if (heuristic == "router-weight") return RankExperts(problem, RouterWeightScore);
+  if (heuristic == "wanda") return RankExperts(problem, WandaScore);
+  if (heuristic == "outlier") return RankOutliers(problem);
+  if (heuristic == "combined") return Combined(problem);
+  if (heuristic == "projection") return OneProjection(problem);
+  if (heuristic == "random") return Random(problem);
+  if (heuristic == "optimal") return Optimal(problem);
+  return RankBlocks(problem, heuristic);
 }
 
 std::vector<FieldViolation> CheckHeuristic(const std::string& heuristic,
                                            const std::map<std::string, std::string>& params,
                                            const std::vector<int>& widths) {
-  std::vector<FieldViolation> violations;
-  const auto found = std::find_if(Heuristics().begin(), Heuristics().end(),
-                                  [&](const HeuristicDescription& known) { return known.name == heuristic; });
-  if (found == Heuristics().end()) {
+  const HeuristicRecord* record = FindHeuristic(heuristic);
+  if (record == nullptr) {
     return {{"spec.heuristic.name", absl::StrCat("\"", heuristic.substr(0, 80), "\" is unknown")}};
   }
+  std::vector<FieldViolation> violations;
   for (const auto& [key, value] : params) {
-    if (found->params.count(key) == 0) {
-      violations.push_back({absl::StrCat("spec.heuristic.params[", key.substr(0, 80), "]"),
-                            absl::StrCat("is no parameter of ", heuristic)});
-    } else {
-      CheckParam(key, value, widths, violations);
-    }
+    const HeuristicParam* param = record->Find(key);
+    const std::string problem =
+        param == nullptr ? absl::StrCat("is no parameter of ", heuristic) : CheckValue(*param, value, widths);
+    if (!problem.empty()) violations.push_back({ParamField(key), problem});
   }
   int floor = 0;
   int bits = 0;
   const auto read = [&params](const char* key, int& value) {
     return params.count(key) == 1 && absl::SimpleAtoi(params.at(key), &value);
   };
-  for (const char* key : {"raise", "others"}) {
+  for (const char* key : {"raise", "others", "attention", "shared", "dense"}) {
     if (read("floor", floor) && read(key, bits) && bits < floor) {
-      violations.push_back({absl::StrCat("spec.heuristic.params[", key, "]"), "is below floor"});
+      violations.push_back({ParamField(key), "is below floor"});
     }
   }
   return violations;
+}
+
+absl::Status CheckStatistics(const std::string& heuristic, const AllocationProblem& problem) {
+  const auto has_experts = [&problem](const auto& lacks) {
+    return std::any_of(problem.rows.begin(), problem.rows.end(), [&](const TableRow& row) {
+      return IsExpert(row.row->linear.kind) && lacks(*row.row);
+    });
+  };
+  const auto lacks_routing = [&problem](const auto& lacks) {
+    return [&problem, lacks](const DistortionRow& row) {
+      return std::none_of(
+          problem.routing->begin(), problem.routing->end(),
+          [&](const RoutingCounts& routing) { return routing.layer == row.linear.layer && !lacks(routing); });
+    };
+  };
+  std::string missing;
+  const auto param = problem.params.find("order");
+  const bool by_block =
+      heuristic == "block-importance" ||
+      (heuristic == "combined" && param != problem.params.end() && param->second == "importance");
+  if (by_block && has_experts(lacks_routing([](const RoutingCounts& r) { return r.tokens == 0; }))) {
+    missing = "ffn_cosine";
+  }
+  if (heuristic == "router-weight" &&
+      has_experts(lacks_routing([](const RoutingCounts& r) { return r.router_weights.empty(); }))) {
+    missing = "router_weights";
+  }
+  if ((heuristic == "expert-frequency" || heuristic == "combined") &&
+      has_experts(lacks_routing([](const RoutingCounts& r) { return r.counts.empty(); }))) {
+    missing = "counts";
+  }
+  const bool no_wanda = std::all_of(problem.rows.begin(), problem.rows.end(),
+                                    [](const TableRow& row) { return row.row->wanda_score == 0; });
+  if (heuristic == "wanda" && no_wanda) missing = "wanda_score";
+  if (missing.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "STATISTICS_MISSING",
+                   absl::StrCat("the distortion table has no ", missing, ", which ", heuristic,
+                                " ranks by; make it again"),
+                   {{"heuristic", heuristic}, {"statistic", missing}});
 }
 
 }  // namespace quantmoe

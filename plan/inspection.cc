@@ -8,6 +8,7 @@
 #include "plan/artifact_size.h"
 #include "plan/bit_plan.h"
 #include "plan/budget.h"
+#include "plan/tensor_views.h"
 
 namespace quantmoe {
 namespace {
@@ -39,7 +40,8 @@ ordered_json Experts(const ModelSpec& spec) {
           {"router", std::string(RouterName(spec.moe.router))}};
 }
 
-ordered_json QuantizedKinds(const std::vector<Linear>& linears, const Checkpoint& checkpoint) {
+ordered_json QuantizedKinds(const ModelSpec& spec, const std::vector<Linear>& linears,
+                            const Checkpoint& checkpoint) {
   struct Sum {
     int64_t linears = 0, weights = 0, bytes = 0;
   };
@@ -48,8 +50,8 @@ ordered_json QuantizedKinds(const std::vector<Linear>& linears, const Checkpoint
     Sum& sum = sums[linear.kind];
     ++sum.linears;
     sum.weights += linear.weights();
-    const Checkpoint::Location* found = checkpoint.Find(linear.name + ".weight");
-    if (found != nullptr) sum.bytes += found->info.size_bytes();
+    const absl::StatusOr<TensorView> view = WeightView(spec, checkpoint, linear);
+    if (view.ok()) sum.bytes += StoredBytes(checkpoint, *view);
   }
   ordered_json kinds = ordered_json::object();
   for (const auto& [kind, sum] : sums) {
@@ -68,6 +70,7 @@ absl::string_view KeptReason(const ModelSpec& spec, const std::string& name) {
   if (has("embed_tokens")) return "embedding";
   if (has("lm_head")) return "head";
   if (has("norm")) return "norm";
+  if (has(".sinks")) return "attention sinks";
   if (has("shared_expert_gate") || has(".gate.") || has("router")) return "router";
   if (has(".bias")) return "bias";
   return "not part of a quantized linear";
@@ -139,10 +142,11 @@ std::string InspectionJson(const ModelSpec& spec, const Checkpoint& checkpoint) 
                                    {"dtype", spec.dtype},
                                    {"attention", Attention(spec.attention)},
                                    {"moe", Experts(spec)},
+                                   {"expert_storage", ExpertStorage(spec, checkpoint)},
                                    {"tensors", checkpoint.tensors().size()},
                                    {"bytes", checkpoint.total_bytes()},
                                    {"parts", Parts(CutParts(spec))},
-                                   {"quantized", QuantizedKinds(linears, checkpoint)},
+                                   {"quantized", QuantizedKinds(spec, linears, checkpoint)},
                                    {"kept", KeptTensorsByReason(spec, kept)},
                                    {"artifact_bytes", SizesByWidth(linears, kept)},
                                    {"model_digest", checkpoint.header_digest()},

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
@@ -16,10 +17,12 @@
 namespace quantmoe {
 namespace {
 
-constexpr std::array<absl::string_view, 6> kBenchmarks = {"copa",       "hellaswag", "mmlu",
-                                                          "openbookqa", "piqa",      "winogrande"};
+constexpr std::array<absl::string_view, 11> kBenchmarks = {
+    "arc_challenge", "arc_easy",   "boolq", "copa",     "hellaswag", "lambada_openai",
+    "mmlu",          "openbookqa", "piqa",  "wikitext", "winogrande"};
 constexpr int kMaxSamples = 1 << 20;
 constexpr int kMaxShardSequences = 4096;
+constexpr int kMaxRanks = 1024;
 
 // Collects violations with the path of their field.
 class Violations {
@@ -50,15 +53,25 @@ void CheckModel(const JobSpec& spec, Violations& violations) {
 }
 
 void CheckBudgetFields(const Budget& budget, Violations& violations) {
-  if (budget.average_bits.has_value() == budget.max_bytes.has_value()) {
-    return violations.Add("spec.budget", "exactly one of average_bits and max_bytes must be set");
+  if (budget.members_set() != 1) {
+    return violations.Add("spec.budget",
+                          "exactly one of average_bits, max_bytes, stored_bits and rank_bytes must be set");
   }
   if (budget.average_bits && !(*budget.average_bits > 0 && *budget.average_bits <= 8)) {
     violations.Add("spec.budget.average_bits",
                    absl::StrCat("is ", *budget.average_bits, ", must be in (0, 8]"));
   }
-  if (budget.max_bytes && *budget.max_bytes <= 0) {
-    violations.Add("spec.budget.max_bytes", absl::StrCat("is ", *budget.max_bytes, ", must be positive"));
+  if (budget.stored_bits && !(*budget.stored_bits > 0 && *budget.stored_bits <= 16)) {
+    violations.Add("spec.budget.stored_bits",
+                   absl::StrCat("is ", *budget.stored_bits, ", must be in (0, 16]"));
+  }
+  const auto positive = [&violations](const char* field, int64_t bytes) {
+    if (bytes <= 0) violations.Add(field, absl::StrCat("is ", bytes, ", must be positive"));
+  };
+  if (budget.max_bytes) positive("spec.budget.max_bytes", *budget.max_bytes);
+  if (budget.rank_bytes) {
+    positive("spec.budget.rank_bytes.max_bytes", budget.rank_bytes->max_bytes);
+    violations.InRange("spec.budget.rank_bytes.ranks", budget.rank_bytes->ranks, 1, kMaxRanks);
   }
 }
 
@@ -71,7 +84,8 @@ const RuntimeProfile* CheckProfile(const JobSpec& spec, Violations& violations) 
 }
 
 void CheckGptq(const GptqSpec& gptq, const RuntimeProfile* profile, Violations& violations) {
-  const RuntimeProfile& limits = profile != nullptr ? *profile : RuntimeProfiles().front();
+  const RuntimeProfile& any = RuntimeProfiles().front();
+  const RuntimeProfile& limits = profile != nullptr ? *profile : any;
   const auto has = [](const std::vector<int>& list, int value) {
     return std::find(list.begin(), list.end(), value) != list.end();
   };
@@ -83,17 +97,21 @@ void CheckGptq(const GptqSpec& gptq, const RuntimeProfile* profile, Violations& 
   for (size_t i = 0; i < gptq.widths.size(); ++i) {
     const std::string field = absl::StrCat("spec.gptq.widths[", i, "]");
     const int width = gptq.widths[i];
-    if (!has(limits.widths, width)) {
-      violations.Add(field,
-                     absl::StrCat("is ", width, ", must be one of ", absl::StrJoin(limits.widths, ", "),
-                                  " for the profile ", limits.name));
+    if (!has(any.widths, width)) {
+      violations.Add(field, absl::StrCat("is ", width, ", must be one of ", absl::StrJoin(any.widths, ", ")));
     } else if (!seen.insert(width).second) {
       violations.Add(field, absl::StrCat("repeats ", width));
     }
   }
+  if (CandidateWidths(gptq.widths, limits.name).empty()) {
+    violations.Add("spec.gptq.widths", absl::StrCat("has none of ", absl::StrJoin(limits.widths, ", "),
+                                                    ", which the profile ", limits.name, " can load"));
+  }
   violations.InRange("spec.gptq.damp", gptq.damp, 1e-9, 1.0);
   violations.InRange("spec.gptq.min_tokens_ratio", gptq.min_tokens_ratio, 0.0, 1000.0);
   violations.InRange("spec.gptq.max_fallback_ratio", gptq.max_fallback_ratio, 0.0, 1.0);
+  violations.InRange("spec.gptq.shrinkage", gptq.shrinkage, 0.0, 100.0);
+  violations.InRange("spec.gptq.correction", gptq.correction, 0.0, 1.0);
 }
 
 void CheckDigest(const std::string& field, const Digest& digest, bool required, Violations& violations) {
@@ -138,11 +156,35 @@ void CheckEvaluation(const EvaluationSpec& evaluation, Violations& violations) {
 
 std::vector<int> CandidateWidths(const std::vector<int>& widths, const std::string& profile) {
   const RuntimeProfile* found = FindProfile(profile);
-  std::vector<int> candidates = !widths.empty()    ? widths
-                                : found != nullptr ? found->widths
-                                                   : RuntimeProfiles().front().widths;
+  const RuntimeProfile& limits = found != nullptr ? *found : RuntimeProfiles().front();
+  std::vector<int> candidates = !widths.empty() ? widths : RuntimeProfiles().front().widths;
+  std::erase_if(candidates, [&limits](int width) {
+    return std::find(limits.widths.begin(), limits.widths.end(), width) == limits.widths.end();
+  });
   std::sort(candidates.begin(), candidates.end());
   return candidates;
+}
+
+absl::string_view PropagationName(Propagation propagation) {
+  return propagation == Propagation::kQuantized ? "quantized" : "original";
+}
+
+absl::StatusOr<Propagation> ParsePropagation(absl::string_view name) {
+  for (const Propagation propagation : {Propagation::kOriginal, Propagation::kQuantized}) {
+    if (PropagationName(propagation) == name) return propagation;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("propagation \"", name, "\" is unknown; known are original, quantized"));
+}
+
+std::vector<int> PlanWidths(const JobSpec& spec) {
+  std::vector<int> widths = CandidateWidths(spec.gptq.widths, spec.runtime_profile);
+  const auto found = spec.heuristic_params.find("floor");
+  int floor = 0;
+  if (found != spec.heuristic_params.end() && absl::SimpleAtoi(found->second, &floor)) {
+    widths.erase(widths.begin(), std::lower_bound(widths.begin(), widths.end(), floor));
+  }
+  return widths;
 }
 
 std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec) {
@@ -152,6 +194,7 @@ std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec) {
   const RuntimeProfile* profile = CheckProfile(spec, violations);
   violations.Append(CheckHeuristic(spec.heuristic, spec.heuristic_params,
                                    CandidateWidths(spec.gptq.widths, spec.runtime_profile)));
+  violations.Append(CheckRules(spec.rules));
   CheckGptq(spec.gptq, profile, violations);
   CheckCalibration(spec.calibration, violations);
   CheckEvaluation(spec.evaluation, violations);

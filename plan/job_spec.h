@@ -15,25 +15,34 @@
 #include "plan/budget.h"
 #include "plan/linears.h"
 #include "plan/model_spec.h"
+#include "plan/width_rules.h"
 #include "storage/checkpoint.h"
 #include "storage/digest.h"
+#include "storage/model_sources.h"
 
 namespace quantmoe {
 
-struct Budget {
-  std::optional<double> average_bits;  // exactly one of the two is set
-  std::optional<int64_t> max_bytes;
-};
+// Whose outputs calibrate a layer. Original: those of the original layers before it, so all layers solve at
+// once and another budget costs no new solve. Quantized: after the allocation a second pass solves layer
+// after layer on what the quantized layers before it give.
+enum class Propagation { kOriginal, kQuantized };
+absl::string_view PropagationName(Propagation propagation);  // "original", "quantized"
+absl::StatusOr<Propagation> ParsePropagation(absl::string_view name);
 
 // Unset members mean defaults that ResolveJob fills in.
 struct GptqSpec {
   int group_size = 0;       // 0: largest of 128, 64, 32 that divides every input width
-  std::vector<int> widths;  // empty: 2, 3, 4, 8
+  std::vector<int> widths;  // that are solved; empty: 2, 3, 4, 8. The profile chooses among them
   double damp = 0.01;
   bool act_order = true;
   bool scale_search = true;
   double min_tokens_ratio = 0.25;
   double max_fallback_ratio = 0.25;
+  bool gate_weighted = false;  // tokens count for an expert by the square of their router weight
+  double shrinkage = 0;        // pull of a cold expert's Hessian toward its layer's, in tokens a channel
+  Propagation propagation = Propagation::kOriginal;
+  double correction =
+      1;  // quantized pass: share of the drift of its inputs that a linear makes up for, 0 to 1
 };
 
 struct CalibrationSpec {
@@ -66,6 +75,7 @@ struct JobSpec {
   CalibrationSpec calibration;
   EvaluationSpec evaluation;
   std::string runtime_profile = "gptqmodel";
+  std::vector<WidthRule> rules;
 };
 
 // A spec with its model opened and every default filled in: what tasks are planned from.
@@ -76,7 +86,8 @@ struct ResolvedJob {
   std::string model_fingerprint;
   std::string model_digest;  // Checkpoint::header_digest
   int64_t original_bytes = 0;
-  SizeBounds sizes;  // of the artifact's weight files
+  int64_t read_bytes = 0;  // the most that is read from the checkpoint at once for one linear
+  SizeBounds sizes;        // of the artifact's weight files
 };
 
 // All violations of the fields that can be judged without the model. Field paths start with "spec.".
@@ -88,9 +99,9 @@ std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec);
 absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoint,
                                        absl::string_view config_json);
 
-// ConfineModelUri (unless `model_roots` is empty: any place is allowed), open, read config.json, ResolveJob:
-// the whole way from a spec to a ResolvedJob.
-absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const std::vector<std::string>& model_roots);
+// OpenModel, read config.json, ResolveJob: the whole way from a spec to a ResolvedJob. Its URI is pinned
+// (ModelDirectory::uri), so that every worker reads the same bytes.
+absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const ModelSources& models);
 
 // Canonical JSON (sorted keys), both ways; used for storage and for request hashes.
 std::string JobSpecToJson(const JobSpec& spec);

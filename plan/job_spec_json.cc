@@ -45,6 +45,14 @@ void ReadGptq(const json& from, GptqSpec& gptq) {
   Read(from, "scale_search", gptq.scale_search);
   Read(from, "min_tokens_ratio", gptq.min_tokens_ratio);
   Read(from, "max_fallback_ratio", gptq.max_fallback_ratio);
+  Read(from, "gate_weighted", gptq.gate_weighted);
+  Read(from, "shrinkage", gptq.shrinkage);
+  if (from.contains("propagation")) {
+    const auto propagation = ParsePropagation(from["propagation"].get<std::string>());
+    if (!propagation.ok()) throw std::invalid_argument(std::string(propagation.status().message()));
+    gptq.propagation = *propagation;
+  }
+  Read(from, "correction", gptq.correction);
 }
 
 void ReadCalibration(const json& from, CalibrationSpec& calibration) {
@@ -88,14 +96,14 @@ JobSpec SpecFromJson(const json& from) {
   const auto part = [&from](const char* key) { return from.value(key, json::object()); };
   JobSpec spec;
   Read(from, "model_uri", spec.model_uri);
-  Read(part("budget"), "average_bits", spec.budget.average_bits);
-  Read(part("budget"), "max_bytes", spec.budget.max_bytes);
+  spec.budget = BudgetFromJson(part("budget"));
   Read(part("heuristic"), "name", spec.heuristic);
   Read(part("heuristic"), "params", spec.heuristic_params);
   ReadGptq(part("gptq"), spec.gptq);
   ReadCalibration(part("calibration"), spec.calibration);
   ReadEvaluation(part("evaluation"), spec.evaluation);
   Read(from, "runtime_profile", spec.runtime_profile);
+  spec.rules = RulesFromJson(from.value("rules", json::array()));
   RefuseUnknownKeys(from, JobSpecJson(spec), "");
   return spec;
 }
@@ -103,7 +111,49 @@ JobSpec SpecFromJson(const json& from) {
 }  // namespace
 
 json BudgetJson(const Budget& budget) {
-  return {{"average_bits", OrNull(budget.average_bits)}, {"max_bytes", OrNull(budget.max_bytes)}};
+  json rank_bytes;
+  if (budget.rank_bytes) {
+    rank_bytes = {{"max_bytes", budget.rank_bytes->max_bytes}, {"ranks", budget.rank_bytes->ranks}};
+  }
+  return {{"average_bits", OrNull(budget.average_bits)},
+          {"max_bytes", OrNull(budget.max_bytes)},
+          {"stored_bits", OrNull(budget.stored_bits)},
+          {"rank_bytes", std::move(rank_bytes)}};
+}
+
+Budget BudgetFromJson(const json& from) {
+  Budget budget;
+  Read(from, "average_bits", budget.average_bits);
+  Read(from, "max_bytes", budget.max_bytes);
+  Read(from, "stored_bits", budget.stored_bits);
+  if (from.contains("rank_bytes") && !from["rank_bytes"].is_null()) {
+    const json& ranks = from["rank_bytes"];
+    budget.rank_bytes = {ranks.at("max_bytes").get<int64_t>(), ranks.at("ranks").get<int>()};
+  }
+  return budget;
+}
+
+json RulesJson(const std::vector<WidthRule>& rules) {
+  json out = json::array();
+  for (const WidthRule& rule : rules) {
+    out.push_back({{"pattern", rule.pattern},
+                   {"min_bits", rule.min_bits},
+                   {"max_bits", rule.max_bits},
+                   {"protect", rule.protect}});
+  }
+  return out;
+}
+
+std::vector<WidthRule> RulesFromJson(const json& from) {
+  std::vector<WidthRule> rules;
+  for (const json& item : from) {
+    WidthRule& rule = rules.emplace_back();
+    Read(item, "pattern", rule.pattern);
+    Read(item, "min_bits", rule.min_bits);
+    Read(item, "max_bits", rule.max_bits);
+    Read(item, "protect", rule.protect);
+  }
+  return rules;
 }
 
 json JobSpecJson(const JobSpec& spec) {
@@ -120,7 +170,11 @@ json JobSpecJson(const JobSpec& spec) {
             {"act_order", gptq.act_order},
             {"scale_search", gptq.scale_search},
             {"min_tokens_ratio", gptq.min_tokens_ratio},
-            {"max_fallback_ratio", gptq.max_fallback_ratio}}},
+            {"max_fallback_ratio", gptq.max_fallback_ratio},
+            {"gate_weighted", gptq.gate_weighted},
+            {"shrinkage", gptq.shrinkage},
+            {"propagation", std::string(PropagationName(gptq.propagation))},
+            {"correction", gptq.correction}}},
           {"calibration",
            {{"text", DigestJson(calibration.text)},
             {"samples", calibration.samples},
@@ -132,7 +186,8 @@ json JobSpecJson(const JobSpec& spec) {
             {"window", evaluation.window},
             {"tasks", TasksJson(evaluation.tasks)},
             {"add_bos", OrNull(evaluation.add_bos)}}},
-          {"runtime_profile", spec.runtime_profile}};
+          {"runtime_profile", spec.runtime_profile},
+          {"rules", RulesJson(spec.rules)}};
 }
 
 std::string JobSpecToJson(const JobSpec& spec) { return JobSpecJson(spec).dump(); }

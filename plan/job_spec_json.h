@@ -8,5 +8,9 @@ namespace quantmoe {
 
 nlohmann::json JobSpecJson(const JobSpec& spec);
 nlohmann::json BudgetJson(const Budget& budget);
+nlohmann::json RulesJson(const std::vector<WidthRule>& rules);
+// Throw std::exception, for DecodeJson.
+Budget BudgetFromJson(const nlohmann::json& json);
+std::vector<WidthRule> RulesFromJson(const nlohmann::json& json);
 
 }  // namespace quantmoe

@@ -62,6 +62,22 @@ struct Step {
   int to;
 };
 
+// The steps of all groups by falling slope.
+std::vector<Step> CollectSteps(const std::vector<Frontier>& frontiers) {
+  std::vector<Step> steps;
+  for (size_t g = 0; g < frontiers.size(); ++g) {
+    const std::vector<int> hull = HullOf(frontiers[g]);
+    for (size_t i = 1; i < hull.size(); ++i) {
+      const double slope = Slope(frontiers[g][hull[i - 1]], frontiers[g][hull[i]]);
+      steps.push_back({slope, static_cast<int>(g), hull[i - 1], hull[i]});
+    }
+  }
+  std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) {
+    return std::tie(b.slope, a.group, a.from) < std::tie(a.slope, b.group, b.from);
+  });
+  return steps;
+}
+
 // What the dynamic program may do with one group.
 struct Core {
   int group;
@@ -111,7 +127,7 @@ class Solver {
   // Takes hull steps by falling slope until one does not fit: the base choice and the bound of the linear
   // relaxation. The greedy solution that goes on past that step is the first incumbent.
   void Relax() {
-    std::vector<Step> steps = CollectSteps();
+    const std::vector<Step> steps = CollectSteps(frontiers_);
     cores_.resize(frontiers_.size());
     for (size_t g = 0; g < cores_.size(); ++g) cores_[g] = {static_cast<int>(g), 0, kInfinity, 0};
     size_t next = 0;
@@ -137,21 +153,6 @@ class Solver {
     const double scale = std::abs(best_value_) + std::abs(base_value_);
     tolerance_ = kRounding * scale;
     noise_ = 4 * std::numeric_limits<double>::epsilon() * scale;
-  }
-
-  std::vector<Step> CollectSteps() const {
-    std::vector<Step> steps;
-    for (size_t g = 0; g < frontiers_.size(); ++g) {
-      const std::vector<int> hull = HullOf(frontiers_[g]);
-      for (size_t i = 1; i < hull.size(); ++i) {
-        const double slope = Slope(frontiers_[g][hull[i - 1]], frontiers_[g][hull[i]]);
-        steps.push_back({slope, static_cast<int>(g), hull[i - 1], hull[i]});
-      }
-    }
-    std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) {
-      return std::tie(b.slope, a.group, a.from) < std::tie(a.slope, b.group, b.from);
-    });
-    return steps;
   }
 
   int64_t CostOf(const Step& step) const {
@@ -330,6 +331,24 @@ class Solver {
 };
 
 }  // namespace
+
+std::vector<HullPoint> KnapsackHull(const std::vector<KnapsackGroup>& groups) {
+  std::vector<Frontier> frontiers;
+  HullPoint point;
+  for (const KnapsackGroup& group : groups) {
+    frontiers.push_back(ParetoFrontier(group));
+    point.cost += frontiers.back().front().cost;
+    point.value += frontiers.back().front().value;
+  }
+  std::vector<HullPoint> hull = {point};
+  for (const Step& step : CollectSteps(frontiers)) {
+    const Frontier& frontier = frontiers[step.group];
+    point.cost += frontier[step.to].cost - frontier[step.from].cost;
+    point.value += frontier[step.to].value - frontier[step.from].value;
+    hull.push_back(point);
+  }
+  return hull;
+}
 
 std::optional<KnapsackSolution> SolveKnapsack(const std::vector<KnapsackGroup>& groups, int64_t capacity,
                                               int64_t max_states) {

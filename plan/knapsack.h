@@ -28,6 +28,15 @@ struct KnapsackSolution {
   bool exact = false;      // proven, up to a relative rounding error of 1e-12
 };
 
+// The corners of the linear relaxation over all capacities, ascending in cost and falling in value: the lower
+// convex hull of all solutions, of which every corner is one. Never empty; the first is the cheapest
+// solution.
+struct HullPoint {
+  int64_t cost = 0;
+  double value = 0;
+};
+std::vector<HullPoint> KnapsackHull(const std::vector<KnapsackGroup>& groups);
+
 inline constexpr int64_t kKnapsackStates = 20'000'000;
 
 // Empty when even the cheapest options exceed `capacity`. After `max_states` states the best solution so far

@@ -5,7 +5,11 @@ namespace quantmoe {
 const std::vector<RuntimeProfile>& RuntimeProfiles() {
   static const auto* const kProfiles = new std::vector<RuntimeProfile>{
       {"any", "Any width for every linear.", {2, 3, 4, 8}, {32, 64, 128}},
-      {"gptqmodel", "GPTQModel and transformers: any width for every linear.", {2, 3, 4, 8}, {32, 64, 128}},
+      {"gptqmodel",
+       "GPTQModel: any width for every linear. (transformers ignores `dynamic` and loads plans of one width "
+       "only.)",
+       {2, 3, 4, 8},
+       {32, 64, 128}},
       {"sglang",
        "SGLang: 4 or 8 bits; one width for the experts of all layers, and for the linears that it fuses "
        "(query, key and value; gate and up).",
@@ -13,8 +17,7 @@ const std::vector<RuntimeProfile>& RuntimeProfiles() {
        {32, 64, 128}},
       {"vllm",
        "vLLM: 4 or 8 bits; one width for the experts of a layer, and for the linears that it fuses (query, "
-       "key "
-       "and value; gate and up).",
+       "key and value; gate and up).",
        {4, 8},
        {32, 64, 128}},
   };

@@ -5,9 +5,11 @@
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
 #include "plan/candidate_widths.h"
+#include "plan/expert_ranks.h"
 #include "plan/job_spec.h"
 #include "plan/shipped_prose.h"
-#include "storage/model_uri.h"
+#include "plan/tensor_views.h"
+#include "storage/model_sources.h"
 
 namespace quantmoe {
 namespace {
@@ -52,6 +54,18 @@ absl::Status CheckOutputs(const std::vector<Linear>& linears) {
   return absl::OkStatus();
 }
 
+// Refuses rules that fit no linear, and a budget below the smallest plan that they leave.
+absl::StatusOr<SizeBounds> ResolveSizes(const JobSpec& spec, const std::vector<Linear>& linears,
+                                        const std::vector<TensorInfo>& kept) {
+  ASSIGN_OR_RETURN(const AllowedWidths allowed,
+                   ApplyRules(linears, spec.rules, PlanWidths(spec), spec.runtime_profile));
+  const int ranks = spec.budget.rank_bytes ? spec.budget.rank_bytes->ranks : 0;
+  if (ranks > 0) RETURN_IF_ERROR(ExpertRanks(linears, ranks).Check());
+  const SizeBounds bounds = BoundSizes(linears, kept, allowed, spec.gptq.group_size, ranks);
+  RETURN_IF_ERROR(CheckBudget(spec.budget, bounds));
+  return bounds;
+}
+
 void ResolveTexts(JobSpec& spec) {
   if (spec.calibration.text.sha256.empty()) spec.calibration.text = DigestOf(ShippedCalibrationProse());
   if (spec.evaluation.perplexity_text.sha256.empty()) {
@@ -84,28 +98,25 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
   RETURN_IF_ERROR(InvalidFields(std::move(violations)));
   RETURN_IF_ERROR(CheckOutputs(linears));
 
-  spec.gptq.widths = CandidateWidths(spec.gptq.widths, spec.runtime_profile);
+  // All widths are solved whatever the profile, so that a second job with another one solves nothing again.
+  spec.gptq.widths = CandidateWidths(spec.gptq.widths, "any");
   ResolveTexts(spec);
-  job.sizes = BoundSizes(linears, KeptTensors(job.model, checkpoint), spec.gptq.widths, spec.gptq.group_size);
-  RETURN_IF_ERROR(CheckBudget(spec.budget, job.sizes));
+  ASSIGN_OR_RETURN(job.sizes, ResolveSizes(spec, linears, KeptTensors(job.model, checkpoint)));
   job.spec = std::move(spec);
   job.parts = CutParts(job.model);
   job.model_fingerprint = checkpoint.fingerprint();
   job.model_digest = checkpoint.header_digest();
   job.original_bytes = checkpoint.total_bytes();
+  job.read_bytes = LargestReadBytes(job.model, checkpoint);
   return job;
 }
 
-absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const std::vector<std::string>& model_roots) {
+absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const ModelSources& models) {
   RETURN_IF_ERROR(InvalidFields(CheckJobSpec(spec)));
-  ASSIGN_OR_RETURN(ModelUri uri, ParseModelUri(spec.model_uri));
-  if (!model_roots.empty()) {
-    ASSIGN_OR_RETURN(uri, ConfineModelUri(uri, model_roots));
-  }
-  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, ModelDirectory::Open(uri));
+  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModel(spec.model_uri, models));
   ASSIGN_OR_RETURN(const std::string config, ReadModelConfig(*directory));
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
-  spec.model_uri = uri.ToString();
+  spec.model_uri = directory->uri().ToString();
   return ResolveJob(std::move(spec), *checkpoint, config);
 }
 

@@ -7,37 +7,18 @@
 
 #include "plan/job_spec_json.h"
 #include "plan/json_codec.h"
+#include "plan/quantized_pass.h"
 #include "plan/task_memory.h"
+#include "plan/task_pieces.h"
+#include "plan/task_work.h"
 
 namespace quantmoe {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::array<absl::string_view, 7> kKindNames = {"prepare",  "forward",  "solve",  "probe",
-                                                         "allocate", "evaluate", "publish"};
-
-// Every task that opens the model: where it is, and which content the result belongs to.
-json ModelParams(const ResolvedJob& job) {
-  return {{"model_uri", job.spec.model_uri}, {"fingerprint", job.model_fingerprint}};
-}
-
-TaskInput FromBlob(std::string role, const Digest& blob) { return {std::move(role), blob, "", ""}; }
-TaskInput FromTask(std::string role, std::string producer, std::string producer_role) {
-  return {std::move(role), {}, std::move(producer), std::move(producer_role)};
-}
-
-std::string ForwardLabel(int layer, int shard) { return absl::StrCat("forward-l", layer, "-s", shard); }
-std::string SolveLabel(const Part& part) { return absl::StrCat("solve-l", part.layer, "-p", part.index); }
-std::string EvaluateLabel(absl::string_view weights, int shard) {
-  return absl::StrCat("evaluate-", weights, "-", shard);
-}
-
-// The hidden states that enter a layer.
-TaskInput HiddenInput(std::string role, int layer, int shard) {
-  if (layer == 0) return FromTask(std::move(role), "prepare", absl::StrCat("hidden.", shard));
-  return FromTask(std::move(role), ForwardLabel(layer - 1, shard), "hidden");
-}
+constexpr std::array<absl::string_view, 9> kKindNames = {
+    "prepare", "forward", "solve", "probe", "allocate", "resolve", "assemble", "evaluate", "publish"};
 
 PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
   json params = ModelParams(job);
@@ -46,25 +27,17 @@ PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
           TaskKind::kForward,
           params.dump(),
           {HiddenInput("hidden", layer, shard)},
-          ForwardBytes(job, layer)};
-}
-
-std::string SolveParams(const ResolvedJob& job, const Part& part) {
-  const GptqSpec& gptq = job.spec.gptq;
-  json params = ModelParams(job);
-  params["layer"] = part.layer;
-  params["part"] = part.index;
-  params["group_size"] = gptq.group_size;
-  params["widths"] = gptq.widths;
-  params["damp"] = gptq.damp;
-  params["act_order"] = gptq.act_order;
-  params["scale_search"] = gptq.scale_search;
-  params["min_tokens_ratio"] = gptq.min_tokens_ratio;
-  return params.dump();
+          ForwardBytes(job, layer),
+          ForwardWork(job, layer)};
 }
 
 PlannedTask PlanSolve(const ResolvedJob& job, const Part& part, int shards) {
-  PlannedTask task{SolveLabel(part), TaskKind::kSolve, SolveParams(job, part), {}, SolveBytes(job, part)};
+  PlannedTask task{SolveLabel(part),
+                   TaskKind::kSolve,
+                   SolveParams(job, part).dump(),
+                   {},
+                   SolveBytes(job, part),
+                   SolveWork(job, part, shards)};
   for (int s = 0; s < shards; ++s) {
     if (part.kind == PartKind::kAttention) {
       task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", s), part.layer, s));
@@ -88,7 +61,8 @@ PlannedTask PlanProbe(const ResolvedJob& job, int layer, int shards) {
   json params = ModelParams(job);
   params["layer"] = layer;
   params["group_size"] = job.spec.gptq.group_size;
-  PlannedTask task{ProbeLabel(layer), TaskKind::kProbe, params.dump(), {}, ProbeBytes(job)};
+  PlannedTask task{ProbeLabel(layer), TaskKind::kProbe,     params.dump(), {},
+                   ProbeBytes(job),   ProbeWork(job, layer)};
   const int probed = std::min(shards, kProbedShards);
   for (int i = 0; i < probed; ++i) {
     task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", i), layer, i * shards / probed));
@@ -100,7 +74,17 @@ PlannedTask PlanProbe(const ResolvedJob& job, int layer, int shards) {
   return task;
 }
 
-bool WeighsBySensitivity(const ResolvedJob& job) { return job.spec.heuristic == "optimal"; }
+bool WeighsBySensitivity(const ResolvedJob& job) {
+  const auto objective = job.spec.heuristic_params.find("objective");
+  return job.spec.heuristic == "optimal" &&
+         (objective == job.spec.heuristic_params.end() || objective->second == "measured");
+}
+
+// Whether the plan is measured against the uniform plan of the same budget. Behind a second pass it would not
+// be: the uniform plan has only the tensors of the first.
+bool HasReference(const ResolvedJob& job) {
+  return job.spec.heuristic != "uniform" && !job.spec.evaluation.skip && !SolvesAgain(job);
+}
 
 PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   json params = ModelParams(job);
@@ -108,9 +92,12 @@ PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   params["heuristic"] = job.spec.heuristic;
   params["params"] = job.spec.heuristic_params;
   params["profile"] = job.spec.runtime_profile;
+  params["rules"] = RulesJson(job.spec.rules);
   params["max_fallback_ratio"] = job.spec.gptq.max_fallback_ratio;
   params["group_size"] = job.spec.gptq.group_size;
-  PlannedTask task{"allocate", TaskKind::kAllocate, params.dump(), {}, AllocateBytes(job)};
+  params["reference"] = HasReference(job);
+  PlannedTask task{"allocate", TaskKind::kAllocate, params.dump(),
+                   {},         AllocateBytes(job),  WholeModelWork(job)};
   for (const Part& part : job.parts) {
     task.inputs.push_back(
         FromTask(absl::StrCat("table.", part.layer, ".", part.index), SolveLabel(part), "table"));
@@ -126,12 +113,23 @@ PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   return task;
 }
 
+// The plan with the tensors that are published.
+TaskInput FinalPlan(const ResolvedJob& job) {
+  return FromTask("plan", SolvesAgain(job) ? "assemble" : "allocate", "plan");
+}
+
 PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int shard) {
   json params = ModelParams(job);
   params["weights"] = weights;
-  PlannedTask task{EvaluateLabel(weights, shard), TaskKind::kEvaluate, params.dump(), {}, EvaluateBytes(job)};
+  PlannedTask task{EvaluateLabel(weights, shard),
+                   TaskKind::kEvaluate,
+                   params.dump(),
+                   {},
+                   EvaluateBytes(job),
+                   EvaluateWork(job)};
   task.inputs.push_back(FromTask("requests", "prepare", absl::StrCat("requests.", shard)));
-  if (weights == "planned") task.inputs.push_back(FromTask("plan", "allocate", "plan"));
+  if (weights == "planned") task.inputs.push_back(FinalPlan(job));
+  if (weights == "reference") task.inputs.push_back(FromTask("plan", "allocate", "reference"));
   return task;
 }
 
@@ -143,12 +141,17 @@ PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
   params["spec"] = JobSpecJson(job.spec);
   params["spec"].erase("model_uri");
   params["version"] = QUANTMOE_VERSION;
-  PlannedTask task{"publish", TaskKind::kPublish, params.dump(), {}, PublishBytes(job)};
-  task.inputs.push_back(FromTask("plan", "allocate", "plan"));
+  PlannedTask task{"publish", TaskKind::kPublish, params.dump(), {}, PublishBytes(job), WholeModelWork(job)};
+  task.inputs.push_back(FinalPlan(job));
   for (int i = 0; i < evaluation_shards; ++i) {
     task.inputs.push_back(FromTask(absl::StrCat("requests.", i), "prepare", absl::StrCat("requests.", i)));
     task.inputs.push_back(FromTask(absl::StrCat("original.", i), EvaluateLabel("original", i), "scores"));
     task.inputs.push_back(FromTask(absl::StrCat("planned.", i), EvaluateLabel("planned", i), "scores"));
+    if (!HasReference(job)) continue;
+    task.inputs.push_back(FromTask(absl::StrCat("reference.", i), EvaluateLabel("reference", i), "scores"));
+  }
+  if (HasReference(job) && evaluation_shards > 0) {
+    task.inputs.push_back(FromTask("reference_plan", "allocate", "reference"));
   }
   return task;
 }
@@ -191,7 +194,7 @@ PlannedTask PlanPrepare(const ResolvedJob& job) {
   params["window"] = evaluation.window;
   params["tasks"] = json::array();
   params["evaluation_skip"] = evaluation.skip;
-  PlannedTask task{"prepare", TaskKind::kPrepare, "", {}, PrepareBytes(job)};
+  PlannedTask task{"prepare", TaskKind::kPrepare, "", {}, PrepareBytes(job), WholeModelWork(job)};
   task.inputs.push_back(FromBlob("calibration_text", calibration.text));
   task.inputs.push_back(FromBlob("perplexity_text", evaluation.perplexity_text));
   for (const BenchmarkTaskSpec& benchmark : evaluation.tasks) {
@@ -218,7 +221,13 @@ std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& 
   for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l)
     tasks.push_back(PlanProbe(job, l, shards));
   tasks.push_back(PlanAllocate(job, shards));
+  if (SolvesAgain(job)) {
+    for (PlannedTask& task : PlanQuantizedPass(job, shards)) tasks.push_back(std::move(task));
+  }
   for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "planned", i));
+  for (int i = 0; HasReference(job) && i < evaluation_shards; ++i) {
+    tasks.push_back(PlanEvaluate(job, "reference", i));
+  }
   tasks.push_back(PlanPublish(job, evaluation_shards));
   return tasks;
 }

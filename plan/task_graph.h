@@ -15,7 +15,17 @@
 
 namespace quantmoe {
 
-enum class TaskKind { kPrepare, kForward, kSolve, kProbe, kAllocate, kEvaluate, kPublish };
+enum class TaskKind {
+  kPrepare,
+  kForward,
+  kSolve,
+  kProbe,
+  kAllocate,
+  kResolve,
+  kAssemble,
+  kEvaluate,
+  kPublish
+};
 absl::string_view TaskKindName(TaskKind kind);
 absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name);
 
@@ -34,6 +44,7 @@ struct PlannedTask {
   std::string params_json;  // canonical; with the inputs' digests it decides the result
   std::vector<TaskInput> inputs;
   int64_t memory_bytes = 0;  // upper estimate of what the task holds at once
+  double work = 0;           // plan/task_work.h
 };
 
 struct BlobRef {
@@ -54,15 +65,25 @@ absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view json);
 // The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>.
 PlannedTask PlanPrepare(const ResolvedJob& job);
 
-// All other tasks, in an order in which producers come first.
-//   forward-l<L>-s<S>   in hidden; out hidden (not for the last layer), ffn_input, and for MoE layers
-//   routing, counts solve-l<L>-p<P>     attention: in hidden.<S>; else in ffn_input.<S> (and routing.<S> for
-//   experts);
-//                       out table, w<bits>
-//   probe-l<L>          in hidden.<I>, table.<P>; out sensitivity. Only for the heuristic `optimal`, which
-//   weighs by it allocate            in table.<L>.<P>, sensitivity.<L>, counts.<L>.<S>; out plan, table (the
-//   whole DistortionTable) evaluate-original-<I>, evaluate-planned-<I>   in requests (, plan); out scores
-//   publish             in plan, requests.<I>, original.<I>, planned.<I>; out manifest, scores, file.<n>
+// All other tasks, in an order in which producers come first. Label, inputs -> outputs:
+//
+//   forward-l<L>-s<S>: hidden -> hidden (not for the last layer), ffn_input; in MoE layers also routing,
+//   counts
+//
+//   solve-l<L>-p<P>: for attention hidden.<S>, else ffn_input.<S>, for experts also routing.<S> -> table,
+//   w<bits>
+//
+//   probe-l<L>: hidden.<I>, table.<P> -> sensitivity; only for `optimal` with its measured objective
+//
+//   allocate: table.<L>.<P>, sensitivity.<L>, counts.<L>.<S> -> plan, table (the whole DistortionTable),
+//   reference (the uniform plan of the same budget, where the plan is measured against it)
+//
+//   evaluate-original-<I>, evaluate-planned-<I>, evaluate-reference-<I>: requests, plan -> scores
+//
+//   publish: plan, requests.<I>, original.<I>, planned.<I>, reference.<I>, reference_plan -> manifest,
+//   scores, items, file.<n>
+//
+// With quantized propagation, plan/quantized_pass.h puts a second pass behind allocate.
 std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary);
 
 // SHA-256 over kind, params and the role and digest of every input: equal keys have equal results.

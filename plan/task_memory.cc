@@ -34,8 +34,8 @@ int64_t InnerWidth(const ModelSpec& model, const LayerSpec& layer) {
   return std::max(attention, ffn);
 }
 
-// One layer over `sequences` of `length` tokens: part weights + tokens * (4 hidden + inner widths) + one
-// sequence's scores of all heads.
+// One layer over `sequences` of `length` tokens: part weights, one linear as it is stored + tokens * (4
+// hidden + inner widths) + one sequence's scores of all heads.
 int64_t LayerBytes(const ResolvedJob& job, int layer, int64_t sequences, int64_t length) {
   const ModelSpec& model = job.model;
   int64_t inner = 0;
@@ -44,25 +44,28 @@ int64_t LayerBytes(const ResolvedJob& job, int layer, int64_t sequences, int64_t
   }
   const int64_t activations = sequences * length * (4 * model.hidden + inner);
   const int64_t scores = 2 * model.attention.heads * length * length;
-  return kFloat * (LargestPart(job, layer) + activations + scores);
+  return kFloat * (LargestPart(job, layer) + activations + scores) + job.read_bytes;
 }
 
 }  // namespace
 
-// Embedding + one shard of hidden states, as computed and as written + text.
+// Every linear is looked at, one at a time; then the embedding + one shard of hidden states, as computed and
+// as written; and text.
 int64_t PrepareBytes(const ResolvedJob& job) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const int64_t tokens = int64_t{calibration.shard_sequences} * calibration.sequence_length;
-  return kFloat * job.model.hidden * (job.model.vocab + 2 * tokens) + kTextBytes;
+  const int64_t look = kFloat * LargestPart(job, /*layer=*/-1) + job.read_bytes;
+  return std::max(look, kFloat * job.model.hidden * (job.model.vocab + 2 * tokens)) + kTextBytes;
 }
 
 int64_t ForwardBytes(const ResolvedJob& job, int layer) {
   return LayerBytes(job, layer, job.spec.calibration.shard_sequences, job.spec.calibration.sequence_length);
 }
 
-// Part weights + one shard in f32 (hidden and the widest inner activation, twice) + for the largest linear
-// Hessian, factor and two work copies (4 in^2) and per width the weights, their codes and errors (3 out*in) +
-// the packed results (<= 9/8 byte a weight and width). Attention also holds the Hessians of its other inputs.
+// Part weights, one linear as it is stored + one shard in f32 (hidden and the widest inner activation, twice)
+// + for the largest linear Hessian, factor and two work copies (4 in^2) and per width the weights, their
+// codes and errors (3 out*in) + the packed results (<= 9/8 byte a weight and width). Attention also holds the
+// Hessians of its other inputs.
 int64_t SolveBytes(const ResolvedJob& job, const Part& part) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const int64_t widths = static_cast<int64_t>(job.spec.gptq.widths.size());
@@ -79,7 +82,17 @@ int64_t SolveBytes(const ResolvedJob& job, const Part& part) {
   for (const auto& [kind, size] : hessians) others += size;
   const int64_t floats = PartWeights(part) + 2 * tokens * (job.model.hidden + in) + 4 * in * in + others +
                          3 * (widths + 1) * largest;
-  return kFloat * floats + PartWeights(part) * widths * 9 / 8;
+  return kFloat * floats + PartWeights(part) * widths * 9 / 8 + job.read_bytes;
+}
+
+// As much as a solve, with the rows of a second stream and the product of the drift with the inputs.
+int64_t ResolveBytes(const ResolvedJob& job, const Part& part) {
+  const CalibrationSpec& calibration = job.spec.calibration;
+  const int64_t tokens = int64_t{calibration.shard_sequences} * calibration.sequence_length;
+  int64_t in = 0;
+  for (const Linear& linear : part.linears) in = std::max(in, linear.in);
+  return SolveBytes(job, part) +
+         kFloat * (PartWeights(part) + 2 * tokens * (job.model.hidden + in) + in * in);
 }
 
 // A layer over one shard at most, with two sets of final states and the logits of some rows.

@@ -11,6 +11,7 @@ namespace quantmoe {
 int64_t PrepareBytes(const ResolvedJob& job);
 int64_t ForwardBytes(const ResolvedJob& job, int layer);
 int64_t SolveBytes(const ResolvedJob& job, const Part& part);
+int64_t ResolveBytes(const ResolvedJob& job, const Part& part);
 int64_t ProbeBytes(const ResolvedJob& job);
 int64_t AllocateBytes(const ResolvedJob& job);
 int64_t EvaluateBytes(const ResolvedJob& job);

@@ -1,6 +1,7 @@
 #include "server/catalog_service.h"
 
 #include "plan/bit_plan.h"
+#include "plan/presets.h"
 #include "server/job_requests.h"
 #include "server/unary_call.h"
 
@@ -20,6 +21,14 @@ grpc::ServerUnaryReactor* CatalogServiceHandler::ListHeuristics(grpc::CallbackSe
     info.set_name(heuristic.name);
     info.set_description(heuristic.description);
     info.mutable_params()->insert(heuristic.params.begin(), heuristic.params.end());
+  }
+  for (const Preset& preset : Presets()) {
+    v1::PresetInfo& info = *response->add_presets();
+    info.set_name(preset.name);
+    info.set_description(preset.description);
+    info.set_heuristic(preset.heuristic);
+    info.mutable_params()->insert(preset.params.begin(), preset.params.end());
+    info.set_average_bits(preset.average_bits);
   }
   reply.Finish(absl::OkStatus());
   return reply.reactor();

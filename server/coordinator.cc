@@ -13,6 +13,7 @@
 #include "plan/shipped_prose.h"
 #include "server/coordinator_state.h"
 #include "server/random_id.h"
+#include "server/report_server.h"
 
 namespace quantmoe {
 namespace {
@@ -62,7 +63,7 @@ Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
       loop(*store, facts, metrics),
       links(loop),
       jobs({.artifacts_dir = options.data_dir + "/artifacts",
-            .model_roots = options.model_roots,
+            .models = options.models,
             .max_active_jobs = options.max_active_jobs},
            facts, loop, links, *blobs, steps, metrics, *options.clock),
       attempts(facts, jobs, links, metrics, *options.clock, LimitsOf(options), store->term()),
@@ -70,7 +71,7 @@ Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
       watchers(metrics),
       core{.data_dir = options.data_dir,
            .artifacts_dir = options.data_dir + "/artifacts",
-           .model_roots = options.model_roots,
+           .models = options.models,
            .calibration_prose = {},
            .heldout_prose = {},
            .clock = *options.clock,
@@ -130,10 +131,15 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
     s.public_listener->AnswerHealthOf(service);
   }
   s.worker_listener->AnswerHealthOf(v1::WorkerService::service_full_name());
-  ASSIGN_OR_RETURN(s.http, HttpServer::Start(s.options.http_listen_address,
-                                             {.metrics = [&s] { return s.metrics.Serialize(); },
-                                              .healthy = [&s] { return s.upkeep.Beats(); },
-                                              .ready = [&s] { return s.ready.load() && s.upkeep.Beats(); }}));
+  ASSIGN_OR_RETURN(
+      s.http,
+      HttpServer::Start(s.options.http_listen_address,
+                        {.metrics = [&s] { return s.metrics.Serialize(); },
+                         .healthy = [&s] { return s.upkeep.Beats(); },
+                         .ready = [&s] { return s.ready.load() && s.upkeep.Beats(); },
+                         .jobs = [&s] { return ShowJobs(s.core); },
+                         .report = [&s](const std::string& job) { return ShowReport(s.core, job); },
+                         .report_json = [&s](const std::string& job) { return ReadReport(s.core, job); }}));
   s.ready = true;
   Log(LogLevel::kInfo, "coordinator started",
       {{"address", coordinator->address()},

@@ -1,6 +1,6 @@
 // The coordinator in one object: store, facts, decisions and listeners.
 //
-//   CoordinatorOptions options{.data_dir = dir, .model_roots = {root}};
+//   CoordinatorOptions options{.data_dir = dir, .models = {.roots = {root}}};
 //   ASSIGN_OR_RETURN(auto coordinator, Coordinator::Start(options));
 //   ... coordinator->address() ...
 //
@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 
 #include "base/clock.h"
+#include "storage/model_sources.h"
 
 namespace quantmoe {
 
@@ -30,7 +31,7 @@ struct CoordinatorOptions {
   std::string worker_listen_address = "127.0.0.1:0";
   std::string http_listen_address = "127.0.0.1:0";
   std::string data_dir;
-  std::vector<std::string> model_roots;  // empty: no model may be opened
+  ModelSources models;  // no roots: no model may be opened
   TlsFiles tls;
   absl::Duration lease = absl::Seconds(20);
   absl::Duration heartbeat = absl::Seconds(5);

@@ -28,7 +28,7 @@ inline constexpr int64_t kMaxChunkBytes = int64_t{3} << 20;
 struct Core {
   std::string data_dir;
   std::string artifacts_dir;
-  std::vector<std::string> model_roots;
+  ModelSources models;
   // Blobs that stand for texts that a spec does not name.
   Digest calibration_prose;
   Digest heldout_prose;

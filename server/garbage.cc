@@ -11,8 +11,9 @@ using Digests = absl::flat_hash_set<std::string>;
 
 bool IsReported(const Task& task, const v1::TaskBlob& output) {
   const std::string& kind = task.definition.kind();
-  return kind == "allocate" ||
-         (kind == "publish" && (output.role() == "scores" || output.role() == "manifest"));
+  return kind == "allocate" || kind == "assemble" ||
+         (kind == "publish" &&
+          (output.role() == "scores" || output.role() == "items" || output.role() == "manifest"));
 }
 
 void MarkJob(const Job& job, Digests& live) {

@@ -23,11 +23,11 @@ namespace {
 absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
                                                               const std::string& spec_json,
                                                               const Digest& summary,
-                                                              const std::vector<std::string>& model_roots,
+                                                              const ModelSources& models,
                                                               LocalBlobStore& blobs) {
   if (resolved == nullptr) {
     ASSIGN_OR_RETURN(JobSpec spec, JobSpecFromJson(spec_json));
-    ASSIGN_OR_RETURN(ResolvedJob opened, OpenJob(std::move(spec), model_roots));
+    ASSIGN_OR_RETURN(ResolvedJob opened, OpenJob(std::move(spec), models));
     resolved = std::make_shared<const ResolvedJob>(std::move(opened));
   }
   ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(summary));
@@ -203,7 +203,7 @@ void JobLifecycle::StartPlanning(const std::string& id) {
   auto resolved = resolved_.contains(id) ? resolved_[id] : nullptr;
   const bool posted =
       executor_.Post([this, id, resolved, spec = job.record.spec_json(), digest = FromProto(*summary)] {
-        auto tasks = PlanTasks(resolved, spec, digest, options_.model_roots, blobs_);
+        auto tasks = PlanTasks(resolved, spec, digest, options_.models, blobs_);
         loop_.Post([this, id, tasks = std::move(tasks)] { FinishPlanning(id, tasks); });
       });
   if (posted) planning_.insert(id);

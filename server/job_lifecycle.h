@@ -38,7 +38,7 @@ class JobLifecycle {
  public:
   struct Options {
     std::string artifacts_dir;
-    std::vector<std::string> model_roots;
+    ModelSources models;
     int max_active_jobs = 1000;
   };
   JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,

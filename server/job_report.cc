@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
 #include "plan/distortion_table.h"
+#include "plan/loss.h"
 #include "server/job_view.h"
 #include "server/resource_names.h"
 #include "server/task_inputs.h"
@@ -80,24 +81,27 @@ json PlanJson(const BitPlan& plan) {
           {"group_size", plan.group_size},   {"average_bits", plan.average_bits},
           {"stored_bits", plan.stored_bits}, {"loss", plan.distortion},
           {"lower_bound", plan.lower_bound}, {"fallback_ratio", plan.fallback_ratio},
-          {"histogram", histogram}};
+          {"objective", plan.objective},     {"unconstrained_loss", plan.unconstrained_distortion},
+          {"rank_bytes", plan.rank_bytes},   {"histogram", histogram}};
 }
 
-json WidthsJson(const DistortionRow& row) {
+json WidthsJson(const TableRow& row, Objective objective) {
   json widths = json::object();
-  for (const auto& [bits, facts] : row.widths) {
+  for (const auto& [bits, facts] : row.row->widths) {
     widths[std::to_string(bits)] = {{"distortion", facts.distortion},
                                     {"relative_error", facts.relative_error},
-                                    {"block_error", facts.block_error}};
+                                    {"block_error", facts.block_error},
+                                    {"loss", Loss(row, bits, objective)}};
   }
   return widths;
 }
 
 json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
-  std::map<std::string, std::pair<const PartTable*, const DistortionRow*>> rows;
+  std::map<std::string, TableRow> rows;
   for (const PartTable& part : table.parts) {
-    for (const DistortionRow& row : part.rows) rows[row.linear.name] = {&part, &row};
+    for (const DistortionRow& row : part.rows) rows[row.linear.name] = {&row, &part};
   }
+  const Objective objective = ParseObjective(plan.objective);
   json linears = json::array();
   for (const PlannedLinear& planned : plan.linears) {
     json linear = {{"name", planned.linear.name},
@@ -110,13 +114,13 @@ json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
                    {"loss", planned.distortion},
                    {"method", planned.method},
                    {"fallback", planned.fallback}};
-    if (const auto found = rows.find(planned.linear.name); found != rows.end()) {
-      const auto& [part, row] = found->second;
-      linear["tokens"] = row->tokens;
-      linear["damp"] = row->damp;
-      linear["outlier_score"] = row->outlier_score;
-      linear["loss_scale"] = part->loss_scale;
-      linear["widths"] = WidthsJson(*row);
+    if (const auto row = rows.find(planned.linear.name); row != rows.end()) {
+      const DistortionRow& facts = *row->second.row;
+      linear["tokens"] = facts.tokens;
+      linear["damp"] = facts.damp;
+      linear["outlier_score"] = facts.outlier_score;
+      linear["loss_scale"] = row->second.part->loss_scale;
+      linear["widths"] = WidthsJson(row->second, objective);
     }
     linears.push_back(std::move(linear));
   }
@@ -154,9 +158,11 @@ absl::StatusOr<ReportFacts> GatherReportFacts(const Job& job, const std::string&
   facts.stages_json = StagesJson(job).dump();
   facts.workers_json = WorkersJson(job).dump();
   facts.artifact_json = ArtifactJson(ViewArtifact(job, artifacts_dir)).dump();
-  ASSIGN_OR_RETURN(facts.plan, OutputOf(job, "allocate", "plan"));
+  const bool again = job.Find("assemble") != nullptr;
+  ASSIGN_OR_RETURN(facts.plan, OutputOf(job, again ? "assemble" : "allocate", "plan"));
   ASSIGN_OR_RETURN(facts.table, OutputOf(job, "allocate", "table"));
   if (const auto scores = OutputOf(job, "publish", "scores"); scores.ok()) facts.scores = *scores;
+  if (const auto items = OutputOf(job, "publish", "items"); items.ok()) facts.items = *items;
   return facts;
 }
 
@@ -180,6 +186,7 @@ absl::StatusOr<std::string> BuildReport(const ReportFacts& facts, BlobStore& blo
     report["scores"] = json::object();
   } else {
     ASSIGN_OR_RETURN(report["scores"], ReadJson(blobs, facts.scores));
+    report["items"] = {{"sha256", facts.items.sha256}, {"size", facts.items.size_bytes}};
   }
   return report.dump();
 }

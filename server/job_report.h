@@ -23,6 +23,7 @@ struct ReportFacts {
   Digest plan;
   Digest table;
   Digest scores;  // empty sha256: evaluation was skipped
+  Digest items;   // the same
 };
 
 // FAILED_PRECONDITION REPORT_NOT_READY before the job has succeeded.

@@ -11,9 +11,10 @@
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
 #include "plan/budget.h"
-#include "plan/candidate_widths.h"
 #include "plan/inspection.h"
+#include "plan/job_estimate.h"
 #include "plan/task_graph.h"
+#include "plan/tensor_views.h"
 #include "server/job_spec_proto.h"
 #include "server/resource_names.h"
 
@@ -78,22 +79,36 @@ absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldVi
 
 // The checkpoint behind a URI that the roots allow.
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(Core& core, const std::string& text) {
-  ASSIGN_OR_RETURN(const ModelUri uri, ParseModelUri(text));
-  ASSIGN_OR_RETURN(const ModelUri confined, ConfineModelUri(uri, core.model_roots));
-  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, ModelDirectory::Open(confined));
+  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(text, core.models));
   return Checkpoint::Open(std::move(directory));
 }
 
-void EstimateTasks(const ResolvedJob& job, v1::Estimate& estimate) {
-  PrepareSummary summary;
-  const CalibrationSpec& calibration = job.spec.calibration;
-  summary.calibration_shards =
-      (calibration.samples + calibration.shard_sequences - 1) / calibration.shard_sequences;
-  const std::vector<PlannedTask> rest = PlanRest(job, summary);
-  int64_t memory = PlanPrepare(job).memory_bytes;
-  for (const PlannedTask& task : rest) memory = std::max(memory, task.memory_bytes);
-  estimate.set_worker_memory_bytes(memory);
-  estimate.set_tasks(static_cast<int>(rest.size()) + 1);
+// How long the job takes the connected workers, from the rates of tasks that were timed.
+void EstimateTime(const JobEstimate& needs, const WorkerRates& rates, v1::Estimate& estimate) {
+  double seconds = 0;
+  bool known = rates.workers > 0;
+  for (const auto& [kind, stage] : needs.stages) {
+    v1::StageEstimate& out = *estimate.add_stages();
+    out.set_stage(std::string(TaskKindName(kind)));
+    out.set_tasks(stage.tasks);
+    const auto rate = rates.done.find(out.stage());
+    const bool timed = rate != rates.done.end() && rate->second.first > 0 && rate->second.second > 0;
+    if (timed) out.set_task_seconds(stage.work * rate->second.second / rate->second.first);
+    known = known && timed;
+    seconds += out.task_seconds() / std::min(stage.tasks, std::max(rates.workers, 1));
+  }
+  estimate.set_workers(rates.workers);
+  if (known) estimate.set_seconds(seconds);
+}
+
+void AddWorkerWarnings(const WorkerRates& rates, v1::Estimate& estimate) {
+  if (rates.workers == 0) {
+    estimate.add_warnings("no worker is connected: the job would wait");
+  } else if (rates.largest_memory_bytes > 0 && rates.largest_memory_bytes < estimate.worker_memory_bytes()) {
+    estimate.add_warnings(absl::StrCat("the largest task may need ", estimate.worker_memory_bytes(),
+                                       " bytes of memory, the largest connected worker has ",
+                                       rates.largest_memory_bytes));
+  }
 }
 
 }  // namespace
@@ -117,7 +132,7 @@ absl::Status CheckRequest(Core& core, const v1::CreateJobRequest& request) {
 absl::StatusOr<std::shared_ptr<const ResolvedJob>> OpenSpec(Core& core, const v1::JobSpec& proto) {
   JobSpec spec;
   RETURN_IF_ERROR(CheckSpec(core, proto, {}, &spec));
-  ASSIGN_OR_RETURN(ResolvedJob job, OpenJob(std::move(spec), core.model_roots));
+  ASSIGN_OR_RETURN(ResolvedJob job, OpenJob(std::move(spec), core.models));
   return std::make_shared<const ResolvedJob>(std::move(job));
 }
 
@@ -144,22 +159,46 @@ absl::StatusOr<std::string> InspectModel(Core& core, const std::string& uri) {
   return InspectionJson(spec, *checkpoint);
 }
 
-absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& proto) {
+WorkerRates GatherRates(const Core& core) {
+  WorkerRates rates;
+  for (const auto& [id, worker] : core.links.table()) {
+    if (!worker.connected || worker.draining) continue;
+    ++rates.workers;
+    rates.largest_memory_bytes = std::max(rates.largest_memory_bytes, worker.memory_bytes);
+  }
+  for (const auto& [id, job] : core.facts.table().jobs()) {
+    for (const Task& task : job.tasks) {
+      const bool timed = task.record.state() == v1::Task::DONE && !task.record.cached();
+      if (!timed || task.definition.work() <= 0) continue;
+      auto& [work, seconds] = rates.done[task.definition.kind()];
+      work += task.definition.work();
+      seconds += task.record.seconds();
+    }
+  }
+  return rates;
+}
+
+absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& proto, const WorkerRates& rates) {
   ASSIGN_OR_RETURN(const auto job, OpenSpec(core, proto));
   ASSIGN_OR_RETURN(const auto checkpoint, OpenCheckpoint(core, job->spec.model_uri));
-  const std::vector<Linear> linears = ListLinears(job->model);
-  const std::vector<int> widths = CandidateWidths(job->spec.gptq.widths, job->spec.runtime_profile);
-  const SizeBounds bounds =
-      BoundSizes(linears, KeptTensors(job->model, *checkpoint), widths, job->spec.gptq.group_size);
+  ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(*job, KeptTensors(job->model, *checkpoint)));
   v1::Estimate estimate;
   estimate.set_original_bytes(job->original_bytes);
-  estimate.set_minimum_bytes(bounds.minimum_bytes);
-  estimate.set_maximum_bytes(bounds.maximum_bytes);
-  estimate.set_minimum_average_bits(bounds.minimum_average_bits);
-  estimate.set_maximum_average_bits(bounds.maximum_average_bits);
-  estimate.set_budget_bytes(BudgetBytes(job->spec.budget, bounds));
-  estimate.set_quantized_linears(static_cast<int64_t>(linears.size()));
-  EstimateTasks(*job, estimate);
+  estimate.set_minimum_bytes(job->sizes.minimum_bytes);
+  estimate.set_maximum_bytes(job->sizes.maximum_bytes);
+  estimate.set_minimum_average_bits(job->sizes.minimum_average_bits);
+  estimate.set_maximum_average_bits(job->sizes.maximum_average_bits);
+  estimate.set_budget_bytes(needs.budget_bytes);
+  estimate.set_predicted_bytes(needs.predicted_bytes);
+  estimate.set_bytes_exact(needs.bytes_exact);
+  estimate.set_worker_memory_bytes(needs.worker_memory_bytes);
+  estimate.set_calibration_tokens(needs.calibration_tokens);
+  estimate.set_tokens_per_expert(needs.tokens_per_expert);
+  estimate.set_quantized_linears(static_cast<int64_t>(ListLinears(job->model).size()));
+  for (const auto& [kind, stage] : needs.stages) estimate.set_tasks(estimate.tasks() + stage.tasks);
+  estimate.mutable_warnings()->Add(needs.warnings.begin(), needs.warnings.end());
+  AddWorkerWarnings(rates, estimate);
+  EstimateTime(needs, rates, estimate);
   return estimate;
 }
 

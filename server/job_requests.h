@@ -2,8 +2,10 @@
 // formed, what does it hash to, and what is the model behind it. Blocking: executor only.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -30,6 +32,14 @@ std::string DescribeModel(const ResolvedJob& job);
 // Family, layers, what is quantized, as JSON. Errors as documented at JobService.CreateJob for the model.
 absl::StatusOr<std::string> InspectModel(Core& core, const std::string& uri);
 
-absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& spec);
+// Who could do the work, and how fast such work was done before. Gathered on the commit loop.
+struct WorkerRates {
+  int workers = 0;
+  int64_t largest_memory_bytes = 0;
+  std::map<std::string, std::pair<double, double>> done;  // kind of task -> work, seconds
+};
+WorkerRates GatherRates(const Core& core);
+
+absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& spec, const WorkerRates& rates);
 
 }  // namespace quantmoe

@@ -5,6 +5,7 @@
 
 #include "base/crash_point.h"
 #include "base/status_macros.h"
+#include "server/job_pareto.h"
 #include "server/job_reader.h"
 #include "server/job_report.h"
 #include "server/job_requests.h"
@@ -214,10 +215,32 @@ grpc::ServerUnaryReactor* JobServiceHandler::EstimateJob(grpc::CallbackServerCon
                                                          const v1::EstimateJobRequest* request,
                                                          v1::Estimate* response) {
   UnaryReply reply(core_, context, kService, "EstimateJob");
-  RunOnExecutor(core_, reply, [this, reply, request, response] {
-    auto estimate = EstimateSpec(core_, request->spec());
-    if (estimate.ok()) *response = *std::move(estimate);
-    reply.Finish(estimate.status());
+  core_.loop.Post([this, reply, request, response] {
+    RunOnExecutor(core_, reply, [this, reply, request, response, rates = GatherRates(core_)] {
+      auto estimate = EstimateSpec(core_, request->spec(), rates);
+      if (estimate.ok()) *response = *std::move(estimate);
+      reply.Finish(estimate.status());
+    });
+  });
+  return reply.reactor();
+}
+
+grpc::ServerUnaryReactor* JobServiceHandler::GetJobPareto(grpc::CallbackServerContext* context,
+                                                          const v1::GetJobParetoRequest* request,
+                                                          v1::JobPareto* response) {
+  UnaryReply reply(core_, context, kService, "GetJobPareto");
+  core_.loop.Post([this, reply, request, response] {
+    const JobTable& jobs = core_.facts.table();
+    const auto id = ParseJobName(request->name());
+    const Job* job = id.ok() ? jobs.Find(*id) : nullptr;
+    if (job == nullptr) return reply.Finish(JobNotFound(request->name()));
+    auto facts = GatherParetoFacts(jobs, *job, core_.artifacts_dir);
+    if (!facts.ok()) return reply.Finish(facts.status());
+    RunOnExecutor(core_, reply, [this, reply, facts = *std::move(facts), request, response] {
+      auto pareto = BuildPareto(core_, facts, request->points());
+      if (pareto.ok()) *response = *std::move(pareto);
+      reply.Finish(pareto.status());
+    });
   });
   return reply.reactor();
 }

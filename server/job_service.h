@@ -32,6 +32,9 @@ class JobServiceHandler final : public v1::JobService::CallbackService {
                                          v1::JobReport*) override;
   grpc::ServerUnaryReactor* EstimateJob(grpc::CallbackServerContext*, const v1::EstimateJobRequest*,
                                         v1::Estimate*) override;
+  grpc::ServerUnaryReactor* GetJobPareto(grpc::CallbackServerContext* context,
+                                         const v1::GetJobParetoRequest* request,
+                                         v1::JobPareto* response) override;
 
  private:
   // A body that needs an existing job; NOT_FOUND JOB_NOT_FOUND otherwise.

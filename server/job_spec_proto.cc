@@ -2,6 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "plan/presets.h"
+
 namespace quantmoe {
 namespace {
 
@@ -20,6 +22,14 @@ class Reader {
     spec.calibration = ReadCalibration(proto.calibration());
     spec.evaluation = ReadEvaluation(proto.evaluation());
     if (!proto.runtime_profile().empty()) spec.runtime_profile = proto.runtime_profile();
+    for (const v1::WidthRule& rule : proto.rules()) {
+      spec.rules.push_back({rule.pattern(), rule.min_bits(), rule.max_bits(), rule.protect()});
+    }
+    if (!proto.heuristic().preset().empty()) {
+      for (FieldViolation& violation : ApplyPreset(proto.heuristic().preset(), spec)) {
+        violations_.push_back(std::move(violation));
+      }
+    }
     return spec;
   }
 
@@ -32,6 +42,10 @@ class Reader {
     Budget budget;
     if (proto.has_average_bits()) budget.average_bits = proto.average_bits();
     if (proto.has_max_bytes()) budget.max_bytes = proto.max_bytes();
+    if (proto.has_stored_bits()) budget.stored_bits = proto.stored_bits();
+    if (proto.has_rank_bytes()) {
+      budget.rank_bytes = {proto.rank_bytes().max_bytes(), proto.rank_bytes().ranks()};
+    }
     return budget;
   }
 
@@ -44,6 +58,10 @@ class Reader {
     if (proto.has_scale_search()) gptq.scale_search = proto.scale_search();
     if (proto.has_min_tokens_ratio()) gptq.min_tokens_ratio = proto.min_tokens_ratio();
     if (proto.has_max_fallback_ratio()) gptq.max_fallback_ratio = proto.max_fallback_ratio();
+    if (proto.propagation() == v1::GptqParams::QUANTIZED) gptq.propagation = Propagation::kQuantized;
+    if (proto.has_correction()) gptq.correction = proto.correction();
+    if (proto.has_gate_weighted()) gptq.gate_weighted = proto.gate_weighted();
+    if (proto.has_shrinkage()) gptq.shrinkage = proto.shrinkage();
     return gptq;
   }
 

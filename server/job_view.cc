@@ -11,8 +11,8 @@
 namespace quantmoe {
 namespace {
 
-constexpr std::array<const char*, 7> kStages = {"prepare",  "forward",  "solve",  "probe",
-                                                "allocate", "evaluate", "publish"};
+constexpr std::array<const char*, 9> kStages = {"prepare", "forward",  "solve",    "probe",  "allocate",
+                                                "resolve", "assemble", "evaluate", "publish"};
 
 }  // namespace
 

@@ -18,6 +18,7 @@
 #include "server/coordinator.h"
 #include "server/core.h"
 #include "server/listen_address.h"
+#include "storage/model_source_flags.h"
 
 namespace quantmoe {
 namespace {
@@ -48,8 +49,8 @@ void Define(CLI::App& app, Flags& flags) {
   option("--listen", options.listen_address, "host:port of the API");
   option("--worker-listen", options.worker_listen_address, "host:port for workers");
   option("--http-listen", options.http_listen_address, "host:port of /metrics, /healthz and /readyz");
-  option("--model-root", options.model_roots,
-         "directory or s3:// prefix under which models may lie (repeatable)");
+  AddModelRootFlag(app, options.models);
+  AddHubFlags(app, options.models.hub);
   option("--lease", flags.lease_seconds, "seconds of silence after which a worker is lost")
       ->check(CLI::Range(0.1, 3600.0));
   option("--heartbeat", flags.heartbeat_seconds, "seconds between a worker's heartbeats")
@@ -143,6 +144,7 @@ LogLevel ParseLevel(const std::string& text) {
 
 absl::Status Run(Flags flags) {
   RETURN_IF_ERROR(CheckExposure(flags));
+  RETURN_IF_ERROR(CheckModelSources(flags.coordinator.models));
   flags.coordinator.lease = absl::Seconds(flags.lease_seconds);
   flags.coordinator.heartbeat = absl::Seconds(flags.heartbeat_seconds);
   flags.coordinator.blob_min_age = absl::Hours(flags.blob_min_age_hours);

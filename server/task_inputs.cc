@@ -21,6 +21,7 @@ server::TaskDefinition DefineTask(const PlannedTask& task) {
   definition.set_kind(std::string(TaskKindName(task.kind)));
   definition.set_params_json(task.params_json);
   definition.set_memory_bytes(task.memory_bytes);
+  definition.set_work(task.work);
   for (const TaskInput& input : task.inputs) {
     auto* added = definition.add_inputs();
     added->set_role(input.role);

@@ -18,6 +18,7 @@
 #include "base/program_exit.h"
 #include "base/status_macros.h"
 #include "quant/tasks/run_task.h"
+#include "storage/model_source_flags.h"
 #include "worker/host_memory.h"
 #include "worker/worker.h"
 
@@ -68,9 +69,8 @@ void AddResourceFlags(CLI::App& app, Flags& flags) {
                  "memory for tasks, such as 8GiB (default: 80 % of what is available)")
       ->envname("QUANTMOE_MEMORY")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
-  app.add_option("--model-root", worker.model_roots, "directory under which models must lie; repeatable")
-      ->envname("QUANTMOE_MODEL_ROOT")
-      ->check(CLI::ExistingDirectory);
+  AddModelRootFlag(app, worker.models);
+  AddHubFlags(app, worker.models.hub);
   app.add_option("--blobs", flags.blobs, "how blobs are reached")
       ->envname("QUANTMOE_BLOBS")
       ->check(CLI::IsMember({"auto", "shared", "streamed"}))
@@ -208,6 +208,9 @@ absl::Status RunUntilEnd(Flags& flags, std::unique_ptr<Worker>& worker, SignalTh
 
 absl::Status Serve(Flags& flags) {
   RETURN_IF_ERROR(ApplyTexts(flags));
+  // Without roots, the coordinator's are the only ones.
+  flags.worker.models.confined = !flags.worker.models.roots.empty();
+  RETURN_IF_ERROR(CheckModelSources(flags.worker.models));
   InitLogging(flags.log_format, flags.log_level);
   const bool own_scratch = flags.worker.scratch_dir.empty();
   if (own_scratch) flags.worker.scratch_dir = OwnScratchDir();

@@ -24,7 +24,7 @@ absl::StatusOr<std::vector<BlobRef>> Call(Attempt& attempt, const RunEnvironment
     inputs.push_back({input.role(), Digest{input.digest().sha256(), input.digest().size_bytes()}});
   }
   TaskContext context{
-      environment.blobs, environment.model_roots,
+      environment.blobs, environment.models,
       [&attempt](double fraction, absl::string_view phase) { attempt.Advance(fraction, phase); },
       attempt.cancelled()};
   attempt.Advance(0, "starting");

@@ -61,7 +61,7 @@ struct TaskOutcome {
 struct RunEnvironment {
   const TaskFunction& run_task;
   BlobStore& blobs;
-  const std::vector<std::string>& model_roots;
+  const ModelSources& models;
 };
 
 // Never throws: std::bad_alloc becomes RESOURCE_EXHAUSTED, any other exception INTERNAL. An unknown kind is

@@ -131,7 +131,7 @@ void Worker::RunOne(const std::shared_ptr<Attempt>& attempt, const std::shared_p
   const std::string& kind = attempt->spec().kind();
   metrics_.SetBusy(true);
   Log(LogLevel::kDebug, "task starts", {{"task", attempt->spec().task()}});
-  TaskOutcome outcome = RunAttempt(*attempt, {options_.run_task, *blobs, options_.model_roots});
+  TaskOutcome outcome = RunAttempt(*attempt, {options_.run_task, *blobs, options_.models});
   metrics_.SetBusy(false);
   metrics_.CountTask(kind, OutcomeLabel(outcome.status), outcome.seconds, outcome.peak_memory_bytes);
   Log(outcome.status.ok() ? LogLevel::kInfo : LogLevel::kWarning, "task ended",

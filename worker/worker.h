@@ -39,7 +39,7 @@ class Worker {
     int64_t memory_bytes = 0;
     std::string determinism_class;
     TaskFunction run_task;
-    std::vector<std::string> model_roots;
+    ModelSources models;
     BlobMode blob_mode = BlobMode::kAuto;
     // For the cache of streamed blobs; created when it is missing.
     std::string scratch_dir;

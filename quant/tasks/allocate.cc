@@ -2,6 +2,8 @@
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
 #include "plan/distortion_table.h"
+#include "plan/job_spec_json.h"
+#include "plan/tensor_views.h"
 #include "quant/tasks/arguments.h"
 
 namespace quantmoe {
@@ -11,10 +13,9 @@ namespace {
 absl::StatusOr<JobSpec> AllocationSpec(const TaskArguments& arguments) {
   JobSpec spec;
   ASSIGN_OR_RETURN(const nlohmann::json budget, arguments.Param<nlohmann::json>("budget"));
-  if (budget.contains("average_bits") && !budget["average_bits"].is_null())
-    spec.budget.average_bits = budget["average_bits"];
-  if (budget.contains("max_bytes") && !budget["max_bytes"].is_null())
-    spec.budget.max_bytes = budget["max_bytes"];
+  ASSIGN_OR_RETURN(const nlohmann::json rules, arguments.Param<nlohmann::json>("rules"));
+  spec.budget = BudgetFromJson(budget);
+  spec.rules = RulesFromJson(rules);
   ASSIGN_OR_RETURN(spec.heuristic, arguments.Param<std::string>("heuristic"));
   ASSIGN_OR_RETURN(spec.heuristic_params, (arguments.Param<std::map<std::string, std::string>>("params")));
   ASSIGN_OR_RETURN(spec.runtime_profile, arguments.Param<std::string>("profile"));
@@ -47,10 +48,22 @@ absl::Status ScaleLosses(const TaskArguments& arguments, BlobStore& blobs, Disto
   return absl::OkStatus();
 }
 
+// Inputs come sorted by role, so sums always run in the same order.
+void AddShard(const RoutingCounts& shard, RoutingCounts& sum) {
+  sum.layer = shard.layer;
+  sum.counts.resize(shard.counts.size());
+  sum.router_weights.resize(shard.router_weights.size());
+  for (size_t e = 0; e < shard.counts.size(); ++e) sum.counts[e] += shard.counts[e];
+  for (size_t e = 0; e < shard.router_weights.size(); ++e) sum.router_weights[e] += shard.router_weights[e];
+  sum.tokens += shard.tokens;
+  sum.ffn_cosine += shard.ffn_cosine;
+  sum.stream_cosine += shard.stream_cosine;
+}
+
 // Inputs "table.<layer>.<part>" and "counts.<layer>.<shard>".
 absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, BlobStore& blobs) {
   DistortionTable table;
-  std::map<int, std::vector<int64_t>> counts;
+  std::map<int, RoutingCounts> routing;
   for (const auto& [role, digest] : arguments.inputs()) {
     if (role.starts_with("sensitivity.")) continue;
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(digest));
@@ -59,17 +72,24 @@ absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, Blo
       table.parts.push_back(std::move(part));
       continue;
     }
-    ASSIGN_OR_RETURN(const nlohmann::json json, GetJson(blobs, digest));
-    const auto shard = json.at("counts").get<std::vector<int64_t>>();
-    std::vector<int64_t>& sum = counts[json.at("layer").get<int>()];
-    sum.resize(shard.size());
-    for (size_t e = 0; e < shard.size(); ++e) sum[e] += shard[e];
+    ASSIGN_OR_RETURN(const RoutingCounts shard, RoutingCountsFromJson(blob.bytes()));
+    AddShard(shard, routing[shard.layer]);
   }
   std::sort(table.parts.begin(), table.parts.end(), [](const PartTable& a, const PartTable& b) {
     return std::pair(a.layer, a.part) < std::pair(b.layer, b.part);
   });
-  for (auto& [layer, sum] : counts) table.routing.push_back({layer, std::move(sum)});
+  for (auto& [layer, sum] : routing) table.routing.push_back(std::move(sum));
   return table;
+}
+
+// What the plan has to beat: the largest single width that fits the same budget.
+absl::StatusOr<BlobRef> PutReference(JobSpec spec, const DistortionTable& table,
+                                     const std::vector<TensorInfo>& kept, BlobStore& blobs) {
+  spec.heuristic = "uniform";
+  spec.heuristic_params.clear();
+  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, spec, kept));
+  ASSIGN_OR_RETURN(const Digest digest, blobs.Put(BitPlanToJson(plan)));
+  return BlobRef{"reference", digest};
 }
 
 }  // namespace
@@ -79,10 +99,16 @@ absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskCont
   ASSIGN_OR_RETURN(const JobSpec spec, AllocationSpec(arguments));
   ASSIGN_OR_RETURN(DistortionTable table, CollectTable(arguments, context.blobs));
   RETURN_IF_ERROR(ScaleLosses(arguments, context.blobs, table));
-  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, spec, KeptTensors(model.spec, *model.checkpoint)));
+  const std::vector<TensorInfo> kept = KeptTensors(model.spec, *model.checkpoint);
+  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, spec, kept));
   ASSIGN_OR_RETURN(const Digest plan_digest, context.blobs.Put(BitPlanToJson(plan)));
   ASSIGN_OR_RETURN(const Digest table_digest, context.blobs.Put(DistortionTableToJson(table)));
-  return TaskOutputs{{"plan", plan_digest}, {"table", table_digest}};
+  TaskOutputs outputs = {{"plan", plan_digest}, {"table", table_digest}};
+  if (arguments.params().value("reference", false)) {
+    ASSIGN_OR_RETURN(BlobRef reference, PutReference(spec, table, kept, context.blobs));
+    outputs.push_back(std::move(reference));
+  }
+  return outputs;
 }
 
 }  // namespace quantmoe

@@ -7,7 +7,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "storage/model_uri.h"
+#include "storage/model_sources.h"
 
 namespace quantmoe {
 
@@ -46,11 +46,7 @@ std::vector<Digest> TaskArguments::InputSeries(const std::string& prefix) const 
 absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const TaskContext& context) {
   ASSIGN_OR_RETURN(const std::string text, arguments.Param<std::string>("model_uri"));
   ASSIGN_OR_RETURN(const std::string fingerprint, arguments.Param<std::string>("fingerprint"));
-  ASSIGN_OR_RETURN(ModelUri uri, ParseModelUri(text));
-  if (!context.model_roots.empty()) {
-    ASSIGN_OR_RETURN(uri, ConfineModelUri(uri, context.model_roots));
-  }
-  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, ModelDirectory::Open(uri));
+  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModel(text, context.models));
   OpenedModel model;
   ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(directory));
   if (model.checkpoint->fingerprint() != fingerprint) {
@@ -60,6 +56,14 @@ absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const 
   ASSIGN_OR_RETURN(model.config_json, directory->ReadAll("config.json"));
   ASSIGN_OR_RETURN(model.spec, ParseModelConfig(model.config_json));
   return model;
+}
+
+absl::Status ExpectWeights(const OpenedModel& model, const std::vector<Part>& parts) {
+  std::vector<std::string> names;
+  for (const Part& part : parts) {
+    for (const Linear& linear : part.linears) names.push_back(linear.name + ".weight");
+  }
+  return model.checkpoint->Prefetch(names);
 }
 
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
+#include "plan/linears.h"
 #include "plan/model_spec.h"
 #include "plan/task_graph.h"
 #include "quant/tasks/run_task.h"
@@ -55,6 +56,9 @@ struct OpenedModel {
 // longer the job's.
 absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const TaskContext& context);
 
+// Says that the weights of these parts will be read: from a remote place they come in few requests.
+absl::Status ExpectWeights(const OpenedModel& model, const std::vector<Part>& parts);
+
 // One JSON blob.
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest);
 
@@ -67,6 +71,8 @@ absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskConte
 absl::StatusOr<TaskOutputs> RunSolve(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunResolve(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunAssemble(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunEvaluate(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunPublish(const TaskArguments& arguments, TaskContext& context);
 

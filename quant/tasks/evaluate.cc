@@ -1,4 +1,5 @@
-// evaluate: one shard of benchmark items and perplexity windows, through the original or the planned weights.
+// evaluate: one shard of benchmark items and perplexity windows, through the original weights or those of a
+// plan.
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
@@ -15,10 +16,10 @@ absl::StatusOr<TaskOutputs> RunEvaluate(const TaskArguments& arguments, TaskCont
   ASSIGN_OR_RETURN(const Digest requests, arguments.Input("requests"));
   ASSIGN_OR_RETURN(const MappedFile blob, context.blobs.Open(requests));
   ASSIGN_OR_RETURN(const EvalShard shard, ParseShard({blob.bytes().data(), blob.bytes().size()}));
-  CheckpointWeights original(model.checkpoint, at::kFloat);
+  CheckpointWeights original(model.spec, model.checkpoint, at::kFloat);
   WeightSource* weights = &original;
   std::optional<PlannedWeights> planned;
-  if (which == "planned") {
+  if (which != "original") {
     ASSIGN_OR_RETURN(const Digest digest, arguments.Input("plan"));
     ASSIGN_OR_RETURN(const MappedFile text, context.blobs.Open(digest));
     ASSIGN_OR_RETURN(const BitPlan plan, BitPlanFromJson(text.bytes()));

@@ -1,8 +1,12 @@
-// forward: one layer over one calibration shard, with the original weights.
+// forward: one layer over one calibration shard. With the original weights it is one task; in the quantized
+// pass it is two, because the feed-forward weights are solved between attention and the rest (`half`).
 #include <ATen/ATen.h>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "plan/bit_plan.h"
+#include "plan/distortion_table.h"
+#include "quant/artifact/quantized_weights.h"
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tensor_bytes.h"
@@ -18,59 +22,172 @@ absl::Status CheckFinite(const at::Tensor& tensor, int layer, absl::string_view 
                    absl::StrCat("layer ", layer, ": ", what, " hold NaN or infinite values"));
 }
 
-absl::StatusOr<BlobRef> PutCounts(const Routing& routing, int layer, int64_t experts, BlobStore& blobs) {
-  const at::Tensor counts = at::bincount(routing.experts.flatten(), {}, experts);
-  const nlohmann::json json = {{"layer", layer},
-                               {"counts", std::vector<int64_t>(counts.const_data_ptr<int64_t>(),
-                                                               counts.const_data_ptr<int64_t>() + experts)}};
-  ASSIGN_OR_RETURN(const Digest digest, blobs.Put(json.dump()));
-  return BlobRef{"counts", digest};
+// Sum over tokens of the cosine between two rows, in the order of the tokens.
+double CosineSum(const at::Tensor& a, const at::Tensor& b) {
+  const at::Tensor scale = (a.pow(2).sum(1) * b.pow(2).sum(1)).clamp_min(1e-30).sqrt();
+  const at::Tensor cosines = ((a * b).sum(1) / scale).contiguous();
+  double sum = 0;
+  for (int64_t t = 0; t < cosines.size(0); ++t)
+    sum += static_cast<double>(cosines.const_data_ptr<float>()[t]);
+  return sum;
 }
+
+// Counts and router weights of the experts. Tokens in order, so that sums are the same for any thread count.
+RoutingCounts CountRouting(const Routing& routing, int layer, int64_t experts) {
+  RoutingCounts counts;
+  counts.layer = layer;
+  counts.tokens = routing.experts.size(0);
+  counts.counts.resize(static_cast<size_t>(experts));
+  counts.router_weights.resize(static_cast<size_t>(experts));
+  const at::Tensor ids = routing.experts.contiguous();
+  const at::Tensor weights = routing.weights.to(at::kFloat).contiguous();
+  for (int64_t i = 0; i < ids.numel(); ++i) {
+    const auto expert = static_cast<size_t>(ids.const_data_ptr<int64_t>()[i]);
+    ++counts.counts[expert];
+    counts.router_weights[expert] += static_cast<double>(weights.const_data_ptr<float>()[i]);
+  }
+  return counts;
+}
+
+// The quantized weights of the fragments "plan.<n>" in front of the original ones; null when there are none.
+absl::StatusOr<std::unique_ptr<PlannedWeights>> ResolvedWeights(const TaskArguments& arguments,
+                                                                WeightSource& original, BlobStore& blobs) {
+  BitPlan plan;
+  for (const Digest& digest : arguments.InputSeries("plan")) {
+    ASSIGN_OR_RETURN(const MappedFile text, blobs.Open(digest));
+    ASSIGN_OR_RETURN(const BitPlan fragment, BitPlanFromJson(text.bytes()));
+    plan.group_size = fragment.group_size;
+    plan.linears.insert(plan.linears.end(), fragment.linears.begin(), fragment.linears.end());
+  }
+  if (plan.linears.empty()) return nullptr;
+  return std::make_unique<PlannedWeights>(plan, original, blobs);
+}
+
+class LayerPass {
+ public:
+  LayerPass(const OpenedModel& model, int layer, const TaskArguments& arguments, TaskContext& context)
+      : model_(model),
+        layer_(layer),
+        arguments_(arguments),
+        context_(context),
+        original_(model.spec, model.checkpoint, at::kFloat) {}
+
+  absl::StatusOr<TaskOutputs> Run() {
+    ASSIGN_OR_RETURN(resolved_, ResolvedWeights(arguments_, original_, context_.blobs));
+    const std::string half = arguments_.params().value("half", "");
+    if (half == "feed_forward") {
+      RETURN_IF_ERROR(TakeUp());
+      RETURN_IF_ERROR(FeedForwardHalf());
+      return std::move(outputs_);
+    }
+    RETURN_IF_ERROR(AttentionHalf());
+    context_.progress(0.5, "attention");
+    RETURN_IF_ERROR(CheckCancelled(context_));
+    if (half == "attention") {
+      RETURN_IF_ERROR(Put("middle", {{"middle", middle_.view(shape_)}}));
+      RETURN_IF_ERROR(Put("ffn_input", {{"ffn_input", ffn_input_.contiguous()}}));
+      RETURN_IF_ERROR(PutRouting());
+      return std::move(outputs_);
+    }
+    RETURN_IF_ERROR(FeedForwardHalf());
+    // The energy of the stream after the layer is what errors of its experts are measured against.
+    RETURN_IF_ERROR(
+        Put("ffn_input", {{"ffn_input", ffn_input_.contiguous()}, {"energy", next_.pow(2).sum(1)}}));
+    RETURN_IF_ERROR(PutRouting());
+    RETURN_IF_ERROR(PutCounts());
+    return std::move(outputs_);
+  }
+
+ private:
+  WeightSource& weights() { return resolved_ ? static_cast<WeightSource&>(*resolved_) : original_; }
+  bool moe() const { return model_.spec.layers[static_cast<size_t>(layer_)].moe; }
+
+  absl::Status AttentionHalf() {
+    ASSIGN_OR_RETURN(const at::Tensor stored, Tensor("hidden", "hidden"));  // [sequences, length, hidden]
+    shape_ = stored.sizes().vec();
+    const Batches batches = {{stored.size(0), stored.size(1)}};
+    hidden_ = stored.flatten(0, 1);
+    ASSIGN_OR_RETURN(const DecoderLayer loaded, DecoderLayer::Load(model_.spec, layer_, weights()));
+    middle_ = loaded.AddAttention(hidden_, loaded.AttentionContext(loaded.AttentionInput(hidden_), batches));
+    ffn_input_ = loaded.FfnInput(middle_);
+    RETURN_IF_ERROR(CheckFinite(ffn_input_, layer_, "the inputs of the feed-forward part"));
+    routing_ = loaded.Route(ffn_input_);
+    return absl::OkStatus();
+  }
+
+  // What the attention half left.
+  absl::Status TakeUp() {
+    ASSIGN_OR_RETURN(const at::Tensor middle, Tensor("middle", "middle"));
+    shape_ = middle.sizes().vec();
+    middle_ = middle.flatten(0, 1);
+    ASSIGN_OR_RETURN(ffn_input_, Tensor("ffn_input", "ffn_input"));
+    if (!moe()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const at::Tensor experts, Tensor("routing", "experts"));
+    ASSIGN_OR_RETURN(routing_.weights, Tensor("routing", "weights"));
+    routing_.experts = experts.to(at::kLong);
+    return absl::OkStatus();
+  }
+
+  absl::Status FeedForwardHalf() {
+    ASSIGN_OR_RETURN(ffn_, FeedForward(model_.spec, layer_, ffn_input_, routing_, weights()));
+    next_ = middle_ + ffn_ * model_.spec.residual_multiplier;
+    RETURN_IF_ERROR(CheckFinite(next_, layer_, "the outputs"));
+    if (layer_ + 1 == model_.spec.num_layers()) return absl::OkStatus();
+    return Put("hidden", {{"hidden", next_.view(shape_).contiguous()}});
+  }
+
+  absl::Status PutRouting() {
+    if (!moe()) return absl::OkStatus();
+    return Put("routing", {{"experts", routing_.experts.to(at::kInt).contiguous()},
+                           {"weights", routing_.weights.contiguous()}});
+  }
+
+  // What heuristics rank experts and layers by.
+  absl::Status PutCounts() {
+    if (!moe()) return absl::OkStatus();
+    RoutingCounts counts = CountRouting(routing_, layer_, model_.spec.moe.experts);
+    counts.ffn_cosine = CosineSum(ffn_input_, ffn_);
+    counts.stream_cosine = CosineSum(hidden_, next_);
+    ASSIGN_OR_RETURN(const Digest digest, context_.blobs.Put(RoutingCountsToJson(counts)));
+    outputs_.push_back({"counts", digest});
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<at::Tensor> Tensor(const std::string& role, const std::string& name) {
+    ASSIGN_OR_RETURN(const Digest digest, arguments_.Input(role));
+    ASSIGN_OR_RETURN(const NamedTensors tensors, GetTensors(context_.blobs, digest));
+    return tensors.at(name);
+  }
+
+  absl::Status Put(const std::string& role, const NamedTensors& tensors) {
+    ASSIGN_OR_RETURN(const Digest digest, PutTensors(context_.blobs, tensors));
+    outputs_.push_back({role, digest});
+    return absl::OkStatus();
+  }
+
+  const OpenedModel& model_;
+  const int layer_;
+  const TaskArguments& arguments_;
+  TaskContext& context_;
+  CheckpointWeights original_;
+  std::unique_ptr<PlannedWeights> resolved_;
+  std::vector<int64_t> shape_;  // [sequences, length, hidden]
+  at::Tensor middle_;           // the residual stream between the halves
+  at::Tensor hidden_, ffn_input_, ffn_, next_;
+  Routing routing_;
+  TaskOutputs outputs_;
+};
 
 }  // namespace
 
 absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
   ASSIGN_OR_RETURN(const int layer, arguments.Param<int>("layer"));
-  ASSIGN_OR_RETURN(const Digest input, arguments.Input("hidden"));
-  ASSIGN_OR_RETURN(NamedTensors tensors, GetTensors(context.blobs, input));
-  const at::Tensor stored = tensors.at("hidden");  // [sequences, length, hidden]
-  const Batches batches = {{stored.size(0), stored.size(1)}};
-  const at::Tensor hidden = stored.flatten(0, 1);
-  CheckpointWeights weights(model.checkpoint, at::kFloat);
-  ASSIGN_OR_RETURN(const DecoderLayer loaded, DecoderLayer::Load(model.spec, layer, weights));
-  const at::Tensor middle =
-      loaded.AddAttention(hidden, loaded.AttentionContext(loaded.AttentionInput(hidden), batches));
-  const at::Tensor ffn_input = loaded.FfnInput(middle);
-  RETURN_IF_ERROR(CheckFinite(ffn_input, layer, "the inputs of the feed-forward part"));
-  context.progress(0.5, "attention");
-  RETURN_IF_ERROR(CheckCancelled(context));
-
-  const Routing routing = loaded.Route(ffn_input);
-  ASSIGN_OR_RETURN(const at::Tensor ffn, FeedForward(model.spec, layer, ffn_input, routing, weights));
-  const at::Tensor next = middle + ffn * model.spec.residual_multiplier;
-  RETURN_IF_ERROR(CheckFinite(next, layer, "the outputs"));
-
-  TaskOutputs outputs;
-  // The energy of the stream after the layer is what errors of its experts are measured against.
-  ASSIGN_OR_RETURN(const Digest ffn_digest, PutTensors(context.blobs, {{"ffn_input", ffn_input.contiguous()},
-                                                                       {"energy", next.pow(2).sum(1)}}));
-  outputs.push_back({"ffn_input", ffn_digest});
-  if (model.spec.layers[static_cast<size_t>(layer)].moe) {
-    ASSIGN_OR_RETURN(const Digest digest,
-                     PutTensors(context.blobs, {{"experts", routing.experts.to(at::kInt).contiguous()},
-                                                {"weights", routing.weights.contiguous()}}));
-    outputs.push_back({"routing", digest});
-    ASSIGN_OR_RETURN(BlobRef counts, PutCounts(routing, layer, model.spec.moe.experts, context.blobs));
-    outputs.push_back(std::move(counts));
+  // In the quantized pass the original weights are not read.
+  if (!arguments.params().contains("half")) {
+    RETURN_IF_ERROR(ExpectWeights(model, CutLayer(model.spec, layer)));
   }
-  if (layer + 1 < model.spec.num_layers()) {
-    ASSIGN_OR_RETURN(const Digest digest,
-                     PutTensors(context.blobs, {{"hidden", next.view(stored.sizes()).contiguous()}}));
-    outputs.push_back({"hidden", digest});
-  }
-  context.progress(1.0, "stored");
-  return outputs;
+  return LayerPass(model, layer, arguments, context).Run();
 }
 
 }  // namespace quantmoe

@@ -1,8 +1,11 @@
 // prepare: texts to tokens, tokens to the hidden states that enter layer 0, benchmark items to requests.
+#include <set>
+
 #include <ATen/ATen.h>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "plan/tensor_views.h"
 #include "quant/evaluate/shards.h"
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
@@ -42,15 +45,21 @@ class Preparation {
   // A checkpoint on disk is read through once, so that NaN is refused before any work. From an object store
   // that would be a download of everything: there only the head is read, and each task checks what it reads.
   absl::Status CheckWeights() {
-    CheckpointWeights weights(model_.checkpoint, at::kFloat);
+    CheckpointWeights weights(model_.spec, model_.checkpoint, at::kFloat);
     ASSIGN_OR_RETURN(const std::string text, arguments_.Param<std::string>("model_uri"));
     ASSIGN_OR_RETURN(const ModelUri uri, ParseModelUri(text));
     if (uri.scheme != ModelUri::Scheme::kFile) return OutputHead::Load(model_.spec, weights).status();
-    for (const auto& [name, location] : model_.checkpoint->tensors()) {
-      const DType dtype = location.info.dtype;
-      if (dtype != DType::kF32 && dtype != DType::kF16 && dtype != DType::kBF16) continue;
+    std::set<std::string> biases;
+    for (const Linear& linear : ListLinears(model_.spec)) {
       RETURN_IF_ERROR(CheckCancelled(context_));
-      RETURN_IF_ERROR(weights.Other(name).status());
+      RETURN_IF_ERROR(LoadLinear(weights, linear).status());
+      if (linear.bias) biases.insert(linear.name + ".bias");
+    }
+    for (const TensorInfo& kept : KeptTensors(model_.spec, *model_.checkpoint)) {
+      if (kept.dtype != DType::kF32 && kept.dtype != DType::kF16 && kept.dtype != DType::kBF16) continue;
+      if (biases.contains(kept.name)) continue;
+      RETURN_IF_ERROR(CheckCancelled(context_));
+      RETURN_IF_ERROR(weights.Other(kept.name).status());
     }
     return absl::OkStatus();
   }
@@ -60,7 +69,7 @@ class Preparation {
     ASSIGN_OR_RETURN(const int64_t samples, arguments_.Param<int64_t>("samples"));
     ASSIGN_OR_RETURN(const int64_t length, arguments_.Param<int64_t>("sequence_length"));
     ASSIGN_OR_RETURN(const std::string text, Text(arguments_, "calibration_text", context_.blobs));
-    std::vector<int32_t> ids = tokenizer_->Encode(text, /*add_special_tokens=*/false);
+    ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(text, /*add_special_tokens=*/false));
     if (add_bos_.value_or(tokenizer_->adds_bos()) && tokenizer_->bos_id().has_value())
       ids.insert(ids.begin(), *tokenizer_->bos_id());
     const int64_t sequences = std::min(samples, static_cast<int64_t>(ids.size()) / length);
@@ -77,7 +86,7 @@ class Preparation {
   absl::Status StoreCalibration() {
     ASSIGN_OR_RETURN(const at::Tensor ids, CalibrationIds());
     ASSIGN_OR_RETURN(const int64_t shard_sequences, arguments_.Param<int64_t>("shard_sequences"));
-    CheckpointWeights weights(model_.checkpoint, at::kFloat);
+    CheckpointWeights weights(model_.spec, model_.checkpoint, at::kFloat);
     for (const at::Tensor& shard : ids.split(shard_sequences)) {
       RETURN_IF_ERROR(CheckCancelled(context_));
       ASSIGN_OR_RETURN(const at::Tensor hidden, Embed(model_.spec, shard, weights));

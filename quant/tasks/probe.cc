@@ -54,7 +54,7 @@ absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext
   ASSIGN_OR_RETURN(const at::Tensor sample, Sample(arguments, context.blobs));
   const Batches batches = {{sample.size(0), sample.size(1)}};
   const at::Tensor hidden = sample.flatten(0, 1);
-  CheckpointWeights original(model.checkpoint, at::kFloat);
+  CheckpointWeights original(model.spec, model.checkpoint, at::kFloat);
   const auto poll = [&](int, const at::Tensor&) { return CheckCancelled(context); };
   ASSIGN_OR_RETURN(const OutputHead head, OutputHead::Load(model.spec, original));
   ASSIGN_OR_RETURN(const at::Tensor reference, RunLayers(model.spec, layer, hidden, batches, original, poll));

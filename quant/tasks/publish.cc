@@ -1,11 +1,16 @@
 // publish: from a plan and the scores to the files of the artifact and the manifest that names them. Nothing
 // in them depends on time, place or workers.
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
+#include "plan/tensor_views.h"
 #include "quant/artifact/gptq_config.h"
 #include "quant/artifact/model_card.h"
 #include "quant/artifact/writer.h"
-#include "quant/evaluate/scores.h"
+#include "quant/evaluate/intervals.h"
 #include "quant/tasks/arguments.h"
 
 namespace quantmoe {
@@ -13,12 +18,11 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// The scores of one set of weights over all shards; null when nothing was measured.
-absl::StatusOr<nlohmann::json> MergeScores(const TaskArguments& arguments, const std::string& series,
-                                           BlobStore& blobs) {
+// The scores of one set of weights over all shards.
+absl::StatusOr<EvalReport> MergeScores(const TaskArguments& arguments, const std::string& series,
+                                       BlobStore& blobs) {
   const std::vector<Digest> requests = arguments.InputSeries("requests"),
                             scores = arguments.InputSeries(series);
-  if (requests.empty()) return nlohmann::json(nullptr);
   ScoreMerger merger;
   for (size_t i = 0; i < requests.size(); ++i) {
     ASSIGN_OR_RETURN(const MappedFile request_blob, blobs.Open(requests[i]));
@@ -29,8 +33,7 @@ absl::StatusOr<nlohmann::json> MergeScores(const TaskArguments& arguments, const
                      ParseScores({score_blob.bytes().data(), score_blob.bytes().size()}));
     RETURN_IF_ERROR(merger.Add(shard, parsed));
   }
-  ASSIGN_OR_RETURN(const EvalReport report, merger.Finish());
-  return nlohmann::json::parse(ScoresToJson(report));
+  return merger.Finish();
 }
 
 // The plan for readers of the artifact: without the blobs it came from.
@@ -38,6 +41,30 @@ ordered_json PublicPlan(const BitPlan& plan) {
   ordered_json json = ordered_json::parse(BitPlanToJson(plan));
   for (auto& linear : json["linears"]) linear.erase("blob");
   return json;
+}
+
+// Judges by perplexity, which has far more samples than any benchmark: {"recommends": "plan", "uniform" or
+// "either", "text"}.
+nlohmann::json Verdict(const nlohmann::json& reference, const std::vector<ScoreComparison>& comparison) {
+  const auto found = std::find_if(comparison.begin(), comparison.end(),
+                                  [](const ScoreComparison& score) { return score.task == kPerplexityTask; });
+  if (found == comparison.end()) return nullptr;
+  const PairedInterval& change = found->interval;
+  const std::string uniform = absl::StrCat("uniform ", reference.at("bits").get<int>(), " bits (",
+                                           reference.at("weight_file_bytes").get<int64_t>(), " bytes)");
+  const std::string figures =
+      absl::StrFormat("perplexity %.3f against %.3f, change %+.3f, 95%% interval [%+.3f, %+.3f]",
+                      change.after, change.before, change.difference, change.low, change.high);
+  if (change.high < 0) {
+    return {{"recommends", "plan"}, {"text", absl::StrCat("The plan beats ", uniform, ": ", figures, ".")}};
+  }
+  if (change.low > 0) {
+    return {{"recommends", "uniform"},
+            {"text", absl::StrCat("The plan is worse than ", uniform, ": ", figures, ". Use uniform.")}};
+  }
+  return {{"recommends", "either"},
+          {"text", absl::StrCat("No difference from ", uniform, " can be shown: ", figures,
+                                ". Uniform is the simpler choice.")}};
 }
 
 class Publication {
@@ -62,10 +89,34 @@ class Publication {
 
  private:
   absl::Status CollectScores() {
-    ASSIGN_OR_RETURN(nlohmann::json original, MergeScores(arguments_, "original", context_.blobs));
-    ASSIGN_OR_RETURN(nlohmann::json planned, MergeScores(arguments_, "planned", context_.blobs));
     scores_ = nlohmann::json::object();
-    if (!original.is_null()) scores_ = {{"original", std::move(original)}, {"planned", std::move(planned)}};
+    if (arguments_.InputSeries("requests").empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const EvalReport original, MergeScores(arguments_, "original", context_.blobs));
+    ASSIGN_OR_RETURN(const EvalReport planned, MergeScores(arguments_, "planned", context_.blobs));
+    const BootstrapOptions options;
+    ASSIGN_OR_RETURN(const auto comparison, CompareScores(original, planned, options));
+    scores_ = {{"original", nlohmann::json::parse(ScoresToJson(original))},
+               {"planned", nlohmann::json::parse(ScoresToJson(planned))},
+               {"comparison", nlohmann::json::parse(ComparisonToJson(comparison, options))}};
+    items_ = ItemsToJsonLines(original, "original") + ItemsToJsonLines(planned, "planned");
+    return arguments_.HasInput("reference_plan") ? CompareWithUniform(planned) : absl::OkStatus();
+  }
+
+  // Puts the uniform plan of the same budget beside the plan, and says which of them the measurement favours.
+  absl::Status CompareWithUniform(const EvalReport& planned) {
+    ASSIGN_OR_RETURN(const Digest digest, arguments_.Input("reference_plan"));
+    ASSIGN_OR_RETURN(const MappedFile text, context_.blobs.Open(digest));
+    ASSIGN_OR_RETURN(const BitPlan plan, BitPlanFromJson(text.bytes()));
+    ASSIGN_OR_RETURN(const EvalReport reference, MergeScores(arguments_, "reference", context_.blobs));
+    const BootstrapOptions options;
+    ASSIGN_OR_RETURN(const auto comparison, CompareScores(reference, planned, options));
+    scores_["reference"] = {{"bits", plan.linears.empty() ? 0 : plan.linears.front().bits},
+                            {"weight_file_bytes", plan.weight_file_bytes},
+                            {"loss", plan.distortion},
+                            {"scores", nlohmann::json::parse(ScoresToJson(reference))},
+                            {"comparison", nlohmann::json::parse(ComparisonToJson(comparison, options))}};
+    scores_["verdict"] = Verdict(scores_["reference"], comparison);
+    items_ += ItemsToJsonLines(reference, "reference");
     return absl::OkStatus();
   }
 
@@ -110,6 +161,8 @@ class Publication {
     if (!scores_.empty()) {
       ASSIGN_OR_RETURN(const Digest scores, context_.blobs.Put(scores_.dump()));
       outputs.push_back({"scores", scores});
+      ASSIGN_OR_RETURN(const Digest items, context_.blobs.Put(items_));
+      outputs.push_back({"items", items});
     }
     return outputs;
   }
@@ -120,6 +173,7 @@ class Publication {
   std::string version_;
   BitPlan plan_;
   nlohmann::json scores_;
+  std::string items_;  // of the original and of the planned weights
   std::vector<ArtifactPart> files_;
 };
 

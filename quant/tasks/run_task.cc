@@ -27,6 +27,10 @@ absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& argumen
       return RunProbe(arguments, context);
     case TaskKind::kAllocate:
       return RunAllocate(arguments, context);
+    case TaskKind::kResolve:
+      return RunResolve(arguments, context);
+    case TaskKind::kAssemble:
+      return RunAssemble(arguments, context);
     case TaskKind::kEvaluate:
       return RunEvaluate(arguments, context);
     case TaskKind::kPublish:

@@ -12,13 +12,14 @@
 
 #include "plan/task_graph.h"
 #include "storage/blob_store.h"
+#include "storage/model_sources.h"
 
 namespace quantmoe {
 
 struct TaskContext {
   BlobStore& blobs;
-  // Directories under which model paths must lie; empty means any.
-  std::vector<std::string> model_roots;
+  // Where models may be.
+  ModelSources models;
   // Called from the computing thread whenever work advances; `fraction` in [0, 1].
   std::function<void(double fraction, absl::string_view phase)> progress;
   // Polled between column blocks, experts, layers and batches; true ends the task with CANCELLED.

@@ -12,6 +12,8 @@
 #include "quant/gptq/solver.h"
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
+#include "quant/tasks/expert_rows.h"
+#include "quant/tasks/solve_options.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
@@ -25,6 +27,13 @@ double OutlierScore(const at::Tensor& weight) {
   return ratio.max().item<double>();
 }
 
+// Mean of |W_ij| times the norm of input channel j over the calibration tokens: the scripts' wanda-style
+// score.
+double WandaScore(const at::Tensor& weight, const at::Tensor& hessian) {
+  const at::Tensor norms = hessian.diagonal().clamp_min(0).sqrt();
+  return (weight.abs() * norms).mean(1).sum(at::kDouble).item<double>() / static_cast<double>(weight.size(0));
+}
+
 // Tokens on which the error of a whole block is measured. All of them would cost as much as the solve itself.
 constexpr int64_t kProbeTokens = 1024;
 
@@ -35,12 +44,29 @@ class BlockProbe {
  public:
   // `block` computes the output of the block with `weight` in its linear number `which` (of the part).
   using Block = std::function<at::Tensor(size_t which, const at::Tensor& weight)>;
+  // The inputs of that linear for the sampled tokens.
+  using Inputs = std::function<at::Tensor(size_t which)>;
   // `energy` [sampled] is the squared stream of each sampled token.
   BlockProbe(Block block, at::Tensor reference, const at::Tensor& energy, int64_t tokens)
       : block_(std::move(block)),
         reference_(std::move(reference)),
         weights_(energy.clamp_min(1e-20).reciprocal()),
         tokens_(tokens) {}
+
+  // `gates` [sampled, 1] are the factors on the outputs of the sampled tokens.
+  void SetGates(Inputs inputs, at::Tensor gates) {
+    inputs_ = std::move(inputs);
+    gates_ = std::move(gates);
+  }
+
+  // WidthFacts::gate_distortion of a linear whose weight has this error; 0 without gates.
+  double GateDistortion(size_t which, const at::Tensor& error) const {
+    const int64_t sampled = reference_.size(0);
+    if (sampled == 0 || !gates_.defined()) return 0;
+    const at::Tensor errors = at::matmul(inputs_(which), error.t()).pow(2).sum(1, /*keepdim=*/true) * gates_;
+    return errors.sum(0).sum(at::kDouble).item<double>() * static_cast<double>(tokens_) /
+           static_cast<double>(sampled);
+  }
 
   // Sum over tokens of |error|^2 / |stream|^2, scaled from the sample to all tokens. 0 when there is no
   // sample.
@@ -57,6 +83,8 @@ class BlockProbe {
   at::Tensor reference_;  // [sampled, hidden]
   at::Tensor weights_;    // [sampled]
   int64_t tokens_;
+  Inputs inputs_;
+  at::Tensor gates_;  // [sampled, 1], undefined when there are none
 };
 
 // A sample of the rows that are added: equally many of each shard, because texts change on the way. Each has
@@ -79,11 +107,15 @@ class ProbeRows {
     const at::Tensor rows = count_ > 0 ? at::cat(rows_, 0) : at::empty({0, hidden});
     const at::Tensor energy = count_ > 0 ? at::cat(energy_, 0) : at::empty({0});
     const at::Tensor factors = factors_.empty() ? at::ones({count_, 1}) : at::cat(factors_, 0);
-    return BlockProbe(
+    BlockProbe probe(
         [mlp, rows, factors](size_t which, const at::Tensor& weight) {
           return mlp.With(which % 3, weight).Forward(rows) * factors;
         },
         mlp.Forward(rows) * factors, energy, tokens);
+    const at::Tensor inner = mlp.Inner(rows);
+    const auto inputs = [rows, inner](size_t which) { return which % 3 == 2 ? inner : rows; };
+    if (!factors_.empty()) probe.SetGates(inputs, factors);
+    return probe;
   }
 
  private:
@@ -100,16 +132,11 @@ class PartSolver {
         part_(std::move(part)),
         arguments_(arguments),
         context_(context),
-        weights_(model.checkpoint, at::kFloat) {}
+        weights_(model.spec, model.checkpoint, at::kFloat) {}
 
   absl::Status ReadOptions() {
-    ASSIGN_OR_RETURN(options_.widths, arguments_.Param<std::vector<int>>("widths"));
-    ASSIGN_OR_RETURN(options_.group_size, arguments_.Param<int>("group_size"));
-    ASSIGN_OR_RETURN(options_.damp, arguments_.Param<double>("damp"));
-    ASSIGN_OR_RETURN(options_.act_order, arguments_.Param<bool>("act_order"));
-    ASSIGN_OR_RETURN(options_.scale_search, arguments_.Param<bool>("scale_search"));
-    ASSIGN_OR_RETURN(options_.min_tokens_ratio, arguments_.Param<double>("min_tokens_ratio"));
-    options_.cancelled = &context_.cancelled;
+    ASSIGN_OR_RETURN(options_, ReadSolveOptions(arguments_, context_));
+    ASSIGN_OR_RETURN(experts_, ReadExpertCalibration(arguments_));
     return absl::OkStatus();
   }
 
@@ -198,8 +225,8 @@ class PartSolver {
   }
 
   absl::Status SolveMlp() {
-    ASSIGN_OR_RETURN(const GatedMlp mlp,
-                     GatedMlp::Load(part_.linears[0], part_.linears[1], part_.linears[2], weights_));
+    ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(model_.spec, part_.linears[0], part_.linears[1],
+                                                        part_.linears[2], weights_));
     Hessian inputs(model_.spec.hidden), inner(part_.linears[2].in);
     const size_t shards = arguments_.InputSeries("ffn_input").size();
     ProbeRows probe_rows(shards);
@@ -238,22 +265,32 @@ class PartSolver {
   absl::Status SolveExpert(int i, const std::vector<Dispatch>& dispatches) {
     const size_t first = static_cast<size_t>(i) * 3;
     const int expert = part_.first_expert + i;
-    ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(part_.linears[first], part_.linears[first + 1],
-                                                        part_.linears[first + 2], weights_));
+    ASSIGN_OR_RETURN(const GatedMlp mlp,
+                     GatedMlp::Load(model_.spec, part_.linears[first], part_.linears[first + 1],
+                                    part_.linears[first + 2], weights_));
     Hessian inputs(model_.spec.hidden), inner(model_.spec.moe.width);
+    const ExpertRows calibration(dispatches, expert, model_.spec.hidden, experts_);
     ProbeRows probe_rows(dispatches.size());
     for (size_t s = 0; s < dispatches.size(); ++s) {
       ASSIGN_OR_RETURN(const at::Tensor x, Shard("ffn_input", "ffn_input", s));
-      const at::Tensor rows = x.index_select(0, dispatches[s].Tokens(expert));
+      const at::Tensor tokens = dispatches[s].Tokens(expert);
       ASSIGN_OR_RETURN(const at::Tensor energy, Shard("ffn_input", "energy", s));
-      probe_rows.Add(rows, energy.index_select(0, dispatches[s].Tokens(expert)),
+      probe_rows.Add(x.index_select(0, tokens), energy.index_select(0, tokens),
                      dispatches[s].Weights(expert));
-      inputs.Add(rows);
-      inner.Add(mlp.Inner(rows));
+      const at::Tensor rows = x.index_select(0, calibration.Tokens(s, x.size(0)));
+      const at::Tensor scales = calibration.Scales(s, x.size(0));
+      inputs.Add(Scaled(rows, scales));
+      inner.Add(Scaled(mlp.Inner(rows), scales));
     }
-    const BlockProbe probe = probe_rows.Probe(mlp, model_.spec.hidden, inputs.tokens());
+    const BlockProbe probe = probe_rows.Probe(mlp, model_.spec.hidden, calibration.routed());
     RETURN_IF_ERROR(SolveShared(std::move(inputs), {first, first + 1}, probe));
-    return SolveShared(std::move(inner), {first + 2}, probe);
+    RETURN_IF_ERROR(SolveShared(std::move(inner), {first + 2}, probe));
+    // The table counts the expert's own tokens, not the ones that support them.
+    for (size_t row = table_.rows.size() - 3; row < table_.rows.size(); ++row) {
+      table_.rows[row].tokens = calibration.routed();
+      if (calibration.shrunk() && table_.rows[row].fallback.empty()) table_.rows[row].method = "gptq_shrunk";
+    }
+    return absl::OkStatus();
   }
 
   // Solves linears that have the same input, so one factor serves them all.
@@ -280,13 +317,15 @@ class PartSolver {
                       .method = factor.Method(),
                       .fallback = factor.fallback,
                       .outlier_score = OutlierScore(weight),
-                      .widths = {}};
+                      .widths = {},
+                      .wanda_score = WandaScore(weight, factor.hessian)};
     const double energy = Distortion(weight, factor.hessian);
     for (const auto& [bits, quantized] : solved) {
       // Cancellation can leave a tiny negative rest where the error is zero.
       const double distortion = std::max(0.0, quantized.distortion);
       const at::Tensor restored = Dequantize(quantized.codes, quantized.scales, bits, options_.group_size);
-      row.widths[bits] = {distortion, energy > 0 ? distortion / energy : 0.0, probe.Error(index, restored)};
+      row.widths[bits] = {distortion, energy > 0 ? distortion / energy : 0.0, probe.Error(index, restored),
+                          probe.GateDistortion(index, weight - restored)};
       packed_[bits][linear.name + ".qweight"] = PackRows(quantized.codes, bits);
       packed_[bits][linear.name + ".scales"] = quantized.scales;
     }
@@ -313,6 +352,7 @@ class PartSolver {
   TaskContext& context_;
   CheckpointWeights weights_;
   SolveOptions options_;
+  ExpertCalibration experts_;
   std::map<int, NamedTensors> packed_;
   PartTable table_;
 };
@@ -326,6 +366,7 @@ absl::StatusOr<TaskOutputs> RunSolve(const TaskArguments& arguments, TaskContext
   std::vector<Part> parts = CutLayer(model.spec, layer);
   if (index >= parts.size())
     return absl::InvalidArgumentError(absl::StrCat("layer ", layer, " has no part ", index));
+  RETURN_IF_ERROR(ExpectWeights(model, {parts[index]}));
   PartSolver solver(model, std::move(parts[index]), arguments, context);
   RETURN_IF_ERROR(solver.ReadOptions());
   return solver.Run();

@@ -153,7 +153,7 @@ TEST_F(CommandLineTest, UsageErrorsNameTheNearestCommand) {
   EXPECT_EQ(Run({"get"}), kExitInvalid);
   EXPECT_THAT(err_.str(), StartsWith("quantmoe: job is required"));
   EXPECT_EQ(Run({"submit", "/m"}), kExitInvalid);
-  EXPECT_THAT(err_.str(), HasSubstr("exactly one of --bits and --bytes"));
+  EXPECT_THAT(err_.str(), HasSubstr("exactly one of --bits, --bytes, --stored-bits and --rank-bytes"));
   EXPECT_EQ(Run({"list", "--unknown"}), kExitInvalid);
   EXPECT_EQ(Run({"artifact", "download", "a", "b"}), kExitInvalid);
   EXPECT_THAT(err_.str(), HasSubstr("hint: `quantmoe artifact download --help`"));
@@ -212,6 +212,9 @@ TEST_F(CommandLineTest, CompletionKnowsEveryCommand) {
   EXPECT_EQ(Complete(path, "quantmoe artifact d", 2), "download\n");
   EXPECT_EQ(Complete(path, "quantmoe submit --tls-c", 2), "--tls-ca --tls-cert\n")
       << "global flags work everywhere";
+  EXPECT_EQ(Complete(path, "quantmoe comp", 1), "compare completion\n");
+  EXPECT_EQ(Complete(path, "quantmoe compare m --heur", 3), "--heuristics\n");
+  EXPECT_EQ(Complete(path, "quantmoe compare --heuristics submit --mark", 4), "--markdown\n");
   EXPECT_EQ(Complete(path, "quantmoe submit --calibration x", 3), "\n") << "file names are left to bash";
 }
 

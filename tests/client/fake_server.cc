@@ -17,15 +17,32 @@ grpc::Status FakeJobs::CreateJob(grpc::ServerContext*, const v1::CreateJobReques
                                  v1::Job* response) {
   created.push_back(*request);
   if (create_failures-- > 0) return Unavailable();
+  if (create) return create(*request, response);
   *response = job;
   return grpc::Status::OK;
 }
 
 grpc::Status FakeJobs::GetJob(grpc::ServerContext*, const v1::GetJobRequest* request, v1::Job* response) {
   if (get_failures > 0 && get_failures-- > 0) return Unavailable();
+  if (const auto other = others.find(request->name()); other != others.end()) {
+    *response = other->second;
+    return grpc::Status::OK;
+  }
   if (request->name() != job.name())
     return {grpc::StatusCode::NOT_FOUND, absl::StrCat("no job ", request->name())};
   *response = job;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeJobs::RetryJob(grpc::ServerContext*, const v1::RetryJobRequest* request, v1::Job* response) {
+  retried.push_back(*request);
+  *response = others.at(request->name() + "-retry");
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeJobs::GetJobReport(grpc::ServerContext*, const v1::GetJobReportRequest* request,
+                                    v1::JobReport* response) {
+  response->set_json(reports[request->name()]);
   return grpc::Status::OK;
 }
 

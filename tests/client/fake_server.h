@@ -2,6 +2,7 @@
 // calls that use them; the server is reached over loopback.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,12 +23,22 @@ class FakeJobs : public v1::JobService::Service {
   grpc::Status CreateJob(grpc::ServerContext* context, const v1::CreateJobRequest* request,
                          v1::Job* job) override;
   grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request, v1::Job* job) override;
+  // The job of `others` with "-retry" after its name.
+  grpc::Status RetryJob(grpc::ServerContext* context, const v1::RetryJobRequest* request,
+                        v1::Job* job) override;
+  grpc::Status GetJobReport(grpc::ServerContext* context, const v1::GetJobReportRequest* request,
+                            v1::JobReport* report) override;
   grpc::Status ListJobs(grpc::ServerContext* context, const v1::ListJobsRequest* request,
                         v1::ListJobsResponse* response) override;
   grpc::Status WatchJob(grpc::ServerContext* context, const v1::WatchJobRequest* request,
                         grpc::ServerWriter<v1::JobEvent>* writer) override;
 
   v1::Job job;
+  std::map<std::string, v1::Job> others;       // by name
+  std::map<std::string, std::string> reports;  // by name of the job
+  // Answers instead of `job` when it is set.
+  std::function<grpc::Status(const v1::CreateJobRequest&, v1::Job*)> create;
+  std::vector<v1::RetryJobRequest> retried;
   int create_failures = 0;  // UNAVAILABLE answers before the first success
   int get_failures = 0;
   std::vector<v1::CreateJobRequest> created;

@@ -31,7 +31,11 @@ constexpr char kReport[] = R"({
       "tasks": {"piqa": {"acc": 0.8, "acc_stderr": 0.009, "acc_norm": 0.81, "acc_norm_stderr": 0.009, "items": 1838}}},
     "planned": {"perplexity": {"value": 7.5, "tokens": 16384, "windows": 8},
       "tasks": {"piqa": {"acc": 0.79, "acc_stderr": 0.0095, "acc_norm": 0.80, "acc_norm_stderr": 0.009, "items": 1838},
-                "copa": {"acc": 0.5, "items": 100}}}},
+                "copa": {"acc": 0.5, "items": 100}}},
+    "comparison": {"confidence": 0.95, "scores": [
+      {"task": "perplexity", "metric": "value", "difference": 0.3766, "interval": [0.25, 0.5]},
+      {"task": "piqa", "metric": "acc", "difference": -0.01, "interval": [-0.022, 0.0017]},
+      {"task": "piqa", "metric": "acc_norm", "difference": -0.01, "interval": "odd"}]}},
   "stages": [{"stage": "forward", "tasks": 384, "cached": 0, "task_seconds": 120.5, "wall_seconds": 61.2},
              {"stage": "solve", "tasks": 600, "cached": 30, "task_seconds": 3600, "wall_seconds": 1850}]})";
 

@@ -5,6 +5,9 @@
 #include <random>
 
 #include "plan/artifact_size.h"
+#include "plan/choice_groups.h"
+#include "plan/loss.h"
+#include "plan/width_rules.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 
@@ -153,6 +156,214 @@ TEST(BitPlanTest, ServingProfilesHoldForEveryHeuristic) {
     JobSpec low = AverageBitsSpec("optimal", 3);
     low.runtime_profile = profile;
     EXPECT_THAT(Allocate(table, low, {}), HasReason("BIT_BUDGET_INFEASIBLE"));
+  }
+}
+
+TEST(BitPlanTest, TheCostOfAProfileIsWhatFreedomWouldGive) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/5)));
+  for (const double budget : {4.0, 5.1, 6.3}) {
+    JobSpec spec = AverageBitsSpec("optimal", budget);
+    ASSERT_OK_AND_ASSIGN(const BitPlan free, Allocate(table, spec, {}));
+    EXPECT_EQ(free.unconstrained_distortion, 0);
+    spec.runtime_profile = "vllm";
+    ASSERT_OK_AND_ASSIGN(const BitPlan bound, Allocate(table, spec, {}));
+    EXPECT_EQ(bound.unconstrained_distortion, free.distortion);
+    EXPECT_GE(bound.distortion, free.distortion);
+  }
+}
+
+TEST(BitPlanTest, ABudgetOfStoredBitsCountsScales) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
+  for (const double budget : {3.5, 4.0, 5.5}) {
+    JobSpec spec = AverageBitsSpec("optimal", 0);
+    spec.budget = {};
+    spec.budget.stored_bits = budget;
+    ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, {}));
+    EXPECT_LE(plan.stored_bits, budget);
+    EXPECT_GT(plan.stored_bits, budget - 0.05);
+    EXPECT_EQ(plan.lower_bound, plan.distortion);
+  }
+  JobSpec low = AverageBitsSpec("optimal", 0);
+  low.budget = {};
+  low.budget.stored_bits = 2.0;
+  EXPECT_THAT(Allocate(table, low, {}), HasReason("BIT_BUDGET_INFEASIBLE"));
+}
+
+// Tensor bytes of each rank, added up the plain way.
+std::vector<int64_t> RankBytes(const BitPlan& plan, const std::vector<TensorInfo>& kept, int experts,
+                               int ranks) {
+  std::vector<int64_t> bytes(ranks, 0);
+  for (const PlannedLinear& planned : plan.linears) {
+    for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.bits, plan.group_size)) {
+      for (int rank = 0; rank < ranks; ++rank) {
+        const bool here = planned.linear.expert < 0 || planned.linear.expert / (experts / ranks) == rank;
+        if (here) bytes[rank] += tensor.elements() * DTypeBytes(tensor.dtype);
+      }
+    }
+  }
+  for (const TensorInfo& tensor : kept) {
+    for (int64_t& rank : bytes) rank += tensor.elements() * DTypeBytes(tensor.dtype);
+  }
+  return bytes;
+}
+
+TEST(BitPlanTest, NoExpertParallelRankExceedsItsBytes) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/4, /*experts=*/8)));
+  const std::vector<TensorInfo> kept = SomeKept();
+  for (const std::string profile : {"any", "vllm"}) {
+    for (const int ranks : {1, 2, 4}) {
+      for (const HeuristicDescription& heuristic : Heuristics()) {
+        JobSpec spec = AverageBitsSpec(heuristic.name, 0);
+        spec.runtime_profile = profile;
+        spec.budget = {};
+        spec.budget.rank_bytes = {700'000 / ranks + 400'000, ranks};
+        ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, kept));
+        const std::vector<int64_t> bytes = RankBytes(plan, kept, 8, ranks);
+        EXPECT_EQ(plan.rank_bytes, *std::max_element(bytes.begin(), bytes.end())) << heuristic.name;
+        EXPECT_LE(plan.rank_bytes, spec.budget.rank_bytes->max_bytes) << heuristic.name;
+        if (heuristic.name != "optimal") continue;
+        EXPECT_GT(plan.lower_bound, 0);
+        EXPECT_LE(plan.lower_bound, plan.distortion);
+        EXPECT_GT(plan.lower_bound, 0.8 * plan.distortion) << ranks;
+      }
+    }
+  }
+  JobSpec odd = AverageBitsSpec("optimal", 0);
+  odd.budget = {};
+  odd.budget.rank_bytes = {1 << 30, 3};
+  const absl::StatusOr<BitPlan> plan = Allocate(table, odd, kept);
+  ASSERT_THAT(plan, HasReason("INVALID_FIELD"));
+  EXPECT_EQ(GetErrorInfo(plan.status()).violations.front().field, "spec.budget.rank_bytes.ranks");
+}
+
+TEST(BitPlanTest, RulesHoldForEveryHeuristicAndProfile) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/4)));
+  for (const std::string profile : {"gptqmodel", "vllm"}) {
+    for (const HeuristicDescription& heuristic : Heuristics()) {
+      JobSpec spec = AverageBitsSpec(heuristic.name, 6.0);
+      spec.runtime_profile = profile;
+      spec.rules = {
+          {"attention", 8, 8}, {"model.layers.0.*", 4, 0}, {"expert_down", 0, 4}, {"shared", 0, 0, true}};
+      ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, {}));
+      EXPECT_LE(plan.average_bits, 6.0);
+      for (const PlannedLinear& planned : plan.linears) {
+        const LinearKind kind = planned.linear.kind;
+        const bool shared = kind >= LinearKind::kSharedGate && kind <= LinearKind::kSharedDown;
+        const bool protect = IsAttention(kind) || shared;
+        EXPECT_TRUE(!protect || planned.bits == 8) << planned.linear.name;
+        EXPECT_TRUE(planned.linear.layer != 0 || planned.bits >= 4) << planned.linear.name;
+        EXPECT_TRUE(kind != LinearKind::kExpertDown || planned.bits <= 4) << planned.linear.name;
+      }
+    }
+  }
+}
+
+// Every plan of a tiny model, by counting through all choices.
+double BestByCounting(const DistortionTable& table, const std::vector<WidthRule>& rules, double budget) {
+  std::vector<const DistortionRow*> rows;
+  for (const PartTable& part : table.parts) {
+    for (const DistortionRow& row : part.rows) rows.push_back(&row);
+  }
+  const std::vector<int> widths = {2, 4};
+  double best = 1e300;
+  for (uint32_t choice = 0; choice < (1u << rows.size()); ++choice) {
+    double loss = 0, bits = 0, weights = 0;
+    bool allowed = true;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const int width = widths[choice >> r & 1];
+      for (const WidthRule& rule : rules) {
+        if (!MatchesPattern(rule.pattern, rows[r]->linear)) continue;
+        allowed = allowed && width >= rule.min_bits && (rule.max_bits == 0 || width <= rule.max_bits);
+      }
+      loss += rows[r]->widths.at(width).distortion;
+      bits += static_cast<double>(width * rows[r]->linear.weights());
+      weights += static_cast<double>(rows[r]->linear.weights());
+    }
+    if (allowed && bits / weights <= budget) best = std::min(best, loss);
+  }
+  return best;
+}
+
+TEST(BitPlanTest, OptimalUnderRulesIsTheBestOfAllPlans) {
+  const DistortionTable table =
+      MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/2, /*experts=*/2)));  // 17 linears
+  const std::vector<WidthRule> rules = {{"query", 4, 4}, {"*.experts.1.*", 0, 2}, {"dense_up", 4, 0}};
+  for (const double budget : {2.6, 2.9, 3.3}) {
+    JobSpec spec = AverageBitsSpec("optimal", budget);
+    spec.gptq.widths = {2, 4};
+    spec.rules = rules;
+    ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, {}));
+    EXPECT_NEAR(plan.distortion, BestByCounting(table, rules, budget), 1e-9);
+  }
+}
+
+TEST(BitPlanTest, RulesThatCannotHoldAreNamed) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
+  const auto violation = [&table](std::vector<WidthRule> rules, const std::string& profile = "any") {
+    JobSpec spec = AverageBitsSpec("optimal", 6);
+    spec.runtime_profile = profile;
+    spec.rules = std::move(rules);
+    const absl::StatusOr<BitPlan> plan = Allocate(table, spec, {});
+    EXPECT_THAT(plan, HasReason("INVALID_FIELD"));
+    return plan.ok() ? FieldViolation{} : GetErrorInfo(plan.status()).violations.front();
+  };
+  EXPECT_EQ(violation({{"*.q_proj", 2, 0}, {"*.w9", 4, 4}}).field, "spec.rules[1].pattern");
+  EXPECT_THAT(violation({{"*.w9", 4, 4}}).description, testing::HasSubstr("\"*.w9\" matches no linear"));
+  EXPECT_THAT(violation({{"attention", 8, 8}, {"query", 0, 4}}).description,
+              testing::AllOf(testing::HasSubstr("at least 8"), testing::HasSubstr("rules[1]")));
+  EXPECT_THAT(violation({{"query", 5, 7}}).description, testing::HasSubstr("leaves no width"));
+  EXPECT_EQ(violation({{"query", 8, 8}, {"key", 4, 4}}, "vllm").field, "spec.rules");
+  EXPECT_EQ(violation({{"", 8, 8}}).field, "spec.rules[0].pattern");
+  EXPECT_EQ(violation({{"query", 0, 0}}).field, "spec.rules[0]");
+  EXPECT_EQ(violation({{"query", 8, 4}}).field, "spec.rules[0]");
+  EXPECT_EQ(violation({{"query", 0, 9}}).field, "spec.rules[0].max_bits");
+  JobSpec dear = AverageBitsSpec("optimal", 3);
+  dear.rules = {{"experts", 8, 8}};
+  EXPECT_THAT(Allocate(table, dear, {}), HasReason("BIT_BUDGET_INFEASIBLE"));
+}
+
+TEST(BitPlanTest, PatternsAreKindsClassesOrGlobs) {
+  const Linear linear{"model.layers.3.mlp.experts.12.down_proj", 3, LinearKind::kExpertDown, 12, 64, 64};
+  for (const char* pattern : {"experts", "expert_down", "*", "*.down_proj", "model.layers.3.*",
+                              "*.experts.1?.*", "model.layers.3.mlp.experts.12.down_proj"}) {
+    EXPECT_TRUE(MatchesPattern(pattern, linear)) << pattern;
+  }
+  for (const char* pattern :
+       {"shared", "expert_up", "", "*.down", "model.layers.30.*", "*.experts.2?.*", "down_proj"}) {
+    EXPECT_FALSE(MatchesPattern(pattern, linear)) << pattern;
+  }
+}
+
+TEST(BitPlanTest, TheObjectiveDecidesWhatIsMinimised) {
+  DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
+  int n = 0;
+  for (PartTable& part : table.parts) {
+    part.loss_scale = 1 + part.layer;
+    for (DistortionRow& row : part.rows) {
+      for (auto& [bits, facts] : row.widths) {
+        facts.block_error = facts.distortion * (1 + (n * 7) % 5);
+        facts.gate_distortion = facts.distortion * (1 + (n * 3) % 4);
+      }
+      ++n;
+    }
+  }
+  std::map<std::string, BitPlan> plans;
+  for (const std::string objective : {"measured", "block", "distortion", "gate"}) {
+    JobSpec spec = AverageBitsSpec("optimal", 3.1);
+    spec.heuristic_params["objective"] = objective;
+    ASSERT_OK_AND_ASSIGN(plans[objective], Allocate(table, spec, {}));
+    EXPECT_EQ(plans[objective].objective, objective);
+  }
+  // Each plan is the best by its own measure.
+  for (const auto& [objective, plan] : plans) {
+    for (const auto& [other, other_plan] : plans) {
+      double loss = 0;
+      const std::vector<TableRow> rows = SortRows(table);
+      for (size_t r = 0; r < rows.size(); ++r) {
+        loss += Loss(rows[r], other_plan.linears[r].bits, ParseObjective(objective));
+      }
+      EXPECT_LE(plan.distortion, loss * (1 + 1e-12)) << objective << " against " << other;
+    }
   }
 }
 

@@ -1,7 +1,10 @@
 #include "plan/heuristics.h"
 
 #include <cmath>
+#include <set>
 
+#include "plan/heuristic_catalog.h"
+#include "plan/presets.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 
@@ -119,6 +122,183 @@ TEST(HeuristicsTest, OptimalIsNeverWorse) {
       EXPECT_GE(plan.distortion, optimal.distortion * (1 - 1e-12)) << heuristic.name << " at " << budget;
     }
   }
+}
+
+// The paper's averages are rounded in some places and truncated in others (3.0695 is printed as 3.06).
+TEST(HeuristicsTest, PresetsHaveThePublishedAverages) {
+  const DistortionTable mixtral = MakeTable(ParseOrDie(MixtralConfig()));
+  const DistortionTable deepseek = DeepSeekMoe16bTable();
+  for (const Preset& preset : Presets()) {
+    JobSpec spec;
+    spec.model_uri = "/models/m";
+    ASSERT_THAT(ApplyPreset(preset.name, spec), testing::IsEmpty());
+    const bool is_mixtral = preset.name.starts_with("mixtral");
+    ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(is_mixtral ? mixtral : deepseek, spec, {}));
+    const double truncated = std::floor(plan.average_bits * 100) / 100;
+    EXPECT_TRUE(std::abs(truncated - preset.average_bits) < 1e-9 ||
+                std::abs(Published(plan.average_bits) - preset.average_bits) < 1e-9)
+        << preset.name << ": " << plan.average_bits << ", published " << preset.average_bits;
+  }
+}
+
+TEST(HeuristicsTest, ThePublishedCombinedRecipeLinearByLinear) {
+  const DistortionTable table = DeepSeekMoe16bTable();
+  JobSpec spec;
+  spec.model_uri = "/models/m";
+  ASSERT_THAT(ApplyPreset("deepseek-combined", spec), testing::IsEmpty());
+  ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, {}));
+  for (const PlannedLinear& planned : plan.linears) {
+    const Linear& linear = planned.linear;
+    const bool routed = IsExpert(linear.kind);
+    // The counts of a layer are a permutation of 0..63.
+    const bool often = routed && (linear.expert * 29 + linear.layer) % 64 >= 64 - 25;
+    EXPECT_EQ(planned.bits, !routed || linear.layer <= 5 || often ? 4 : 2) << linear.name;
+  }
+}
+
+// The linears at `bits`.
+std::set<std::string> NamesAt(const BitPlan& plan, int bits) {
+  std::set<std::string> names;
+  for (const PlannedLinear& planned : plan.linears) {
+    if (planned.bits == bits) names.insert(planned.linear.name);
+  }
+  return names;
+}
+
+TEST(HeuristicsTest, OutliersAreTheLargestScores) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(4, 8)));
+  for (const std::string scope : {"routed", "all"}) {
+    JobSpec spec = AverageBitsSpec("outlier", 8);
+    spec.heuristic_params = {{"scope", scope}, {"share", "0.3"}, {"floor", "2"}, {"raise", "4"}};
+    if (scope == "routed") spec.heuristic_params["others"] = "2";
+    ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, {}));
+    std::vector<std::pair<double, std::string>> ranked;
+    for (const PartTable& part : table.parts) {
+      for (const DistortionRow& row : part.rows) {
+        if (scope == "all" || IsExpert(row.linear.kind))
+          ranked.emplace_back(row.outlier_score, row.linear.name);
+      }
+    }
+    const std::set<std::string> raised = NamesAt(plan, 4);
+    ASSERT_EQ(raised.size(), std::ceil(0.3 * static_cast<double>(ranked.size())));
+    double least = 1e30, most = 0;
+    for (const auto& [score, name] : ranked) {
+      if (raised.count(name) == 1) least = std::min(least, score);
+      if (raised.count(name) == 0) most = std::max(most, score);
+    }
+    EXPECT_GE(least, most) << scope;
+  }
+}
+
+TEST(HeuristicsTest, BlocksFollowTheirCosines) {
+  const ModelSpec model = ParseOrDie(SmallMoeConfig(5, 4));  // MoE blocks 1..4
+  DistortionTable table = MakeTable(model);
+  const std::map<int, double> ffn = {{1, 900}, {2, 100}, {3, 500}, {4, 300}};
+  for (RoutingCounts& routing : table.routing) {
+    routing.ffn_cosine = ffn.at(routing.layer);
+    routing.stream_cosine = -routing.ffn_cosine;
+  }
+  const auto raised_blocks = [&](const std::string& heuristic, std::map<std::string, std::string> params) {
+    JobSpec spec = AverageBitsSpec(heuristic, 8);
+    spec.heuristic_params = std::move(params);
+    spec.heuristic_params.insert({{"floor", "2"}, {"raise", "4"}, {"others", "2"}, {"count", "2"}});
+    const BitPlan plan = Allocate(table, spec, {}).value();
+    std::set<int> layers;
+    for (const PlannedLinear& planned : plan.linears) {
+      if (planned.bits == 4) layers.insert(planned.linear.layer);
+    }
+    return layers;
+  };
+  EXPECT_THAT(raised_blocks("block-importance", {}), testing::ElementsAre(2, 4));
+  EXPECT_THAT(raised_blocks("block-importance", {{"similarity", "stream"}}), testing::ElementsAre(1, 3));
+  EXPECT_THAT(raised_blocks("first-blocks", {}), testing::ElementsAre(1, 2));
+  EXPECT_THAT(raised_blocks("last-blocks", {}), testing::ElementsAre(3, 4));
+}
+
+TEST(HeuristicsTest, ARandomControlDependsOnItsSeedAlone) {
+  DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(5, 16)));
+  const auto names = [&table](const char* seed) {
+    JobSpec spec = AverageBitsSpec("random", 8);
+    spec.heuristic_params = {{"seed", seed}, {"count", "20"}, {"raise", "4"}, {"others", "2"}};
+    return NamesAt(*Allocate(table, spec, {}), 4);
+  };
+  const std::set<std::string> first = names("42");
+  EXPECT_EQ(first.size(), 60u);
+  EXPECT_NE(first, names("43"));
+  for (PartTable& part : table.parts) {
+    for (DistortionRow& row : part.rows) row.widths[2].distortion = 1;
+  }
+  EXPECT_EQ(first, names("42"));
+}
+
+TEST(HeuristicsTest, OtherScoresRankExpertsToo) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(2, 8)));  // one MoE block
+  const auto raised = [&table](const char* heuristic) {
+    JobSpec spec = AverageBitsSpec(heuristic, 8);
+    spec.heuristic_params = {{"count", "1"}, {"raise", "4"}, {"others", "2"}};
+    std::set<int> experts;
+    const BitPlan plan = Allocate(table, spec, {}).value();
+    for (const PlannedLinear& planned : plan.linears) {
+      if (planned.bits == 4) experts.insert(planned.linear.expert);
+    }
+    return experts;
+  };
+  const std::vector<double>& weights = table.routing.front().router_weights;
+  const auto best = std::max_element(weights.begin(), weights.end()) - weights.begin();
+  EXPECT_THAT(raised("router-weight"), testing::ElementsAre(best));
+  std::map<int, double> wanda;
+  for (const PartTable& part : table.parts) {
+    for (const DistortionRow& row : part.rows) {
+      if (IsExpert(row.linear.kind)) wanda[row.linear.expert] += row.wanda_score;
+    }
+  }
+  const auto top = std::max_element(wanda.begin(), wanda.end(),
+                                    [](const auto& a, const auto& b) { return a.second < b.second; });
+  EXPECT_THAT(raised("wanda"), testing::ElementsAre(top->first));
+}
+
+TEST(HeuristicsTest, MissingStatisticsAreNamed) {
+  DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
+  for (RoutingCounts& routing : table.routing) {
+    routing.tokens = 0;
+    routing.router_weights.clear();
+    routing.counts.clear();
+  }
+  for (PartTable& part : table.parts) {
+    for (DistortionRow& row : part.rows) row.wanda_score = 0;
+  }
+  for (const char* heuristic :
+       {"block-importance", "router-weight", "expert-frequency", "combined", "wanda"}) {
+    EXPECT_THAT(Allocate(table, AverageBitsSpec(heuristic, 3), {}), HasReason("STATISTICS_MISSING"))
+        << heuristic;
+  }
+  EXPECT_OK(Allocate(table, AverageBitsSpec("optimal", 3), {}));
+}
+
+TEST(HeuristicsTest, WhatNeedsNoDataIsDecidedByShapes) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
+  DistortionTable empty = table;
+  empty.routing.clear();
+  for (PartTable& part : empty.parts) {
+    for (DistortionRow& row : part.rows) {
+      row.outlier_score = row.wanda_score = 0;
+      for (auto& [bits, facts] : row.widths) facts = {};
+    }
+  }
+  for (const HeuristicRecord& heuristic : HeuristicCatalog()) {
+    if (!heuristic.needs_no_data) continue;
+    ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, AverageBitsSpec(heuristic.name, 3.1), {}));
+    ASSERT_OK_AND_ASSIGN(const BitPlan blind, Allocate(empty, AverageBitsSpec(heuristic.name, 3.1), {}));
+    EXPECT_EQ(NamesAt(plan, 4), NamesAt(blind, 4)) << heuristic.name;
+    EXPECT_EQ(plan.weight_file_bytes, blind.weight_file_bytes) << heuristic.name;
+  }
+}
+
+TEST(HeuristicsTest, APresetThatIsUnknownOrContradictedIsNamed) {
+  JobSpec spec;
+  EXPECT_EQ(ApplyPreset("mixtral-best", spec).front().field, "spec.heuristic.preset");
+  spec.heuristic = "optimal";
+  EXPECT_EQ(ApplyPreset("mixtral-attn4", spec).front().field, "spec.heuristic.name");
 }
 
 TEST(HeuristicsTest, BadNamesAndParametersAreNamed) {

@@ -1,11 +1,14 @@
 #include "plan/knapsack.h"
 
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <random>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
+#include "plan/rank_knapsack.h"
 
 namespace quantmoe {
 namespace {
@@ -175,6 +178,74 @@ TEST(KnapsackTest, TheFirstOfEqualOptionsIsTaken) {
   const std::optional<KnapsackSolution> solution = SolveKnapsack({{{5, 1.0}, {5, 1.0}, {7, 1.0}}}, 10);
   ASSERT_TRUE(solution.has_value());
   EXPECT_THAT(solution->choice, testing::ElementsAre(0));
+}
+
+// The least value when no rank may exceed the capacity, by trying everything.
+double BruteForceRanks(const std::vector<RankGroup>& groups, std::vector<int64_t> left, size_t next = 0) {
+  for (int64_t rest : left) {
+    if (rest < 0) return std::numeric_limits<double>::infinity();
+  }
+  if (next == groups.size()) return 0;
+  double best = std::numeric_limits<double>::infinity();
+  for (const KnapsackOption& option : groups[next].options) {
+    std::vector<int64_t> rest = left;
+    for (size_t r = 0; r < rest.size(); ++r) {
+      if (groups[next].rank < 0 || groups[next].rank == static_cast<int>(r)) rest[r] -= option.cost;
+    }
+    best = std::min(best, option.value + BruteForceRanks(groups, rest, next + 1));
+  }
+  return best;
+}
+
+TEST(KnapsackTest, RanksAreBoundedFromBothSides) {
+  std::mt19937 random(77);
+  int feasible = 0, optimal = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const int ranks = 1 + static_cast<int>(random() % 3);
+    std::vector<RankGroup> groups;
+    for (KnapsackGroup& options : RandomGroups(random, static_cast<Values>(i % 3))) {
+      groups.push_back(
+          {static_cast<int>(random() % static_cast<unsigned>(ranks + 1)) - 1, std::move(options)});
+    }
+    const int64_t capacity = random() % 40;
+    const double expected = BruteForceRanks(groups, std::vector<int64_t>(ranks, capacity));
+    const std::optional<KnapsackSolution> solution = SolveRankKnapsack(groups, ranks, capacity);
+    ASSERT_EQ(solution.has_value(), expected < std::numeric_limits<double>::infinity()) << i;
+    if (!solution) continue;
+    ++feasible;
+    ASSERT_LE(solution->lower_bound, expected + 1e-9) << i;
+    ASSERT_GE(solution->value, expected - 1e-9) << i;
+    ASSERT_TRUE(!solution->exact || std::abs(solution->value - expected) < 1e-9) << i;
+    std::vector<int64_t> used(ranks, 0);
+    double value = 0;
+    for (size_t g = 0; g < groups.size(); ++g) {
+      const KnapsackOption& option = groups[g].options[solution->choice[g]];
+      value += option.value;
+      for (int r = 0; r < ranks; ++r) {
+        if (groups[g].rank < 0 || groups[g].rank == r) used[r] += option.cost;
+      }
+    }
+    ASSERT_NEAR(value, solution->value, 1e-9);
+    for (int64_t cost : used) ASSERT_LE(cost, capacity);
+    optimal += solution->value <= expected + 1e-9 ? 1 : 0;
+  }
+  EXPECT_GT(feasible, 1000);
+  EXPECT_GT(optimal, feasible * 95 / 100) << "few small instances are missed";
+}
+
+TEST(KnapsackTest, TheHullBoundsEveryCapacity) {
+  std::mt19937 random(13);
+  for (int i = 0; i < 300; ++i) {
+    const std::vector<KnapsackGroup> groups = RandomGroups(random, static_cast<Values>(i % 3));
+    const std::vector<HullPoint> hull = KnapsackHull(groups);
+    for (const HullPoint& corner : hull) {
+      EXPECT_EQ(BruteForce(groups, corner.cost), corner.value) << "every corner is an optimum";
+    }
+    for (size_t c = 1; c < hull.size(); ++c) {
+      EXPECT_GT(hull[c].cost, hull[c - 1].cost);
+      EXPECT_LT(hull[c].value, hull[c - 1].value);
+    }
+  }
 }
 
 TEST(KnapsackTest, NoGroupsAndNoRoom) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "plan/tensor_views.h"
 #include "storage/model_directory.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
@@ -24,24 +25,35 @@ std::unique_ptr<Checkpoint> OpenTestModel(const std::string& path) {
 TEST(LinearsTest, EveryTensorOfTheTestModelsIsWhereTheNamesSay) {
   for (const std::string path :
        {"goldens/deepseek_v1", "goldens/deepseek_v2", "goldens/deepseek_v2_yarn", "goldens/deepseek_v3",
-        "goldens/glm4_moe", "goldens/llama", "goldens/llama_tied", "goldens/mixtral", "goldens/mixtral-bf16",
-        "goldens/mixtral-sharded", "goldens/olmoe", "goldens/qwen2_moe", "goldens/qwen3_moe",
-        "tiny-qwen2-moe"}) {
+        "goldens/glm4_moe", "goldens/gpt_oss", "goldens/granitemoe", "goldens/llama", "goldens/llama_tied",
+        "goldens/mixtral", "goldens/mixtral-bf16", "goldens/mixtral-sharded", "goldens/olmoe",
+        "goldens/phimoe", "goldens/qwen2_moe", "goldens/qwen3_moe", "tiny-qwen2-moe"}) {
     const ModelSpec spec = ParseOrDie(ReadTestFile(path + "/config.json"));
     const std::unique_ptr<Checkpoint> checkpoint = OpenTestModel(path);
     EXPECT_OK(CheckTensors(spec, *checkpoint)) << path;
     // Nothing is left over: linears, their biases and the named tensors are the whole checkpoint.
     std::set<std::string> named = {TensorNames::Embedding(spec), TensorNames::FinalNorm(spec),
                                    TensorNames::Head(spec)};
+    const auto add_norm = [&](const std::string& name) {
+      named.insert(name);
+      if (spec.norm == NormKind::kLayerNorm) named.insert(BiasOf(name));
+    };
+    if (spec.head_bias) named.insert(TensorNames::HeadBias(spec));
+    add_norm(TensorNames::FinalNorm(spec));
     for (const Linear& linear : ListLinears(spec)) {
-      named.insert(linear.name + ".weight");
-      if (linear.bias) named.insert(linear.name + ".bias");
+      ASSERT_OK_AND_ASSIGN(const TensorView weight, WeightView(spec, *checkpoint, linear));
+      named.insert(weight.tensor);
+      if (!linear.bias) continue;
+      ASSERT_OK_AND_ASSIGN(const TensorView bias, BiasView(spec, *checkpoint, linear));
+      named.insert(bias.tensor);
     }
     for (int l = 0; l < spec.num_layers(); ++l) {
+      add_norm(TensorNames::InputNorm(spec, l));
+      add_norm(TensorNames::PostAttentionNorm(spec, l));
       for (const std::string& name :
-           {TensorNames::InputNorm(spec, l), TensorNames::PostAttentionNorm(spec, l),
-            TensorNames::QueryNorm(spec, l), TensorNames::KeyNorm(spec, l), TensorNames::Router(spec, l),
-            TensorNames::CorrectionBias(spec, l), TensorNames::SharedGate(spec, l)}) {
+           {TensorNames::QueryNorm(spec, l), TensorNames::KeyNorm(spec, l), TensorNames::Router(spec, l),
+            TensorNames::CorrectionBias(spec, l), TensorNames::RouterBias(spec, l),
+            TensorNames::Sinks(spec, l), TensorNames::SharedGate(spec, l)}) {
         if (!name.empty()) named.insert(name);
       }
     }

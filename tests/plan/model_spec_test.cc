@@ -28,9 +28,9 @@ json Changed(json config, const json& changes) {
 }
 
 TEST(ModelSpecTest, ReadsEveryGoldenConfig) {
-  for (const char* family :
-       {"deepseek_v1", "deepseek_v2", "deepseek_v2_yarn", "deepseek_v3", "glm4_moe", "llama", "llama_tied",
-        "mixtral", "mixtral-bf16", "mixtral-sharded", "olmoe", "qwen2_moe", "qwen3_moe"}) {
+  for (const char* family : {"deepseek_v1", "deepseek_v2", "deepseek_v2_yarn", "deepseek_v3", "glm4_moe",
+                             "gpt_oss", "granitemoe", "llama", "llama_tied", "mixtral", "mixtral-bf16",
+                             "mixtral-sharded", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe"}) {
     ASSERT_OK_AND_ASSIGN(const ModelSpec spec,
                          ParseModelConfig(ReadTestFile(std::string("goldens/") + family + "/config.json")));
     EXPECT_EQ(spec.hidden, 64) << family;
@@ -145,6 +145,87 @@ TEST(ModelSpecTest, ArchitecturesThatContradictTheTypeAreRefused) {
   }
   const json v1 = Changed(GoldenJson("deepseek_v1"), {{"architectures", {"DeepseekV2ForCausalLM"}}});
   EXPECT_EQ(GetErrorInfo(ParseModelConfig(v1.dump()).status()).metadata["field"], "kv_lora_rank");
+}
+
+TEST(ModelSpecTest, TraitsOfGptOss) {
+  const std::string text = ReadTestFile("goldens/gpt_oss/config.json");
+  const ModelSpec spec = ParseOrDie(text);
+  EXPECT_TRUE(spec.norm_multiply_in_f32);
+  EXPECT_TRUE(spec.attention.sinks);
+  EXPECT_TRUE(spec.attention.bias_qkv && spec.attention.bias_o);
+  EXPECT_EQ(spec.moe.router, RouterKind::kTopKSoftmax);
+  EXPECT_TRUE(spec.moe.router_bias && spec.moe.expert_bias);
+  EXPECT_EQ(spec.moe.activation, Activation::kClampedGlu);
+  EXPECT_EQ(spec.moe.activation_limit, 7);
+  EXPECT_TRUE(spec.storage.interleaved_experts);
+  EXPECT_FALSE(spec.rope.truncate);
+  EXPECT_NEAR(spec.rope.attention_factor, 1.3466, 1e-4);
+  json config = json::parse(text);
+  config.erase("layer_types");
+  for (const ModelSpec& each : {spec, ParseOrDie(config.dump())}) {
+    EXPECT_EQ(each.layers[0].window, 16);
+    EXPECT_EQ(each.layers[1].window, 0);
+    EXPECT_EQ(each.layers[2].window, 16);
+  }
+  config.erase("rope_scaling");
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_INVALID"));
+}
+
+TEST(ModelSpecTest, TraitsOfPhimoe) {
+  json config = json::parse(ReadTestFile("goldens/phimoe/config.json"));
+  const ModelSpec spec = ParseOrDie(config.dump());
+  EXPECT_EQ(spec.norm, NormKind::kLayerNorm);
+  EXPECT_TRUE(spec.head_bias);
+  EXPECT_EQ(spec.moe.router, RouterKind::kSparseMixer);
+  EXPECT_EQ(spec.moe.jitter, 0.2);
+  EXPECT_EQ(spec.layers[0].window, 0) << "the window is wider than the context";
+  EXPECT_EQ(spec.rope.scaling, RopeScaling::kLongRope);
+  EXPECT_EQ(spec.rope.original_max_position, 64);
+  EXPECT_EQ(spec.rope.long_factor.back(), 40);
+  EXPECT_EQ(spec.rope.attention_factor, 1.243163121016122);
+  config["rope_scaling"].erase("short_mscale");
+  config["rope_scaling"]["long_mscale"] = 1.5;
+  EXPECT_NEAR(ParseOrDie(config.dump()).rope.attention_factor, std::sqrt(1 + std::log(8) / std::log(64)),
+              1e-12);
+  EXPECT_EQ(ParseOrDie(config.dump()).rope.long_attention_factor, 1.5);
+  config["num_experts_per_tok"] = 1;
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_UNSUPPORTED"));
+}
+
+TEST(ModelSpecTest, TraitsOfGranite) {
+  const ModelSpec spec = ParseOrDie(ReadTestFile("goldens/granitemoe/config.json"));
+  EXPECT_EQ(spec.embedding_multiplier, 3);
+  EXPECT_EQ(spec.attention.scale, 0.15);
+  EXPECT_EQ(spec.residual_multiplier, 0.4);
+  EXPECT_EQ(spec.logits_divisor, 2);
+  EXPECT_TRUE(spec.tied_embeddings);
+  EXPECT_EQ(spec.moe.router, RouterKind::kTopKSoftmax);
+}
+
+TEST(ModelSpecTest, SourceQuantizationIsReadOrRefusedByName) {
+  json config = MoeJson();
+  config["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {128, 64}}};
+  EXPECT_EQ(ParseOrDie(config.dump()).storage.fp8_block_rows, 128);
+  EXPECT_EQ(ParseOrDie(config.dump()).storage.fp8_block_columns, 64);
+  config["quantization_config"] = {{"quant_method", "mxfp4"}};
+  EXPECT_EQ(ParseOrDie(config.dump()).storage.fp8_block_rows, 0);
+  const std::vector<std::tuple<json, std::string, std::string>> cases = {
+      {{{"quant_method", "awq"}}, "MODEL_UNSUPPORTED", "awq"},
+      {{{"quant_method", "fp8"}}, "MODEL_UNSUPPORTED", "weight_block_size"},
+      {{{"quant_method", "fp8"}, {"weight_block_size", {0, 128}}}, "MODEL_INVALID", "weight_block_size"},
+      {{{"quant_method", "fp8"}, {"weight_block_size", {128, 128}}, {"fmt", "e5m2"}},
+       "MODEL_UNSUPPORTED",
+       "e5m2"},
+      {{{"quant_method", "fp8"}, {"weight_block_size", {128, 128}}, {"activation_scheme", "static"}},
+       "MODEL_UNSUPPORTED",
+       "static"},
+      {json("fp8"), "MODEL_INVALID", "quantization_config"}};
+  for (const auto& [quantization, reason, says] : cases) {
+    config["quantization_config"] = quantization;
+    const absl::StatusOr<ModelSpec> spec = ParseModelConfig(config.dump());
+    EXPECT_THAT(spec, HasReason(reason)) << quantization;
+    EXPECT_THAT(spec, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(says)));
+  }
 }
 
 TEST(ModelSpecTest, AbsentKeysHaveTheDefaultsOfTheFamily) {
@@ -322,7 +403,13 @@ TEST(ModelSpecTest, EveryBadFieldIsNamed) {
 TEST(ModelSpecTest, BadRopeScalingIsNamed) {
   const std::vector<std::tuple<json, std::string, std::string>> cases = {
       {{{"rope_type", "dynamic"}, {"factor", 2}}, "MODEL_UNSUPPORTED", "rope_scaling.rope_type"},
-      {{{"type", "longrope"}}, "MODEL_UNSUPPORTED", "rope_scaling.type"},
+      {{{"type", "longrope"}}, "MODEL_INVALID", "original_max_position_embeddings"},
+      {{{"type", "longrope"}, {"original_max_position_embeddings", 64}, {"short_factor", {1.0, 2.0}}},
+       "MODEL_INVALID",
+       "rope_scaling.short_factor"},
+      {{{"type", "longrope"}, {"original_max_position_embeddings", 64}, {"short_factor", {1.0, -2.0}}},
+       "MODEL_INVALID",
+       "rope_scaling.short_factor"},
       {{{"rope_type", "linear"}}, "MODEL_INVALID", "rope_scaling.factor"},
       {{{"factor", 2}}, "MODEL_INVALID", "rope_scaling.rope_type"},
       {{{"rope_type", "linear"}, {"factor", 0.5}}, "MODEL_INVALID", "rope_scaling.factor"},

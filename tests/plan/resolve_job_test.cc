@@ -7,6 +7,8 @@
 namespace quantmoe {
 namespace {
 
+const ModelSources kAnywhere{.confined = false};
+
 JobSpec TinySpec() {
   JobSpec spec = AverageBitsSpec("optimal", 3);
   spec.model_uri = std::string(QUANTMOE_TESTDATA) + "/tiny-qwen2-moe";
@@ -14,7 +16,7 @@ JobSpec TinySpec() {
 }
 
 TEST(ResolveJobTest, FillsInEveryDefault) {
-  ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(TinySpec(), {QUANTMOE_TESTDATA}));
+  ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(TinySpec(), {.roots = {QUANTMOE_TESTDATA}}));
   EXPECT_EQ(job.spec.gptq.group_size, 128);
   EXPECT_THAT(job.spec.gptq.widths, testing::ElementsAre(2, 3, 4, 8));
   EXPECT_EQ(job.spec.calibration.sequence_length, 512);
@@ -28,7 +30,7 @@ TEST(ResolveJobTest, FillsInEveryDefault) {
   EXPECT_GT(job.sizes.maximum_bytes, job.sizes.minimum_bytes);
   EXPECT_EQ(job.sizes.minimum_average_bits, 2);
   // A resolved spec resolves to itself.
-  ASSERT_OK_AND_ASSIGN(const ResolvedJob again, OpenJob(job.spec, {}));
+  ASSERT_OK_AND_ASSIGN(const ResolvedJob again, OpenJob(job.spec, kAnywhere));
   EXPECT_EQ(JobSpecToJson(again.spec), JobSpecToJson(job.spec));
 }
 
@@ -36,7 +38,7 @@ TEST(ResolveJobTest, LengthsAboveTheContextAreRefusedTogether) {
   JobSpec spec = TinySpec();
   spec.calibration.sequence_length = 513;
   spec.evaluation.window = 1024;
-  const absl::StatusOr<ResolvedJob> job = OpenJob(spec, {});
+  const absl::StatusOr<ResolvedJob> job = OpenJob(spec, kAnywhere);
   EXPECT_THAT(job, HasReason("INVALID_FIELD"));
   const ErrorInfo info = GetErrorInfo(job.status());
   ASSERT_EQ(info.violations.size(), 2u);
@@ -47,10 +49,10 @@ TEST(ResolveJobTest, LengthsAboveTheContextAreRefusedTogether) {
 TEST(ResolveJobTest, AGroupSizeThatDoesNotDivideNamesTheLinear) {
   JobSpec spec = TinySpec();
   spec.model_uri = std::string(QUANTMOE_TESTDATA) + "/goldens/mixtral";
-  ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(spec, {}));
+  ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(spec, kAnywhere));
   EXPECT_EQ(job.spec.gptq.group_size, 32);
   spec.gptq.group_size = 64;
-  absl::StatusOr<ResolvedJob> bad = OpenJob(spec, {});
+  absl::StatusOr<ResolvedJob> bad = OpenJob(spec, kAnywhere);
   EXPECT_THAT(bad, HasReason("INVALID_FIELD"));
   EXPECT_EQ(GetErrorInfo(bad.status()).violations[0].field, "spec.gptq.group_size");
   EXPECT_THAT(GetErrorInfo(bad.status()).violations[0].description,
@@ -58,7 +60,7 @@ TEST(ResolveJobTest, AGroupSizeThatDoesNotDivideNamesTheLinear) {
   // The experts of this one are 24 wide: nothing divides.
   spec.model_uri = std::string(QUANTMOE_TESTDATA) + "/goldens/qwen3_moe";
   spec.gptq.group_size = 0;
-  bad = OpenJob(spec, {});
+  bad = OpenJob(spec, kAnywhere);
   EXPECT_THAT(bad, HasReason("INVALID_FIELD"));
   EXPECT_THAT(GetErrorInfo(bad.status()).violations[0].description, testing::HasSubstr("24"));
 }
@@ -66,21 +68,21 @@ TEST(ResolveJobTest, AGroupSizeThatDoesNotDivideNamesTheLinear) {
 TEST(ResolveJobTest, AnImpossibleBudgetIsRefusedBeforeAnyWork) {
   JobSpec spec = TinySpec();
   spec.budget = {std::nullopt, 1000};
-  absl::StatusOr<ResolvedJob> job = OpenJob(spec, {});
+  absl::StatusOr<ResolvedJob> job = OpenJob(spec, kAnywhere);
   EXPECT_THAT(job, HasReason("BIT_BUDGET_INFEASIBLE"));
   EXPECT_EQ(GetErrorInfo(job.status()).metadata.at("asked"), "1000");
   spec.budget = {1.5, std::nullopt};
-  EXPECT_THAT(OpenJob(spec, {}), HasReason("BIT_BUDGET_INFEASIBLE"));
+  EXPECT_THAT(OpenJob(spec, kAnywhere), HasReason("BIT_BUDGET_INFEASIBLE"));
   // The bound is exact: the minimum itself is possible.
-  ASSERT_OK_AND_ASSIGN(const ResolvedJob good, OpenJob(TinySpec(), {}));
+  ASSERT_OK_AND_ASSIGN(const ResolvedJob good, OpenJob(TinySpec(), kAnywhere));
   spec.budget = {std::nullopt, good.sizes.minimum_bytes};
-  EXPECT_OK(OpenJob(spec, {}));
+  EXPECT_OK(OpenJob(spec, kAnywhere));
   spec.budget = {std::nullopt, good.sizes.minimum_bytes - 1};
-  EXPECT_THAT(OpenJob(spec, {}), HasReason("BIT_BUDGET_INFEASIBLE"));
+  EXPECT_THAT(OpenJob(spec, kAnywhere), HasReason("BIT_BUDGET_INFEASIBLE"));
 }
 
 TEST(ResolveJobTest, TheBudgetOfAnAverageIsWhatThePlanTakes) {
-  ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(TinySpec(), {}));
+  ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(TinySpec(), kAnywhere));
   const int64_t three_bits = BudgetBytes({3.0, std::nullopt}, job.sizes);
   const SizeBounds uniform = BoundSizes(ListLinears(job.model), {}, {3}, job.spec.gptq.group_size);
   const SizeBounds two = BoundSizes(ListLinears(job.model), {}, {2}, job.spec.gptq.group_size);
@@ -89,11 +91,11 @@ TEST(ResolveJobTest, TheBudgetOfAnAverageIsWhatThePlanTakes) {
 }
 
 TEST(ResolveJobTest, PlacesOutsideTheRootsAndMissingModelsAreRefused) {
-  EXPECT_THAT(OpenJob(TinySpec(), {std::string(QUANTMOE_TESTDATA) + "/goldens"}),
+  EXPECT_THAT(OpenJob(TinySpec(), {.roots = {std::string(QUANTMOE_TESTDATA) + "/goldens"}}),
               HasReason("SOURCE_NOT_ALLOWED"));
   JobSpec spec = TinySpec();
   spec.model_uri += "-missing";
-  EXPECT_THAT(OpenJob(spec, {}), HasReason("MODEL_NOT_FOUND"));
+  EXPECT_THAT(OpenJob(spec, kAnywhere), HasReason("MODEL_NOT_FOUND"));
 }
 
 }  // namespace

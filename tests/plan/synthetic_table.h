@@ -24,6 +24,10 @@ DistortionTable MakeTable(const ModelSpec& spec, const std::function<int64_t(int
 // Counts that differ everywhere.
 DistortionTable MakeTable(const ModelSpec& spec);
 
+// The shapes of DeepSeek-MoE-16B-base: 28 layers, the first dense, 64 routed experts and two shared ones as
+// one.
+DistortionTable DeepSeekMoe16bTable();
+
 // A spec that allocates with `heuristic` under an average width.
 JobSpec AverageBitsSpec(const std::string& heuristic, double average_bits);
 

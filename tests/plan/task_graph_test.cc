@@ -1,5 +1,6 @@
 #include "plan/task_graph.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -38,13 +39,18 @@ bool Promises(const PlannedTask& task, const std::string& role) {
     case TaskKind::kPrepare:
       return stem == "hidden" || stem == "requests" || stem == "summary";
     case TaskKind::kForward:
-      return role == "hidden" || role == "ffn_input" || role == "routing" || role == "counts";
+      return role == "hidden" || role == "middle" || role == "ffn_input" || role == "routing" ||
+             role == "counts";
     case TaskKind::kSolve:
       return role == "table" || absl::StartsWith(role, "w");
     case TaskKind::kProbe:
       return role == "sensitivity";
     case TaskKind::kAllocate:
-      return role == "plan" || role == "table";
+      return role == "plan" || role == "table" || role == "reference";
+    case TaskKind::kResolve:
+      return role == "plan" || role == "weights";
+    case TaskKind::kAssemble:
+      return role == "plan";
     case TaskKind::kEvaluate:
       return role == "scores";
     case TaskKind::kPublish:
@@ -76,8 +82,8 @@ TEST(TaskGraphTest, ProducersComeFirstAndEveryReferenceResolves) {
     EXPECT_TRUE(nlohmann::json::accept(task.params_json));
     EXPECT_TRUE(seen.emplace(task.label, task).second) << task.label;
   }
-  // 3 layers x 2 shards, 8 parts, 3 probes, 2 x 3 evaluations, prepare, allocate, publish.
-  EXPECT_EQ(seen.size(), 6 + SmallJob().parts.size() + 3 + 6 + 3);
+  // 3 layers x 2 shards, 8 parts, 3 probes, 3 x 3 evaluations, prepare, allocate, publish.
+  EXPECT_EQ(seen.size(), 6 + SmallJob().parts.size() + 3 + 9 + 3);
 }
 
 std::vector<std::string> Roles(const PlannedTask& task) {
@@ -142,6 +148,38 @@ TEST(TaskGraphTest, ASecondBudgetSolvesNothingAgain) {
               testing::UnorderedElementsAre("allocate", "evaluate", "publish"));
 }
 
+ResolvedJob QuantizedJob() {
+  ResolvedJob job = SmallJob();
+  job.spec.gptq.propagation = Propagation::kQuantized;
+  return job;
+}
+
+TEST(TaskGraphTest, TheQuantizedPassGoesLayerByLayer) {
+  const std::vector<PlannedTask> tasks = WholeGraph(QuantizedJob());
+  std::set<std::string> done;
+  for (const PlannedTask& task : tasks) {
+    for (const TaskInput& input : task.inputs) {
+      if (input.producer.empty()) continue;
+      EXPECT_TRUE(done.contains(input.producer)) << task.label << " <- " << input.producer;
+    }
+    done.insert(task.label);
+  }
+  const auto find = [&](const std::string& label) -> const PlannedTask& {
+    return *std::find_if(tasks.begin(), tasks.end(), [&](const PlannedTask& t) { return t.label == label; });
+  };
+  EXPECT_THAT(Roles(find("resolve-l1-p0")),
+              testing::IsSupersetOf({"plan<-allocate/plan", "hidden.0<-forward-l0-s0/hidden",
+                                     "quantized.0<-feed-l0-s0/hidden"}));
+  EXPECT_THAT(Roles(find("attend-l1-s0")),
+              testing::UnorderedElementsAre("hidden<-feed-l0-s0/hidden", "plan.0<-resolve-l1-p0/plan"));
+  // What is measured and published is what the second pass solved.
+  EXPECT_THAT(Roles(find("publish")), testing::Contains("plan<-assemble/plan"));
+  EXPECT_THAT(Roles(find("evaluate-planned-0")), testing::Contains("plan<-assemble/plan"));
+  EXPECT_THAT(ChangedKinds(SmallJob(), QuantizedJob()),
+              testing::UnorderedElementsAre("allocate", "resolve", "attend", "feed", "assemble", "evaluate",
+                                            "publish"));
+}
+
 TEST(TaskGraphTest, EveryParameterReachesTheTasksThatItChanges) {
   ResolvedJob damp = SmallJob();
   damp.spec.gptq.damp = 0.02;
@@ -154,6 +192,20 @@ TEST(TaskGraphTest, EveryParameterReachesTheTasksThatItChanges) {
   ResolvedJob fallback = SmallJob();
   fallback.spec.gptq.max_fallback_ratio = 0.5;
   EXPECT_EQ(ChangedKinds(SmallJob(), fallback).count("solve"), 0u);
+}
+
+TEST(TaskGraphTest, AMixtureIsMeasuredAgainstUniform) {
+  const auto references = [](const ResolvedJob& job) {
+    int count = 0;
+    for (const PlannedTask& task : WholeGraph(job))
+      count += absl::StrContains(task.label, "evaluate-reference");
+    return count;
+  };
+  EXPECT_EQ(references(SmallJob()), kSummary.evaluation_shards);
+  ResolvedJob uniform = SmallJob();
+  uniform.spec.heuristic = "uniform";
+  EXPECT_EQ(references(uniform), 0);
+  EXPECT_EQ(references(QuantizedJob()), 0);
 }
 
 TEST(TaskGraphTest, TheSpecOfTheArtifactDoesNotNameThePlaceOfTheModel) {

@@ -8,7 +8,9 @@
 
 #include "plan/bit_plan.h"
 #include "plan/distortion_table.h"
+#include "plan/job_spec_json.h"
 #include "plan/task_graph.h"
+#include "plan/tensor_views.h"
 #include "tests/server/running_server.h"
 #include "tests/support/status_matchers.h"
 
@@ -62,7 +64,8 @@ std::string MakeTable(const json& params, const std::map<int, Digest>& blobs) {
 
 JobSpec SpecOf(const json& params) {
   JobSpec spec;
-  spec.budget.average_bits = 3.5;
+  spec.budget = BudgetFromJson(params.at("budget"));
+  spec.rules = RulesFromJson(params.at("rules"));
   spec.heuristic = params.at("heuristic").get<std::string>();
   spec.runtime_profile = params.at("profile").get<std::string>();
   spec.gptq.group_size = params.at("group_size").get<int>();
@@ -188,14 +191,22 @@ v1::Digest FakeWorker::Upload(const std::string& bytes) {
   v1::UploadBlobRequest request;
   request.mutable_digest()->set_sha256(digest.sha256);
   request.mutable_digest()->set_size_bytes(digest.size_bytes);
-  request.mutable_chunk()->set_data(bytes);
+  // Goes on where an upload to a server that died has ended.
+  v1::GetUploadStatusRequest asked;
+  *asked.mutable_digest() = request.digest();
+  v1::GetUploadStatusResponse kept;
+  grpc::Status status = blobs_->GetUploadStatus(WithDeadline().get(), asked, &kept);
+  if (status.ok() && kept.complete()) return request.digest();
+  request.mutable_chunk()->set_offset(kept.committed_bytes());
+  request.mutable_chunk()->set_data(bytes.substr(static_cast<size_t>(kept.committed_bytes())));
   v1::UploadBlobResponse response;
   auto context = WithDeadline();
   auto writer = blobs_->UploadBlob(context.get(), &response);
   writer->Write(request);
   writer->WritesDone();
-  const grpc::Status status = writer->Finish();
-  EXPECT_TRUE(status.ok()) << status.error_message();
+  status = writer->Finish();
+  lost_server_ |= status.error_code() == grpc::StatusCode::UNAVAILABLE;
+  EXPECT_TRUE(status.ok() || lost_server_) << status.error_message();
   return response.digest();
 }
 
@@ -247,6 +258,7 @@ std::vector<v1::TaskBlob> FakeWorker::Produce(const v1::TaskSpec& task) {
     EXPECT_OK(plan);
     add("plan", BitPlanToJson(plan.value()));
     add("table", DistortionTableToJson(table));
+    add("reference", BitPlanToJson(plan.value()));
   } else if (task.kind() == "evaluate") {
     add("scores", absl::StrCat("{\"", params.at("weights").get<std::string>(), "\":{}}"));
   } else {
@@ -259,7 +271,7 @@ std::vector<v1::TaskBlob> FakeWorker::Produce(const v1::TaskSpec& task) {
                        {"sha256", outputs[i].digest().sha256()},
                        {"size", outputs[i].digest().size_bytes()}});
     }
-    add("scores", R"({"original":{"perplexity":10},"planned":{"perplexity":11}})");
+    add("scores", R"({"original":{"perplexity":{"value":10}},"planned":{"perplexity":{"value":11}}})");
     add("manifest", json{{"files", files}}.dump());
   }
   return outputs;

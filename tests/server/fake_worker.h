@@ -50,6 +50,8 @@ class FakeWorker {
 
   // Uploads bytes through the blob service.
   v1::Digest Upload(const std::string& bytes);
+  // True once the server went away during an upload: what was produced since then is incomplete.
+  bool lost_server() const { return lost_server_; }
   // What a real worker's task gives, in form: summary, tables, plan and manifest are real documents.
   std::vector<v1::TaskBlob> Produce(const v1::TaskSpec& task);
   grpc::Status Complete(const v1::AttemptRef& attempt, const std::vector<v1::TaskBlob>& outputs,
@@ -73,6 +75,7 @@ class FakeWorker {
   std::unique_ptr<grpc::ClientContext> context_;
   std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>> stream_;
   v1::Welcome welcome_;
+  bool lost_server_ = false;
 };
 
 v1::AttemptRef AttemptOf(const v1::Assign& assign);

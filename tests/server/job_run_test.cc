@@ -73,7 +73,7 @@ TEST(JobRunTest, TheReportHasScoresPlanAndLinears) {
   server.AwaitEnd(name);
   ASSERT_TRUE(server.jobs().GetJobReport(WithDeadline().get(), request, &report).ok());
   const auto json = nlohmann::json::parse(report.json());
-  EXPECT_EQ(json["scores"]["planned"]["perplexity"], 11);
+  EXPECT_EQ(json["scores"]["planned"]["perplexity"]["value"], 11);
   EXPECT_LE(json["plan"]["average_bits"].get<double>(), 3.5);
   ASSERT_FALSE(json["linears"].empty());
   EXPECT_TRUE(json["linears"][0]["widths"].contains("4"));
@@ -116,12 +116,49 @@ TEST(JobRunTest, ASecondBudgetNeedsNoNewSolve) {
   FakeWorker worker(server.coordinator().worker_address());
   worker.RunToEnd();
   server.AwaitEnd(first);
-  v1::CreateJobRequest request = RunningServer::TinyJob();
-  request.mutable_job()->mutable_spec()->mutable_budget()->set_average_bits(4);
-  v1::Job second;
-  ASSERT_TRUE(server.jobs().CreateJob(WithDeadline().get(), request, &second).ok());
-  worker.SetCredits(1);
-  EXPECT_EQ(LabelOf(worker.AwaitAssign()), "allocate");
+  v1::JobSpec budget = RunningServer::TinyJob().job().spec();
+  v1::JobSpec heuristic = budget, profile = budget, rules = budget;
+  budget.mutable_budget()->set_average_bits(4);
+  heuristic.mutable_heuristic()->set_name("last-blocks");
+  profile.set_runtime_profile("vllm");
+  profile.mutable_budget()->set_average_bits(5);
+  v1::WidthRule& rule = *rules.add_rules();
+  rule.set_pattern("attention");
+  rule.set_min_bits(3);
+  for (const v1::JobSpec& spec : {budget, heuristic, profile, rules}) {
+    v1::CreateJobRequest request;
+    *request.mutable_job()->mutable_spec() = spec;
+    v1::Job second;
+    ASSERT_TRUE(server.jobs().CreateJob(WithDeadline().get(), request, &second).ok());
+    worker.SetCredits(1);
+    const v1::Assign assign = worker.AwaitAssign();
+    EXPECT_EQ(LabelOf(assign), "allocate") << spec.ShortDebugString();
+    worker.Finish(assign);
+    worker.SetCredits(1);
+    worker.RunToEnd();
+    second = server.AwaitEnd(second.name());
+    EXPECT_EQ(second.state(), v1::Job::SUCCEEDED) << second.error().message();
+    for (const v1::StageProgress& stage : second.progress().stages()) {
+      if (stage.stage() == "evaluate") continue;  // two questions may have the same plan
+      const bool again = stage.stage() == "allocate" || stage.stage() == "publish";
+      EXPECT_EQ(stage.tasks_cached() == stage.tasks_total(), !again) << stage.stage();
+    }
+  }
+  // All of them are measured points of one front.
+  v1::GetJobParetoRequest request;
+  request.set_name(first);
+  request.set_points(5);
+  v1::JobPareto pareto;
+  ASSERT_TRUE(server.jobs().GetJobPareto(WithDeadline().get(), request, &pareto).ok());
+  const auto json = nlohmann::json::parse(pareto.json());
+  EXPECT_EQ(json["points"].size(), 5u);
+  EXPECT_EQ(json["measured"].size(), 5u);
+  EXPECT_EQ(json["measured"][0]["perplexity"], 11);
+  EXPECT_EQ(json["original_perplexity"], 10);
+  EXPECT_NE(pareto.svg().find("</svg>"), std::string::npos);
+  request.set_points(201);
+  EXPECT_THAT(FromGrpcStatus(server.jobs().GetJobPareto(WithDeadline().get(), request, &pareto)),
+              HasReason("INVALID_FIELD"));
 }
 
 TEST(JobRunTest, CancelWaitsForTheRunningTask) {

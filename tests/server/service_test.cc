@@ -175,6 +175,34 @@ TEST_F(ServiceTest, EstimatesWithoutCreating) {
   EXPECT_LT(estimate.maximum_bytes(), estimate.original_bytes());
   EXPECT_GT(estimate.worker_memory_bytes(), 0);
   EXPECT_GT(estimate.tasks(), 8);
+  EXPECT_GT(estimate.tokens_per_expert(), 0);
+  EXPECT_EQ(estimate.seconds(), 0) << "nothing was timed";
+  EXPECT_EQ(estimate.warnings(0), "no worker is connected: the job would wait");
+  EXPECT_FALSE(estimate.bytes_exact());
+  request.mutable_spec()->mutable_heuristic()->set_name("uniform");
+  ASSERT_TRUE(server_.jobs().EstimateJob(WithDeadline().get(), request, &estimate).ok());
+  EXPECT_TRUE(estimate.bytes_exact());
+  EXPECT_LE(estimate.predicted_bytes(), estimate.budget_bytes());
+}
+
+TEST_F(ServiceTest, PresetsAndRulesAreCheckedBeforeWork) {
+  v1::CreateJobRequest request = RunningServer::TinyJob();
+  request.set_validate_only(true);
+  v1::JobSpec& spec = *request.mutable_job()->mutable_spec();
+  v1::Job job;
+  spec.clear_budget();
+  spec.mutable_heuristic()->clear_name();
+  spec.mutable_heuristic()->set_preset("mixtral-attn4");
+  EXPECT_TRUE(server_.jobs().CreateJob(WithDeadline().get(), request, &job).ok());
+  spec.mutable_heuristic()->set_preset("mixtral-best");
+  EXPECT_THAT(FromGrpcStatus(server_.jobs().CreateJob(WithDeadline().get(), request, &job)),
+              HasReason("INVALID_FIELD"));
+  spec = RunningServer::TinyJob().job().spec();
+  spec.add_rules()->set_pattern("*.w9");
+  spec.mutable_rules(0)->set_protect(true);
+  const absl::Status refused = FromGrpcStatus(server_.jobs().CreateJob(WithDeadline().get(), request, &job));
+  EXPECT_THAT(refused, HasReason("INVALID_FIELD"));
+  EXPECT_EQ(GetErrorInfo(refused).violations.front().field, "spec.rules[0].pattern");
 }
 
 TEST_F(ServiceTest, TheCatalogKnowsHeuristicsProfilesAndModels) {

@@ -71,13 +71,17 @@ absl::Status Produce(TaskKind kind, Outputs& outputs) {
     case TaskKind::kPrepare:
       return Prepare(outputs);
     case TaskKind::kForward:
-      return AddAll(outputs, {"hidden", "ffn_input", "routing", "counts"});
+      return AddAll(outputs, {"hidden", "middle", "ffn_input", "routing", "counts"});
     case TaskKind::kSolve:
       return AddAll(outputs, {"table", "w2", "w3", "w4", "w8"});
     case TaskKind::kProbe:
       return AddAll(outputs, {"sensitivity"});
     case TaskKind::kAllocate:
-      return AddAll(outputs, {"plan", "table"});
+      return AddAll(outputs, {"plan", "table", "reference"});
+    case TaskKind::kResolve:
+      return AddAll(outputs, {"plan", "weights"});
+    case TaskKind::kAssemble:
+      return AddAll(outputs, {"plan"});
     case TaskKind::kEvaluate:
       return AddAll(outputs, {"scores"});
     case TaskKind::kPublish:

@@ -93,7 +93,7 @@ void TestCluster::StartCoordinator() {
   options.listen_address = client_address_;
   options.worker_listen_address = worker_address_;
   options.data_dir = dir_ + "/data";
-  options.model_roots = {QUANTMOE_TESTDATA};
+  options.models.roots = {QUANTMOE_TESTDATA};
   options.lease = options_.lease;
   options.heartbeat = options_.heartbeat;
   options.tick = options_.heartbeat / 4;

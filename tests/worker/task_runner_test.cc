@@ -38,8 +38,8 @@ v1::TaskSpec ForwardSpec() {
 TaskOutcome RunTaskWith(const TaskFunction& run_task, v1::TaskSpec spec = ForwardSpec()) {
   Attempt attempt(std::move(spec), "token");
   NoBlobs blobs;
-  const std::vector<std::string> roots = {"/models"};
-  return RunAttempt(attempt, {run_task, blobs, roots});
+  const ModelSources models{.roots = {"/models"}};
+  return RunAttempt(attempt, {run_task, blobs, models});
 }
 
 TEST(TaskRunnerTest, PassesTheTaskOnAndReturnsItsOutputs) {
@@ -51,7 +51,7 @@ TEST(TaskRunnerTest, PassesTheTaskOnAndReturnsItsOutputs) {
         EXPECT_EQ(inputs.size(), 1u);
         EXPECT_EQ(inputs[0].role, "hidden");
         EXPECT_EQ(inputs[0].digest, DigestOf("in"));
-        EXPECT_THAT(context.model_roots, testing::ElementsAre("/models"));
+        EXPECT_THAT(context.models.roots, testing::ElementsAre("/models"));
         return std::vector<BlobRef>{{"hidden", DigestOf("out")}};
       });
   ASSERT_OK(outcome.status);

@@ -1,0 +1,22 @@
+// From a table and a spec to what a heuristic is asked, with every check of both.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "plan/allocation_problem.h"
+#include "plan/budgeted_allocation.h"
+#include "plan/job_spec.h"
+
+namespace quantmoe {
+
+// Points into `table` and `kept`.
+AllocationInputs MakeInputs(const DistortionTable& table, const JobSpec& spec,
+                            const std::vector<TensorInfo>& kept);
+
+// What there is to decide; cost and capacity are not filled in. Errors as of Allocate (bit_plan.h).
+absl::StatusOr<AllocationProblem> MakeProblem(const DistortionTable& table, const JobSpec& spec,
+                                              const AllocationInputs& inputs);
+
+}  // namespace quantmoe

@@ -1,0 +1,53 @@
+#include "plan/inspection.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "storage/model_sources.h"
+#include "tests/support/fake_hub.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+absl::StatusOr<std::string> Inspect(const std::string& uri, const ModelSources& models) {
+  absl::StatusOr<std::unique_ptr<ModelDirectory>> directory = OpenModel(uri, models);
+  if (!directory.ok()) return directory.status();
+  auto checkpoint = Checkpoint::Open(*std::move(directory));
+  if (!checkpoint.ok()) return checkpoint.status();
+  const auto config = (*checkpoint)->directory().ReadAll("config.json");
+  if (!config.ok()) return config.status();
+  const auto spec = ParseModelConfig(*config);
+  if (!spec.ok()) return spec.status();
+  return InspectionJson(*spec, **checkpoint);
+}
+
+TEST(Inspection, ReadsHeadersOnlyAndSaysTheSameWhereverTheModelIs) {
+  const std::string model = std::string(QUANTMOE_TESTDATA) + "/tiny-qwen2-moe";
+  std::string cache = std::filesystem::temp_directory_path() / "quantmoe-XXXXXX";
+  ASSERT_NE(::mkdtemp(cache.data()), nullptr);
+  FakeHub hub;
+  hub.AddDirectory(model);
+  const ModelSources models{
+      .roots = {"hf://owner", QUANTMOE_TESTDATA},
+      .hub = {.endpoint = hub.endpoint(), .token_from = "env:QUANTMOE_NO_TOKEN", .cache_dir = cache}};
+  ASSERT_OK_AND_ASSIGN(const std::string remote, Inspect("hf://owner/model", models));
+  ASSERT_OK_AND_ASSIGN(const std::string local, Inspect(model, models));
+  std::filesystem::remove_all(cache);
+  EXPECT_EQ(remote, local);
+
+  const nlohmann::json json = nlohmann::json::parse(local);
+  EXPECT_EQ(json["model_type"], "qwen2_moe");
+  EXPECT_TRUE(json["problems"].empty()) << json["problems"];
+  int64_t accounted = 0;
+  for (const char* group : {"quantized", "kept"}) {
+    for (const auto& [name, sum] : json[group].items()) accounted += sum["bytes"].get<int64_t>();
+  }
+  EXPECT_EQ(accounted, json["bytes"].get<int64_t>());
+  EXPECT_LT(hub.file_bytes_sent(), accounted / 50);
+}
+
+}  // namespace
+}  // namespace quantmoe
