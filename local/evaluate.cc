@@ -1,4 +1,5 @@
 #include <chrono>
+#include <ctime>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "local/commands.h"
 #include "local/flag_values.h"
 #include "local/model_input.h"
+#include "quant/evaluate/data_rows.h"
 #include "quant/evaluate/scores.h"
 #include "quant/tasks/shard_scoring.h"
 
@@ -25,13 +27,14 @@ struct EvaluateFlags {
   bool add_bos = false, no_add_bos = false;
 };
 
-// Tokens that went through the model, without padding, and the time that took.
+// Tokens that went through the model, without padding, and the time that took: on the clock, and of all
+// processors.
 struct Speed {
   int64_t tokens = 0;
-  double seconds = 0;
+  double seconds = 0, cpu_seconds = 0;
 };
 
-absl::Status AddTasks(const EvaluateFlags& flags, RequestBuilder& builder) {
+absl::Status AddTasks(const EvaluateFlags& flags, const ModelSources& sources, RequestBuilder& builder) {
   ASSIGN_OR_RETURN(const auto tasks, ParsePairs(flags.tasks, "--task"));
   ASSIGN_OR_RETURN(const auto fewshot, ParsePairs(flags.fewshot, "--fewshot"));
   for (const auto& [name, file] : fewshot) {
@@ -39,11 +42,11 @@ absl::Status AddTasks(const EvaluateFlags& flags, RequestBuilder& builder) {
   }
   for (const auto& [name, file] : tasks) {
     ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(name));
-    ASSIGN_OR_RETURN(const std::string items, ReadUserFile(file));
+    ASSIGN_OR_RETURN(const std::string items, ReadUserData(file, sources));
     const auto shots_file = fewshot.find(name);
     std::string shots;
     if (shots_file != fewshot.end()) {
-      ASSIGN_OR_RETURN(shots, ReadUserFile(shots_file->second));
+      ASSIGN_OR_RETURN(shots, ReadUserData(shots_file->second, sources));
     }
     RETURN_IF_ERROR(
         builder.AddTask(benchmark, items, file, shots, shots.empty() ? "" : shots_file->second, flags.limit));
@@ -60,19 +63,22 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
   if (flags.add_bos || flags.no_add_bos) options.add_bos = flags.add_bos;
   RequestBuilder builder(*tokenizer, options);
   if (!flags.text.empty()) {
-    ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.text));
+    ASSIGN_OR_RETURN(const std::string bytes, ReadUserData(flags.text, models));
+    ASSIGN_OR_RETURN(const std::string text, PlainText(bytes, flags.text));
     RETURN_IF_ERROR(builder.AddPerplexity(text, flags.window > 0 ? flags.window : std::min(2048, context)));
   }
-  RETURN_IF_ERROR(AddTasks(flags, builder));
+  RETURN_IF_ERROR(AddTasks(flags, models, builder));
   ScoreMerger merger;
   const std::vector<EvalShard> shards = CutShards(std::move(builder).Finish());
   if (shards.empty()) return absl::InvalidArgumentError("nothing to evaluate: give --text or --task");
   Speed speed;
   for (size_t i = 0; i < shards.size(); ++i) {
     const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t cpu_begin = std::clock();
     ASSIGN_OR_RETURN(const ShardScores scores, ScoreShard(shards[i], model.spec, *model.weights,
                                                           [](int, int) { return absl::OkStatus(); }));
     speed.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    speed.cpu_seconds += static_cast<double>(std::clock() - cpu_begin) / CLOCKS_PER_SEC;
     for (const EvalSequence& sequence : shards[i].sequences)
       speed.tokens += static_cast<int64_t>(sequence.ids.size());
     RETURN_IF_ERROR(merger.Add(shards[i], scores));
@@ -82,6 +88,7 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
   auto printed = nlohmann::json::parse(ScoresToJson(report));
   printed["speed"] = {{"tokens", speed.tokens},
                       {"seconds", speed.seconds},
+                      {"cpu_seconds", speed.cpu_seconds},
                       {"tokens_per_second", static_cast<double>(speed.tokens) / speed.seconds}};
   std::cout << printed << "\n";
   return flags.items.empty() ? absl::OkStatus() : WriteUserFile(flags.items, ItemsToJsonLines(report));
@@ -94,9 +101,10 @@ void AddEvaluate(CLI::App& app, Run& run) {
       "evaluate", "Perplexity and task scores of an original or quantized directory, as JSON.");
   auto flags = std::make_shared<EvaluateFlags>();
   command->add_option("--model", flags->model, "model directory, original or GPTQ")->required();
-  command->add_option("--text", flags->text, "text file for perplexity");
+  command->add_option("--text", flags->text, "text for perplexity, as for quantize");
   command->add_option("--window", flags->window, "tokens of a window; 0: min(2048, context)");
-  command->add_option("--task", flags->tasks, "benchmark items, JSON lines or Parquet, NAME=FILE");
+  command->add_option("--task", flags->tasks,
+                      "benchmark items, JSON lines or Parquet, NAME=FILE or NAME=hf://datasets/...");
   command->add_option("--fewshot", flags->fewshot, "items for few-shot prompts, NAME=FILE");
   command->add_option("--limit", flags->limit, "only the first so many items of each task")
       ->check(CLI::PositiveNumber);

@@ -10,10 +10,8 @@ namespace {
 
 absl::Status Inspect(const std::string& path, const ModelSources& models) {
   ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path, models));
-  ASSIGN_OR_RETURN(const std::shared_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
-  ASSIGN_OR_RETURN(const std::string config, directory->ReadAll("config.json"));
-  ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
-  std::cout << InspectionJson(spec, *checkpoint) << "\n";
+  ASSIGN_OR_RETURN(const std::string json, InspectModel(directory));
+  std::cout << json << "\n";
   return absl::OkStatus();
 }
 

@@ -5,10 +5,15 @@
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
+#include "base/error_info.h"
+#include "base/status_macros.h"
 #include "plan/artifact_size.h"
 #include "plan/bit_plan.h"
 #include "plan/budget.h"
+#include "plan/linears.h"
+#include "plan/model_spec.h"
 #include "plan/tensor_views.h"
+#include "storage/checkpoint.h"
 
 namespace quantmoe {
 namespace {
@@ -121,18 +126,31 @@ ordered_json SizesByWidth(const std::vector<Linear>& linears, const std::vector<
   return sizes;
 }
 
-}  // namespace
-
-std::string InspectionJson(const ModelSpec& spec, const Checkpoint& checkpoint) {
-  const std::vector<Linear> linears = ListLinears(spec);
-  const std::vector<TensorInfo> kept = KeptTensors(spec, checkpoint);
-  ordered_json problems = ordered_json::array();
-  if (const absl::Status status = CheckTensors(spec, checkpoint); !status.ok()) {
+// What the files lack, then what the tensors that are there do not fit.
+ordered_json Problems(const ModelSpec& spec, const Checkpoint& checkpoint, const Checkpoint::Damage& damage) {
+  ordered_json problems = damage.problems;
+  if (problems.is_null()) problems = ordered_json::array();
+  for (const absl::Status& status : FindTensorProblems(spec, checkpoint)) {
+    const auto metadata = GetErrorInfo(status).metadata;
+    const auto tensor = metadata.find("tensor");
+    if (tensor != metadata.end() && damage.lost.contains(tensor->second)) continue;  // its file was named
     problems.push_back(std::string(status.message()));
   }
-  if (DefaultGroupSize(linears) == 0) {
+  if (DefaultGroupSize(ListLinears(spec)) == 0) {
     problems.push_back("no group size of 32, 64 or 128 divides the input width of every linear");
   }
+  return problems;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directory) {
+  Checkpoint::Damage damage;
+  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::OpenDamaged(directory, damage));
+  ASSIGN_OR_RETURN(const std::string config, directory->ReadAll("config.json"));
+  ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
+  const std::vector<Linear> linears = ListLinears(spec);
+  const std::vector<TensorInfo> kept = KeptTensors(spec, *checkpoint);
   const ordered_json inspection = {{"model_type", spec.model_type},
                                    {"architecture", spec.architecture},
                                    {"layers", spec.num_layers()},
@@ -142,15 +160,15 @@ std::string InspectionJson(const ModelSpec& spec, const Checkpoint& checkpoint) 
                                    {"dtype", spec.dtype},
                                    {"attention", Attention(spec.attention)},
                                    {"moe", Experts(spec)},
-                                   {"expert_storage", ExpertStorage(spec, checkpoint)},
-                                   {"tensors", checkpoint.tensors().size()},
-                                   {"bytes", checkpoint.total_bytes()},
+                                   {"expert_storage", ExpertStorage(spec, *checkpoint)},
+                                   {"tensors", checkpoint->tensors().size()},
+                                   {"bytes", checkpoint->total_bytes()},
                                    {"parts", Parts(CutParts(spec))},
-                                   {"quantized", QuantizedKinds(spec, linears, checkpoint)},
+                                   {"quantized", QuantizedKinds(spec, linears, *checkpoint)},
                                    {"kept", KeptTensorsByReason(spec, kept)},
                                    {"artifact_bytes", SizesByWidth(linears, kept)},
-                                   {"model_digest", checkpoint.header_digest()},
-                                   {"problems", problems}};
+                                   {"model_digest", checkpoint->header_digest()},
+                                   {"problems", Problems(spec, *checkpoint, damage)}};
   return inspection.dump(2);
 }
 

@@ -2,16 +2,19 @@
 // kept.
 #pragma once
 
+#include <memory>
 #include <string>
 
-#include "plan/linears.h"
-#include "plan/model_spec.h"
-#include "storage/checkpoint.h"
+#include "absl/status/statusor.h"
+
+#include "storage/model_directory.h"
 
 namespace quantmoe {
 
 // One JSON document, printed by `quantmoe-local inspect` and CatalogService.InspectModel (fields:
-// docs/formats.md). Headers only. A tensor that is missing or has a wrong shape is listed under "problems".
-std::string InspectionJson(const ModelSpec& spec, const Checkpoint& checkpoint);
+// docs/formats.md). Headers only. Every weight file that is missing or damaged, and every tensor that is
+// missing or has a wrong shape or dtype, is listed under "problems". INVALID_ARGUMENT MODEL_INVALID or
+// MODEL_UNSUPPORTED for a config.json of which nothing can be said.
+absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directory);
 
 }  // namespace quantmoe

@@ -259,7 +259,7 @@ void ReadSparseLayers(ConfigReader& config, ModelSpec& spec) {
 
 // Qwen's mixture: some layers may be dense, and a model may have no expert at all.
 void ReadQwenExperts(ConfigReader& config, ModelSpec& spec) {
-  const bool none = config.IntOr("num_experts", 1, 0, kMaxExperts) == 0;
+  const bool none = config.IntOr(ExpertsKey(config, "num_experts"), 1, 0, kMaxExperts) == 0;
   if (!none) {
     ReadExperts(config, "num_experts", "moe_intermediate_size", spec);
     ReadSparseLayers(config, spec);

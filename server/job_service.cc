@@ -5,6 +5,7 @@
 
 #include "base/crash_point.h"
 #include "base/status_macros.h"
+#include "server/job_data.h"
 #include "server/job_pareto.h"
 #include "server/job_reader.h"
 #include "server/job_report.h"
@@ -62,9 +63,13 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
       return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
     RunOnExecutor(core_, reply, [this, reply, request, response, job] {
-      if (const absl::Status status = CheckRequest(core_, *request); !status.ok())
-        return reply.Finish(status);
-      OpenAndCreate(reply, job, response, request->validate_only());
+      v1::CreateJobRequest filled = *request;
+      absl::Status status = FetchJobData(core_, *filled.mutable_job()->mutable_spec());
+      if (status.ok()) status = CheckRequest(core_, filled);
+      if (!status.ok()) return reply.Finish(status);
+      NewJob with_data = job;
+      with_data.spec = filled.job().spec();
+      OpenAndCreate(reply, std::move(with_data), response, request->validate_only());
     });
   });
   return reply.reactor();
@@ -200,7 +205,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::GetJobReport(grpc::CallbackServerCo
     const auto id = ParseJobName(request->name());
     const Job* job = id.ok() ? core_.facts.table().Find(*id) : nullptr;
     if (job == nullptr) return reply.Finish(JobNotFound(request->name()));
-    auto facts = GatherReportFacts(*job, core_.artifacts_dir);
+    auto facts = GatherReportFacts(core_.facts.table(), *job, core_.artifacts_dir);
     if (!facts.ok()) return reply.Finish(facts.status());
     RunOnExecutor(core_, reply, [this, reply, facts = *std::move(facts), response] {
       auto json = BuildReport(facts, core_.blobs);

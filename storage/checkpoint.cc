@@ -79,23 +79,33 @@ absl::StatusOr<WeightFile> ReadHeader(ModelDirectory& directory, const ModelFile
   return read;
 }
 
-// The tensors of the header that are wanted. What the index does not name is not part of the model.
-absl::StatusOr<std::vector<TensorInfo>> Select(const std::optional<std::vector<std::string>>& wanted,
-                                               SafetensorsHeader header, const std::string& file) {
-  if (!wanted.has_value()) return std::move(header.tensors);
+// The tensors of the header that are wanted, and those that are wanted but not there. What the index does not
+// name is not part of the model.
+struct Selection {
+  std::vector<TensorInfo> tensors;
+  std::vector<std::string> absent;
+};
+
+Selection Select(const std::optional<std::vector<std::string>>& wanted, SafetensorsHeader header) {
+  if (!wanted.has_value()) return {std::move(header.tensors), {}};
   absl::flat_hash_map<std::string, TensorInfo> present;
   for (TensorInfo& tensor : header.tensors) present[tensor.name] = std::move(tensor);
-  std::vector<TensorInfo> selected;
+  Selection selection;
   for (const std::string& name : *wanted) {
     const auto found = present.find(name);
     if (found == present.end()) {
-      return Invalid(
-          absl::StrCat(kIndexFile, ": tensor ", absl::Utf8SafeCHexEscape(name), " is missing from ", file),
-          {{"file", file}, {"tensor", name}});
+      selection.absent.push_back(name);
+    } else {
+      selection.tensors.push_back(std::move(found->second));
     }
-    selected.push_back(std::move(found->second));
   }
-  return selected;
+  return selection;
+}
+
+absl::Status AbsentFrom(const std::string& file, const std::string& tensor) {
+  return Invalid(
+      absl::StrCat(kIndexFile, ": tensor ", absl::Utf8SafeCHexEscape(tensor), " is missing from ", file),
+      {{"file", file}, {"tensor", tensor}});
 }
 
 // One field of a fingerprint; the length keeps neighbours apart.
@@ -112,8 +122,24 @@ const ModelFile* FindFile(const std::vector<ModelFile>& files, absl::string_view
 
 }  // namespace
 
+struct Checkpoint::Opening {
+  const std::vector<ModelFile> files;
+  Damage* const damage;  // null: there may be none
+  Sha256 content = {}, copy = {};
+};
+
 absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(std::shared_ptr<ModelDirectory> directory) {
-  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, directory->List());
+  return OpenAll(std::move(directory), /*damage=*/nullptr);
+}
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::OpenDamaged(std::shared_ptr<ModelDirectory> directory,
+                                                                    Damage& damage) {
+  return OpenAll(std::move(directory), &damage);
+}
+
+absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::OpenAll(std::shared_ptr<ModelDirectory> directory,
+                                                                Damage* damage) {
+  ASSIGN_OR_RETURN(std::vector<ModelFile> files, directory->List());
   auto checkpoint = std::unique_ptr<Checkpoint>(new Checkpoint);
   checkpoint->directory_ = directory;
   std::string config, index;
@@ -130,36 +156,51 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(std::shared_ptr<Mod
     return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
                      absl::StrCat("the model has neither ", kSingleFile, " nor ", kIndexFile));
   }
-  Sha256 content, copy;
-  for (Sha256* hash : {&content, &copy}) {
+  Opening opening{std::move(files), damage};
+  for (Sha256* hash : {&opening.content, &opening.copy}) {
     AddField(*hash, config);
     AddField(*hash, index);
   }
   for (const auto& [name, wanted] : weights) {
-    const ModelFile* file = FindFile(files, name);
-    if (file == nullptr) {
-      return Invalid(
-          absl::StrCat(kIndexFile, " names ", absl::Utf8SafeCHexEscape(name), ", which is missing"),
-          {{"file", name}});
-    }
-    ASSIGN_OR_RETURN(WeightFile read, ReadHeader(*directory, *file));
-    for (Sha256* hash : {&content, &copy}) {
-      AddField(*hash, name);
-      AddField(*hash, absl::StrCat(file->size_bytes));
-      AddField(*hash, read.header_bytes);
-    }
-    AddField(copy, file->version);
-    const int64_t data_offset = read.header.data_offset;
-    ASSIGN_OR_RETURN(std::vector<TensorInfo> tensors, Select(wanted, std::move(read.header), name));
-    for (TensorInfo& tensor : tensors) {
-      checkpoint->total_bytes_ += tensor.size_bytes();
-      std::string key = tensor.name;
-      checkpoint->tensors_.emplace(std::move(key), Location{name, data_offset, std::move(tensor)});
-    }
+    const absl::Status status = checkpoint->AddFile(opening, name, wanted);
+    if (status.ok()) continue;
+    if (damage == nullptr || !absl::IsInvalidArgument(status)) return status;
+    damage->problems.push_back(std::string(status.message()));
+    if (wanted.has_value()) damage->lost.insert(wanted->begin(), wanted->end());
   }
-  checkpoint->header_digest_ = content.Finish().sha256;
-  checkpoint->fingerprint_ = copy.Finish().sha256;
+  checkpoint->header_digest_ = opening.content.Finish().sha256;
+  checkpoint->fingerprint_ = opening.copy.Finish().sha256;
   return checkpoint;
+}
+
+absl::Status Checkpoint::AddFile(Opening& opening, const std::string& name,
+                                 const std::optional<std::vector<std::string>>& wanted) {
+  const ModelFile* file = FindFile(opening.files, name);
+  if (file == nullptr) {
+    return Invalid(absl::StrCat(kIndexFile, " names ", absl::Utf8SafeCHexEscape(name), ", which is missing"),
+                   {{"file", name}});
+  }
+  ASSIGN_OR_RETURN(WeightFile read, ReadHeader(*directory_, *file));
+  for (Sha256* hash : {&opening.content, &opening.copy}) {
+    AddField(*hash, name);
+    AddField(*hash, absl::StrCat(file->size_bytes));
+    AddField(*hash, read.header_bytes);
+  }
+  AddField(opening.copy, file->version);
+  const int64_t data_offset = read.header.data_offset;
+  Selection selection = Select(wanted, std::move(read.header));
+  for (const std::string& absent : selection.absent) {
+    const absl::Status status = AbsentFrom(name, absent);
+    if (opening.damage == nullptr) return status;
+    opening.damage->problems.push_back(std::string(status.message()));
+    opening.damage->lost.insert(absent);
+  }
+  for (TensorInfo& tensor : selection.tensors) {
+    total_bytes_ += tensor.size_bytes();
+    std::string key = tensor.name;
+    tensors_.emplace(std::move(key), Location{name, data_offset, std::move(tensor)});
+  }
+  return absl::OkStatus();
 }
 
 const Checkpoint::Location* Checkpoint::Find(absl::string_view name) const {

@@ -4,6 +4,8 @@
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,16 @@ class Checkpoint {
   // INVALID_ARGUMENT MODEL_INVALID names file and tensor; NOT_FOUND MODEL_NOT_FOUND when there are no
   // weights.
   static absl::StatusOr<std::unique_ptr<Checkpoint>> Open(std::shared_ptr<ModelDirectory> directory);
+
+  // What a checkpoint lacks that opens all the same.
+  struct Damage {
+    std::vector<std::string> problems;
+    std::set<std::string, std::less<>> lost;  // tensors that the index places in files that cannot be used
+  };
+  // Goes on past weight files that are missing or damaged, and past tensors that they lack, to tell all of
+  // it. For people who look: what is opened so may not be computed with.
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> OpenDamaged(std::shared_ptr<ModelDirectory> directory,
+                                                                 Damage& damage);
 
   struct Location {
     std::string file;
@@ -45,7 +57,13 @@ class Checkpoint {
   const std::string& header_digest() const { return header_digest_; }
 
  private:
+  struct Opening;
+
   Checkpoint() = default;
+  static absl::StatusOr<std::unique_ptr<Checkpoint>> OpenAll(std::shared_ptr<ModelDirectory> directory,
+                                                             Damage* damage);
+  absl::Status AddFile(Opening& opening, const std::string& name,
+                       const std::optional<std::vector<std::string>>& wanted);
 
   std::shared_ptr<ModelDirectory> directory_;
   std::map<std::string, Location, std::less<>> tensors_;

@@ -239,6 +239,12 @@ HttpGet HubClient::Request(const std::string& target) const {
   return get;
 }
 
+HttpUrl HubClient::Api(const std::string& repo, absl::string_view rest) const {
+  const bool model = !absl::StartsWith(repo, "datasets/");
+  return Request(absl::StrCat("/api/", model ? "models/" : "", EncodePath(repo, /*keep_slashes=*/true), rest))
+      .url;
+}
+
 // A peer may make a little progress each time for ever, so only real progress counts.
 absl::Status HubClient::TryAgain(const std::function<absl::Status(bool& progressed)>& once) const {
   Backoff backoff(options_.backoff);
@@ -322,11 +328,10 @@ absl::StatusOr<HttpReply> HubClient::GetText(const HttpUrl& url, absl::string_vi
 }
 
 absl::StatusOr<std::string> HubClient::ResolveRevision(const std::string& repo, const std::string& revision) {
-  const std::string what = absl::StrCat("model ", repo, " at revision ", revision);
-  const HttpGet get = Request(absl::StrCat("/api/models/", EncodePath(repo, /*keep_slashes=*/true),
-                                           "/revision/", EncodePath(revision, /*keep_slashes=*/false)));
+  const std::string what = absl::StrCat("hf://", repo, " at revision ", revision);
+  const HttpUrl url = Api(repo, absl::StrCat("/revision/", EncodePath(revision, /*keep_slashes=*/false)));
   std::string text;
-  RETURN_IF_ERROR(GetText(get.url, what, text).status());
+  RETURN_IF_ERROR(GetText(url, what, text).status());
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto sha = json.is_object() ? json.find("sha") : json.end();
   if (!json.is_object() || sha == json.end() || !sha->is_string() || !IsHex(sha->get<std::string>(), 40)) {
@@ -335,12 +340,12 @@ absl::StatusOr<std::string> HubClient::ResolveRevision(const std::string& repo, 
   return sha->get<std::string>();
 }
 
-absl::StatusOr<std::vector<HubFile>> HubClient::ListFiles(const std::string& repo,
-                                                          const std::string& commit) {
-  const std::string what = absl::StrCat("files of model ", repo, " at ", commit);
-  HttpUrl url = Request(absl::StrCat("/api/models/", EncodePath(repo, /*keep_slashes=*/true), "/tree/",
-                                     commit, "?recursive=true"))
-                    .url;
+absl::StatusOr<std::vector<HubFile>> HubClient::ListFiles(const std::string& repo, const std::string& commit,
+                                                          const std::string& folder) {
+  const std::string what =
+      absl::StrCat("files of hf://", repo, "@", commit, folder.empty() ? "" : "/", folder);
+  HttpUrl url = Api(repo, absl::StrCat("/tree/", commit, folder.empty() ? "" : "/",
+                                       EncodePath(folder, /*keep_slashes=*/true)));
   std::vector<HubFile> files;
   for (int page = 0; page < kMaxPages; ++page) {
     std::string text;

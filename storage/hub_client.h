@@ -32,17 +32,18 @@ absl::StatusOr<HttpUrl> ParseHubEndpoint(const HubOptions& options);
 // value.
 absl::StatusOr<std::string> ReadHubToken(const std::string& token_from);
 
-// Thread-safe. All calls: PERMISSION_DENIED SOURCE_ACCESS_DENIED for 401 and 403; UNAVAILABLE
-// HUB_RATE_LIMITED or HUB_UNAVAILABLE once trying again did not help; FAILED_PRECONDITION HUB_PROTOCOL for an
-// answer that is none.
+// Thread-safe. `repo` is owner/name of a model, or datasets/owner/name. All calls: PERMISSION_DENIED
+// SOURCE_ACCESS_DENIED for 401 and 403; UNAVAILABLE HUB_RATE_LIMITED or HUB_UNAVAILABLE once trying again did
+// not help; FAILED_PRECONDITION HUB_PROTOCOL for an answer that is none.
 class HubClient {
  public:
   static absl::StatusOr<std::unique_ptr<HubClient>> Create(HubOptions options);
 
   // The commit of a branch, tag or abbreviated commit, 40 hexadecimal characters. NOT_FOUND MODEL_NOT_FOUND.
   absl::StatusOr<std::string> ResolveRevision(const std::string& repo, const std::string& revision);
-  // All files of a commit, at all depths. NOT_FOUND MODEL_NOT_FOUND.
-  absl::StatusOr<std::vector<HubFile>> ListFiles(const std::string& repo, const std::string& commit);
+  // The files of one folder of a commit, "" for the top. NOT_FOUND MODEL_NOT_FOUND.
+  absl::StatusOr<std::vector<HubFile>> ListFiles(const std::string& repo, const std::string& commit,
+                                                 const std::string& folder);
 
   // Takes the piece at `position` of what was asked for; a later piece may start at 0 again.
   using Write = std::function<absl::Status(int64_t position, absl::string_view bytes)>;
@@ -61,6 +62,7 @@ class HubClient {
 
   absl::Status TryAgain(const std::function<absl::Status(bool& progressed)>& once) const;
   HttpGet Request(const std::string& target) const;
+  HttpUrl Api(const std::string& repo, absl::string_view rest) const;
   absl::StatusOr<HttpReply> GetText(const HttpUrl& url, absl::string_view what, std::string& text);
   absl::Status DownloadOnce(Transfer& transfer, bool& progressed);
   absl::Status ErrorOf(const HttpReply& reply, absl::string_view what) const;

@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include <nlohmann/json.hpp>
 #include <openssl/evp.h>
 
@@ -84,10 +85,11 @@ bool IsCommit(absl::string_view revision) {
 class HubDirectory : public ModelDirectory {
  public:
   HubDirectory(std::unique_ptr<HubClient> client, std::unique_ptr<HubCache> cache, ModelUri uri,
-               int64_t coalesce_gap_bytes)
+               std::string folder, int64_t coalesce_gap_bytes)
       : client_(std::move(client)),
         cache_(std::move(cache)),
         uri_(std::move(uri)),
+        folder_(std::move(folder)),
         coalesce_gap_bytes_(coalesce_gap_bytes) {}
 
   // The commit first, and nothing but the commit afterwards.
@@ -97,8 +99,11 @@ class HubDirectory : public ModelDirectory {
     }
     ASSIGN_OR_RETURN(std::vector<HubFile> files, ListCommit());
     for (HubFile& file : files) {
-      if (absl::StrContains(file.path, '/') || !CheckFileName(file.path).ok()) continue;
-      std::string name = file.path;
+      absl::string_view rest = file.path;
+      if (!folder_.empty() && !(absl::ConsumePrefix(&rest, folder_) && absl::ConsumePrefix(&rest, "/")))
+        continue;
+      if (absl::StrContains(rest, '/') || !CheckFileName(rest).ok()) continue;
+      std::string name(rest);
       files_.emplace(std::move(name), std::move(file));
     }
     return absl::OkStatus();
@@ -140,12 +145,13 @@ class HubDirectory : public ModelDirectory {
  private:
   // A commit never changes, so its list is kept.
   absl::StatusOr<std::vector<HubFile>> ListCommit() {
-    const std::string key =
-        DigestOf(absl::StrCat("tree\n", client_->endpoint(), "\n", uri_.path, "\n", uri_.revision)).sha256;
+    const std::string key = DigestOf(absl::StrCat("folder\n", client_->endpoint(), "\n", uri_.path, "\n",
+                                                  uri_.revision, "\n", folder_))
+                                .sha256;
     if (const std::optional<std::string> text = cache_->FindDocument(key)) {
       if (std::optional<std::vector<HubFile>> files = FilesFromJson(*text)) return *std::move(files);
     }
-    ASSIGN_OR_RETURN(std::vector<HubFile> files, client_->ListFiles(uri_.path, uri_.revision));
+    ASSIGN_OR_RETURN(std::vector<HubFile> files, client_->ListFiles(uri_.path, uri_.revision, folder_));
     RETURN_IF_ERROR(cache_->PutDocument(key, FilesToJson(files)));
     return files;
   }
@@ -190,6 +196,7 @@ class HubDirectory : public ModelDirectory {
   const std::unique_ptr<HubClient> client_;
   const std::unique_ptr<HubCache> cache_;
   ModelUri uri_;
+  const std::string folder_;
   const int64_t coalesce_gap_bytes_;
   FilesByName files_;
 };
@@ -205,13 +212,14 @@ std::string DefaultHubCacheDir() {
 }
 
 absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenHubDirectory(const ModelUri& uri,
-                                                                 const HubOptions& options) {
+                                                                 const HubOptions& options,
+                                                                 const std::string& folder) {
   ASSIGN_OR_RETURN(std::unique_ptr<HubClient> client, HubClient::Create(options));
   ASSIGN_OR_RETURN(std::unique_ptr<HubCache> cache,
                    HubCache::Open(options.cache_dir.empty() ? DefaultHubCacheDir() : options.cache_dir,
                                   options.cache_bytes));
-  auto directory =
-      std::make_unique<HubDirectory>(std::move(client), std::move(cache), uri, options.coalesce_gap_bytes);
+  auto directory = std::make_unique<HubDirectory>(std::move(client), std::move(cache), uri, folder,
+                                                  options.coalesce_gap_bytes);
   RETURN_IF_ERROR(directory->Pin());
   return directory;
 }

@@ -12,9 +12,10 @@
 
 namespace quantmoe {
 
-// `uri` is kHub. Errors of storage/hub_client.h; DATA_LOSS HUB_DIGEST_MISMATCH when a whole file has another
-// digest twice.
+// `uri` is kHub, a model or a data set; its files are those of `folder`, without the folders below it. Errors
+// of storage/hub_client.h; DATA_LOSS HUB_DIGEST_MISMATCH when a whole file has another digest twice.
 absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenHubDirectory(const ModelUri& uri,
-                                                                 const HubOptions& options);
+                                                                 const HubOptions& options,
+                                                                 const std::string& folder = "");
 
 }  // namespace quantmoe

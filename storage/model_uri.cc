@@ -93,19 +93,25 @@ bool IsRevision(absl::string_view revision) {
          });
 }
 
-// Owner and name at most; whether there are enough of them is for the caller.
+// Owner and name at most, after "datasets" for a data set; whether there are enough of them is for the
+// caller.
 absl::StatusOr<ModelUri> ParseHubPath(absl::string_view text, absl::string_view path) {
   const std::vector<std::string> names = absl::StrSplit(path, '/');
-  if (names.size() > 2 || !std::all_of(names.begin(), names.end(), IsHubName)) {
+  const size_t most = names.front() == "datasets" ? 3 : 2;
+  if (names.size() > most || !std::all_of(names.begin(), names.end(), IsHubName)) {
     return Refuse(text, "must be hf://owner/name@revision: letters, digits, '-', '.' and '_'");
   }
   return ModelUri{ModelUri::Scheme::kHub, absl::StrJoin(names, "/"), ""};
 }
 
-absl::StatusOr<ModelUri> ParseHubUri(absl::string_view text, absl::string_view rest) {
+absl::StatusOr<ModelUri> ParseHubUri(absl::string_view text, absl::string_view rest, bool dataset) {
   const size_t at = rest.find('@');
   ASSIGN_OR_RETURN(ModelUri uri, ParseHubPath(text, rest.substr(0, at)));
-  if (!absl::StrContains(uri.path, '/')) return Refuse(text, "must name owner and model: hf://owner/name");
+  if (std::count(uri.path.begin(), uri.path.end(), '/') != (dataset ? 2 : 1)) {
+    return Refuse(text,
+                  dataset ? "must name owner and data set" : "must name owner and model: hf://owner/name");
+  }
+  if (!dataset && absl::StartsWith(uri.path, "datasets/")) return Refuse(text, "is a data set, no model");
   uri.revision = at == absl::string_view::npos ? "main" : std::string(rest.substr(at + 1));
   if (!IsRevision(uri.revision)) return Refuse(text, "has a bad revision after @");
   return uri;
@@ -201,11 +207,20 @@ absl::StatusOr<ModelUri> ParseModelUri(absl::string_view text) {
   absl::string_view rest = text;
   if (absl::ConsumePrefix(&rest, "s3://")) return ParseBucketUri(ModelUri::Scheme::kS3, text, rest);
   if (absl::ConsumePrefix(&rest, "gs://")) return ParseBucketUri(ModelUri::Scheme::kGcs, text, rest);
-  if (absl::ConsumePrefix(&rest, "hf://")) return ParseHubUri(text, rest);
+  if (absl::ConsumePrefix(&rest, "hf://")) return ParseHubUri(text, rest, /*dataset=*/false);
   if (absl::ConsumePrefix(&rest, "file://") || absl::StartsWith(rest, "/")) return ParseFileUri(text, rest);
   return Refuse(text,
                 "must be an absolute path, file:///path, s3://bucket/prefix, gs://bucket/prefix or "
                 "hf://owner/name@revision");
+}
+
+absl::StatusOr<ModelUri> ParseDatasetUri(absl::string_view text) {
+  RETURN_IF_ERROR(CheckCharacters(text));
+  absl::string_view rest = text;
+  if (!absl::ConsumePrefix(&rest, "hf://") || !absl::StartsWith(rest, "datasets/")) {
+    return Refuse(text, "must be hf://datasets/owner/name@revision");
+  }
+  return ParseHubUri(text, rest, /*dataset=*/true);
 }
 
 absl::StatusOr<ModelUri> ParseModelRoot(absl::string_view text) {

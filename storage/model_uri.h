@@ -23,8 +23,13 @@ struct ModelUri {
 // `..`, `%`, `?`, `#`, user info, backslash and control characters are refused.
 absl::StatusOr<ModelUri> ParseModelUri(absl::string_view text);
 
+// hf://datasets/owner/name@revision: as a model URI whose path is "datasets/owner/name". Whose files those
+// are is for storage/data_file.h. INVALID_ARGUMENT INVALID_FIELD.
+absl::StatusOr<ModelUri> ParseDatasetUri(absl::string_view text);
+
 // A place below which models may lie: as above, a directory also by a link; hf://, hf://owner and
-// hf://owner/name (`path` is then empty, "owner" or "owner/name"), without a revision.
+// hf://owner/name (`path` is then empty, "owner" or "owner/name"), without a revision; or hf://datasets,
+// hf://datasets/owner and hf://datasets/owner/name.
 absl::StatusOr<ModelUri> ParseModelRoot(absl::string_view text);
 
 // Checks that a kFile path lies below one of `roots` after all symbolic links are resolved, and a

@@ -24,6 +24,9 @@ namespace {
 constexpr double kConnectSeconds = 5;
 constexpr double kRequestSeconds = 30;
 constexpr int kAttempts = 3;
+// Arrow opens a file of GCS with a request for all of it, and reads ranges with others: an open file holds a
+// connection and what its buffers took.
+constexpr size_t kMostOpenGcsFiles = 4;
 
 absl::Status FromArrow(const arrow::Status& status, const std::string& what) {
   if (status.ok()) return absl::OkStatus();
@@ -154,6 +157,7 @@ class ObjectStoreDirectory : public ModelDirectory {
     auto opened = files_->OpenInputFile(*info);
     RETURN_IF_ERROR(FromArrow(opened.status(), absl::StrCat("cannot open ", name)));
     absl::MutexLock lock(&mutex_);
+    if (uri_.scheme == ModelUri::Scheme::kGcs && open_.size() >= kMostOpenGcsFiles) open_.clear();
     return open_.emplace(name, *std::move(opened)).first->second;
   }
 

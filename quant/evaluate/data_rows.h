@@ -48,4 +48,8 @@ absl::StatusOr<std::vector<DataRow>> ReadParquetRows(std::string_view bytes,
                                                      const std::vector<std::string>& columns,
                                                      const std::string& file);
 
+// The text of a text file: as it is, or the fields `text` of its rows, joined by an empty line, when it is
+// Parquet or its first line is a JSON object with such a field. INVALID_ARGUMENT TASK_DATA_INVALID as above.
+absl::StatusOr<std::string> PlainText(std::string_view bytes, const std::string& file);
+
 }  // namespace quantmoe

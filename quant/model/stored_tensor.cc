@@ -21,20 +21,28 @@ float E8m0(uint8_t scale) {
   return scale == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0F, scale - 127);
 }
 
+}  // namespace
+
 // The outputs that the view names, as stored.
-absl::StatusOr<at::Tensor> ReadOutputs(const Checkpoint& checkpoint, const std::string& name,
-                                       const TensorView& view) {
-  TensorInfo info = checkpoint.Find(name)->info;
+absl::StatusOr<at::Tensor> ViewReader::ReadOutputs(const std::string& name, const TensorView& view,
+                                                   Run& last) {
+  TensorInfo info = checkpoint_->Find(name)->info;
   StoredRun run = RunOf(info, view);
-  ASSIGN_OR_RETURN(const MappedFile bytes, checkpoint.ReadRange(name, run.offset, run.bytes));
+  const bool whole = view.expert < 0 || (view.stride == 1 && !view.transposed);
+  if (last.tensor != name || last.offset != run.offset || whole) {
+    last = {};  // before the next is read: one run is held, not two
+    ASSIGN_OR_RETURN(last.bytes, checkpoint_->ReadRange(name, run.offset, run.bytes));
+    last.tensor = name;
+    last.offset = run.offset;
+  }
   info.shape = std::move(run.shape);
+  const MappedFile bytes = last.bytes;
+  if (whole) last = {};
   ASSIGN_OR_RETURN(const at::Tensor stored, TensorFromBytes(info, bytes));
-  if (view.expert < 0 || (view.stride == 1 && !view.transposed)) return stored;
+  if (whole) return stored;
   const int64_t end = view.first + view.stride * view.shape[0];
   return stored.slice(view.transposed ? 1 : 0, view.first, end, view.stride);
 }
-
-}  // namespace
 
 at::Tensor DecodeFp8Blocks(const at::Tensor& values, const at::Tensor& scales, int64_t rows,
                            int64_t columns) {
@@ -64,10 +72,10 @@ at::Tensor DecodeMxfp4(const at::Tensor& blocks, const at::Tensor& scales) {
   return decoded;
 }
 
-absl::StatusOr<at::Tensor> ReadView(const Checkpoint& checkpoint, const TensorView& view) {
-  ASSIGN_OR_RETURN(const at::Tensor values, ReadOutputs(checkpoint, view.tensor, view));
+absl::StatusOr<at::Tensor> ViewReader::Read(const TensorView& view) {
+  ASSIGN_OR_RETURN(const at::Tensor values, ReadOutputs(view.tensor, view, values_));
   if (view.encoding == Encoding::kPlain) return view.transposed ? values.t() : values;
-  ASSIGN_OR_RETURN(const at::Tensor scales, ReadOutputs(checkpoint, view.scales, view));
+  ASSIGN_OR_RETURN(const at::Tensor scales, ReadOutputs(view.scales, view, scales_));
   if (view.encoding == Encoding::kMxfp4) return DecodeMxfp4(values, scales);
   return DecodeFp8Blocks(values, scales, view.block_rows, view.block_columns);
 }

@@ -1,17 +1,38 @@
 // Reading a tensor view: only the bytes of the slice where they lie together, decoded from FP8 and MXFP4.
 #pragma once
 
+#include <string>
+
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
 #include "plan/tensor_views.h"
 #include "storage/checkpoint.h"
+#include "storage/mapped_file.h"
 
 namespace quantmoe {
 
-// A tensor of the view's shape. A plain one keeps its dtype and may share the memory of the file (never write
-// to it) and be strided; an encoded one is f32. The view must come from the same checkpoint.
-absl::StatusOr<at::Tensor> ReadView(const Checkpoint& checkpoint, const TensorView& view);
+// Remembers the bytes that were read last, so that gate and up of an expert, where they lie in one run, are
+// read once. Thread-compatible.
+class ViewReader {
+ public:
+  explicit ViewReader(const Checkpoint& checkpoint) : checkpoint_(&checkpoint) {}
+
+  // A tensor of the view's shape. A plain one keeps its dtype and may share the memory of the file (never
+  // write to it) and be strided; an encoded one is f32. The view must come from the same checkpoint.
+  absl::StatusOr<at::Tensor> Read(const TensorView& view);
+
+ private:
+  struct Run {
+    std::string tensor;
+    int64_t offset = 0;
+    MappedFile bytes = {};
+  };
+  absl::StatusOr<at::Tensor> ReadOutputs(const std::string& name, const TensorView& view, Run& last);
+
+  const Checkpoint* checkpoint_;
+  Run values_, scales_;  // empty names: none
+};
 
 // values F8_E4M3 [out, in] times the scale of their block of rows x columns, [ceil(out / rows), ceil(in /
 // columns)] of any float dtype. f32.

@@ -5,12 +5,11 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "quant/model/stored_tensor.h"
 
 namespace quantmoe {
 
-absl::StatusOr<at::Tensor> CheckpointWeights::Load(const TensorView& view) const {
-  ASSIGN_OR_RETURN(const at::Tensor stored, ReadView(*checkpoint_, view));
+absl::StatusOr<at::Tensor> CheckpointWeights::Load(const TensorView& view) {
+  ASSIGN_OR_RETURN(const at::Tensor stored, reader_.Read(view));
   at::Tensor tensor = stored.to(dtype_).contiguous();
   if (!at::isfinite(tensor.sum()).item<bool>() && !at::isfinite(tensor).all().item<bool>()) {
     const std::string& file = checkpoint_->Find(view.tensor)->file;

@@ -11,6 +11,7 @@
 
 #include "plan/linears.h"
 #include "plan/tensor_views.h"
+#include "quant/model/stored_tensor.h"
 #include "storage/checkpoint.h"
 
 namespace quantmoe {
@@ -32,7 +33,7 @@ class WeightSource {
 class CheckpointWeights : public WeightSource {
  public:
   CheckpointWeights(ModelSpec spec, std::shared_ptr<const Checkpoint> checkpoint, at::ScalarType dtype)
-      : spec_(std::move(spec)), checkpoint_(std::move(checkpoint)), dtype_(dtype) {}
+      : spec_(std::move(spec)), checkpoint_(std::move(checkpoint)), reader_(*checkpoint_), dtype_(dtype) {}
 
   absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
   absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override;
@@ -41,10 +42,11 @@ class CheckpointWeights : public WeightSource {
   const Checkpoint& checkpoint() const { return *checkpoint_; }
 
  private:
-  absl::StatusOr<at::Tensor> Load(const TensorView& view) const;
+  absl::StatusOr<at::Tensor> Load(const TensorView& view);
 
   ModelSpec spec_;
   std::shared_ptr<const Checkpoint> checkpoint_;
+  ViewReader reader_;
   at::ScalarType dtype_;
 };
 

@@ -103,7 +103,7 @@ TEST_F(HubDirectoryTest, FollowsThePagesOfTheList) {
   ASSERT_OK_AND_ASSIGN(const auto directory, Open());
   ASSERT_OK_AND_ASSIGN(const std::vector<ModelFile> files, directory->List());
   EXPECT_EQ(files.size(), 3u);
-  EXPECT_EQ(hub_.CountRequests("/tree/"), 4);
+  EXPECT_EQ(hub_.CountRequests("/tree/"), 3);
 }
 
 TEST_F(HubDirectoryTest, TheNextPageIsNotFetchedFromAnotherHost) {

@@ -67,18 +67,15 @@ void FakeHub::Serve(Host& host) {
   host.server.Get(".*", [this, &host](const httplib::Request& request, httplib::Response& response) {
     Fault fault;
     if (!Record(host.name, request, response, fault)) return;
-    const std::string resolve = absl::StrCat("/", kRepo, "/resolve/", kCommit, "/");
-    if (absl::StartsWith(request.path, absl::StrCat("/api/models/", kRepo, "/revision/"))) {
-      ServeRevision(request, response);
-    } else if (request.path == absl::StrCat("/api/models/", kRepo, "/tree/", kCommit)) {
-      ServeTree(request, response);
-    } else if (absl::StartsWith(request.path, resolve)) {
-      ServeResolve(request.path.substr(resolve.size()), request, response, fault);
+    if (ServeRepo(kRepo, request, response, fault) || ServeRepo(kDataset, request, response, fault)) {
+      return;
     } else if (&host == cdn_.get()) {
       absl::MutexLock lock(&mutex_);
-      for (const auto& [path, file] : files_) {
-        if (request.path == "/" + file.oid && absl::EndsWith(request.target, kSignature)) {
-          return ServeBytes(file, "cdn-" + file.oid, request, response, fault);
+      for (const auto& [repo, files] : files_) {
+        for (const auto& [path, file] : files) {
+          if (request.path == "/" + file.oid && absl::EndsWith(request.target, kSignature)) {
+            return ServeBytes(file, "cdn-" + file.oid, request, response, fault);
+          }
         }
       }
       response.status = 403;
@@ -117,10 +114,30 @@ bool FakeHub::Record(const std::string& host, const httplib::Request& request, h
   return fault.status == 0 && fault.redirect_to.empty();
 }
 
-void FakeHub::ServeRevision(const httplib::Request& request, httplib::Response& response) {
-  for (const char* known : {"main", "v1.beta", "refs%2Fpr%2F1"}) {
+// False for paths that are none of this repository.
+bool FakeHub::ServeRepo(const std::string& repo, const httplib::Request& request, httplib::Response& response,
+                        const Fault& fault) {
+  const std::string api = absl::StrCat("/api/", repo == kRepo ? "models/" : "", repo);
+  const std::string tree = absl::StrCat(api, "/tree/", kCommit);
+  const std::string resolve = absl::StrCat("/", repo, "/resolve/", kCommit, "/");
+  if (absl::StartsWith(request.path, api + "/revision/")) {
+    ServeRevision(repo, request, response);
+  } else if (request.path == tree || absl::StartsWith(request.path, tree + "/")) {
+    ServeTree(repo, request.path == tree ? "" : request.path.substr(tree.size() + 1) + "/", request,
+              response);
+  } else if (absl::StartsWith(request.path, resolve)) {
+    ServeResolve(repo, request.path.substr(resolve.size()), request, response, fault);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void FakeHub::ServeRevision(const std::string& repo, const httplib::Request& request,
+                            httplib::Response& response) {
+  for (const char* known : {"main", "v1.beta", "refs%2Fpr%2F1", "refs%2Fconvert%2Fparquet"}) {
     if (!absl::EndsWith(request.target, absl::StrCat("/revision/", known))) continue;
-    response.set_content(nlohmann::json{{"id", kRepo}, {"sha", kCommit}}.dump(), "application/json");
+    response.set_content(nlohmann::json{{"id", repo}, {"sha", kCommit}}.dump(), "application/json");
     return;
   }
   response.status = 404;
@@ -128,14 +145,17 @@ void FakeHub::ServeRevision(const httplib::Request& request, httplib::Response& 
   response.set_header("X-Error-Message", "Invalid rev id");
 }
 
-void FakeHub::ServeTree(const httplib::Request& request, httplib::Response& response) {
+// What lies in the folder ("" or with a slash at its end), not what lies deeper.
+void FakeHub::ServeTree(const std::string& repo, const std::string& folder, const httplib::Request& request,
+                        httplib::Response& response) {
   absl::MutexLock lock(&mutex_);
   size_t first = 0;
   if (request.has_param("cursor")) first = std::stoul(request.get_param_value("cursor"));
   nlohmann::json page =
       nlohmann::json::array({{{"type", "directory"}, {"path", "folder"}, {"oid", "0"}, {"size", 0}}});
   size_t number = 0;
-  for (const auto& [path, file] : files_) {
+  for (const auto& [path, file] : files_[repo]) {
+    if (!absl::StartsWith(path, folder) || absl::StrContains(path.substr(folder.size()), '/')) continue;
     if (number >= first && number < first + files_per_page_) {
       nlohmann::json entry = {
           {"type", "file"}, {"path", path}, {"size", file.bytes.size()}, {"oid", file.oid}};
@@ -147,19 +167,23 @@ void FakeHub::ServeTree(const httplib::Request& request, httplib::Response& resp
     }
     ++number;
   }
+  if (number == 0 && !folder.empty()) {
+    response.status = 404;
+    response.set_header("X-Error-Message", "Path does not exist");
+    return;
+  }
   if (number > first + files_per_page_) {
-    response.set_header("Link",
-                        absl::StrCat("<", hub_->address(), "/api/models/", kRepo, "/tree/", kCommit,
-                                     "?recursive=true&cursor=", first + files_per_page_, ">; rel=\"next\""));
+    response.set_header("Link", absl::StrCat("<", hub_->address(), request.path,
+                                             "?cursor=", first + files_per_page_, ">; rel=\"next\""));
   }
   response.set_content(page.dump(), "application/json");
 }
 
-void FakeHub::ServeResolve(const std::string& path, const httplib::Request& request,
+void FakeHub::ServeResolve(const std::string& repo, const std::string& path, const httplib::Request& request,
                            httplib::Response& response, const Fault& fault) {
   absl::MutexLock lock(&mutex_);
-  const auto found = files_.find(path);
-  if (found == files_.end()) {
+  const auto found = files_[repo].find(path);
+  if (found == files_[repo].end()) {
     response.status = 404;
     response.set_header("X-Error-Message", "Entry not found");
     return;
@@ -206,7 +230,13 @@ void FakeHub::ServeBytes(const File& file, const std::string& tag, const httplib
 void FakeHub::AddFile(const std::string& path, std::string bytes, bool large) {
   absl::MutexLock lock(&mutex_);
   const std::string oid = OidOf(bytes, large);
-  files_[path] = {std::move(bytes), oid, large};
+  files_[kRepo][path] = {std::move(bytes), oid, large};
+}
+
+void FakeHub::AddDataFile(const std::string& path, std::string bytes, bool large) {
+  absl::MutexLock lock(&mutex_);
+  const std::string oid = OidOf(bytes, large);
+  files_[kDataset][path] = {std::move(bytes), oid, large};
 }
 
 void FakeHub::AddDirectory(const std::string& path) {

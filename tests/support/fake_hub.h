@@ -1,5 +1,5 @@
-// The Hub's HTTP API in this process, on loopback: one model, a second host that serves large files, and
-// faults on demand. Ports are chosen by the system. Thread-safe.
+// The Hub's HTTP API in this process, on loopback: one model, one data set, a second host that serves large
+// files, and faults on demand. Ports are chosen by the system. Thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,7 @@ namespace quantmoe {
 class FakeHub {
  public:
   static constexpr char kRepo[] = "owner/model";
+  static constexpr char kDataset[] = "datasets/owner/data";
   static constexpr char kCommit[] = "0123456789abcdef0123456789abcdef01234567";
   static constexpr char kToken[] = "hf_secret";
 
@@ -48,6 +49,7 @@ class FakeHub {
 
   // Large files are served by the other host, and named by SHA-256.
   void AddFile(const std::string& path, std::string bytes, bool large);
+  void AddDataFile(const std::string& path, std::string bytes, bool large);  // to the data set
   // All plain files of a directory.
   void AddDirectory(const std::string& path);
   // The next request whose host and path ("hub/owner/...") contain `where`; faults queue up.
@@ -74,16 +76,19 @@ class FakeHub {
   void Serve(Host& host);
   bool Record(const std::string& host, const httplib::Request& request, httplib::Response& response,
               Fault& fault);
-  void ServeRevision(const httplib::Request& request, httplib::Response& response);
-  void ServeTree(const httplib::Request& request, httplib::Response& response);
-  void ServeResolve(const std::string& path, const httplib::Request& request, httplib::Response& response,
-                    const Fault& fault);
+  bool ServeRepo(const std::string& repo, const httplib::Request& request, httplib::Response& response,
+                 const Fault& fault);
+  void ServeRevision(const std::string& repo, const httplib::Request& request, httplib::Response& response);
+  void ServeTree(const std::string& repo, const std::string& folder, const httplib::Request& request,
+                 httplib::Response& response);
+  void ServeResolve(const std::string& repo, const std::string& path, const httplib::Request& request,
+                    httplib::Response& response, const Fault& fault);
   void ServeBytes(const File& file, const std::string& tag, const httplib::Request& request,
                   httplib::Response& response, const Fault& fault) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   std::unique_ptr<Host> hub_, cdn_;
   mutable absl::Mutex mutex_;
-  std::map<std::string, File> files_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::map<std::string, File>> files_ ABSL_GUARDED_BY(mutex_);  // repo, path
   std::vector<std::pair<std::string, Fault>> faults_ ABSL_GUARDED_BY(mutex_);
   std::vector<Request> requests_ ABSL_GUARDED_BY(mutex_);
   bool token_required_ ABSL_GUARDED_BY(mutex_) = false;

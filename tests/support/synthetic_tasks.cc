@@ -76,8 +76,12 @@ absl::Status Produce(TaskKind kind, Outputs& outputs) {
       return AddAll(outputs, {"table", "w2", "w3", "w4", "w8"});
     case TaskKind::kProbe:
       return AddAll(outputs, {"sensitivity"});
+    case TaskKind::kPredict:
+      return AddAll(outputs, {"importance"});
     case TaskKind::kAllocate:
-      return AddAll(outputs, {"plan", "table", "reference"});
+      return AddAll(outputs, {"plan", "table", "front", "reference"});
+    case TaskKind::kRefine:
+      return AddAll(outputs, {"plan", "search"});
     case TaskKind::kResolve:
       return AddAll(outputs, {"plan", "weights"});
     case TaskKind::kAssemble:

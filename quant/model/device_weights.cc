@@ -1,0 +1,27 @@
+#include "quant/model/device_weights.h"
+
+#include <ATen/ATen.h>
+
+#include "base/status_macros.h"
+
+namespace quantmoe {
+
+absl::StatusOr<at::Tensor> DeviceWeights::LinearWeight(const Linear& linear) {
+  if (const auto found = linears_.find(linear.name); found != linears_.end()) return found->second;
+  ASSIGN_OR_RETURN(const at::Tensor weight, source_.LinearWeight(linear));
+  const at::Tensor uploaded = upload_(weight);
+  if (!uploaded.is_cpu()) linears_.emplace(linear.name, uploaded);
+  return uploaded;
+}
+
+absl::StatusOr<at::Tensor> DeviceWeights::LinearBias(const Linear& linear) {
+  ASSIGN_OR_RETURN(const at::Tensor bias, source_.LinearBias(linear));
+  return upload_(bias);
+}
+
+absl::StatusOr<at::Tensor> DeviceWeights::Other(const std::string& name) {
+  ASSIGN_OR_RETURN(const at::Tensor tensor, source_.Other(name));
+  return upload_(tensor);
+}
+
+}  // namespace quantmoe

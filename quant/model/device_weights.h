@@ -1,0 +1,29 @@
+// The weights of another source, on the device of the process.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "quant/device_upload.h"
+#include "quant/model/weights.h"
+
+namespace quantmoe {
+
+// Tensors that were copied to a GPU stay there as long as the object lives: for the linears of one part,
+// which a task reads more than once. On the CPU every call goes to the source.
+class DeviceWeights : public WeightSource {
+ public:
+  // Both must outlive the object.
+  DeviceWeights(WeightSource& source, DeviceUpload& upload) : source_(source), upload_(upload) {}
+
+  absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
+  absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override;
+  absl::StatusOr<at::Tensor> Other(const std::string& name) override;
+
+ private:
+  WeightSource& source_;
+  DeviceUpload& upload_;
+  std::map<std::string, at::Tensor> linears_;  // by module name
+};
+
+}  // namespace quantmoe

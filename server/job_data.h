@@ -1,0 +1,17 @@
+// Files of data sets that a spec names by URI: they are brought into the blob store before the job exists, so
+// that everything after works with digests.
+#pragma once
+
+#include "absl/status/status.h"
+
+#include "quantmoe/v1/types.pb.h"
+#include "server/core.h"
+
+namespace quantmoe {
+
+// Fills in the digest beside every URI and pins the URI to a commit. What has a digest that is stored already
+// is left as it is. Blocking: executor only. INVALID_FIELD names all fields with a bad URI; INVALID_ARGUMENT
+// DATA_CHANGED when other bytes came than the digest says; errors of storage/data_file.h, with the field.
+absl::Status FetchJobData(Core& core, v1::JobSpec& spec);
+
+}  // namespace quantmoe
