@@ -14,6 +14,7 @@
 #include "client/error_report.h"
 #include "client/format.h"
 #include "client/resource_text.h"
+#include "client/weight_check.h"
 
 namespace quantmoe {
 namespace {
@@ -89,21 +90,42 @@ const char* ResultName(FileCheck::Result result) {
   return "";
 }
 
+// The weights can be checked where the manifest lists the configuration that explains them.
+std::vector<WeightProblem> ProblemsOf(const std::string& directory, const std::vector<FileCheck>& checks) {
+  const bool explained = std::any_of(checks.begin(), checks.end(),
+                                     [](const FileCheck& check) { return check.path == "config.json"; });
+  return explained ? CheckWeights(directory) : std::vector<WeightProblem>();
+}
+
+std::string ProblemText(const WeightProblem& problem) {
+  const std::string tensor = problem.tensor.empty() ? "" : absl::StrCat(problem.tensor, ": ");
+  return absl::StrCat(Printable(problem.file), ": ", Printable(absl::StrCat(tensor, problem.what)), "\n");
+}
+
 absl::StatusOr<int> Verify(CommandContext& context, const std::string& directory) {
   ASSIGN_OR_RETURN(const std::vector<FileCheck> checks, CheckArtifact(directory));
+  const std::vector<WeightProblem> problems = ProblemsOf(directory, checks);
   TextTable table({{""}, {""}});
-  auto json = nlohmann::ordered_json{{"files", nlohmann::ordered_json::array()}};
+  auto json = nlohmann::ordered_json{{"files", nlohmann::ordered_json::array()},
+                                     {"problems", nlohmann::ordered_json::array()}};
   for (const FileCheck& check : checks) {
     table.AddRow({ResultName(check.result), check.path});
     json["files"].push_back({{"path", check.path}, {"result", ResultName(check.result)}});
   }
-  const bool ok = std::all_of(checks.begin(), checks.end(),
-                              [](const FileCheck& check) { return check.result == FileCheck::Result::kOk; });
+  std::string text;
+  for (const WeightProblem& problem : problems) {
+    text += ProblemText(problem);
+    json["problems"].push_back(
+        {{"file", problem.file}, {"tensor", problem.tensor}, {"problem", problem.what}});
+  }
+  const bool ok = problems.empty() && std::all_of(checks.begin(), checks.end(), [](const FileCheck& check) {
+                    return check.result == FileCheck::Result::kOk;
+                  });
   json["ok"] = ok;
   if (context.json) {
     context.out << json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
   } else {
-    context.out << table.Render() << (ok ? "the artifact is intact\n" : "the artifact is DAMAGED\n");
+    context.out << table.Render() << text << (ok ? "the artifact is intact\n" : "the artifact is DAMAGED\n");
   }
   return ok ? kExitOk : kExitFailed;
 }
@@ -125,7 +147,8 @@ void AddArtifactCommands(CLI::App& app, CommandContext& context) {
   download.add_option("--out", flags->out, "Where to; a directory named as the job by default")
       ->type_name("DIR");
   download.add_flag("--force", flags->force, "Replace files with other content");
-  CLI::App& verify = AddCommand(group, context, "verify", "Check a downloaded artifact against its manifest",
+  CLI::App& verify = AddCommand(group, context, "verify",
+                                "Check an artifact against its manifest, and its weights against its plan",
                                 [&context, flags] { return Verify(context, flags->out); });
   verify.add_option("directory", flags->out, "Directory with artifact.json")->required()->type_name("DIR");
 }

@@ -104,10 +104,9 @@ nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
   if (!rules.empty()) config["dynamic"] = std::move(rules);
   config["meta"] = {{"quantizer", {absl::StrCat("quantmoe:", version)}},
                     {"damp_percent", gptq_spec.value("damp", 0.01)},
-                    {"static_groups", true},
-                    {"true_sequential", false},
-                    {"act_order", gptq_spec.value("act_order", true)},
-                    {"scale_search", gptq_spec.value("scale_search", true)},
+                    {"static_groups", gptq_spec.value("order", "") != "group"},
+                    {"true_sequential", gptq_spec.value("propagation", "") == "quantized"},
+                    {"gptq", gptq_spec},
                     {"heuristic", plan.heuristic},
                     {"average_bits", plan.average_bits}};
   return config;

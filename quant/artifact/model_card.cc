@@ -11,12 +11,12 @@ namespace {
 
 using nlohmann::json;
 
-std::string FrontMatter(const ModelSpec& spec) {
+std::string FrontMatter(const ModelSpec& spec, const std::string& format) {
   return absl::StrCat(
       "---\nlibrary_name: transformers\npipeline_tag: text-generation\nbase_model_relation: "
       "quantized\ntags:\n",
-      "- gptq\n- quantmoe\n- mixed-precision\n", spec.moe.experts > 0 ? "- moe\n" : "", "- ", spec.model_type,
-      "\n---\n\n");
+      "- ", format, "\n- quantmoe\n- mixed-precision\n", spec.moe.experts > 0 ? "- moe\n" : "", "- ",
+      spec.model_type, "\n---\n\n");
 }
 
 // The change and its interval, "+0.12 [-0.30, +0.55]", when the two were compared.
@@ -92,7 +92,7 @@ std::string WidthTable(const BitPlan& plan) {
 
 std::string ModelCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,
                       int64_t original_bytes, const std::string& version) {
-  return absl::StrCat(FrontMatter(spec), "# ", spec.architecture, ", quantized to ",
+  return absl::StrCat(FrontMatter(spec, "gptq"), "# ", spec.architecture, ", quantized to ",
                       absl::StrFormat("%.2f", plan.average_bits),
                       " bits on average\n\nGPTQ with a width for every linear, chosen by the heuristic `",
                       plan.heuristic, "` for the runtime profile `", plan.profile, "` (quantmoe ", version,
@@ -100,6 +100,22 @@ std::string ModelCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann
                       " input channels, symmetric. Weight files: ", original_bytes, " bytes before, ",
                       plan.weight_file_bytes, " after (", absl::StrFormat("%.2f", plan.stored_bits),
                       " stored bits for each quantized weight).\n\n", ScoreTable(scores), WidthTable(plan));
+}
+
+std::string ExportCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,
+                       const std::string& format, double native_bits, int64_t source_bytes,
+                       const std::string& version) {
+  const std::string widths =
+      absl::StrFormat("%.2f bits on average, stored at %.2f", native_bits, plan.average_bits);
+  return absl::StrCat(
+      FrontMatter(spec, format), "# ", spec.architecture, ", quantized to ", widths,
+      "\n\nA GPTQ artifact with a width for every linear, chosen by the heuristic `", plan.heuristic,
+      "`, exported as `", format, "` for the runtime profile `", plan.profile, "` (quantmoe ", version,
+      "). The weights are the same numbers bit for bit; where the runtime needs it, codes are stored wider. ",
+      "Groups of ", plan.group_size, " input channels, symmetric. Weight files: ", plan.weight_file_bytes,
+      " bytes, of the artifact it was made from: ", source_bytes, " (",
+      absl::StrFormat("%.2f", plan.stored_bits), " stored bits for each quantized weight).\n\n",
+      ScoreTable(scores), WidthTable(plan));
 }
 
 }  // namespace quantmoe

@@ -13,4 +13,10 @@ namespace quantmoe {
 std::string ModelCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,
                       int64_t original_bytes, const std::string& version);
 
+// The same for an export of a finished artifact: `plan` has the stored widths, `format` is how they are
+// stored, `native_bits` the average width that the codes need, `source_bytes` the artifact's weight files.
+std::string ExportCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,
+                       const std::string& format, double native_bits, int64_t source_bytes,
+                       const std::string& version);
+
 }  // namespace quantmoe

@@ -8,7 +8,6 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/artifact_size.h"
 #include "plan/tensor_views.h"
 #include "quant/gptq/packing.h"
 #include "quant/model/stored_tensor.h"
@@ -41,7 +40,7 @@ class TensorSource {
  private:
   absl::StatusOr<at::Tensor> Kept(const absl::StatusOr<TensorView>& view, DType dtype) {
     RETURN_IF_ERROR(view.status());
-    ASSIGN_OR_RETURN(const at::Tensor stored, ReadView(checkpoint_, *view));
+    ASSIGN_OR_RETURN(const at::Tensor stored, ViewReader(checkpoint_).Read(*view));
     return stored.to(ScalarTypeOf(dtype)).contiguous();
   }
 
@@ -79,7 +78,8 @@ absl::Status ReadBack(const WeightFile& file, const Digest& digest,
       return absl::DataLossError(
           absl::StrCat(file.name, ": tensor ", expected.name, " differs after writing"));
     }
-    if (!absl::EndsWith(expected.name, ".scales")) continue;
+    if (!absl::EndsWith(expected.name, ".scales") && !absl::EndsWith(expected.name, ".weight_scale"))
+      continue;
     ASSIGN_OR_RETURN(
         const at::Tensor scales,
         TensorFromBytes(*found, map.Slice(read.header().data_offset + found->begin, found->size_bytes())));
@@ -90,12 +90,12 @@ absl::Status ReadBack(const WeightFile& file, const Digest& digest,
   return absl::OkStatus();
 }
 
-absl::StatusOr<ArtifactPart> WriteFile(const WeightFile& file, TensorSource& source, BlobStore& blobs) {
+absl::StatusOr<ArtifactPart> WriteFile(const WeightFile& file, const TensorReader& read, BlobStore& blobs) {
   ASSIGN_OR_RETURN(std::unique_ptr<BlobWriter> writer, blobs.Create());
   RETURN_IF_ERROR(writer->Append(file.layout.header));
   std::map<std::string, std::string> digests;
   for (const TensorInfo& info : file.layout.tensors) {
-    ASSIGN_OR_RETURN(const at::Tensor tensor, source.Get(info));
+    ASSIGN_OR_RETURN(const at::Tensor tensor, read(info));
     if (tensor.sizes() != at::IntArrayRef(info.shape) || DTypeOf(tensor) != info.dtype) {
       return absl::InternalError(absl::StrCat("tensor ", info.name, " is not what the layout says"));
     }
@@ -120,9 +120,15 @@ absl::StatusOr<std::vector<ArtifactPart>> WriteWeightFiles(const BitPlan& plan, 
   const std::vector<WeightFile> files = LayOutWeightFiles(
       linears, KeptTensors(spec, source), [&](const Linear& l) { return bits.at(l.name); }, plan.group_size);
   TensorSource tensors(plan, spec, source, blobs);
+  return WriteLaidOutFiles(
+      files, [&](const TensorInfo& info) { return tensors.Get(info); }, blobs);
+}
+
+absl::StatusOr<std::vector<ArtifactPart>> WriteLaidOutFiles(const std::vector<WeightFile>& files,
+                                                            const TensorReader& read, BlobStore& blobs) {
   std::vector<ArtifactPart> parts;
   for (const WeightFile& file : files) {
-    ASSIGN_OR_RETURN(ArtifactPart part, WriteFile(file, tensors, blobs));
+    ASSIGN_OR_RETURN(ArtifactPart part, WriteFile(file, read, blobs));
     parts.push_back(std::move(part));
   }
   if (files.size() > 1) {

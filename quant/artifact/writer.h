@@ -1,12 +1,16 @@
 // Writes the weight files of an artifact: kept tensors byte for byte from the source, quantized linears from
-// the blobs of the plan. The layout comes from plan/artifact_size, so sizes equal what was predicted.
+// the blobs of the plan or from wherever a reader takes them. The layout comes from plan/artifact_size, so
+// sizes equal what was predicted.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include <ATen/core/Tensor.h>
 
+#include "plan/artifact_size.h"
 #include "plan/bit_plan.h"
 #include "storage/blob_store.h"
 #include "storage/checkpoint.h"
@@ -22,6 +26,12 @@ struct ArtifactPart {
 // header, shapes, code range implied by the packing, finite scales, and the digest of every copied tensor.
 absl::StatusOr<std::vector<ArtifactPart>> WriteWeightFiles(const BitPlan& plan, const ModelSpec& spec,
                                                            const Checkpoint& source, BlobStore& blobs);
+
+// Gives a tensor of the layout, in its shape and dtype.
+using TensorReader = std::function<absl::StatusOr<at::Tensor>(const TensorInfo&)>;
+// The same for files that are laid out already; one tensor is in memory at a time.
+absl::StatusOr<std::vector<ArtifactPart>> WriteLaidOutFiles(const std::vector<WeightFile>& files,
+                                                            const TensorReader& read, BlobStore& blobs);
 
 // Tokenizer, generation and licence files of the source that an artifact carries unchanged.
 absl::StatusOr<std::vector<ArtifactPart>> CopyModelFiles(const Checkpoint& source, BlobStore& blobs);

@@ -1,0 +1,24 @@
+// The compressed-tensors form of quantized linears, `pack-quantized`: the transposes of GPTQ's qweight and
+// scales beside the shape, and a configuration that groups modules by width. Format: docs/formats.md.
+#pragma once
+
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "plan/bit_plan.h"
+
+namespace quantmoe {
+
+// weight_packed I32 [out, in*bits/32], weight_scale F16 [out, in/group_size], weight_shape I64 [2];
+// `begin`/`end` are not filled in.
+std::vector<TensorInfo> CompressedTensors(const Linear& linear, int bits, int group_size);
+
+// The `quantization_config` of config.json. Each module is a target of exactly one group, and every linear
+// among `kept` is in `ignore`. Targets are exact names, and for experts regular expressions that match both
+// their published names (w1, w3, w2) and the ones that runtimes give them (gate_proj, up_proj, down_proj).
+// One width, and the experts' width for the profile "sglang", is given for the class Linear instead.
+nlohmann::ordered_json CompressedTensorsConfig(const BitPlan& plan, const ModelSpec& spec,
+                                               const std::vector<TensorInfo>& kept);
+
+}  // namespace quantmoe

@@ -1,0 +1,336 @@
+#include "quant/artifact/export.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "plan/choice_groups.h"
+#include "quant/artifact/compressed_tensors.h"
+#include "quant/artifact/gptq_config.h"
+#include "quant/artifact/model_card.h"
+#include "quant/artifact/writer.h"
+#include "quant/gptq/packing.h"
+#include "quant/tensor_bytes.h"
+
+namespace quantmoe {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+absl::StatusOr<const RuntimeProfile*> ProfileOf(const std::string& name, int group_size) {
+  const RuntimeProfile* profile = FindProfile(name);
+  if (profile == nullptr) {
+    const std::string known = absl::StrJoin(
+        RuntimeProfiles(), ", ", [](std::string* out, const RuntimeProfile& p) { out->append(p.name); });
+    return InvalidFields({{"--profile", absl::StrCat("'", name, "' is unknown; it is one of ", known)}});
+  }
+  const auto& sizes = profile->group_sizes;
+  if (std::find(sizes.begin(), sizes.end(), group_size) == sizes.end()) {
+    return InvalidFields({{"--profile", absl::StrCat(name, " cannot load groups of ", group_size)}});
+  }
+  return profile;
+}
+
+// The smallest width of the profile that holds codes of `bits`; 0 when there is none.
+int WidthFor(const RuntimeProfile& profile, int bits) {
+  int best = 0;
+  for (const int width : profile.widths) {
+    if (width >= bits && (best == 0 || width < best)) best = width;
+  }
+  return best;
+}
+
+absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
+  std::vector<Linear> linears;
+  for (const PlannedLinear& planned : plan.linears) linears.push_back(planned.linear);
+  size_t widened = 0;
+  for (const std::vector<size_t>& group : GroupLinears(linears, profile.name, Grain::kLinear)) {
+    int bits = 0;
+    for (const size_t i : group) bits = std::max(bits, plan.linears[i].bits);
+    const int width = WidthFor(profile, bits);
+    if (width == 0) {
+      return InvalidFields({{"--profile", absl::StrCat(profile.name, " cannot load ", bits, " bits, which ",
+                                                       plan.linears[group.front()].linear.name, " has")}});
+    }
+    for (const size_t i : group) {
+      widened += plan.linears[i].bits != width ? 1 : 0;
+      plan.linears[i].bits = width;
+    }
+  }
+  return widened;
+}
+
+// GPTQModel looks for Mixtral's experts under the names that it gives them itself, and nowhere else.
+std::string NameIn(const BitPlan& plan, ExportFormat format, const std::string& name) {
+  constexpr char kBlock[] = ".block_sparse_moe.";
+  if (format != ExportFormat::kGptq || plan.profile != "gptqmodel" || !absl::StrContains(name, kBlock))
+    return name;
+  return absl::StrReplaceAll(
+      name, {{kBlock, ".mlp."}, {".w1", ".gate_proj"}, {".w3", ".up_proj"}, {".w2", ".down_proj"}});
+}
+
+// Kept() of the artifact under the names of the export.
+std::vector<TensorInfo> KeptIn(const PublishedArtifact& artifact, const BitPlan& plan, ExportFormat format) {
+  std::vector<TensorInfo> kept = artifact.Kept();
+  for (TensorInfo& tensor : kept) tensor.name = NameIn(plan, format, tensor.name);
+  return kept;
+}
+
+std::vector<TensorInfo> StoredAs(ExportFormat format, const Linear& linear, int bits, int group_size) {
+  return format == ExportFormat::kGptq ? PackedTensors(linear, bits, group_size)
+                                       : CompressedTensors(linear, bits, group_size);
+}
+
+void AddFigures(ExportLayout& layout) {
+  BitPlan& plan = layout.plan;
+  double weights = 0, codes = 0, stored = 0;
+  for (const PlannedLinear& planned : plan.linears) {
+    weights += static_cast<double>(planned.linear.weights());
+    codes += static_cast<double>(planned.bits * planned.linear.weights());
+    for (const TensorInfo& tensor : StoredAs(layout.format, planned.linear, planned.bits, plan.group_size))
+      stored += 8.0 * static_cast<double>(tensor.elements() * DTypeBytes(tensor.dtype));
+  }
+  plan.average_bits = codes / weights;
+  plan.stored_bits = stored / weights;
+  plan.weight_file_bytes = WeightFileBytes(layout.files);
+  plan.rank_bytes = 0;  // was for the artifact's widths
+}
+
+// Gives the tensors of the export and reads them back.
+class Exporter {
+ public:
+  Exporter(const PublishedArtifact& artifact, const ExportLayout& layout)
+      : artifact_(artifact), format_(layout.format), group_size_(layout.plan.group_size) {
+    for (size_t i = 0; i < layout.plan.linears.size(); ++i) {
+      widths_[layout.plan.linears[i].linear.name] = {&artifact.plan().linears[i],
+                                                     layout.plan.linears[i].bits};
+    }
+    for (const TensorInfo& tensor : artifact.Kept())
+      kept_[NameIn(layout.plan, format_, tensor.name)] = tensor.name;
+  }
+
+  absl::StatusOr<at::Tensor> Get(const TensorInfo& info) const {
+    const size_t dot = info.name.rfind('.');
+    const auto found = widths_.find(info.name.substr(0, dot));
+    const std::string suffix = info.name.substr(dot + 1);
+    if (found == widths_.end() || suffix == "bias") return Kept(info);
+    const auto& [planned, bits] = found->second;
+    const Linear& linear = planned->linear;
+    if (suffix == "weight_shape") return at::tensor({linear.out, linear.in}, at::kLong);
+    if (suffix == "qzeros") return SymmetricZeros(linear.in / group_size_, linear.out, bits);
+    if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
+    ASSIGN_OR_RETURN(const PackedLinear packed, artifact_.Linear(*planned));
+    if (suffix == "scales") return packed.scales;
+    if (suffix == "weight_scale") return packed.scales.t().contiguous();
+    const at::Tensor qweight = Widened(packed.qweight, planned->bits, bits);
+    return suffix == "qweight" ? qweight : qweight.t().contiguous();
+  }
+
+  // Every dequantized weight of a written file equals the artifact's. A linear never straddles two files.
+  absl::Status Compare(const WeightFile& file, const Digest& digest, BlobStore& blobs) const {
+    const bool gptq = format_ == ExportFormat::kGptq;
+    const std::string codes = gptq ? ".qweight" : ".weight_packed",
+                      scales = gptq ? ".scales" : ".weight_scale";
+    ASSIGN_OR_RETURN(const NamedTensors written, GetTensors(blobs, digest));
+    for (const auto& [name, tensor] : written) {
+      if (!absl::EndsWith(name, codes)) continue;
+      const std::string module = name.substr(0, name.size() - codes.size());
+      const auto& [planned, bits] = widths_.at(module);
+      const at::Tensor& scale = written.at(module + scales);
+      const at::Tensor found = gptq ? Dequantize(UnpackRows(tensor, bits), scale, bits, group_size_)
+                                    : Dequantize(UnpackRows(tensor.t().contiguous(), bits),
+                                                 scale.t().contiguous(), bits, group_size_);
+      ASSIGN_OR_RETURN(const PackedLinear packed, artifact_.Linear(*planned));
+      const at::Tensor expected =
+          Dequantize(UnpackRows(packed.qweight, planned->bits), packed.scales, planned->bits, group_size_);
+      if (BytesOf(found) != BytesOf(expected)) {
+        return absl::DataLossError(absl::StrCat(file.name, ": weight ", module, " is not the artifact's"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::StatusOr<at::Tensor> Kept(const TensorInfo& info) const {
+    const std::string& name = kept_.at(info.name);
+    ASSIGN_OR_RETURN(const MappedFile bytes, artifact_.checkpoint().Read(name));
+    return TensorFromBytes(artifact_.checkpoint().Find(name)->info, bytes);
+  }
+
+  static at::Tensor Widened(const at::Tensor& qweight, int from, int to) {
+    if (from == to) return qweight;
+    const int shift = (1 << (to - 1)) - (1 << (from - 1));
+    return PackRows(UnpackRows(qweight, from).add_(shift), to);
+  }
+
+  const PublishedArtifact& artifact_;
+  const ExportFormat format_;
+  const int64_t group_size_;
+  std::map<std::string, std::pair<const PlannedLinear*, int>> widths_;  // and the width of the export
+  std::map<std::string, std::string> kept_;                             // names in the artifact
+};
+
+Json ExportNote(const PublishedArtifact& artifact, const ExportLayout& layout) {
+  return {{"format", ExportFormatName(layout.format)},
+          {"profile", layout.plan.profile},
+          {"artifact_sha256", artifact.manifest_sha256()}};
+}
+
+// The artifact's plan with the widths of the export; `native_bits` is what a linear was solved for.
+Json PlanOf(const PublishedArtifact& artifact, const ExportLayout& layout) {
+  Json json = artifact.plan_json();
+  json["profile"] = layout.plan.profile;
+  json["average_bits"] = layout.plan.average_bits;
+  json["stored_bits"] = layout.plan.stored_bits;
+  json["weight_file_bytes"] = layout.plan.weight_file_bytes;
+  json["rank_bytes"] = layout.plan.rank_bytes;
+  for (size_t i = 0; i < layout.plan.linears.size(); ++i) {
+    Json& linear = json["linears"][i];
+    if (!linear.contains("native_bits")) linear["native_bits"] = linear["bits"];
+    linear["bits"] = layout.plan.linears[i].bits;
+    linear["linear"]["name"] = layout.plan.linears[i].linear.name;
+  }
+  return json;
+}
+
+class Publication {
+ public:
+  Publication(const PublishedArtifact& artifact, const ExportLayout& layout, const std::string& version,
+              BlobStore& blobs)
+      : artifact_(artifact), layout_(layout), version_(version), blobs_(blobs) {}
+
+  absl::StatusOr<Digest> Run() {
+    const Exporter exporter(artifact_, layout_);
+    ASSIGN_OR_RETURN(files_,
+                     WriteLaidOutFiles(
+                         layout_.files, [&](const TensorInfo& info) { return exporter.Get(info); }, blobs_));
+    for (size_t i = 0; i < layout_.files.size(); ++i)
+      RETURN_IF_ERROR(exporter.Compare(layout_.files[i], files_[i].digest, blobs_));
+    RETURN_IF_ERROR(CarryFiles());
+    RETURN_IF_ERROR(WriteDocuments());
+    return PutManifest();
+  }
+
+ private:
+  // Whatever the artifact has beside weights and the documents that are written anew.
+  absl::Status CarryFiles() {
+    static const std::set<std::string> kRewritten = {"config.json", "quantize_config.json",
+                                                     "quantmoe_plan.json", "README.md",
+                                                     "model.safetensors.index.json"};
+    ModelDirectory& directory = artifact_.checkpoint().directory();
+    for (const Json& entry : artifact_.manifest()["files"]) {
+      const std::string path = entry["path"];
+      if (kRewritten.contains(path) || absl::EndsWith(path, ".safetensors")) continue;
+      ASSIGN_OR_RETURN(const MappedFile bytes, directory.Read(path, 0, entry["size"].get<int64_t>()));
+      RETURN_IF_ERROR(AddFile(path, bytes.bytes()));
+      if (path == "quantmoe_scores.json") {
+        scores_ = nlohmann::json::parse(bytes.bytes().begin(), bytes.bytes().end(), nullptr, false);
+        if (!scores_.is_object()) return Damaged(path);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status WriteDocuments() {
+    Json config;
+    if (layout_.format == ExportFormat::kGptq) {
+      const Json spec = artifact_.manifest().value("spec", Json::object());
+      const nlohmann::json gptq = nlohmann::json::parse(spec.value("gptq", Json::object()).dump());
+      config = GptqConfig(layout_.plan, artifact_.spec(), KeptIn(artifact_, layout_.plan, layout_.format),
+                          gptq, version_);
+      RETURN_IF_ERROR(AddFile("quantize_config.json", config.dump(2) + "\n"));
+    } else {
+      config = CompressedTensorsConfig(layout_.plan, artifact_.spec(), artifact_.Kept());
+    }
+    RETURN_IF_ERROR(AddFile("config.json", QuantizedModelConfig(artifact_.config_json(), config)));
+    RETURN_IF_ERROR(AddFile("quantmoe_plan.json", PlanOf(artifact_, layout_).dump(1) + "\n"));
+    return AddFile("README.md",
+                   ExportCard(layout_.plan, artifact_.spec(), scores_, ExportFormatName(layout_.format),
+                              layout_.native_bits, layout_.source_bytes, version_));
+  }
+
+  // Opening a blob checks its digest, so what is stored is what was put.
+  absl::Status AddFile(const std::string& path, absl::string_view bytes) {
+    ASSIGN_OR_RETURN(const Digest digest, blobs_.Put(bytes));
+    ASSIGN_OR_RETURN(const MappedFile stored, blobs_.Open(digest));
+    if (stored.bytes() != bytes) return Damaged(path);
+    files_.push_back({path, digest});
+    return absl::OkStatus();
+  }
+
+  static absl::Status Damaged(const std::string& path) {
+    return absl::DataLossError(absl::StrCat(path, ": differs after writing"));
+  }
+
+  absl::StatusOr<Digest> PutManifest() {
+    std::sort(files_.begin(), files_.end(),
+              [](const ArtifactPart& a, const ArtifactPart& b) { return a.path < b.path; });
+    Json manifest = artifact_.manifest();
+    manifest.erase("files");
+    manifest["quantmoe"] = version_;
+    manifest["export"] = ExportNote(artifact_, layout_);
+    manifest["files"] = Json::array();
+    for (const ArtifactPart& file : files_) {
+      manifest["files"].push_back(
+          {{"path", file.path}, {"sha256", file.digest.sha256}, {"size", file.digest.size_bytes}});
+    }
+    return blobs_.Put(manifest.dump(2) + "\n");
+  }
+
+  const PublishedArtifact& artifact_;
+  const ExportLayout& layout_;
+  const std::string version_;
+  BlobStore& blobs_;
+  nlohmann::json scores_ = nlohmann::json::object();
+  std::vector<ArtifactPart> files_;
+};
+
+}  // namespace
+
+const char* ExportFormatName(ExportFormat format) {
+  return format == ExportFormat::kGptq ? "gptq" : "compressed-tensors";
+}
+
+absl::StatusOr<ExportFormat> ParseExportFormat(const std::string& name) {
+  for (const ExportFormat format : {ExportFormat::kGptq, ExportFormat::kCompressedTensors}) {
+    if (name == ExportFormatName(format)) return format;
+  }
+  return InvalidFields({{"--format", absl::StrCat("'", name, "' is neither gptq nor compressed-tensors")}});
+}
+
+absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, ExportFormat format,
+                                          const std::string& profile_name) {
+  ExportLayout layout{
+      format, artifact.plan(), {}, artifact.plan().weight_file_bytes, artifact.plan().average_bits, 0};
+  ASSIGN_OR_RETURN(const RuntimeProfile* profile, ProfileOf(profile_name, layout.plan.group_size));
+  layout.plan.profile = profile->name;
+  ASSIGN_OR_RETURN(layout.widened, Widen(*profile, layout.plan));
+  std::vector<Linear> linears;
+  std::map<std::string, int> bits;
+  for (PlannedLinear& planned : layout.plan.linears) {
+    planned.linear.name = NameIn(layout.plan, format, planned.linear.name);
+    linears.push_back(planned.linear);
+    bits[planned.linear.name] = planned.bits;
+  }
+  layout.files = LayOutWeightFiles(linears, KeptIn(artifact, layout.plan, format), [&](const Linear& linear) {
+    return StoredAs(format, linear, bits.at(linear.name), layout.plan.group_size);
+  });
+  AddFigures(layout);
+  return layout;
+}
+
+absl::StatusOr<Digest> WriteExport(const PublishedArtifact& artifact, const ExportLayout& layout,
+                                   const std::string& version, BlobStore& blobs) {
+  return Publication(artifact, layout, version, blobs).Run();
+}
+
+}  // namespace quantmoe
