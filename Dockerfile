@@ -1,5 +1,6 @@
 # Targets: `server` (coordinator and CLI, no libtorch) and `worker`. Everything stays under /opt/quantmoe, where it was
 # built, because the programs find libtorch and Arrow there by RPATH. Needs BuildKit, for the cache of compiled objects.
+# The worker computes on CPUs; what an image for GPUs adds is in docs/operations.md, "A host with GPUs".
 ARG PRESET=release
 FROM debian:bookworm-slim AS base
 WORKDIR /opt/quantmoe

@@ -15,6 +15,7 @@
 
 #include "plan/linears.h"
 #include "plan/model_spec.h"
+#include "plan/task_pieces.h"
 #include "quant/tasks/run_task.h"
 #include "quant/tensor_bytes.h"
 #include "storage/blob_store.h"
@@ -115,14 +116,11 @@ void Measure(const std::string& root, int layers, int experts) {
   solve = PeakOf([&] {
     auto blobs = LocalBlobStore::Open(store).value();
     nlohmann::json refs = nlohmann::json::parse(std::ifstream(digests));
-    nlohmann::json solve_params = refs["params"];
-    solve_params.update({{"part", 1},
-                         {"group_size", 128},
-                         {"widths", {2, 3, 4, 8}},
-                         {"damp", 0.01},
-                         {"act_order", true},
-                         {"scale_search", true},
-                         {"min_tokens_ratio", 0.25}});
+    ResolvedJob job;
+    job.spec.gptq.group_size = 128;
+    job.spec.gptq.widths = {2, 3, 4, 8};
+    nlohmann::json solve_params = SolveParams(job, Part{.layer = layers - 1, .index = 1});
+    solve_params.update(refs["params"]);
     const auto ref = [&](const char* role) { return Digest{refs[role][0], refs[role][1]}; };
     Run(TaskKind::kSolve, solve_params, {{"ffn_input.0", ref("ffn_input")}, {"routing.0", ref("routing")}},
         *blobs);

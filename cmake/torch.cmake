@@ -12,3 +12,5 @@ target_include_directories(quantmoe_torch SYSTEM INTERFACE
   "${QUANTMOE_TORCH_DIR}/include" "${QUANTMOE_TORCH_DIR}/include/torch/csrc/api/include")
 target_link_libraries(quantmoe_torch INTERFACE quantmoe_c10)
 target_link_options(quantmoe_torch INTERFACE "-Wl,--allow-shlib-undefined")
+# Where the programs look for libquantmoe_cuda.so (quant/gptq/cuda): beside them when installed, and in the build.
+list(APPEND CMAKE_BUILD_RPATH "$ORIGIN/../lib" "${CMAKE_BINARY_DIR}/quant/gptq/cuda")

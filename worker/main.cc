@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/program_exit.h"
 #include "base/status_macros.h"
+#include "quant/compute_device.h"
 #include "quant/tasks/run_task.h"
 #include "storage/model_source_flags.h"
 #include "worker/host_memory.h"
@@ -30,6 +31,7 @@ constexpr double kDefaultMemoryShare = 0.8;
 struct Flags {
   Worker::Options worker;
   std::string blobs = "auto";
+  std::string device = "auto";
   std::string drain_timeout = "5m";
   std::string exit_when_idle = "inf";
   std::string port_file;
@@ -65,8 +67,13 @@ void AddResourceFlags(CLI::App& app, Flags& flags) {
       ->envname("QUANTMOE_THREADS")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  app.add_option("--memory", worker.memory_bytes,
-                 "memory for tasks, such as 8GiB (default: 80 % of what is available)")
+  app.add_option("--device", flags.device,
+                 "auto, cpu, cuda or cuda:N; auto takes the first GPU that can be used")
+      ->envname("QUANTMOE_DEVICE")
+      ->capture_default_str();
+  app.add_option(
+         "--memory", worker.memory_bytes,
+         "memory for tasks, such as 8GiB (default: 80 % of what is available, of the host or of the GPU)")
       ->envname("QUANTMOE_MEMORY")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
   AddModelRootFlag(app, worker.models);
@@ -138,14 +145,20 @@ absl::Status ApplyTexts(Flags& flags) {
   return mode.status();
 }
 
-void AddNumerics(Worker::Options& worker) {
+absl::Status AddNumerics(const std::string& choice, Worker::Options& worker) {
   SetComputeThreads(worker.threads);
+  RETURN_IF_ERROR(ChooseComputeDevice(choice));
+  const ComputeDevice& device = CurrentComputeDevice();
+  worker.device = device.name;
   worker.run_task = RunTask;
   worker.determinism_class = DeterminismClass();
   if (worker.memory_bytes == 0) {
-    worker.memory_bytes =
-        static_cast<int64_t>(kDefaultMemoryShare * static_cast<double>(AvailableMemoryBytes()));
+    // A task needs both: its inputs come through the host.
+    int64_t available = AvailableMemoryBytes();
+    if (device.is_gpu()) available = std::min(available, device.memory_bytes);
+    worker.memory_bytes = static_cast<int64_t>(kDefaultMemoryShare * static_cast<double>(available));
   }
+  return absl::OkStatus();
 }
 
 // Made before any other thread, so that all inherit the mask and only this one gets the signals: the first
@@ -201,6 +214,7 @@ absl::Status RunUntilEnd(Flags& flags, std::unique_ptr<Worker>& worker, SignalTh
       {{"worker", worker->id()},
        {"server", flags.worker.coordinator.address},
        {"http_port", worker->http_port()},
+       {"device", flags.worker.device},
        {"threads", flags.worker.threads},
        {"memory_bytes", flags.worker.memory_bytes}});
   return worker->AwaitEnd();
@@ -216,7 +230,7 @@ absl::Status Serve(Flags& flags) {
   if (own_scratch) flags.worker.scratch_dir = OwnScratchDir();
   std::unique_ptr<Worker> worker;
   SignalThread signals;
-  AddNumerics(flags.worker);
+  RETURN_IF_ERROR(AddNumerics(flags.device, flags.worker));
   const absl::Status end = RunUntilEnd(flags, worker, signals);
   if (worker != nullptr) worker->Stop();
   std::error_code ignored;

@@ -139,6 +139,11 @@ void Worker::RunOne(const std::shared_ptr<Attempt>& attempt, const std::shared_p
        {"seconds", outcome.seconds},
        {"status", outcome.status.ToString()}});
   absl::MutexLock lock(&mutex_);
+  if (GetErrorInfo(outcome.status).reason == "DEVICE_FAILURE") {
+    // An error of a GPU stays with the process: whoever restarts it gives the device back.
+    after_drain_ = outcome.status;
+    RequestDrainLocked();
+  }
   // A dropped attempt is not ours any more.
   if (running_ == attempt) undelivered_.push_back({attempt, std::move(outcome)});
   running_ = nullptr;

@@ -68,7 +68,7 @@ class Worker {
   void RequestDrain();
   // Waits until the worker has left by a drain (its own, the coordinator's, or for idleness) or can not go
   // on. OK after a drain; FAILED_PRECONDITION when the coordinator refuses this worker or its blobs can not
-  // be reached.
+  // be reached; what a task failed with when that leaves the process without its device (DEVICE_FAILURE).
   absl::Status AwaitEnd();
   // RequestDrain and AwaitEnd.
   absl::Status Drain();
@@ -159,6 +159,7 @@ class Worker {
   std::optional<absl::Duration> id_conflict_since_ ABSL_GUARDED_BY(mutex_);
   // End.
   std::optional<absl::Duration> drain_until_ ABSL_GUARDED_BY(mutex_);
+  absl::Status after_drain_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
 
   std::unique_ptr<StatusEndpoint> endpoint_;

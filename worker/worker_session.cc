@@ -263,7 +263,7 @@ void Worker::HeartbeatLoop() {
     if (!leave) continue;
     if (stream != nullptr) SayGoodbye(*stream);
     absl::MutexLock lock(&mutex_);
-    EndLocked(absl::OkStatus());
+    EndLocked(after_drain_);
   }
 }
 

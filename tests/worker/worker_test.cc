@@ -137,6 +137,20 @@ TEST_F(WorkerTest, RunsAcknowledgesAndCompletes) {
   AwaitCredits(2);
 }
 
+TEST_F(WorkerTest, ABrokenDeviceIsReportedAndEndsTheWorker) {
+  Worker::Options options = Options();
+  options.run_task = [](TaskKind, const std::string&, const std::vector<BlobRef>&,
+                        TaskContext&) -> absl::StatusOr<std::vector<BlobRef>> {
+    return MakeError(absl::StatusCode::kAborted, "DEVICE_FAILURE", "an illegal memory access");
+  };
+  Start(std::move(options));
+  coordinator_.Assign("a");
+  EXPECT_EQ(coordinator_.AwaitFailure("a").failure_class(), FailTaskRequest::INFRASTRUCTURE);
+  const absl::Status end = worker_->AwaitEnd();
+  EXPECT_THAT(end, StatusIs(absl::StatusCode::kAborted));
+  EXPECT_EQ(GetErrorInfo(end).reason, "DEVICE_FAILURE");
+}
+
 TEST_F(WorkerTest, ATaskThatNeedsMoreMemoryIsNotTaken) {
   Start(Options());
   coordinator_.Assign("big", 1001);

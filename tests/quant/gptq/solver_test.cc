@@ -4,39 +4,19 @@
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
 
-#include "quant/gptq/hessian.h"
 #include "quant/gptq/packing.h"
 #include "tests/quant/gptq/reference_gptq.h"
+#include "tests/quant/gptq/synthetic_layer.h"
 #include "tests/support/status_matchers.h"
 
 namespace quantmoe {
 namespace {
 
-struct Layer {
-  at::Tensor weight, inputs, hessian;
-};
-
-// Correlated inputs of very different scale, as trained layers have them.
-Layer MakeLayer(int64_t out, int64_t in, int64_t tokens, uint64_t seed) {
-  at::Generator generator = at::detail::createCPUGenerator(seed);
-  const auto normal = [&](at::IntArrayRef shape) { return at::randn(shape, generator); };
-  const at::Tensor mix = normal({in, in}) * 0.1 + at::eye(in);
-  Layer layer{normal({out, in}) * 0.05, at::mm(normal({tokens, in}), mix) * at::exp(normal({in}) * 0.8), {}};
-  Hessian sum(in);
-  sum.Add(layer.inputs);
-  layer.hessian = sum.Take();
-  return layer;
-}
-
-double OutputError(const Layer& layer, const at::Tensor& quantized) {
-  return at::mm(layer.inputs, (layer.weight - quantized).t()).pow(2).sum(at::kDouble).item<double>();
-}
-
-class SolverTest : public ::testing::TestWithParam<bool> {};
+class SolverTest : public ::testing::TestWithParam<ColumnOrder> {};
 
 TEST_P(SolverTest, EqualsThePaperColumnByColumn) {
   const Layer layer = MakeLayer(/*out=*/48, /*in=*/192, /*tokens=*/400, /*seed=*/1);
-  SolveOptions options{.group_size = 32, .act_order = GetParam()};
+  SolveOptions options{.group_size = 32, .order = GetParam()};
   ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 400, options));
   ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
   for (const int bits : options.widths) {
@@ -53,7 +33,9 @@ TEST_P(SolverTest, EqualsThePaperColumnByColumn) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Orders, SolverTest, ::testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Orders, SolverTest,
+                         ::testing::Values(ColumnOrder::kNatural, ColumnOrder::kActivation,
+                                           ColumnOrder::kGroup));
 
 TEST(SolverDistortionTest, IsTheErrorOfTheLayerOutput) {
   const Layer layer = MakeLayer(100, 256, 700, 2);
@@ -79,6 +61,45 @@ TEST(SolverOrderTest, GptqBeatsRoundingAndMoreBitsAreBetter) {
     EXPECT_LT(q.distortion, previous);
     previous = q.distortion;
   }
+}
+
+// Scales that are fitted when a group is reached see what earlier columns left to it.
+TEST(SolverOrderTest, GroupAwareOrderKeepsGroupsTogetherAndBeatsTheNaturalOne) {
+  const Layer layer = MakeLayer(64, 256, 1000, 18);
+  const auto solve = [&](ColumnOrder order) {
+    SolveOptions options{.widths = {3}, .group_size = 32};
+    options.order = order;
+    const SolveFactor factor = Factor(layer.hessian, 1000, options).value();
+    if (order == ColumnOrder::kGroup) {
+      for (size_t i = 1; i < factor.order.size(); ++i) {
+        if (i % 32 == 0) continue;
+        EXPECT_EQ(factor.order[i] / 32, factor.order[i - 1] / 32) << "column " << i;
+      }
+      const at::Tensor diagonal = layer.hessian.diagonal();
+      EXPECT_EQ(factor.order[0], diagonal.argmax().item<int64_t>());
+    }
+    return Solve(layer.weight, factor, options).value().at(3).distortion;
+  };
+  EXPECT_LT(solve(ColumnOrder::kGroup), solve(ColumnOrder::kNatural));
+}
+
+TEST(SolverOrderTest, GroupAwareOrderNeedsGroupsThatFillASweep) {
+  const Layer layer = MakeLayer(32, 96, 400, 19);
+  SolveOptions options{.group_size = 48};
+  options.order = ColumnOrder::kGroup;
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(layer.hessian, 400, options));
+  EXPECT_THAT(Solve(layer.weight, factor, options).status(),
+              StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("group-aware order")));
+}
+
+TEST(SolverRankTest, CountsTheChannelsThatTokensDetermine) {
+  const auto rank = [](int64_t tokens) {
+    SolveOptions options{.min_tokens_ratio = 0.0};
+    return Factor(MakeLayer(8, 128, tokens, 20).hessian, tokens, options).value().effective_rank;
+  };
+  EXPECT_NEAR(rank(20), 20, 2);
+  EXPECT_GT(rank(2000), 64.0);
+  EXPECT_LE(rank(2000), 128.0);
 }
 
 TEST(SolverWidthsTest, OneWidthAloneGivesTheSameCodesAsAllTogether) {

@@ -15,7 +15,7 @@ namespace {
 
 struct Outcome {
   at::Tensor hessian, factor, codes, attention, product;
-  double distortion;
+  double distortion, effective_rank;
 };
 
 Outcome Compute(int threads) {
@@ -35,6 +35,7 @@ Outcome Compute(int threads) {
   EXPECT_OK(solved.status());
   outcome.factor.triu_();
   outcome.codes = solved->at(3).codes;
+  outcome.effective_rank = factor->effective_rank;
   outcome.distortion = solved->at(3).distortion;
   const at::Tensor q = at::randn({4, 4, 200, 32}, generator);
   outcome.attention = at::scaled_dot_product_attention(q, q, q, {}, 0.0, /*is_causal=*/true);
@@ -49,6 +50,7 @@ TEST(ThreadCountTest, DoesNotChangeBits) {
     EXPECT_TRUE(one.factor.equal(other->factor));
     EXPECT_TRUE(one.codes.equal(other->codes));
     EXPECT_EQ(one.distortion, other->distortion);
+    EXPECT_EQ(one.effective_rank, other->effective_rank);
     EXPECT_TRUE(one.attention.equal(other->attention));
     EXPECT_TRUE(one.product.equal(other->product));
   }

@@ -1,0 +1,119 @@
+// The solve task with all experts of a part in one batch, as on a GPU, against one expert after the other.
+#include <filesystem>
+
+#include "gtest/gtest.h"
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "plan/distortion_table.h"
+#include "quant/compute_device.h"
+#include "quant/tasks/arguments.h"
+#include "quant/tasks/run_task.h"
+#include "quant/tensor_bytes.h"
+#include "tests/quant/gptq/emulated_kernels.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int kTokens = 600, kHidden = 128, kExperts = 16;
+
+class SolveTaskTest : public ::testing::Test {
+ protected:
+  SolveTaskTest() : dir_(::testing::TempDir() + "solve-task") {}
+  ~SolveTaskTest() override {
+    UseComputeDevice({});
+    std::filesystem::remove_all(dir_);
+  }
+
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(blobs_, LocalBlobStore::Open(dir_));
+    const std::string path = std::filesystem::canonical(QUANTMOE_TESTDATA "/tiny-qwen2-moe").string();
+    params_ = {{"model_uri", path},
+               {"layer", 1},
+               {"widths", {2, 4}},
+               {"group_size", 64},
+               {"damp", 0.01},
+               {"order", "activation"},
+               {"all_tokens", nlohmann::json::array()},
+               {"scale_search", true},
+               {"min_tokens_ratio", 0.25},
+               {"gate_weighted", true},
+               {"shrinkage", 1.0}};
+    ASSERT_OK_AND_ASSIGN(std::shared_ptr<ModelDirectory> directory, OpenModel(path, models_));
+    ASSERT_OK_AND_ASSIGN(const std::shared_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
+    params_["fingerprint"] = checkpoint->fingerprint();
+    for (int shard = 0; shard < 2; ++shard) AddShard(shard);
+  }
+
+  // Tokens of which no one goes to expert 3.
+  void AddShard(int shard) {
+    at::Generator generator = at::detail::createCPUGenerator(static_cast<uint64_t>(shard));
+    const at::Tensor x = at::randn({kTokens, kHidden}, generator) * at::exp(at::randn({kHidden}, generator));
+    at::Tensor scores = at::rand({kTokens, kExperts}, generator);
+    scores.select(1, 3).zero_();
+    auto [weights, experts] = scores.topk(4, 1);
+    Store(absl::StrCat("ffn_input.", shard), {{"ffn_input", x}, {"energy", x.pow(2).sum(1)}});
+    Store(absl::StrCat("routing.", shard),
+          {{"experts", experts.to(at::kInt).contiguous()}, {"weights", weights.contiguous()}});
+  }
+  void Store(const std::string& role, const NamedTensors& tensors) {
+    ASSERT_OK_AND_ASSIGN(const Digest digest, PutTensors(*blobs_, tensors));
+    inputs_.push_back({role, digest});
+  }
+
+  absl::StatusOr<std::map<std::string, Digest>> Run(int part) {
+    params_["part"] = part;
+    TaskContext context{*blobs_, models_, [](double, absl::string_view) {}, cancelled_};
+    const auto outputs = RunTask(TaskKind::kSolve, params_.dump(), inputs_, context);
+    if (!outputs.ok()) return outputs.status();
+    std::map<std::string, Digest> by_role;
+    for (const BlobRef& output : *outputs) by_role[output.role] = output.digest;
+    return by_role;
+  }
+  PartTable Table(const std::map<std::string, Digest>& outputs) {
+    return PartTableFromJson(blobs_->Open(outputs.at("table")).value().bytes()).value();
+  }
+
+  const std::string dir_;
+  ModelSources models_{.roots = {}, .confined = false, .hub = {}};
+  std::unique_ptr<LocalBlobStore> blobs_;
+  nlohmann::json params_;
+  std::vector<BlobRef> inputs_;
+  const std::atomic<bool> cancelled_{false};
+};
+
+TEST_F(SolveTaskTest, ABatchOfExpertsGivesTheTableOfOneAfterTheOther) {
+  // Parts of the layer: attention, the shared expert, all routed experts.
+  for (const int part : {1, 2}) {
+    UseComputeDevice({});
+    ASSERT_OK_AND_ASSIGN(const auto alone, Run(part));
+    UseComputeDevice({.kernels = EmulatedKernels()});
+    ASSERT_OK_AND_ASSIGN(const auto together, Run(part));
+    const PartTable wanted = Table(alone), found = Table(together);
+    ASSERT_EQ(found.rows.size(), wanted.rows.size());
+    ASSERT_EQ(found.rows.size(), part == 1 ? 3u : 3u * kExperts);
+    for (size_t i = 0; i < wanted.rows.size(); ++i) {
+      const DistortionRow &a = wanted.rows[i], &b = found.rows[i];
+      SCOPED_TRACE(a.linear.name);
+      EXPECT_EQ(b.linear.name, a.linear.name);
+      EXPECT_EQ(b.tokens, a.tokens);
+      EXPECT_EQ(b.method, a.method);
+      EXPECT_EQ(b.fallback, a.fallback);
+      EXPECT_EQ(b.outlier_score, a.outlier_score);
+      for (const auto& [bits, facts] : a.widths) {
+        EXPECT_NEAR(b.widths.at(bits).distortion, facts.distortion, 0.01 * facts.distortion) << bits;
+        EXPECT_NEAR(b.widths.at(bits).block_error, facts.block_error, 0.02 * facts.block_error) << bits;
+      }
+    }
+    for (const char* width : {"w2", "w4"}) {
+      ASSERT_OK_AND_ASSIGN(const NamedTensors one, GetTensors(*blobs_, alone.at(width)));
+      ASSERT_OK_AND_ASSIGN(const NamedTensors other, GetTensors(*blobs_, together.at(width)));
+      ASSERT_EQ(one.size(), other.size());
+      for (const auto& [name, tensor] : one) EXPECT_EQ(other.at(name).sizes(), tensor.sizes()) << name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quantmoe
