@@ -13,7 +13,8 @@ constexpr int64_t kTile = 512;
 
 }  // namespace
 
-Hessian::Hessian(int64_t in) : sum_(at::zeros({in, in}, at::kFloat)) {}
+Hessian::Hessian(int64_t in, c10::Device device)
+    : sum_(at::zeros({in, in}, at::TensorOptions(device).dtype(at::kFloat))) {}
 
 void Hessian::Add(const at::Tensor& x) {
   TORCH_CHECK_VALUE(x.dim() == 2 && x.size(1) == sum_.size(0), "Hessian input ", x.sizes(), " for width ",

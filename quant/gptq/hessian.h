@@ -12,9 +12,10 @@ namespace quantmoe {
 // one, gate and up of an expert share one). The result depends on the order of Add calls and on nothing else.
 class Hessian {
  public:
-  explicit Hessian(int64_t in);
+  explicit Hessian(int64_t in, c10::Device device = c10::Device(c10::kCPU));
 
-  // Adds the rows of `x` [rows, in], f32. Only tiles on and below the diagonal are computed.
+  // Adds the rows of `x` [rows, in], f32, on the same device. Only tiles on and below the diagonal are
+  // computed.
   void Add(const at::Tensor& x);
 
   // The full symmetric matrix [in, in]. The object must not be used afterwards.

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 namespace quantmoe {
 namespace {
@@ -26,17 +27,19 @@ at::Tensor PackRows(const at::Tensor& codes, int bits) {
   at::Tensor packed = at::zeros({in * bits / 32, out}, at::kInt);
   const uint8_t* source = codes.const_data_ptr<uint8_t>();
   auto* words = reinterpret_cast<uint32_t*>(packed.data_ptr<int32_t>());
-  for (int64_t block = 0; block < in / 32; ++block) {
-    ForEachPiece(bits, [&](int code, int word, int shift) {
-      const uint8_t* from = source + (block * 32 + code) * out;
-      uint32_t* to = words + (block * bits + word) * out;
-      if (shift >= 0) {
-        for (int64_t c = 0; c < out; ++c) to[c] |= static_cast<uint32_t>(from[c]) << shift;
-      } else {
-        for (int64_t c = 0; c < out; ++c) to[c] |= static_cast<uint32_t>(from[c]) >> -shift;
-      }
-    });
-  }
+  at::parallel_for(0, in / 32, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      ForEachPiece(bits, [&](int code, int word, int shift) {
+        const uint8_t* from = source + (block * 32 + code) * out;
+        uint32_t* to = words + (block * bits + word) * out;
+        if (shift >= 0) {
+          for (int64_t c = 0; c < out; ++c) to[c] |= static_cast<uint32_t>(from[c]) << shift;
+        } else {
+          for (int64_t c = 0; c < out; ++c) to[c] |= static_cast<uint32_t>(from[c]) >> -shift;
+        }
+      });
+    }
+  });
   return packed;
 }
 

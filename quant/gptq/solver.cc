@@ -13,6 +13,8 @@
 #include "base/status_macros.h"
 #include "quant/gptq/cholesky.h"
 #include "quant/gptq/column_block.h"
+#include "quant/gptq/damping.h"
+#include "quant/gptq/effective_rank.h"
 #include "quant/gptq/finite.h"
 #include "quant/gptq/packing.h"
 #include "quant/gptq/simd.h"
@@ -22,8 +24,6 @@ namespace {
 
 constexpr int64_t kSweepColumns = 512;  // columns that one large product prepares
 constexpr int64_t kTileOutputs = 8192;  // outputs times widths of one tile: bounds the memory of a solve
-constexpr double kDampLadder[] = {1, 3, 10, 30, 100};
-constexpr double kFloorLadder[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1};
 static_assert(kSweepColumns % kBlockColumns == 0);
 
 std::string Shape(const at::Tensor& tensor) {
@@ -32,12 +32,21 @@ std::string Shape(const at::Tensor& tensor) {
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-std::vector<int64_t> ProcessingOrder(const at::Tensor& diagonal, bool act_order) {
+std::vector<int64_t> ProcessingOrder(const at::Tensor& diagonal, const SolveOptions& options) {
   std::vector<int64_t> order(static_cast<size_t>(diagonal.size(0)));
   std::iota(order.begin(), order.end(), 0);
-  if (!act_order) return order;
+  if (options.order == ColumnOrder::kNatural) return order;
   const float* d = diagonal.const_data_ptr<float>();
   std::stable_sort(order.begin(), order.end(), [d](int64_t a, int64_t b) { return d[a] > d[b]; });
+  if (options.order == ColumnOrder::kActivation) return order;
+  // Where the first, and so the largest, column of each group stands.
+  std::vector<int64_t> place(order.size(), -1);
+  const auto group = [&](int64_t channel) { return static_cast<size_t>(channel / options.group_size); };
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (place[group(order[i])] < 0) place[group(order[i])] = static_cast<int64_t>(i);
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return place[group(a)] < place[group(b)]; });
   return order;
 }
 
@@ -106,13 +115,37 @@ class TileSolver {
     } else {
       products.zero_();
     }
-    for (int64_t block = begin; block < end; block += kBlockColumns) {
-      const int64_t block_end = std::min(block + kBlockColumns, end);
+    const int64_t step = RunningScales() ? p_.options.group_size : kBlockColumns;
+    for (int64_t block = begin; block < end; block += step) {
+      const int64_t block_end = std::min(block + step, end);
       at::Tensor product = products.slice(0, block - begin, block_end - begin);
       if (block > begin) {
         product.addmm_(Upper(begin, block, block, block_end).t(), differences_.slice(0, begin, block));
       }
+      if (RunningScales()) FitGroup(block, product);
       SolveBlock(block, block_end, product);
+    }
+  }
+
+  // Scales are fitted when their group is reached; then a block is a group.
+  bool RunningScales() const { return p_.options.order == ColumnOrder::kGroup; }
+
+  // Fits the scales of the group that starts at column `begin` on its weights as they are now.
+  void FitGroup(int64_t begin, const at::Tensor& product) {
+    const int64_t size = p_.options.group_size, end = begin + size;
+    const int64_t group = p_.factor.order[static_cast<size_t>(begin)] / size;
+    const at::Tensor channels = at::tensor(
+        at::IntArrayRef(p_.factor.order).slice(static_cast<size_t>(begin), static_cast<size_t>(size)),
+        at::kLong);
+    const at::Tensor weights = p_.weight.slice(1, first_, first_ + outputs_).index_select(0, channels);
+    const at::Tensor pivots = Upper(begin, end, begin, end).diagonal().contiguous();
+    const at::Tensor importance = p_.factor.hessian.diagonal().index_select(0, channels);
+    for (int64_t width = 0; width < widths_; ++width) {
+      const at::Tensor now =
+          product.slice(1, width * outputs_, (width + 1) * outputs_) / pivots.unsqueeze(1) + weights;
+      FitGrid(now.const_data_ptr<float>(), importance.const_data_ptr<float>(), size, outputs_,
+              {p_.options.widths[static_cast<size_t>(width)], p_.options.group_size, p_.options.scale_search},
+              p_.scales[static_cast<size_t>(width)].data_ptr<float>() + group * p_.weight.size(1) + first_);
     }
   }
 
@@ -181,6 +214,10 @@ absl::Status CheckShapes(const at::Tensor& weight, const SolveFactor& factor, co
   if (options.group_size <= 0 || weight.size(1) % options.group_size != 0) {
     return invalid("group size ", options.group_size, " does not divide ", weight.size(1), " input channels");
   }
+  if (options.order == ColumnOrder::kGroup && kSweepColumns % options.group_size != 0) {
+    return invalid("group-aware order needs a group size that divides ", kSweepColumns, ", not ",
+                   options.group_size);
+  }
   for (const int bits : options.widths) {
     if (bits < 2 || bits > 8) return invalid("width ", bits, " is not between 2 and 8");
   }
@@ -217,7 +254,7 @@ void FactorWithLadder(const at::Tensor& diagonal, double mean, const SolveOption
   // A channel that was never active keeps its weight, rounded: it gets the mean, and nothing is compensated
   // through it.
   const at::Tensor live = diagonal.masked_fill(diagonal == 0, mean);
-  factor.order = ProcessingOrder(live, options.act_order);
+  factor.order = ProcessingOrder(live, options);
   for (const double step : kDampLadder) {
     factor.damp = options.damp * step;
     if (TryFactor(live, mean, factor)) return;
@@ -275,6 +312,8 @@ absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const Sol
     return factor;
   }
   FactorWithLadder(diagonal, diagonal.sum(at::kDouble).item<double>() / live, options, factor);
+  if (factor.fallback.empty())
+    factor.effective_rank = EffectiveRanks(factor.upper, factor.added).item<double>();
   return factor;
 }
 
@@ -289,8 +328,10 @@ absl::StatusOr<std::map<int, QuantizedLinear>> Solve(const at::Tensor& weight, c
   const at::Tensor importance = factor.hessian.diagonal().contiguous();
   for (const int bits : options.widths) {
     problem.scales.push_back(at::empty({in / options.group_size, padded}, at::kFloat));
-    FitGrid(problem.weight.const_data_ptr<float>(), importance.const_data_ptr<float>(), in, padded,
-            {bits, options.group_size, options.scale_search}, problem.scales.back().data_ptr<float>());
+    if (options.order != ColumnOrder::kGroup) {
+      FitGrid(problem.weight.const_data_ptr<float>(), importance.const_data_ptr<float>(), in, padded,
+              {bits, options.group_size, options.scale_search}, problem.scales.back().data_ptr<float>());
+    }
     problem.codes.push_back(at::empty({in, padded}, at::kByte));
     problem.distortions.push_back(0);
   }

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
+#include "plan/column_order.h"
 #include "quant/gptq/round_to_nearest.h"
 
 namespace quantmoe {
@@ -21,8 +22,8 @@ namespace quantmoe {
 struct SolveOptions {
   std::vector<int> widths = {2, 3, 4, 8};
   int group_size = 128;
-  double damp = 0.01;     // share of the mean of the Hessian's live diagonal that is added to it
-  bool act_order = true;  // columns in descending order of the diagonal
+  double damp = 0.01;  // share of the mean of the Hessian's live diagonal that is added to it
+  ColumnOrder order = ColumnOrder::kActivation;
   bool scale_search = true;
   double min_tokens_ratio = 0.25;  // fewer tokens than this share of the input width: round to nearest
   const std::atomic<bool>* cancelled = nullptr;
@@ -37,11 +38,15 @@ struct SolveFactor {
   double damp = 0;             // the same as a share of the mean diagonal
   double floor = 0;  // share of the largest diagonal element that the diagonal was raised to; 0: not needed
   int64_t tokens = 0;
-  std::string fallback;  // empty, "no_tokens", "few_tokens" or "not_positive_definite"
+  // Channels that the inputs determine (effective_rank.h); 0 on fallback.
+  double effective_rank = 0;
+  bool supported = false;  // the Hessian was pulled toward that of all tokens (FactorSupported)
+  std::string fallback;    // empty, "no_tokens", "few_tokens" or "not_positive_definite"
 
-  // "gptq", "gptq_floored" or "rtn", as the report has it.
+  // "gptq", "gptq_shrunk", "gptq_floored" or "rtn", as the report has it.
   std::string Method() const {
     if (!fallback.empty()) return "rtn";
+    if (supported) return "gptq_shrunk";
     return floor > 0 ? "gptq_floored" : "gptq";
   }
 };

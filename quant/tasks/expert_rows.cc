@@ -1,9 +1,10 @@
 #include "quant/tasks/expert_rows.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <ATen/ATen.h>
+
+#include "base/status_macros.h"
 
 namespace quantmoe {
 namespace {
@@ -13,12 +14,17 @@ namespace {
 constexpr int64_t kSample = 2048;
 // With this many tokens for each input channel a Hessian needs no support.
 constexpr int64_t kPlenty = 8;
+// Support is added below this share of determined channels.
+constexpr double kEnoughRank = 0.9;
 
 }  // namespace
 
 ExpertRows::ExpertRows(const std::vector<Dispatch>& dispatches, int64_t expert, int64_t width,
                        const ExpertCalibration& calibration)
-    : dispatches_(dispatches), expert_(expert), gate_weighted_(calibration.gate_weighted) {
+    : dispatches_(dispatches),
+      expert_(expert),
+      all_tokens_(calibration.all_tokens.contains(expert)),
+      gate_weighted_(calibration.gate_weighted && !all_tokens_) {
   double squares = 0, all_squares = 0;
   int64_t all = 0;
   for (const Dispatch& dispatch : dispatches) {
@@ -27,39 +33,53 @@ ExpertRows::ExpertRows(const std::vector<Dispatch>& dispatches, int64_t expert, 
     all += dispatch.weights.size(0);
     all_squares += dispatch.weights.to(at::kDouble).pow(2).sum().item<double>();
   }
-  if (routed_ < kPlenty * width) prior_ = calibration.shrinkage * static_cast<double>(width);
+  if (!all_tokens_ && routed_ < kPlenty * width) prior_ = calibration.shrinkage * static_cast<double>(width);
   if (gate_weighted_ && all > 0) {
-    mean_gate_ = std::sqrt(routed_ > 0 ? squares / static_cast<double>(routed_)
-                                       : all_squares / static_cast<double>(all));
+    mean_square_gate_ =
+        routed_ > 0 ? squares / static_cast<double>(routed_) : all_squares / static_cast<double>(all);
   }
 }
 
-int64_t ExpertRows::SampleSize(int64_t shard_tokens) const {
-  if (prior_ == 0) return 0;
-  return std::min<int64_t>(shard_tokens,
-                           std::max<int64_t>(1, kSample / static_cast<int64_t>(dispatches_.size())));
-}
-
 at::Tensor ExpertRows::Tokens(size_t shard, int64_t shard_tokens) const {
-  const at::Tensor routed = dispatches_[shard].Tokens(expert_);
-  const int64_t sample = SampleSize(shard_tokens);
-  if (sample == 0) return routed;
-  // Evenly spread over the shard.
-  return at::cat({routed, at::arange(sample, at::kLong) * (shard_tokens / sample)}, 0);
+  return all_tokens_ ? at::arange(shard_tokens, at::kLong) : dispatches_[shard].Tokens(expert_);
 }
 
-at::Tensor ExpertRows::Scales(size_t shard, int64_t shard_tokens) const {
-  const int64_t sample = SampleSize(shard_tokens);
-  if (!gate_weighted_ && sample == 0) return at::Tensor();
-  const at::Tensor own = gate_weighted_ ? dispatches_[shard].Weights(expert_)
-                                        : at::ones({dispatches_[shard].count(expert_), 1}, at::kFloat);
-  const double total = static_cast<double>(sample) * static_cast<double>(dispatches_.size());
-  const double each = sample == 0 ? 0 : mean_gate_ * std::sqrt(prior_ / total);
-  return at::cat({own, at::full({sample, 1}, each, at::kFloat)}, 0);
+at::Tensor ExpertRows::Scales(size_t shard) const {
+  return gate_weighted_ ? dispatches_[shard].Weights(expert_) : at::Tensor();
+}
+
+at::Tensor ExpertRows::Sample(int64_t shard_tokens) const {
+  if (prior_ == 0 || shard_tokens == 0) return at::empty({0}, at::kLong);
+  const int64_t each = std::max<int64_t>(1, kSample / static_cast<int64_t>(dispatches_.size()));
+  const int64_t rows = std::min(shard_tokens, each);
+  // Evenly spread over the shard.
+  return at::arange(rows, at::kLong) * (shard_tokens / rows);
+}
+
+double ExpertRows::SupportWeight(int64_t sampled) const {
+  return sampled == 0 ? 0 : mean_square_gate_ * prior_ / static_cast<double>(sampled);
 }
 
 at::Tensor Scaled(const at::Tensor& rows, const at::Tensor& scales) {
   return scales.defined() ? rows * scales : rows;
+}
+
+bool NeedsSupport(const SolveFactor& factor, int64_t in) {
+  return !factor.fallback.empty() || factor.effective_rank < kEnoughRank * static_cast<double>(in);
+}
+
+absl::StatusOr<SolveFactor> FactorSupported(Hessian own, Hessian support, double weight,
+                                            const SolveOptions& options) {
+  const int64_t tokens = own.tokens(), sampled = support.tokens();
+  at::Tensor hessian = own.Take();
+  ASSIGN_OR_RETURN(SolveFactor factor, Factor(hessian, tokens, options));
+  if (sampled == 0 || !NeedsSupport(factor, hessian.size(0))) return factor;
+  const double rank = factor.effective_rank;
+  ASSIGN_OR_RETURN(factor, Factor(hessian.add_(support.Take(), weight), tokens + sampled, options));
+  factor.supported = true;
+  factor.tokens = tokens;
+  factor.effective_rank = rank;
+  return factor;
 }
 
 }  // namespace quantmoe

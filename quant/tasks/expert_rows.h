@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
+#include "quant/gptq/hessian.h"
+#include "quant/gptq/solver.h"
 #include "quant/model/router.h"
 
 namespace quantmoe {
@@ -13,38 +17,51 @@ namespace quantmoe {
 struct ExpertCalibration {
   // An error of an expert reaches the stream times its router weight: rows count with its square.
   bool gate_weighted = false;
-  // Pulls the Hessian of a rarely chosen expert toward that of all tokens of its layer: a sample of them is
-  // added with the mass of `shrinkage` * width tokens. 0: off.
+  // Pulls the Hessian of an expert whose own tokens say too little toward that of all tokens of its layer: a
+  // sample of them is added with the mass of `shrinkage` * width tokens. 0: off.
   double shrinkage = 0;
+  // Experts that all tokens of their layer calibrate, with equal weight.
+  std::set<int64_t> all_tokens;
 };
 
-// The rows of every shard that calibrate one expert.
+// The rows of every shard that calibrate one expert, and those that support it.
 class ExpertRows {
  public:
   // `dispatches` of all shards must outlive the object; `width` is the input width of the expert.
   ExpertRows(const std::vector<Dispatch>& dispatches, int64_t expert, int64_t width,
              const ExpertCalibration& calibration);
 
-  // Rows of the shard's activations, i64: those that were routed to the expert, then the sample.
+  // Rows of the shard's activations, i64: those that were routed to the expert, or all.
   at::Tensor Tokens(size_t shard, int64_t shard_tokens) const;
   // What each of them is multiplied with, [rows, 1]; undefined when nothing changes.
-  at::Tensor Scales(size_t shard, int64_t shard_tokens) const;
+  at::Tensor Scales(size_t shard) const;
+  // The sample of all tokens that may support the expert, i64; empty when it has plenty of its own.
+  at::Tensor Sample(int64_t shard_tokens) const;
+  // What the Hessian of `sampled` rows is multiplied with before it is added to the expert's own.
+  double SupportWeight(int64_t sampled) const;
 
   int64_t routed() const { return routed_; }
-  bool shrunk() const { return prior_ > 0; }
+  bool all_tokens() const { return all_tokens_; }
 
  private:
-  int64_t SampleSize(int64_t shard_tokens) const;
-
   const std::vector<Dispatch>& dispatches_;
   const int64_t expert_;
-  const bool gate_weighted_;
+  const bool all_tokens_, gate_weighted_;
   int64_t routed_ = 0;
-  double prior_ = 0;      // mass of the sample, in tokens
-  double mean_gate_ = 1;  // root mean square of the router weights
+  double prior_ = 0;             // mass of the sample, in tokens
+  double mean_square_gate_ = 1;  // of the router weights
 };
 
 // rows * scales, or the rows themselves when `scales` is undefined.
 at::Tensor Scaled(const at::Tensor& rows, const at::Tensor& scales);
+
+// Whether tokens determine too little of an expert's Hessian of `in` channels: none came, or the effective
+// rank is below 0.9 of them.
+bool NeedsSupport(const SolveFactor& factor, int64_t in);
+
+// Factors the Hessian of an expert's own tokens; where it needs support, `support` is added with `weight` and
+// the factor is `supported`. `support` without tokens: off.
+absl::StatusOr<SolveFactor> FactorSupported(Hessian own, Hessian support, double weight,
+                                            const SolveOptions& options);
 
 }  // namespace quantmoe

@@ -138,8 +138,11 @@ class LayerPass {
 
   absl::Status PutRouting() {
     if (!moe()) return absl::OkStatus();
-    return Put("routing", {{"experts", routing_.experts.to(at::kInt).contiguous()},
-                           {"weights", routing_.weights.contiguous()}});
+    ASSIGN_OR_RETURN(const Digest digest,
+                     PutTensors(context_.blobs, {{"experts", routing_.experts.to(at::kInt).contiguous()},
+                                                 {"weights", routing_.weights.contiguous()}}));
+    outputs_.push_back({"routing", digest});
+    return absl::OkStatus();
   }
 
   // What heuristics rank experts and layers by.
@@ -155,12 +158,12 @@ class LayerPass {
 
   absl::StatusOr<at::Tensor> Tensor(const std::string& role, const std::string& name) {
     ASSIGN_OR_RETURN(const Digest digest, arguments_.Input(role));
-    ASSIGN_OR_RETURN(const NamedTensors tensors, GetTensors(context_.blobs, digest));
+    ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(context_.blobs, digest));
     return tensors.at(name);
   }
 
   absl::Status Put(const std::string& role, const NamedTensors& tensors) {
-    ASSIGN_OR_RETURN(const Digest digest, PutTensors(context_.blobs, tensors));
+    ASSIGN_OR_RETURN(const Digest digest, PutStates(arguments_, context_.blobs, tensors));
     outputs_.push_back({role, digest});
     return absl::OkStatus();
   }

@@ -21,7 +21,7 @@ constexpr int64_t kLength = 256;
 absl::StatusOr<at::Tensor> Sample(const TaskArguments& arguments, BlobStore& blobs) {
   std::vector<at::Tensor> pieces;
   for (const Digest& digest : arguments.InputSeries("hidden")) {
-    ASSIGN_OR_RETURN(const NamedTensors tensors, GetTensors(blobs, digest));
+    ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(blobs, digest));
     pieces.push_back(tensors.at("hidden").slice(0, 0, kSequences).slice(1, 0, kLength));
   }
   return at::cat(pieces, 0);

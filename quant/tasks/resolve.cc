@@ -24,7 +24,21 @@ struct PairedRows {
   Batches batches;
   at::Tensor scales;  // of the rows; undefined: none
 };
-using RowSource = std::function<absl::StatusOr<PairedRows>(size_t shard)>;
+
+// Of a shard: the rows that calibrate a block, and those that may support it when it is a cold expert.
+struct ShardRows {
+  PairedRows own;
+  PairedRows sample;  // without rows: none
+};
+using RowSource = std::function<absl::StatusOr<ShardRows>(size_t shard)>;
+
+// What calibrates the linears of one stage: H' = sum x' x'^T and sum (x - x') x'^T (correction.h).
+struct StageSums {
+  explicit StageSums(int64_t in) : hessian(in), cross(at::zeros({in, in}, at::kFloat)) {}
+
+  Hessian hessian;
+  at::Tensor cross;
+};
 
 // A block of the part whose linears get their quantized weights one stage after the other. `first` is the
 // place of its first linear in the part.
@@ -92,7 +106,10 @@ class PartResolver {
         break;
       case PartKind::kDense:
       case PartKind::kShared:
-        RETURN_IF_ERROR(ResolveMlp(0, [this](size_t s) { return FfnRows(s); }));
+        RETURN_IF_ERROR(ResolveMlp(0, [this](size_t s) -> absl::StatusOr<ShardRows> {
+          ASSIGN_OR_RETURN(PairedRows rows, FfnRows(s));
+          return ShardRows{std::move(rows), {}};
+        }));
         break;
       case PartKind::kExperts:
         RETURN_IF_ERROR(ResolveExperts());
@@ -105,7 +122,7 @@ class PartResolver {
   absl::StatusOr<at::Tensor> Shard(const std::string& role, const std::string& name, size_t shard) {
     RETURN_IF_ERROR(CheckCancelled(context_));
     ASSIGN_OR_RETURN(const Digest digest, arguments_.Input(absl::StrCat(role, ".", shard)));
-    ASSIGN_OR_RETURN(const NamedTensors tensors, GetTensors(context_.blobs, digest));
+    ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(context_.blobs, digest));
     return tensors.at(name);
   }
 
@@ -113,13 +130,14 @@ class PartResolver {
 
   absl::Status ResolveAttention() {
     ASSIGN_OR_RETURN(const DecoderLayer layer, DecoderLayer::Load(model_.spec, part_.layer, weights_));
-    const RowSource rows = [&](size_t s) -> absl::StatusOr<PairedRows> {
+    const RowSource rows = [&](size_t s) -> absl::StatusOr<ShardRows> {
       ASSIGN_OR_RETURN(const at::Tensor original, Shard("hidden", "hidden", s));
       ASSIGN_OR_RETURN(const at::Tensor quantized, Shard("quantized", "hidden", s));
-      return PairedRows{layer.AttentionInput(original.flatten(0, 1)),
+      return ShardRows{{layer.AttentionInput(original.flatten(0, 1)),
                         layer.AttentionInput(quantized.flatten(0, 1)),
                         {{original.size(0), original.size(1)}},
-                        at::Tensor()};
+                        at::Tensor()},
+                       {}};
     };
     const AttentionBlock original(layer.attention(), part_);
     AttentionBlock changed(layer.attention(), part_);
@@ -162,15 +180,19 @@ class PartResolver {
     }
     for (int i = 0; i < part_.num_experts; ++i) {
       const ExpertRows calibration(dispatches, part_.first_expert + i, model_.spec.hidden, experts_);
-      const RowSource rows = [&](size_t s) -> absl::StatusOr<PairedRows> {
+      const RowSource rows = [&](size_t s) -> absl::StatusOr<ShardRows> {
         ASSIGN_OR_RETURN(const PairedRows all, FfnRows(s));
+        const auto select = [&all](const at::Tensor& tokens, at::Tensor scales) {
+          return PairedRows{all.original.index_select(0, tokens),
+                            all.quantized.index_select(0, tokens),
+                            {},
+                            std::move(scales)};
+        };
         const int64_t count = all.original.size(0);
-        const at::Tensor tokens = calibration.Tokens(s, count);
-        return PairedRows{all.original.index_select(0, tokens),
-                          all.quantized.index_select(0, tokens),
-                          {},
-                          calibration.Scales(s, count)};
+        return ShardRows{select(calibration.Tokens(s, count), calibration.Scales(s)),
+                         select(calibration.Sample(count), at::Tensor())};
       };
+      support_weight_ = [&](int64_t sampled) { return calibration.SupportWeight(sampled); };
       RETURN_IF_ERROR(ResolveMlp(static_cast<size_t>(i) * 3, rows));
       context_.progress(static_cast<double>(i + 1) / part_.num_experts, "solve");
     }
@@ -183,26 +205,34 @@ class PartResolver {
                             const RowSource& rows) {
     for (const std::vector<size_t>& stage : stages) {
       const int64_t in = part_.linears[first + stage[0]].in;
-      Hessian hessian(in);
-      at::Tensor cross = at::zeros({in, in}, at::kFloat);
+      StageSums own(in), support(in);
       for (size_t s = 0; s < shards(); ++s) {
-        ASSIGN_OR_RETURN(const PairedRows pair, rows(s));
-        const at::Tensor seen = Scaled(changed.InputOf(stage[0], pair.quantized, pair.batches), pair.scales);
-        hessian.Add(seen);
-        if (correction_ == 0) continue;
-        const at::Tensor meant = Scaled(original.InputOf(stage[0], pair.original, pair.batches), pair.scales);
-        cross.addmm_((meant - seen).t(), seen);
+        ASSIGN_OR_RETURN(const ShardRows pair, rows(s));
+        AddRows(original, changed, stage[0], pair.own, own);
+        if (pair.sample.original.defined()) AddRows(original, changed, stage[0], pair.sample, support);
       }
-      RETURN_IF_ERROR(SolveStage(changed, stage, first, std::move(hessian), cross));
+      RETURN_IF_ERROR(SolveStage(changed, stage, first, std::move(own), std::move(support)));
     }
     return absl::OkStatus();
   }
 
-  absl::Status SolveStage(Block& changed, const std::vector<size_t>& stage, size_t first, Hessian sum,
-                          const at::Tensor& cross) {
-    const int64_t tokens = sum.tokens();
-    absl::StatusOr<SolveFactor> factor = Factor(sum.Take(), tokens, options_);
+  void AddRows(const Block& original, const Block& changed, size_t which, const PairedRows& rows,
+               StageSums& sums) const {
+    const at::Tensor seen = Scaled(changed.InputOf(which, rows.quantized, rows.batches), rows.scales);
+    sums.hessian.Add(seen);
+    if (correction_ == 0) return;
+    const at::Tensor meant = Scaled(original.InputOf(which, rows.original, rows.batches), rows.scales);
+    sums.cross.addmm_((meant - seen).t(), seen);
+  }
+
+  absl::Status SolveStage(Block& changed, const std::vector<size_t>& stage, size_t first, StageSums own,
+                          StageSums support) {
+    const int64_t sampled = support.hessian.tokens();
+    const double pull = sampled > 0 ? support_weight_(sampled) : 0.0;
+    absl::StatusOr<SolveFactor> factor =
+        FactorSupported(std::move(own.hessian), std::move(support.hessian), pull, options_);
     if (!factor.ok()) return Annotate(factor.status(), part_.linears[first + stage[0]].name);
+    if (factor->supported) own.cross.add_(support.cross, pull);
     for (const size_t which : stage) {
       const Linear& linear = part_.linears[first + which];
       const auto planned = planned_.find(linear.name);
@@ -211,7 +241,7 @@ class PartResolver {
       ASSIGN_OR_RETURN(const at::Tensor weight, weights_.LinearWeight(linear));
       SolveOptions options = options_;
       options.widths = {planned->second.bits};
-      const at::Tensor target = CorrectedWeight(weight, cross, *factor, correction_);
+      const at::Tensor target = CorrectedWeight(weight, own.cross, *factor, correction_);
       absl::StatusOr<std::map<int, QuantizedLinear>> solved = Solve(target, *factor, options);
       if (!solved.ok()) return Annotate(solved.status(), linear.name);
       const QuantizedLinear& quantized = solved->begin()->second;
@@ -241,6 +271,7 @@ class PartResolver {
   SolveOptions options_;
   ExpertCalibration experts_;
   double correction_ = 0;
+  std::function<double(int64_t sampled)> support_weight_;  // of the expert that is being solved
   std::map<std::string, PlannedLinear> planned_;
   NamedTensors packed_;
   BitPlan fragment_;

@@ -7,11 +7,15 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/distortion_table.h"
+#include "quant/compute_device.h"
+#include "quant/device_upload.h"
+#include "quant/gptq/batch_solver.h"
 #include "quant/gptq/hessian.h"
 #include "quant/gptq/packing.h"
-#include "quant/gptq/solver.h"
 #include "quant/model/decoder.h"
+#include "quant/model/device_weights.h"
 #include "quant/tasks/arguments.h"
+#include "quant/tasks/block_probe.h"
 #include "quant/tasks/expert_rows.h"
 #include "quant/tasks/solve_options.h"
 #include "quant/tensor_bytes.h"
@@ -34,97 +38,8 @@ double WandaScore(const at::Tensor& weight, const at::Tensor& hessian) {
   return (weight.abs() * norms).mean(1).sum(at::kDouble).item<double>() / static_cast<double>(weight.size(0));
 }
 
-// Tokens on which the error of a whole block is measured. All of them would cost as much as the solve itself.
-constexpr int64_t kProbeTokens = 1024;
-
-// Measures what a block puts into the residual stream when one of its linears is quantized, over a sample of
-// tokens. The next norm divides every token by its length, so errors count relative to the token's own
-// stream.
-class BlockProbe {
- public:
-  // `block` computes the output of the block with `weight` in its linear number `which` (of the part).
-  using Block = std::function<at::Tensor(size_t which, const at::Tensor& weight)>;
-  // The inputs of that linear for the sampled tokens.
-  using Inputs = std::function<at::Tensor(size_t which)>;
-  // `energy` [sampled] is the squared stream of each sampled token.
-  BlockProbe(Block block, at::Tensor reference, const at::Tensor& energy, int64_t tokens)
-      : block_(std::move(block)),
-        reference_(std::move(reference)),
-        weights_(energy.clamp_min(1e-20).reciprocal()),
-        tokens_(tokens) {}
-
-  // `gates` [sampled, 1] are the factors on the outputs of the sampled tokens.
-  void SetGates(Inputs inputs, at::Tensor gates) {
-    inputs_ = std::move(inputs);
-    gates_ = std::move(gates);
-  }
-
-  // WidthFacts::gate_distortion of a linear whose weight has this error; 0 without gates.
-  double GateDistortion(size_t which, const at::Tensor& error) const {
-    const int64_t sampled = reference_.size(0);
-    if (sampled == 0 || !gates_.defined()) return 0;
-    const at::Tensor errors = at::matmul(inputs_(which), error.t()).pow(2).sum(1, /*keepdim=*/true) * gates_;
-    return errors.sum(0).sum(at::kDouble).item<double>() * static_cast<double>(tokens_) /
-           static_cast<double>(sampled);
-  }
-
-  // Sum over tokens of |error|^2 / |stream|^2, scaled from the sample to all tokens. 0 when there is no
-  // sample.
-  double Error(size_t which, const at::Tensor& weight) const {
-    const int64_t sampled = reference_.size(0);
-    if (sampled == 0) return 0;
-    const at::Tensor errors = (block_(which, weight) - reference_).pow(2).sum(1).mul(weights_);
-    return errors.sum(at::kDouble).item<double>() * static_cast<double>(tokens_) /
-           static_cast<double>(sampled);
-  }
-
- private:
-  Block block_;
-  at::Tensor reference_;  // [sampled, hidden]
-  at::Tensor weights_;    // [sampled]
-  int64_t tokens_;
-  Inputs inputs_;
-  at::Tensor gates_;  // [sampled, 1], undefined when there are none
-};
-
-// A sample of the rows that are added: equally many of each shard, because texts change on the way. Each has
-// a factor on its output.
-class ProbeRows {
- public:
-  explicit ProbeRows(size_t shards)
-      : per_shard_(std::max<int64_t>(1, kProbeTokens / static_cast<int64_t>(shards))) {}
-
-  void Add(const at::Tensor& rows, const at::Tensor& energy, const at::Tensor& factors) {
-    const int64_t take = std::min(rows.size(0), per_shard_);
-    rows_.push_back(rows.slice(0, 0, take));
-    energy_.push_back(energy.slice(0, 0, take));
-    if (factors.defined()) factors_.push_back(factors.slice(0, 0, take));
-    count_ += take;
-  }
-
-  // The probe of a gated MLP on these rows, out of `tokens` in all.
-  BlockProbe Probe(const GatedMlp& mlp, int64_t hidden, int64_t tokens) const {
-    const at::Tensor rows = count_ > 0 ? at::cat(rows_, 0) : at::empty({0, hidden});
-    const at::Tensor energy = count_ > 0 ? at::cat(energy_, 0) : at::empty({0});
-    const at::Tensor factors = factors_.empty() ? at::ones({count_, 1}) : at::cat(factors_, 0);
-    BlockProbe probe(
-        [mlp, rows, factors](size_t which, const at::Tensor& weight) {
-          return mlp.With(which % 3, weight).Forward(rows) * factors;
-        },
-        mlp.Forward(rows) * factors, energy, tokens);
-    const at::Tensor inner = mlp.Inner(rows);
-    const auto inputs = [rows, inner](size_t which) { return which % 3 == 2 ? inner : rows; };
-    if (!factors_.empty()) probe.SetGates(inputs, factors);
-    return probe;
-  }
-
- private:
-  std::vector<at::Tensor> rows_, energy_, factors_;
-  const int64_t per_shard_;
-  int64_t count_ = 0;
-};
-
-// One part: its weights, the Hessians of its inputs, and what solving them gives.
+// One part: its weights, the Hessians of its inputs, and what solving them gives. On a GPU everything but the
+// attention itself, whose inputs and probe are computed on the CPU.
 class PartSolver {
  public:
   PartSolver(const OpenedModel& model, Part part, const TaskArguments& arguments, TaskContext& context)
@@ -132,7 +47,10 @@ class PartSolver {
         part_(std::move(part)),
         arguments_(arguments),
         context_(context),
-        weights_(model.spec, model.checkpoint, at::kFloat) {}
+        weights_(model.spec, model.checkpoint, at::kFloat),
+        device_(CurrentComputeDevice()),
+        upload_(device_.device),
+        device_weights_(weights_, upload_) {}
 
   absl::Status ReadOptions() {
     ASSIGN_OR_RETURN(options_, ReadSolveOptions(arguments_, context_));
@@ -160,8 +78,13 @@ class PartSolver {
   absl::StatusOr<at::Tensor> Shard(const std::string& role, const std::string& name, size_t shard) {
     RETURN_IF_ERROR(CheckCancelled(context_));
     ASSIGN_OR_RETURN(const Digest digest, arguments_.Input(absl::StrCat(role, ".", shard)));
-    ASSIGN_OR_RETURN(NamedTensors tensors, GetTensors(context_.blobs, digest));
+    ASSIGN_OR_RETURN(NamedTensors tensors, GetStates(context_.blobs, digest));
     return tensors.at(name);
+  }
+
+  absl::StatusOr<at::Tensor> DeviceShard(const std::string& role, const std::string& name, size_t shard) {
+    ASSIGN_OR_RETURN(const at::Tensor tensor, Shard(role, name, shard));
+    return upload_(tensor);
   }
 
   absl::Status SolveAttention() {
@@ -181,14 +104,15 @@ class PartSolver {
       }
       for (InputGroup& group : groups) {
         const LinearKind kind = part_.linears[group.linears.front()].kind;
-        group.sum.Add(layer.attention().InputOf(kind, x, {{hidden.size(0), hidden.size(1)}}));
+        group.sum.Add(upload_(layer.attention().InputOf(kind, x, {{hidden.size(0), hidden.size(1)}})));
       }
+      upload_.EndRound();
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
     const BlockProbe probe = AttentionProbe(layer.attention(), at::cat(sample, 0), at::cat(stream, 0), length,
                                             groups.front().sum.tokens());
     for (InputGroup& group : groups) {
-      RETURN_IF_ERROR(SolveShared(std::move(group.sum), group.linears, probe));
+      RETURN_IF_ERROR(SolveShared(SharedSums(std::move(group.sum), group.linears, probe)));
     }
     return absl::OkStatus();
   }
@@ -205,7 +129,7 @@ class PartSolver {
     for (size_t i = 0; i < part_.linears.size(); ++i) {
       const Linear& linear = part_.linears[i];
       const auto [at, added] = index.try_emplace(AttentionInputOf(linear.kind), groups.size());
-      if (added) groups.push_back({{}, Hessian(linear.in)});
+      if (added) groups.push_back({{}, Hessian(linear.in, device_.device)});
       groups[at->second].linears.push_back(i);
     }
     return groups;
@@ -226,25 +150,26 @@ class PartSolver {
 
   absl::Status SolveMlp() {
     ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(model_.spec, part_.linears[0], part_.linears[1],
-                                                        part_.linears[2], weights_));
-    Hessian inputs(model_.spec.hidden), inner(part_.linears[2].in);
+                                                        part_.linears[2], device_weights_));
+    Hessian inputs(model_.spec.hidden, device_.device), inner(part_.linears[2].in, device_.device);
     const size_t shards = arguments_.InputSeries("ffn_input").size();
-    ProbeRows probe_rows(shards);
+    ProbeRows probe_rows(shards, device_.device);
     for (size_t s = 0; s < shards; ++s) {
-      ASSIGN_OR_RETURN(const at::Tensor x, Shard("ffn_input", "ffn_input", s));
-      ASSIGN_OR_RETURN(const at::Tensor energy, Shard("ffn_input", "energy", s));
+      ASSIGN_OR_RETURN(const at::Tensor x, DeviceShard("ffn_input", "ffn_input", s));
+      ASSIGN_OR_RETURN(const at::Tensor energy, DeviceShard("ffn_input", "energy", s));
       at::Tensor factors;
       if (part_.kind == PartKind::kShared) {
-        ASSIGN_OR_RETURN(factors, SharedFactor(model_.spec, part_.layer, x, weights_));
+        ASSIGN_OR_RETURN(factors, SharedFactor(model_.spec, part_.layer, x, device_weights_));
       }
       probe_rows.Add(x, energy, factors);
       inputs.Add(x);
       inner.Add(mlp.Inner(x));
+      upload_.EndRound();
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
     const BlockProbe probe = probe_rows.Probe(mlp, model_.spec.hidden, inputs.tokens());
-    RETURN_IF_ERROR(SolveShared(std::move(inputs), {0, 1}, probe));
-    return SolveShared(std::move(inner), {2}, probe);
+    RETURN_IF_ERROR(SolveShared(SharedSums(std::move(inputs), {0, 1}, probe)));
+    return SolveShared(SharedSums(std::move(inner), {2}, probe));
   }
 
   absl::Status SolveExperts() {
@@ -255,55 +180,179 @@ class PartSolver {
       ASSIGN_OR_RETURN(const at::Tensor weights, Shard("routing", "weights", s));
       dispatches.emplace_back(Routing{experts.to(at::kLong), weights}, model_.spec.moe.experts);
     }
-    for (int i = 0; i < part_.num_experts; ++i) {
-      RETURN_IF_ERROR(SolveExpert(i, dispatches));
-      context_.progress(static_cast<double>(i + 1) / part_.num_experts, "solve");
+    const int together = device_.batches() ? part_.num_experts : 1;
+    for (int first = 0; first < part_.num_experts; first += together) {
+      const int end = std::min(first + together, part_.num_experts);
+      RETURN_IF_ERROR(SolveExpertRun(first, end, dispatches));
+      context_.progress(static_cast<double>(end) / part_.num_experts, "solve");
     }
+    // A run records its gates and ups before its downs.
+    std::stable_sort(table_.rows.begin(), table_.rows.end(),
+                     [](const auto& a, const auto& b) { return a.linear.expert < b.linear.expert; });
     return absl::OkStatus();
   }
 
-  absl::Status SolveExpert(int i, const std::vector<Dispatch>& dispatches) {
+  // An expert while its Hessians are summed.
+  struct ExpertSums {
+    size_t first;  // of its linears in the part
+    int expert;
+    GatedMlp mlp;
+    ExpertRows calibration;
+    Hessian inputs, inner, sample_inputs, sample_inner;
+    ProbeRows probe_rows;
+  };
+
+  absl::StatusOr<ExpertSums> StartExpert(int i, const std::vector<Dispatch>& dispatches) {
     const size_t first = static_cast<size_t>(i) * 3;
     const int expert = part_.first_expert + i;
-    ASSIGN_OR_RETURN(const GatedMlp mlp,
-                     GatedMlp::Load(model_.spec, part_.linears[first], part_.linears[first + 1],
-                                    part_.linears[first + 2], weights_));
-    Hessian inputs(model_.spec.hidden), inner(model_.spec.moe.width);
-    const ExpertRows calibration(dispatches, expert, model_.spec.hidden, experts_);
-    ProbeRows probe_rows(dispatches.size());
-    for (size_t s = 0; s < dispatches.size(); ++s) {
-      ASSIGN_OR_RETURN(const at::Tensor x, Shard("ffn_input", "ffn_input", s));
-      const at::Tensor tokens = dispatches[s].Tokens(expert);
-      ASSIGN_OR_RETURN(const at::Tensor energy, Shard("ffn_input", "energy", s));
-      probe_rows.Add(x.index_select(0, tokens), energy.index_select(0, tokens),
-                     dispatches[s].Weights(expert));
-      const at::Tensor rows = x.index_select(0, calibration.Tokens(s, x.size(0)));
-      const at::Tensor scales = calibration.Scales(s, x.size(0));
-      inputs.Add(Scaled(rows, scales));
-      inner.Add(Scaled(mlp.Inner(rows), scales));
+    ASSIGN_OR_RETURN(GatedMlp mlp, GatedMlp::Load(model_.spec, part_.linears[first], part_.linears[first + 1],
+                                                  part_.linears[first + 2], device_weights_));
+    return ExpertSums{first,
+                      expert,
+                      std::move(mlp),
+                      ExpertRows(dispatches, expert, model_.spec.hidden, experts_),
+                      Hessian(model_.spec.hidden, device_.device),
+                      Hessian(model_.spec.moe.width, device_.device),
+                      Hessian(model_.spec.hidden, device_.device),
+                      Hessian(model_.spec.moe.width, device_.device),
+                      ProbeRows(dispatches.size(), device_.device)};
+  }
+
+  absl::Status AddShard(size_t shard, const std::vector<Dispatch>& dispatches,
+                        std::vector<ExpertSums>& experts) {
+    ASSIGN_OR_RETURN(const at::Tensor x, DeviceShard("ffn_input", "ffn_input", shard));
+    ASSIGN_OR_RETURN(const at::Tensor energy, DeviceShard("ffn_input", "energy", shard));
+    for (ExpertSums& e : experts) {
+      RETURN_IF_ERROR(CheckCancelled(context_));
+      const at::Tensor tokens = upload_(dispatches[shard].Tokens(e.expert));
+      e.probe_rows.Add(x.index_select(0, tokens), energy.index_select(0, tokens),
+                       upload_(dispatches[shard].Weights(e.expert)));
+      const at::Tensor rows = x.index_select(0, upload_(e.calibration.Tokens(shard, x.size(0))));
+      const at::Tensor scales = upload_(e.calibration.Scales(shard));
+      e.inputs.Add(Scaled(rows, scales));
+      e.inner.Add(Scaled(e.mlp.Inner(rows), scales));
+      const at::Tensor sample = x.index_select(0, upload_(e.calibration.Sample(x.size(0))));
+      e.sample_inputs.Add(sample);
+      e.sample_inner.Add(e.mlp.Inner(sample));
     }
-    const BlockProbe probe = probe_rows.Probe(mlp, model_.spec.hidden, calibration.routed());
-    RETURN_IF_ERROR(SolveShared(std::move(inputs), {first, first + 1}, probe));
-    RETURN_IF_ERROR(SolveShared(std::move(inner), {first + 2}, probe));
-    // The table counts the expert's own tokens, not the ones that support them.
-    for (size_t row = table_.rows.size() - 3; row < table_.rows.size(); ++row) {
-      table_.rows[row].tokens = calibration.routed();
-      if (calibration.shrunk() && table_.rows[row].fallback.empty()) table_.rows[row].method = "gptq_shrunk";
+    upload_.EndRound();
+    return absl::OkStatus();
+  }
+
+  // Experts [first, end) of the part.
+  absl::Status SolveExpertRun(int first, int end, const std::vector<Dispatch>& dispatches) {
+    std::vector<ExpertSums> experts;
+    for (int i = first; i < end; ++i) {
+      ASSIGN_OR_RETURN(ExpertSums sums, StartExpert(i, dispatches));
+      experts.push_back(std::move(sums));
+    }
+    for (size_t s = 0; s < dispatches.size(); ++s) RETURN_IF_ERROR(AddShard(s, dispatches, experts));
+    std::vector<BlockProbe> probes;
+    for (const ExpertSums& e : experts) {
+      probes.push_back(e.probe_rows.Probe(e.mlp, model_.spec.hidden, e.calibration.routed()));
+    }
+    std::vector<SharedSum> inputs, inner;
+    for (size_t i = 0; i < experts.size(); ++i) {
+      ExpertSums& e = experts[i];
+      const double pull = e.calibration.SupportWeight(e.sample_inputs.tokens());
+      inputs.push_back(
+          {std::move(e.inputs), {e.first, e.first + 1}, &probes[i], std::move(e.sample_inputs), pull});
+      inner.push_back({std::move(e.inner), {e.first + 2}, &probes[i], std::move(e.sample_inner), pull});
+    }
+    RETURN_IF_ERROR(SolveShared(std::move(inputs)));
+    RETURN_IF_ERROR(SolveShared(std::move(inner)));
+    for (const ExpertSums& e : experts) CorrectRows(e);
+    return absl::OkStatus();
+  }
+
+  // The table counts the expert's own tokens.
+  void CorrectRows(const ExpertSums& e) {
+    for (DistortionRow& row : table_.rows) {
+      if (row.linear.expert != e.expert) continue;
+      row.tokens = e.calibration.routed();
+      if (e.calibration.all_tokens() && row.method == "gptq") row.method = "gptq_all_tokens";
+    }
+  }
+
+  // A Hessian and the linears of the part that have its input.
+  struct SharedSum {
+    Hessian sum;
+    std::vector<size_t> linears;
+    const BlockProbe* probe;
+    Hessian sample;  // of what may support the sum; without tokens: nothing
+    double pull = 0;
+  };
+
+  static std::vector<SharedSum> SharedSums(Hessian sum, std::vector<size_t> linears,
+                                           const BlockProbe& probe) {
+    std::vector<SharedSum> sums;
+    sums.push_back({std::move(sum), std::move(linears), &probe, Hessian(0), 0});
+    return sums;
+  }
+
+  // Solves linears of equal shapes; those that have the same input share a factor.
+  absl::Status SolveShared(std::vector<SharedSum> sums) {
+    if (device_.batches()) return SolveTogether(std::move(sums));
+    for (SharedSum& shared : sums) RETURN_IF_ERROR(SolveAlone(std::move(shared)));
+    return absl::OkStatus();
+  }
+
+  // Solves all, and those that need support once more with it.
+  absl::StatusOr<std::vector<SharedSolution>> SolveSupported(const std::vector<SharedInput>& inputs,
+                                                             std::vector<SharedSum>& sums) {
+    ASSIGN_OR_RETURN(std::vector<SharedSolution> solved, SolveBatch(inputs, options_, device_.kernels));
+    std::vector<SharedInput> cold;
+    std::vector<size_t> places;
+    for (size_t i = 0; i < sums.size(); ++i) {
+      const int64_t sampled = sums[i].sample.tokens();
+      if (sampled == 0 || !NeedsSupport(solved[i].factor, inputs[i].hessian.size(0))) continue;
+      const at::Tensor hessian = inputs[i].hessian.add(sums[i].sample.Take(), sums[i].pull);
+      cold.push_back({hessian, inputs[i].tokens + sampled, inputs[i].weights});
+      places.push_back(i);
+    }
+    if (cold.empty()) return solved;
+    ASSIGN_OR_RETURN(std::vector<SharedSolution> supported, SolveBatch(cold, options_, device_.kernels));
+    for (size_t i = 0; i < places.size(); ++i) {
+      SolveFactor& factor = supported[i].factor;
+      factor.supported = true;
+      factor.tokens = inputs[places[i]].tokens;
+      factor.effective_rank = solved[places[i]].factor.effective_rank;
+      solved[places[i]] = std::move(supported[i]);
+    }
+    return solved;
+  }
+
+  absl::Status SolveTogether(std::vector<SharedSum> sums) {
+    std::vector<SharedInput> inputs;
+    for (SharedSum& shared : sums) {
+      const int64_t tokens = shared.sum.tokens();
+      SharedInput& input = inputs.emplace_back(SharedInput{shared.sum.Take(), tokens, {}});
+      for (const size_t index : shared.linears) {
+        ASSIGN_OR_RETURN(input.weights.emplace_back(), device_weights_.LinearWeight(part_.linears[index]));
+      }
+    }
+    absl::StatusOr<std::vector<SharedSolution>> solved = SolveSupported(inputs, sums);
+    if (!solved.ok()) return Annotate(solved.status(), part_.linears[sums.front().linears.front()].name);
+    for (size_t i = 0; i < sums.size(); ++i) {
+      for (size_t k = 0; k < sums[i].linears.size(); ++k) {
+        Record(sums[i].linears[k], inputs[i].weights[k], (*solved)[i].factor, (*solved)[i].linears[k],
+               *sums[i].probe);
+      }
     }
     return absl::OkStatus();
   }
 
-  // Solves linears that have the same input, so one factor serves them all.
-  absl::Status SolveShared(Hessian sum, const std::vector<size_t>& indices, const BlockProbe& probe) {
-    const int64_t tokens = sum.tokens();
-    absl::StatusOr<SolveFactor> factor = quantmoe::Factor(sum.Take(), tokens, options_);
-    if (!factor.ok()) return Annotate(factor.status(), part_.linears[indices[0]].name);
-    for (const size_t index : indices) {
+  // One weight at a time.
+  absl::Status SolveAlone(SharedSum shared) {
+    absl::StatusOr<SolveFactor> factor =
+        FactorSupported(std::move(shared.sum), std::move(shared.sample), shared.pull, options_);
+    if (!factor.ok()) return Annotate(factor.status(), part_.linears[shared.linears[0]].name);
+    for (const size_t index : shared.linears) {
       const Linear& linear = part_.linears[index];
       ASSIGN_OR_RETURN(const at::Tensor weight, weights_.LinearWeight(linear));
       absl::StatusOr<std::map<int, QuantizedLinear>> solved = Solve(weight, *factor, options_);
       if (!solved.ok()) return Annotate(solved.status(), linear.name);
-      Record(index, weight, *factor, *solved, probe);
+      Record(index, weight, *factor, *solved, *shared.probe);
     }
     return absl::OkStatus();
   }
@@ -318,7 +367,8 @@ class PartSolver {
                       .fallback = factor.fallback,
                       .outlier_score = OutlierScore(weight),
                       .widths = {},
-                      .wanda_score = WandaScore(weight, factor.hessian)};
+                      .wanda_score = WandaScore(weight, factor.hessian),
+                      .effective_rank = factor.effective_rank};
     const double energy = Distortion(weight, factor.hessian);
     for (const auto& [bits, quantized] : solved) {
       // Cancellation can leave a tiny negative rest where the error is zero.
@@ -326,8 +376,8 @@ class PartSolver {
       const at::Tensor restored = Dequantize(quantized.codes, quantized.scales, bits, options_.group_size);
       row.widths[bits] = {distortion, energy > 0 ? distortion / energy : 0.0, probe.Error(index, restored),
                           probe.GateDistortion(index, weight - restored)};
-      packed_[bits][linear.name + ".qweight"] = PackRows(quantized.codes, bits);
-      packed_[bits][linear.name + ".scales"] = quantized.scales;
+      packed_[bits][linear.name + ".qweight"] = PackRows(quantized.codes.cpu(), bits);
+      packed_[bits][linear.name + ".scales"] = quantized.scales.cpu();
     }
     table_.rows.push_back(std::move(row));
   }
@@ -351,6 +401,9 @@ class PartSolver {
   const TaskArguments& arguments_;
   TaskContext& context_;
   CheckpointWeights weights_;
+  const ComputeDevice& device_;
+  DeviceUpload upload_;
+  DeviceWeights device_weights_;
   SolveOptions options_;
   ExpertCalibration experts_;
   std::map<int, NamedTensors> packed_;

@@ -9,7 +9,8 @@ absl::StatusOr<SolveOptions> ReadSolveOptions(const TaskArguments& arguments, co
   ASSIGN_OR_RETURN(options.widths, arguments.Param<std::vector<int>>("widths"));
   ASSIGN_OR_RETURN(options.group_size, arguments.Param<int>("group_size"));
   ASSIGN_OR_RETURN(options.damp, arguments.Param<double>("damp"));
-  ASSIGN_OR_RETURN(options.act_order, arguments.Param<bool>("act_order"));
+  ASSIGN_OR_RETURN(const std::string order, arguments.Param<std::string>("order"));
+  ASSIGN_OR_RETURN(options.order, ParseColumnOrder(order));
   ASSIGN_OR_RETURN(options.scale_search, arguments.Param<bool>("scale_search"));
   ASSIGN_OR_RETURN(options.min_tokens_ratio, arguments.Param<double>("min_tokens_ratio"));
   options.cancelled = &context.cancelled;
@@ -20,6 +21,7 @@ absl::StatusOr<ExpertCalibration> ReadExpertCalibration(const TaskArguments& arg
   ExpertCalibration calibration;
   ASSIGN_OR_RETURN(calibration.gate_weighted, arguments.Param<bool>("gate_weighted"));
   ASSIGN_OR_RETURN(calibration.shrinkage, arguments.Param<double>("shrinkage"));
+  ASSIGN_OR_RETURN(calibration.all_tokens, arguments.Param<std::set<int64_t>>("all_tokens"));
   return calibration;
 }
 

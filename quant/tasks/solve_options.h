@@ -13,7 +13,7 @@ namespace quantmoe {
 // INVALID_ARGUMENT names a missing parameter. `context` must outlive the options.
 absl::StatusOr<SolveOptions> ReadSolveOptions(const TaskArguments& arguments, const TaskContext& context);
 
-// The parameters `gate_weighted` and `shrinkage`.
+// The parameters `gate_weighted`, `shrinkage` and `all_tokens`.
 absl::StatusOr<ExpertCalibration> ReadExpertCalibration(const TaskArguments& arguments);
 
 }  // namespace quantmoe

@@ -1,0 +1,86 @@
+#include "quant/tasks/expert_rows.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include <ATen/ATen.h>
+
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int64_t kWidth = 16;
+
+// One shard of four tokens, two experts a token: expert 0 sees all, 1 and 2 two each, 3 none.
+std::vector<Dispatch> OneShard() {
+  const at::Tensor experts = at::tensor({0, 1, 0, 1, 0, 2, 0, 2}, at::kLong).view({4, 2});
+  const at::Tensor weights = at::tensor({0.5f, 0.25f, 0.5f, 0.75f, 0.5f, 1.0f, 0.5f, 1.0f}).view({4, 2});
+  return {Dispatch(Routing{experts, weights}, 4)};
+}
+
+std::vector<int64_t> Values(const at::Tensor& indices) {
+  return {indices.const_data_ptr<int64_t>(), indices.const_data_ptr<int64_t>() + indices.numel()};
+}
+
+TEST(ExpertRowsTest, ByDefaultTheOwnTokensCountAlike) {
+  const std::vector<Dispatch> shards = OneShard();
+  const ExpertRows rows(shards, 2, kWidth, {});
+  EXPECT_THAT(Values(rows.Tokens(0, 4)), ::testing::ElementsAre(2, 3));
+  EXPECT_FALSE(rows.Scales(0).defined());
+  EXPECT_EQ(rows.Sample(4).numel(), 0);
+  EXPECT_EQ(rows.routed(), 2);
+}
+
+TEST(ExpertRowsTest, GateWeightsScaleRowsAndTheirSupport) {
+  const std::vector<Dispatch> shards = OneShard();
+  const ExpertRows rows(shards, 1, kWidth, {.gate_weighted = true, .shrinkage = 0.5, .all_tokens = {}});
+  EXPECT_TRUE(rows.Scales(0).flatten().equal(at::tensor({0.25f, 0.75f})));
+  EXPECT_EQ(rows.Sample(4).numel(), 4);
+  const double mean_square = (0.25 * 0.25 + 0.75 * 0.75) / 2;
+  EXPECT_NEAR(rows.SupportWeight(4), mean_square * 0.5 * kWidth / 4, 1e-6);
+}
+
+TEST(ExpertRowsTest, ChosenExpertsAreCalibratedByAllTokens) {
+  const std::vector<Dispatch> shards = OneShard();
+  const ExpertRows rows(shards, 3, kWidth, {.gate_weighted = true, .shrinkage = 1.0, .all_tokens = {3}});
+  EXPECT_THAT(Values(rows.Tokens(0, 4)), ::testing::ElementsAre(0, 1, 2, 3));
+  EXPECT_FALSE(rows.Scales(0).defined());
+  EXPECT_EQ(rows.Sample(4).numel(), 0) << "nothing is left to support";
+  EXPECT_EQ(rows.routed(), 0);
+}
+
+Hessian Of(const at::Tensor& rows) {
+  Hessian sum(rows.size(1));
+  sum.Add(rows);
+  return sum;
+}
+
+TEST(FactorSupportedTest, SupportsOnlyWhereOwnTokensDetermineTooLittle) {
+  at::Generator generator = at::detail::createCPUGenerator(1);
+  const at::Tensor many = at::randn({500, kWidth}, generator), few = many.slice(0, 0, 3);
+  const SolveOptions options{.group_size = 16, .min_tokens_ratio = 0.0};
+  ASSERT_OK_AND_ASSIGN(const SolveFactor rich, FactorSupported(Of(many), Of(many), 0.1, options));
+  EXPECT_FALSE(rich.supported);
+  ASSERT_OK_AND_ASSIGN(const SolveFactor cold, FactorSupported(Of(few), Of(many), 0.1, options));
+  EXPECT_TRUE(cold.supported);
+  EXPECT_EQ(cold.Method(), "gptq_shrunk");
+  EXPECT_EQ(cold.tokens, 3);
+  EXPECT_LE(cold.effective_rank, 3.5);
+  const at::Tensor expected = Of(few).Take() + 0.1 * Of(many).Take();
+  EXPECT_TRUE(at::allclose(cold.hessian, expected, 1e-5, 1e-5));
+  ASSERT_OK_AND_ASSIGN(const SolveFactor alone, FactorSupported(Of(few), Hessian(kWidth), 0.1, options));
+  EXPECT_FALSE(alone.supported);
+}
+
+TEST(FactorSupportedTest, AnExpertWithoutTokensIsSolvedOnItsSupport) {
+  at::Generator generator = at::detail::createCPUGenerator(2);
+  const at::Tensor sample = at::randn({500, kWidth}, generator);
+  ASSERT_OK_AND_ASSIGN(const SolveFactor factor,
+                       FactorSupported(Hessian(kWidth), Of(sample), 0.1, SolveOptions{.group_size = 16}));
+  EXPECT_EQ(factor.fallback, "");
+  EXPECT_TRUE(factor.supported);
+  EXPECT_EQ(factor.tokens, 0);
+}
+
+}  // namespace
+}  // namespace quantmoe
