@@ -121,6 +121,7 @@ class ComparisonRun {
     Comparison comparison = comparison_;
     comparison.model = cases_.front().request.job().spec().model().uri();
     for (const CompareCase& one : cases_) comparison.jobs.push_back(one.compared);
+    AlignLosses(comparison);
     MarkBest(comparison);
     return comparison;
   }

@@ -52,6 +52,19 @@ void ReadFigures(const Json& report, ComparedJob& job) {
   ReadScores(report.at("scores"), job);
 }
 
+// Widths of the plan, and losses at all widths where the plan is the one that weighs them.
+void ReadLinears(const Json& report, ComparedJob& job, Comparison& comparison) {
+  const bool weighs = report.at("plan").value("heuristic", "") == "optimal" && comparison.losses.empty();
+  for (const Json& linear : report.value("linears", Json::array())) {
+    const std::string name = linear.at("name").get<std::string>();
+    job.widths[name] = linear.at("bits").get<int>();
+    if (!weighs || !linear.contains("widths")) continue;
+    for (const auto& [bits, facts] : linear.at("widths").items())
+      comparison.losses[name][std::stoi(bits)] = facts.at("loss").get<double>();
+  }
+  if (weighs) comparison.objective = job.objective;
+}
+
 // The figure that decides within a budget; nothing when it cannot be compared.
 std::optional<double> Decisive(const ComparedJob& job, bool by_perplexity) {
   if (!job.failure.empty()) return std::nullopt;
@@ -105,11 +118,28 @@ absl::Status ReadReport(const v1::Job& job, absl::string_view report_json, Compa
   try {
     const Json report = Json::parse(report_json.begin(), report_json.end());
     ReadFigures(report, compared);
+    ReadLinears(report, compared, comparison);
     comparison.original_bytes = report.at("original_bytes").get<int64_t>();
   } catch (const nlohmann::json::exception& error) {
     return absl::DataLossError(absl::StrCat("the report of ", job.name(), ": ", error.what()));
   }
   return absl::OkStatus();
+}
+
+void AlignLosses(Comparison& comparison) {
+  for (ComparedJob& job : comparison.jobs) {
+    double loss = 0;
+    bool known = !job.widths.empty();
+    for (const auto& [name, bits] : job.widths) {
+      const auto linear = comparison.losses.find(name);
+      known = known && linear != comparison.losses.end() && linear->second.count(bits) == 1;
+      if (!known) break;
+      loss += linear->second.at(bits);
+    }
+    if (!known) continue;
+    job.loss = loss;
+    job.objective = comparison.objective;
+  }
 }
 
 void ReadCost(const v1::Job& job, ComparedJob& compared) {

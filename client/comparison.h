@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ struct ComparedJob {
   int64_t weight_file_bytes = 0;
   double loss = 0;  // predicted; comparable where the objective is the same
   std::string objective;
+  std::map<std::string, int> widths;         // of each linear
   std::optional<MeasuredChange> perplexity;  // from the original weights
   std::vector<MeasuredChange> benchmarks;    // likewise
   // Perplexity from the uniform plan of the same budget, and which of the two that favours: "plan",
@@ -53,11 +55,18 @@ struct Comparison {
   std::string model;
   int64_t original_bytes = 0;  // weight files; 0: no job told
   std::vector<ComparedJob> jobs;
+  // What each linear would lose at each width, as the first plan of `optimal` has it: only there are the
+  // losses of layers weighed by what they cost at the output. Empty without such a plan.
+  std::map<std::string, std::map<int, double>> losses;
+  std::string objective;  // of `losses`
 };
 
 // Takes the figures of a job that ended from its resource and its report. DATA_LOSS for what is no report.
 absl::Status ReadReport(const v1::Job& job, absl::string_view report_json, ComparedJob& compared,
                         Comparison& comparison);
+
+// Puts the losses of all plans on one scale, that of `losses`; without it they stay as they are.
+void AlignLosses(Comparison& comparison);
 
 // What the job cost, whether it succeeded or not.
 void ReadCost(const v1::Job& job, ComparedJob& compared);

@@ -53,11 +53,15 @@ void FillMap(const std::vector<std::string>& pairs, const std::string& flag, Tex
   }
 }
 
-// Hashes a file into `digest`; an empty path leaves it unset.
+// Hashes a file into the digest, or says where the server finds it; an empty path leaves both unset.
 template <typename Mutable>
 void FillFile(const std::string& path, const std::string& flag, FileUploads& uploads, Violations& violations,
-              Mutable mutable_digest) {
+              std::string& uri, Mutable mutable_digest) {
   if (path.empty()) return;
+  if (absl::StartsWith(path, "hf://")) {
+    uri = path;
+    return;
+  }
   absl::StatusOr<v1::Digest> digest = uploads.Add(path);
   if (digest.ok()) {
     *mutable_digest() = *std::move(digest);
@@ -118,7 +122,9 @@ void FillGptq(const SpecFlags& flags, v1::GptqParams& gptq) {
   gptq.set_group_size(flags.group_size);
   for (const int width : flags.widths) gptq.add_widths(width);
   gptq.set_damp(flags.damp);
-  if (flags.no_act_order) gptq.set_act_order(false);
+  if (flags.order == "natural") gptq.set_order(v1::GptqParams::NATURAL);
+  if (flags.order == "activation") gptq.set_order(v1::GptqParams::ACTIVATION);
+  if (flags.order == "group") gptq.set_order(v1::GptqParams::GROUP);
   if (flags.no_scale_search) gptq.set_scale_search(false);
   if (flags.min_tokens_ratio) gptq.set_min_tokens_ratio(*flags.min_tokens_ratio);
   if (flags.max_fallback_ratio) gptq.set_max_fallback_ratio(*flags.max_fallback_ratio);
@@ -127,15 +133,18 @@ void FillGptq(const SpecFlags& flags, v1::GptqParams& gptq) {
   if (flags.correction) gptq.set_correction(*flags.correction);
   if (flags.gate_weighted) gptq.set_gate_weighted(*flags.gate_weighted);
   if (flags.shrinkage) gptq.set_shrinkage(*flags.shrinkage);
+  for (const std::string& pattern : flags.all_tokens) gptq.add_all_tokens(pattern);
 }
 
 void FillCalibration(const SpecFlags& flags, FileUploads& uploads, v1::Calibration& calibration,
                      Violations& violations) {
-  FillFile(flags.calibration, "--calibration", uploads, violations,
+  FillFile(flags.calibration, "--calibration", uploads, violations, *calibration.mutable_text_uri(),
            [&] { return calibration.mutable_text(); });
   calibration.set_samples(flags.samples);
   calibration.set_sequence_length(flags.sequence_length);
   calibration.set_shard_sequences(flags.shard_sequences);
+  if (flags.states == "f32") calibration.set_states(v1::Calibration::F32);
+  if (flags.states == "bf16") calibration.set_states(v1::Calibration::BF16);
 }
 
 // What --tasks, --task and --fewshot name together; single files win over the directory's.
@@ -188,13 +197,16 @@ void FillEvaluation(const SpecFlags& flags, FileUploads& uploads, v1::Evaluation
   evaluation.set_skip(flags.no_evaluation);
   evaluation.set_window(flags.window);
   if (flags.add_bos || flags.no_add_bos) evaluation.set_add_bos(flags.add_bos);
-  FillFile(flags.text, "--text", uploads, violations, [&] { return evaluation.mutable_perplexity_text(); });
+  FillFile(flags.text, "--text", uploads, violations, *evaluation.mutable_perplexity_text_uri(),
+           [&] { return evaluation.mutable_perplexity_text(); });
   TaskFiles files = CollectTasks(flags, violations);
   for (const auto& [name, path] : files.data) {
     v1::BenchmarkTask& task = *evaluation.add_tasks();
     task.set_name(name);
-    FillFile(path, "--task", uploads, violations, [&] { return task.mutable_data(); });
-    FillFile(files.fewshot[name], "--fewshot", uploads, violations,
+    task.set_limit(flags.limit);
+    FillFile(path, "--task", uploads, violations, *task.mutable_data_uri(),
+             [&] { return task.mutable_data(); });
+    FillFile(files.fewshot[name], "--fewshot", uploads, violations, *task.mutable_fewshot_data_uri(),
              [&] { return task.mutable_fewshot_data(); });
   }
 }
@@ -219,6 +231,10 @@ v1::JobSpec FillSpec(const SpecFlags& flags, FileUploads& uploads, Violations& v
   FillCalibration(flags, uploads, *spec.mutable_calibration(), violations);
   FillEvaluation(flags, uploads, *spec.mutable_evaluation(), violations);
   spec.set_runtime_profile(flags.profile);
+  if (flags.refine_rounds != 0 || flags.refine_trials != 0) {
+    spec.mutable_refinement()->set_rounds(flags.refine_rounds);
+    spec.mutable_refinement()->set_trials(flags.refine_trials);
+  }
   return spec;
 }
 
@@ -228,7 +244,8 @@ void AddGptqFlags(CLI::App& command, SpecFlags& flags) {
       ->delimiter(',')
       ->allow_extra_args(false);
   command.add_option("--damp", flags.damp, "Dampening, as a share of the Hessian's mean diagonal");
-  command.add_flag("--no-act-order", flags.no_act_order, "Quantize columns in their own order");
+  command.add_option("--order", flags.order, "In which columns are quantized: natural, activation or group")
+      ->check(CLI::IsMember({"natural", "activation", "group"}));
   command.add_flag("--no-scale-search", flags.no_scale_search, "Take each group's scale from its extremes");
   command.add_option("--min-tokens-ratio", flags.min_tokens_ratio,
                      "Round linears that saw fewer tokens than this share of their input width");
@@ -245,22 +262,32 @@ void AddGptqFlags(CLI::App& command, SpecFlags& flags) {
                      "Count tokens for an expert by the square of their router weight: true or false");
   command.add_option("--shrinkage", flags.shrinkage,
                      "Pull of a cold expert's Hessian toward its layer's, in tokens a channel");
+  command.add_option("--all-tokens", flags.all_tokens,
+                     "PATTERN: experts that all tokens of their layer calibrate, routed or not");
 }
 
 void AddTextFlags(CLI::App& command, SpecFlags& flags) {
   command
-      .add_option("--calibration", flags.calibration, "Calibration text (UTF-8); shipped prose by default")
+      .add_option("--calibration", flags.calibration,
+                  "Calibration text (UTF-8), or rows with a field `text` (JSON lines, Parquet), here or at "
+                  "hf://datasets/owner/name@revision/path; shipped prose by default")
       ->type_name("FILE");
   command.add_option("--samples", flags.samples, "Calibration sequences");
+  command
+      .add_option("--states", flags.states,
+                  "Type in which activations travel from task to task: f32, or bf16 for half of the bytes")
+      ->check(CLI::IsMember({"f32", "bf16"}));
   command.add_option("--sequence-length", flags.sequence_length, "Tokens of a calibration sequence");
   command.add_option("--shard-sequences", flags.shard_sequences, "Sequences of one shard");
-  command.add_option("--text", flags.text, "Perplexity text (UTF-8); shipped prose by default")
+  command.add_option("--text", flags.text, "Perplexity text, likewise; shipped prose by default")
       ->type_name("FILE");
   command.add_option("--window", flags.window, "Tokens of a perplexity window");
   AddRepeated(command, "--task", flags.tasks, "NAME=FILE",
-              "Benchmark items as JSON lines or Parquet; repeatable");
+              "Benchmark items as JSON lines or Parquet, here or at hf://datasets/...; repeatable");
   AddRepeated(command, "--fewshot", flags.fewshot, "NAME=FILE",
               "Items for few-shot prompts of a task; repeatable");
+  command.add_option("--limit", flags.limit, "Only the first so many items of each task")
+      ->check(CLI::PositiveNumber);
   command
       .add_option("--tasks", flags.tasks_dir,
                   "Take every known <task>.jsonl or .parquet, with <task>_dev as few-shot")
@@ -305,6 +332,9 @@ void AddRemainingFlags(CLI::App& command, SpecFlags& flags) {
               "Give them the largest width; repeatable");
   AddRepeated(command, "--param", flags.params, "KEY=VALUE", "Parameter of the heuristic; repeatable");
   command.add_option("--profile", flags.profile, "Target loader; see `quantmoe profiles`");
+  command.add_option("--refine-rounds", flags.refine_rounds,
+                     "Rounds of a search that keeps what measures better on held-out text (default: none)");
+  command.add_option("--refine-trials", flags.refine_trials, "Plans that a round measures (default: 16)");
   AddGptqFlags(command, flags);
   AddTextFlags(command, flags);
 }

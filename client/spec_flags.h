@@ -1,5 +1,5 @@
 // The flags that describe a job, shared by submit, estimate and compare, and what they become on the wire.
-// Local files are hashed here and sent by the caller.
+// Local files are hashed here and sent by the caller; those at hf://datasets/... are fetched by the server.
 #pragma once
 
 #include <optional>
@@ -33,7 +33,7 @@ struct SpecFlags {
   int group_size = 0;
   std::vector<int> widths;
   double damp = 0;
-  bool no_act_order = false;
+  std::string order;
   bool no_scale_search = false;
   std::optional<double> min_tokens_ratio;
   std::optional<double> max_fallback_ratio;
@@ -41,15 +41,20 @@ struct SpecFlags {
   std::optional<double> correction;
   std::optional<bool> gate_weighted;
   std::optional<double> shrinkage;
+  std::vector<std::string> all_tokens;
+  int refine_rounds = 0;
+  int refine_trials = 0;
   std::string calibration;
   int samples = 0;
   int sequence_length = 0;
   int shard_sequences = 0;
+  std::string states;
   std::string text;
   int window = 0;
   std::vector<std::string> tasks;    // NAME=FILE
   std::vector<std::string> fewshot;  // NAME=FILE
   std::string tasks_dir;
+  int64_t limit = 0;
   bool add_bos = false;
   bool no_add_bos = false;
   bool no_evaluation = false;

@@ -21,5 +21,6 @@ void AddEvaluate(CLI::App& app, Run& run);
 void AddAllocate(CLI::App& app, Run& run);
 void AddPareto(CLI::App& app, Run& run);
 void AddInspect(CLI::App& app, Run& run);
+void AddExport(CLI::App& app, Run& run);
 
 }  // namespace quantmoe

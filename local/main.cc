@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/program_exit.h"
 #include "local/commands.h"
+#include "quant/compute_device.h"
 #include "quant/tasks/run_task.h"
 #include "quant/torch_guard.h"
 #include "storage/model_source_flags.h"
@@ -45,6 +46,10 @@ int main(int argc, char** argv) {
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   app.add_option("--threads", threads, "threads of the numerics; they never change a result")
       ->check(CLI::Range(1, 1024));
+  std::string device = "auto";
+  app.add_option("--device", device, "auto, cpu, cuda or cuda:N; auto takes the first GPU that can be used")
+      ->envname("QUANTMOE_DEVICE")
+      ->capture_default_str();
   quantmoe::ModelSources models{.roots = {}, .confined = false, .hub = {}};
   quantmoe::AddHubFlags(app, models.hub);
   quantmoe::Run run;
@@ -56,10 +61,12 @@ int main(int argc, char** argv) {
   quantmoe::AddAllocate(app, run);
   quantmoe::AddPareto(app, run);
   quantmoe::AddInspect(app, run);
+  quantmoe::AddExport(app, run);
   if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
   quantmoe::InitLogging(quantmoe::LogFormat::kText, quantmoe::LogLevel::kWarning);
   quantmoe::SetComputeThreads(threads);
   absl::Status status = quantmoe::CheckModelSources(models);
+  if (status.ok()) status = quantmoe::ChooseComputeDevice(device);
   if (status.ok()) {
     status = quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), [&] { return run(models); });
   }

@@ -11,6 +11,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "quant/artifact/quantized_weights.h"
+#include "storage/data_file.h"
 
 namespace quantmoe {
 
@@ -70,6 +71,12 @@ absl::StatusOr<std::string> ReadUserFile(const std::string& path) {
   std::ostringstream text;
   text << in.rdbuf();
   return std::move(text).str();
+}
+
+absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSources& sources) {
+  if (!IsDataUri(path)) return ReadUserFile(path);
+  ASSIGN_OR_RETURN(const DataFile data, ReadDataFile(path, sources));
+  return std::string(data.file.bytes());
 }
 
 absl::Status WriteUserFile(const std::string& path, const std::string& text) {

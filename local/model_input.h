@@ -30,6 +30,8 @@ absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::st
 
 // A whole file of the user; NOT_FOUND names it.
 absl::StatusOr<std::string> ReadUserFile(const std::string& path);
+// The same, or a file of a data set (storage/data_file.h).
+absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSources& sources);
 absl::Status WriteUserFile(const std::string& path, const std::string& text);
 // An absolute path or URI from what the user typed.
 std::string AbsoluteUri(const std::string& path);

@@ -10,8 +10,8 @@
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/model_input.h"
+#include "quant/gptq/device_solver.h"
 #include "quant/gptq/packing.h"
-#include "quant/gptq/solver.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
@@ -20,7 +20,8 @@ namespace {
 struct SolveFlags {
   std::string input, out;
   SolveOptions options;
-  bool no_act_order = false, no_scale_search = false;
+  std::string order = "activation";
+  bool no_scale_search = false;
 };
 
 double Seconds() {
@@ -44,17 +45,17 @@ absl::Status SolveFile(const SolveFlags& flags) {
     return Annotate(status, "--input");
   }
   SolveOptions options = flags.options;
-  options.act_order = !flags.no_act_order;
+  ASSIGN_OR_RETURN(options.order, ParseColumnOrder(flags.order));
   options.scale_search = !flags.no_scale_search;
   // The number of tokens behind H is not known here; it counts as enough.
   const double start = Seconds();
-  ASSIGN_OR_RETURN(const SolveFactor factor, quantmoe::Factor(hessian, hessian.size(0), options));
-  ASSIGN_OR_RETURN(const auto solved, Solve(weight, factor, options));
+  ASSIGN_OR_RETURN(const auto solutions, SolveOnDevice({{hessian, hessian.size(0), {weight}}}, options));
+  const SolveFactor& factor = solutions.front().factor;
   const double seconds = Seconds() - start;
   const double energy = Distortion(weight, hessian);
   NamedTensors outputs;
-  for (const auto& [bits, quantized] : solved) {
-    const at::Tensor q = Dequantize(quantized.codes, quantized.scales, bits, options.group_size);
+  for (const auto& [bits, quantized] : solutions.front().linears.front()) {
+    const at::Tensor q = Dequantize(quantized.codes.cpu(), quantized.scales.cpu(), bits, options.group_size);
     const double error = energy > 0 ? Distortion(weight - q, hessian) / energy : 0.0;
     outputs[absl::StrCat("Q.", bits)] = q;
     std::cout << nlohmann::ordered_json{{"bits", bits},
@@ -79,7 +80,7 @@ void AddSolve(CLI::App& app, Run& run) {
   command->add_option("--bits", flags->options.widths, "widths, e.g. 2,3,4")->delimiter(',');
   command->add_option("--group-size", flags->options.group_size, "input channels that share a scale");
   command->add_option("--damp", flags->options.damp, "share of the mean diagonal that is added to it");
-  command->add_flag("--no-act-order", flags->no_act_order, "columns in their natural order");
+  command->add_option("--order", flags->order, "of columns: natural, activation or group");
   command->add_flag("--no-scale-search", flags->no_scale_search, "full-range scales");
   command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]");
   command->callback([&run, flags] { run = [flags](const ModelSources&) { return SolveFile(*flags); }; });

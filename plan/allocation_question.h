@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 
 #include "plan/allocation_problem.h"
+#include "plan/bit_plan.h"
 #include "plan/budgeted_allocation.h"
 #include "plan/job_spec.h"
 
@@ -18,5 +19,10 @@ AllocationInputs MakeInputs(const DistortionTable& table, const JobSpec& spec,
 // What there is to decide; cost and capacity are not filled in. Errors as of Allocate (bit_plan.h).
 absl::StatusOr<AllocationProblem> MakeProblem(const DistortionTable& table, const JobSpec& spec,
                                               const AllocationInputs& inputs);
+
+// The plan that gives each row of `inputs` the width of the same place in `bits`, with its figures; bounds
+// are left 0.
+BitPlan DescribePlan(const AllocationInputs& inputs, const JobSpec& spec, Objective objective,
+                     const std::vector<int>& bits);
 
 }  // namespace quantmoe

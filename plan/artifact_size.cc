@@ -26,12 +26,12 @@ int64_t DataBytes(const std::vector<TensorInfo>& tensors) {
 
 // Tensors outside of layers first, then layer by layer the kept ones by name and the linears in their order.
 std::vector<Unit> MakeUnits(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
-                            const std::function<int(const Linear&)>& bits_of, int group_size) {
+                            const StoredTensors& tensors_of) {
   std::map<std::string, Unit*, std::less<>> biases;
   std::vector<Unit> quantized;
   quantized.reserve(linears.size());
   for (const Linear& linear : linears) {
-    quantized.push_back({linear.layer, PackedTensors(linear, bits_of(linear), group_size)});
+    quantized.push_back({linear.layer, tensors_of(linear)});
     if (linear.bias) biases[linear.name + ".bias"] = &quantized.back();
   }
   std::vector<TensorInfo> sorted = kept;
@@ -83,14 +83,21 @@ std::vector<TensorInfo> PackedTensors(const Linear& linear, int bits, int group_
 
 std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
                                           const std::vector<TensorInfo>& kept,
-                                          const std::function<int(const Linear&)>& bits_of, int group_size) {
-  std::vector<std::vector<TensorInfo>> contents = FillFiles(MakeUnits(linears, kept, bits_of, group_size));
+                                          const StoredTensors& tensors_of) {
+  std::vector<std::vector<TensorInfo>> contents = FillFiles(MakeUnits(linears, kept, tensors_of));
   std::vector<WeightFile> files;
   for (size_t i = 0; i < contents.size(); ++i) {
     files.push_back(
         {FileName(i, contents.size()), LayOutSafetensors(std::move(contents[i]), {{"format", "pt"}})});
   }
   return files;
+}
+
+std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
+                                          const std::vector<TensorInfo>& kept,
+                                          const std::function<int(const Linear&)>& bits_of, int group_size) {
+  return LayOutWeightFiles(linears, kept,
+                           [&](const Linear& l) { return PackedTensors(l, bits_of(l), group_size); });
 }
 
 std::string WeightIndexJson(const std::vector<WeightFile>& files) {

@@ -23,7 +23,12 @@ struct WeightFile {
   std::string name;  // model.safetensors, or model-00001-of-0000N.safetensors
   SafetensorsLayout layout;
 };
-// `bits_of` gives the width of each linear. The same input gives the same files everywhere.
+// The tensors that hold a linear's weight. The same input gives the same files everywhere.
+using StoredTensors = std::function<std::vector<TensorInfo>(const Linear&)>;
+std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
+                                          const std::vector<TensorInfo>& kept,
+                                          const StoredTensors& tensors_of);
+// The same for PackedTensors; `bits_of` gives the width of each linear.
 std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
                                           const std::vector<TensorInfo>& kept,
                                           const std::function<int(const Linear&)>& bits_of, int group_size);

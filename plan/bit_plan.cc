@@ -77,6 +77,20 @@ double UnconstrainedDistortion(const DistortionTable& table, const JobSpec& spec
 
 }  // namespace
 
+BitPlan DescribePlan(const AllocationInputs& inputs, const JobSpec& spec, Objective objective,
+                     const std::vector<int>& bits) {
+  BitPlan plan;
+  plan.heuristic = spec.heuristic;
+  plan.objective = ObjectiveName(objective);
+  plan.profile = spec.runtime_profile;
+  plan.group_size = inputs.group_size;
+  AddLinears(inputs, bits, plan);
+  AddFigures(inputs, plan);
+  plan.weight_file_bytes = PlanFileBytes(inputs, bits);
+  if (spec.budget.rank_bytes) plan.rank_bytes = RankBytesOf(inputs, bits, spec.budget.rank_bytes->ranks);
+  return plan;
+}
+
 absl::Status CheckFallbacks(double ratio, double limit) {
   if (ratio <= limit) return absl::OkStatus();
   return MakeError(absl::StatusCode::kFailedPrecondition, "TOO_MANY_FALLBACKS",
@@ -97,16 +111,8 @@ absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& sp
 
   // The smallest plan fits, so every heuristic finds one.
   const Allocation allocation = AllocateWithin(spec.budget, spec.heuristic, inputs, problem);
-  BitPlan plan;
-  plan.heuristic = spec.heuristic;
-  plan.objective = ObjectiveName(problem.objective);
-  plan.profile = spec.runtime_profile;
-  plan.group_size = inputs.group_size;
+  BitPlan plan = DescribePlan(inputs, spec, problem.objective, allocation.bits);
   plan.lower_bound = allocation.lower_bound;
-  AddLinears(inputs, allocation.bits, plan);
-  AddFigures(inputs, plan);
-  plan.weight_file_bytes = PlanFileBytes(inputs, allocation.bits);
-  if (ranks > 0) plan.rank_bytes = RankBytesOf(inputs, allocation.bits, ranks);
   plan.unconstrained_distortion = UnconstrainedDistortion(table, spec, inputs, plan.distortion);
   return plan;
 }

@@ -1,6 +1,7 @@
 // A plan: a width for every linear, with the figures that justify it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,18 @@ struct PlannedLinear {
   std::string fallback;
 };
 
+// How measurement changed a plan. Divergences are mean KL divergences of the predicted tokens from the
+// original model's, in nats, on calibration text that no solve used.
+struct Refinement {
+  int rounds = 0;
+  int trials = 0;    // plans that were measured
+  int accepted = 0;  // of them better than all before
+  double divergence_before = 0;
+  double divergence_after = 0;
+  int64_t sequences = 0;  // of the sample
+  int64_t tokens = 0;
+};
+
 struct BitPlan {
   std::string heuristic;
   std::string profile;
@@ -37,6 +50,7 @@ struct BitPlan {
   double unconstrained_distortion = 0;
   int64_t rank_bytes = 0;  // tensors of the fullest expert-parallel rank; 0 unless the budget is per rank
   double fallback_ratio = 0;
+  std::optional<Refinement> refined;  // unset: not refined
 };
 
 // Applies `heuristic` under `budget` and the runtime profile. Deterministic.

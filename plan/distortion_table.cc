@@ -27,6 +27,7 @@ json RowJson(const DistortionRow& row) {
           {"fallback", row.fallback},
           {"outlier_score", row.outlier_score},
           {"wanda_score", row.wanda_score},
+          {"effective_rank", row.effective_rank},
           {"widths", std::move(widths)}};
 }
 
@@ -45,6 +46,7 @@ DistortionRow RowFromJson(const json& value) {
   row.fallback = value.at("fallback").get<std::string>();
   row.outlier_score = value.at("outlier_score").get<double>();
   row.wanda_score = value.value("wanda_score", 0.0);
+  row.effective_rank = value.value("effective_rank", 0.0);
   for (const auto& [key, facts] : value.at("widths").items()) {
     const WidthFacts read{facts.at("distortion").get<double>(), facts.at("relative_error").get<double>(),
                           facts.at("block_error").get<double>(), facts.value("gate_distortion", 0.0)};
@@ -81,12 +83,14 @@ PartTable PartFromJson(const json& value) {
 }
 
 json RoutingJson(const RoutingCounts& routing) {
-  return {{"layer", routing.layer},
-          {"counts", routing.counts},
-          {"router_weights", routing.router_weights},
-          {"tokens", routing.tokens},
-          {"ffn_cosine", routing.ffn_cosine},
-          {"stream_cosine", routing.stream_cosine}};
+  json value = {{"layer", routing.layer},
+                {"counts", routing.counts},
+                {"router_weights", routing.router_weights},
+                {"tokens", routing.tokens},
+                {"ffn_cosine", routing.ffn_cosine},
+                {"stream_cosine", routing.stream_cosine}};
+  if (routing.predicted_cosine) value["predicted_cosine"] = *routing.predicted_cosine;
+  return value;
 }
 
 RoutingCounts RoutingFromJson(const json& value) {
@@ -97,6 +101,7 @@ RoutingCounts RoutingFromJson(const json& value) {
   routing.tokens = value.value("tokens", int64_t{0});
   routing.ffn_cosine = value.value("ffn_cosine", 0.0);
   routing.stream_cosine = value.value("stream_cosine", 0.0);
+  if (value.contains("predicted_cosine")) routing.predicted_cosine = value["predicted_cosine"].get<double>();
   return routing;
 }
 

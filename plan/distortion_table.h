@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,13 +32,16 @@ struct DistortionRow {
   Linear linear;
   int64_t tokens = 0;  // rows that went into H
   double damp = 0;     // share of the mean diagonal that was used in the end
-  // "gptq", "gptq_shrunk" (Hessian of a cold expert, supported), "gptq_floored" (the diagonal had to be
-  // raised) or "rtn".
+  // "gptq", "gptq_shrunk" (Hessian of a cold expert, supported), "gptq_all_tokens" (tokens that were routed
+  // elsewhere, too), "gptq_floored" (the diagonal had to be raised) or "rtn".
   std::string method;
   std::string fallback;      // empty, "no_tokens", "few_tokens" or "not_positive_definite"
   double outlier_score = 0;  // max_j(max_i |W_ij| / mean_i |W_ij|), QuantMoE-Bench's linear scorer
   std::map<int, WidthFacts> widths;
   double wanda_score = 0;  // mean of |W_ij| sqrt(H_jj), the scripts' activation-aware magnitude
+  // Input channels that the linear's own tokens determine rather than the damping, at most `in`; 0 on
+  // fallback.
+  double effective_rank = 0;
 };
 
 struct PartTable {
@@ -67,6 +71,8 @@ struct RoutingCounts {
   // stream.
   double ffn_cosine = 0;
   double stream_cosine = 0;
+  // Mean cosine of the feed-forward block as a trained network predicts it; unset unless one was trained.
+  std::optional<double> predicted_cosine = {};
 };
 
 std::string RoutingCountsToJson(const RoutingCounts& routing);

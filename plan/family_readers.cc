@@ -24,9 +24,19 @@ void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, Mode
   }
 }
 
+absl::string_view ExpertsKey(ConfigReader& config, absl::string_view published) {
+  constexpr absl::string_view kWritten = "num_local_experts";
+  if (!config.Has(published) && config.Has(kWritten)) return kWritten;
+  if (config.Has(published) && config.Has(kWritten) && config.At(published) != config.At(kWritten)) {
+    config.Invalid(kWritten, absl::StrCat("is ", config.At(kWritten).dump(), ", but ", published, " is ",
+                                          config.At(published).dump()));
+  }
+  return published;
+}
+
 void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,
                  ModelSpec& spec) {
-  spec.moe.experts = config.Int(experts_key, 1, kMaxExperts);
+  spec.moe.experts = config.Int(ExpertsKey(config, experts_key), 1, kMaxExperts);
   spec.moe.top_k = config.Int("num_experts_per_tok", 1, kMaxExperts);
   spec.moe.width = config.Int(width_key);
   if (spec.moe.top_k > spec.moe.experts) {

@@ -16,6 +16,10 @@ inline constexpr int64_t kMaxExperts = 4096;
 // Sliding windows as `layer_types` says; without it, `window` from layer `first_layer` on.
 void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec);
 
+// The key of the number of experts: the published one, or num_local_experts as transformers 5 writes it. Two
+// numbers are refused.
+absl::string_view ExpertsKey(ConfigReader& config, absl::string_view published);
+
 // Number, width and choice of the routed experts.
 void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,
                  ModelSpec& spec);

@@ -50,7 +50,13 @@ Params Similarity() {
        ParamType::kChoice,
        "ffn: input and output of the feed-forward block (default); stream: the residual stream before and "
        "after the layer",
-       {"ffn", "stream"}}};
+       {"ffn", "stream"}},
+      {"estimate",
+       ParamType::kChoice,
+       "exact: the mean cosine itself (default); trained: what QuantMoE-Bench's network predicts, trained "
+       "for "
+       "each block on the calibration text (similarity ffn)",
+       {"exact", "trained"}}};
 }
 
 std::vector<HeuristicRecord> MakeCatalog() {
@@ -87,8 +93,9 @@ std::vector<HeuristicRecord> MakeCatalog() {
       {"last-blocks", "As first-blocks, from the last MoE block on.", true,
        Levels() + Others() + BlockCount()},
       {"block-importance",
-       "As first-blocks, blocks that change their input's direction most first: the exact mean cosine that "
-       "QuantMoE-Bench's predictor estimates.",
+       "As first-blocks, blocks that change their input's direction most first: by the exact mean cosine, or "
+       "by "
+       "QuantMoE-Bench's trained estimate of it.",
        false, Levels() + Others() + BlockCount() + Similarity()},
       {"outlier", "Linears with the largest max over columns of (largest / mean magnitude) first.", false,
        Levels() + Others() +

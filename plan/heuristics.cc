@@ -161,7 +161,9 @@ Allocation RankExperts(const AllocationProblem& problem, MakeScore make_score) {
 }
 
 UnitScore BlockScore(const AllocationProblem& problem) {
-  return ImportanceScore(problem, TextParam(problem, "similarity", "ffn") == "stream");
+  const bool trained = TextParam(problem, "estimate", "exact") == "trained";
+  const bool stream = TextParam(problem, "similarity", "ffn") == "stream";
+  return ImportanceScore(problem, trained ? Cosine::kPredicted : stream ? Cosine::kStream : Cosine::kBlock);
 }
 
 Allocation RankBlocks(const AllocationProblem& problem, const std::string& heuristic) {
@@ -328,7 +330,21 @@ std::vector<FieldViolation> CheckHeuristic(const std::string& heuristic,
       violations.push_back({ParamField(key), "is below floor"});
     }
   }
+  if (PredictsImportance(heuristic, params) && params.count("similarity") == 1 &&
+      params.at("similarity") != "ffn") {
+    violations.push_back({ParamField("estimate"), "trained predicts similarity=ffn only"});
+  }
   return violations;
+}
+
+bool PredictsImportance(const std::string& heuristic, const std::map<std::string, std::string>& params) {
+  const auto is = [&params](const char* key, const char* value) {
+    const auto found = params.find(key);
+    return found != params.end() && found->second == value;
+  };
+  const bool by_block =
+      heuristic == "block-importance" || (heuristic == "combined" && is("order", "importance"));
+  return by_block && is("estimate", "trained");
 }
 
 absl::Status CheckStatistics(const std::string& heuristic, const AllocationProblem& problem) {
@@ -351,6 +367,10 @@ absl::Status CheckStatistics(const std::string& heuristic, const AllocationProbl
       (heuristic == "combined" && param != problem.params.end() && param->second == "importance");
   if (by_block && has_experts(lacks_routing([](const RoutingCounts& r) { return r.tokens == 0; }))) {
     missing = "ffn_cosine";
+  }
+  if (PredictsImportance(heuristic, problem.params) &&
+      has_experts(lacks_routing([](const RoutingCounts& r) { return !r.predicted_cosine; }))) {
+    missing = "predicted_cosine";
   }
   if (heuristic == "router-weight" &&
       has_experts(lacks_routing([](const RoutingCounts& r) { return r.router_weights.empty(); }))) {

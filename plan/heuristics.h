@@ -22,6 +22,9 @@ std::vector<FieldViolation> CheckHeuristic(const std::string& heuristic,
                                            const std::map<std::string, std::string>& params,
                                            const std::vector<int>& widths);
 
+// Whether blocks are ranked by the trained predictor, which needs `predict` tasks.
+bool PredictsImportance(const std::string& heuristic, const std::map<std::string, std::string>& params);
+
 // FAILED_PRECONDITION STATISTICS_MISSING {heuristic, statistic} when the table was made by a program that did
 // not measure what the heuristic ranks by.
 absl::Status CheckStatistics(const std::string& heuristic, const AllocationProblem& problem);

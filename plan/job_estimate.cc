@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
@@ -104,6 +105,25 @@ void WarnOfShortText(const ResolvedJob& job, JobEstimate& estimate) {
                                            asked, " that were asked"));
 }
 
+// A budget is a limit, so more than any plan can use is allowed; but who asks for it may have mistyped.
+void WarnOfLargeBudget(const ResolvedJob& job, JobEstimate& estimate) {
+  const Budget& budget = job.spec.budget;
+  const auto warn = [&estimate](absl::string_view unit, double asked, double maximum) {
+    if (asked <= maximum) return;
+    estimate.warnings.push_back(absl::StrCat("the budget is above the largest plan, which takes ",
+                                             absl::StrFormat("%.10g", maximum), " ", unit,
+                                             ": all linears get their largest width"));
+  };
+  if (budget.average_bits) warn("average bits", *budget.average_bits, job.sizes.maximum_average_bits);
+  if (budget.stored_bits) warn("stored bits", *budget.stored_bits, job.sizes.maximum_stored_bits);
+  if (budget.max_bytes)
+    warn("bytes", static_cast<double>(*budget.max_bytes), static_cast<double>(job.sizes.maximum_bytes));
+  if (budget.rank_bytes) {
+    warn("bytes per rank", static_cast<double>(budget.rank_bytes->max_bytes),
+         static_cast<double>(job.sizes.maximum_rank_bytes));
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job, const std::vector<TensorInfo>& kept) {
@@ -112,6 +132,7 @@ absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job, const std::vec
   CountTasks(job, estimate);
   WarnOfFewTokens(job, estimate);
   WarnOfShortText(job, estimate);
+  WarnOfLargeBudget(job, estimate);
   return estimate;
 }
 

@@ -23,6 +23,8 @@ constexpr std::array<absl::string_view, 11> kBenchmarks = {
 constexpr int kMaxSamples = 1 << 20;
 constexpr int kMaxShardSequences = 4096;
 constexpr int kMaxRanks = 1024;
+constexpr int kMaxRounds = 64;
+constexpr int kMaxTrials = 1024;
 
 // Collects violations with the path of their field.
 class Violations {
@@ -149,7 +151,15 @@ void CheckEvaluation(const EvaluationSpec& evaluation, Violations& violations) {
     }
     CheckDigest(field + ".data", task.data, /*required=*/true, violations);
     CheckDigest(field + ".fewshot_data", task.fewshot_data, /*required=*/false, violations);
+    if (task.limit < 0) violations.Add(field + ".limit", absl::StrCat("must not be negative: ", task.limit));
   }
+}
+
+void CheckRefinement(const RefinementSpec& refinement, Violations& violations) {
+  violations.InRange("spec.refinement.rounds", refinement.rounds, 0, kMaxRounds);
+  violations.InRange("spec.refinement.trials", refinement.trials, 0, kMaxTrials);
+  if (refinement.rounds == 0 && refinement.trials > 0)
+    violations.Add("spec.refinement.trials", "needs spec.refinement.rounds");
 }
 
 }  // namespace
@@ -163,6 +173,15 @@ std::vector<int> CandidateWidths(const std::vector<int>& widths, const std::stri
   });
   std::sort(candidates.begin(), candidates.end());
   return candidates;
+}
+
+absl::string_view StateTypeName(StateType type) { return type == StateType::kF32 ? "f32" : "bf16"; }
+
+absl::StatusOr<StateType> ParseStateType(absl::string_view name) {
+  for (const StateType type : {StateType::kF32, StateType::kBF16}) {
+    if (StateTypeName(type) == name) return type;
+  }
+  return absl::InvalidArgumentError(absl::StrCat("states \"", name, "\" are unknown; known are f32, bf16"));
 }
 
 absl::string_view PropagationName(Propagation propagation) {
@@ -198,6 +217,7 @@ std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec) {
   CheckGptq(spec.gptq, profile, violations);
   CheckCalibration(spec.calibration, violations);
   CheckEvaluation(spec.evaluation, violations);
+  CheckRefinement(spec.refinement, violations);
   return violations.Take();
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/error_info.h"
 #include "plan/budget.h"
+#include "plan/column_order.h"
 #include "plan/linears.h"
 #include "plan/model_spec.h"
 #include "plan/width_rules.h"
@@ -29,17 +30,25 @@ enum class Propagation { kOriginal, kQuantized };
 absl::string_view PropagationName(Propagation propagation);  // "original", "quantized"
 absl::StatusOr<Propagation> ParsePropagation(absl::string_view name);
 
+// In which type the activations of calibration travel from task to task. All arithmetic is f32; bf16 halves
+// what is stored and sent, and rounds the stream after every layer.
+enum class StateType { kF32, kBF16 };
+absl::string_view StateTypeName(StateType type);  // "f32", "bf16"
+absl::StatusOr<StateType> ParseStateType(absl::string_view name);
+
 // Unset members mean defaults that ResolveJob fills in.
 struct GptqSpec {
   int group_size = 0;       // 0: largest of 128, 64, 32 that divides every input width
   std::vector<int> widths;  // that are solved; empty: 2, 3, 4, 8. The profile chooses among them
   double damp = 0.01;
-  bool act_order = true;
+  ColumnOrder order = ColumnOrder::kActivation;
   bool scale_search = true;
   double min_tokens_ratio = 0.25;
   double max_fallback_ratio = 0.25;
   bool gate_weighted = false;  // tokens count for an expert by the square of their router weight
   double shrinkage = 0;        // pull of a cold expert's Hessian toward its layer's, in tokens a channel
+  // Patterns (width_rules.h) of experts that all tokens of their layer calibrate, routed to them or not.
+  std::vector<std::string> all_tokens;
   Propagation propagation = Propagation::kOriginal;
   double correction =
       1;  // quantized pass: share of the drift of its inputs that a linear makes up for, 0 to 1
@@ -50,12 +59,14 @@ struct CalibrationSpec {
   int samples = 128;
   int sequence_length = 0;  // 0: min(2048, context)
   int shard_sequences = 8;
+  StateType states = StateType::kF32;
 };
 
 struct BenchmarkTaskSpec {
   std::string name;
   Digest data;
   Digest fewshot_data;  // empty sha256: none
+  int64_t limit = 0;    // only the first so many items; 0: all
 };
 
 struct EvaluationSpec {
@@ -64,6 +75,12 @@ struct EvaluationSpec {
   int window = 0;
   std::vector<BenchmarkTaskSpec> tasks;
   std::optional<bool> add_bos;
+};
+
+// Search for a better plan by measuring plans (docs/heuristics.md). Off with no rounds.
+struct RefinementSpec {
+  int rounds = 0;
+  int trials = 0;  // plans measured in a round; 0: 16
 };
 
 struct JobSpec {
@@ -76,6 +93,7 @@ struct JobSpec {
   EvaluationSpec evaluation;
   std::string runtime_profile = "gptqmodel";
   std::vector<WidthRule> rules;
+  RefinementSpec refinement;
 };
 
 // A spec with its model opened and every default filled in: what tasks are planned from.

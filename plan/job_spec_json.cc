@@ -17,9 +17,10 @@ json OrNull(const std::optional<T>& value) {
 json TasksJson(const std::vector<BenchmarkTaskSpec>& tasks) {
   json out = json::array();
   for (const BenchmarkTaskSpec& task : tasks) {
-    out.push_back({{"name", task.name},
-                   {"data", DigestJson(task.data)},
-                   {"fewshot_data", DigestJson(task.fewshot_data)}});
+    json& item = out.emplace_back(json{{"name", task.name},
+                                       {"data", DigestJson(task.data)},
+                                       {"fewshot_data", DigestJson(task.fewshot_data)}});
+    if (task.limit > 0) item["limit"] = task.limit;  // absent, so that keys of tasks without it stay
   }
   return out;
 }
@@ -41,12 +42,17 @@ void ReadGptq(const json& from, GptqSpec& gptq) {
   Read(from, "group_size", gptq.group_size);
   Read(from, "widths", gptq.widths);
   Read(from, "damp", gptq.damp);
-  Read(from, "act_order", gptq.act_order);
   Read(from, "scale_search", gptq.scale_search);
   Read(from, "min_tokens_ratio", gptq.min_tokens_ratio);
   Read(from, "max_fallback_ratio", gptq.max_fallback_ratio);
   Read(from, "gate_weighted", gptq.gate_weighted);
   Read(from, "shrinkage", gptq.shrinkage);
+  Read(from, "all_tokens", gptq.all_tokens);
+  if (from.contains("order")) {
+    const auto order = ParseColumnOrder(from["order"].get<std::string>());
+    if (!order.ok()) throw std::invalid_argument(std::string(order.status().message()));
+    gptq.order = *order;
+  }
   if (from.contains("propagation")) {
     const auto propagation = ParsePropagation(from["propagation"].get<std::string>());
     if (!propagation.ok()) throw std::invalid_argument(std::string(propagation.status().message()));
@@ -60,6 +66,11 @@ void ReadCalibration(const json& from, CalibrationSpec& calibration) {
   Read(from, "samples", calibration.samples);
   Read(from, "sequence_length", calibration.sequence_length);
   Read(from, "shard_sequences", calibration.shard_sequences);
+  if (from.contains("states")) {
+    const auto states = ParseStateType(from["states"].get<std::string>());
+    if (!states.ok()) throw std::invalid_argument(std::string(states.status().message()));
+    calibration.states = *states;
+  }
 }
 
 void ReadEvaluation(const json& from, EvaluationSpec& evaluation) {
@@ -72,6 +83,7 @@ void ReadEvaluation(const json& from, EvaluationSpec& evaluation) {
     Read(item, "name", task.name);
     Read(item, "data", task.data);
     Read(item, "fewshot_data", task.fewshot_data);
+    Read(item, "limit", task.limit);
     evaluation.tasks.push_back(std::move(task));
   }
 }
@@ -104,6 +116,8 @@ JobSpec SpecFromJson(const json& from) {
   ReadEvaluation(part("evaluation"), spec.evaluation);
   Read(from, "runtime_profile", spec.runtime_profile);
   spec.rules = RulesFromJson(from.value("rules", json::array()));
+  Read(part("refinement"), "rounds", spec.refinement.rounds);
+  Read(part("refinement"), "trials", spec.refinement.trials);
   RefuseUnknownKeys(from, JobSpecJson(spec), "");
   return spec;
 }
@@ -167,19 +181,21 @@ json JobSpecJson(const JobSpec& spec) {
            {{"group_size", gptq.group_size},
             {"widths", json(gptq.widths)},
             {"damp", gptq.damp},
-            {"act_order", gptq.act_order},
+            {"order", std::string(ColumnOrderName(gptq.order))},
             {"scale_search", gptq.scale_search},
             {"min_tokens_ratio", gptq.min_tokens_ratio},
             {"max_fallback_ratio", gptq.max_fallback_ratio},
             {"gate_weighted", gptq.gate_weighted},
             {"shrinkage", gptq.shrinkage},
+            {"all_tokens", json(gptq.all_tokens)},
             {"propagation", std::string(PropagationName(gptq.propagation))},
             {"correction", gptq.correction}}},
           {"calibration",
            {{"text", DigestJson(calibration.text)},
             {"samples", calibration.samples},
             {"sequence_length", calibration.sequence_length},
-            {"shard_sequences", calibration.shard_sequences}}},
+            {"shard_sequences", calibration.shard_sequences},
+            {"states", std::string(StateTypeName(calibration.states))}}},
           {"evaluation",
            {{"skip", evaluation.skip},
             {"perplexity_text", DigestJson(evaluation.perplexity_text)},
@@ -187,7 +203,8 @@ json JobSpecJson(const JobSpec& spec) {
             {"tasks", TasksJson(evaluation.tasks)},
             {"add_bos", OrNull(evaluation.add_bos)}}},
           {"runtime_profile", spec.runtime_profile},
-          {"rules", RulesJson(spec.rules)}};
+          {"rules", RulesJson(spec.rules)},
+          {"refinement", {{"rounds", spec.refinement.rounds}, {"trials", spec.refinement.trials}}}};
 }
 
 std::string JobSpecToJson(const JobSpec& spec) { return JobSpecJson(spec).dump(); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -298,14 +299,25 @@ int LayerOfTensor(absl::string_view name) {
 }
 
 absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint) {
+  std::vector<absl::Status> problems = FindTensorProblems(spec, checkpoint);
+  return problems.empty() ? absl::OkStatus() : std::move(problems.front());
+}
+
+std::vector<absl::Status> FindTensorProblems(const ModelSpec& spec, const Checkpoint& checkpoint) {
+  std::vector<absl::Status> problems;
+  absl::flat_hash_set<std::string> seen;  // linears may share a tensor
+  const auto add = [&](absl::Status status) {
+    if (!status.ok() && seen.insert(std::string(status.message())).second)
+      problems.push_back(std::move(status));
+  };
   for (const NamedShape& tensor : KeptShapes(spec)) {
-    if (!tensor.name.empty()) RETURN_IF_ERROR(CheckOther(checkpoint, tensor.name, tensor.shape));
+    if (!tensor.name.empty()) add(CheckOther(checkpoint, tensor.name, tensor.shape));
   }
-  for (const Linear& linear : ListLinears(spec)) RETURN_IF_ERROR(CheckLinear(spec, checkpoint, linear));
+  for (const Linear& linear : ListLinears(spec)) add(CheckLinear(spec, checkpoint, linear));
   for (int l = 0; l < spec.num_layers(); ++l) {
-    if (spec.layers[l].moe) RETURN_IF_ERROR(CheckExperts(spec, checkpoint, l));
+    if (spec.layers[l].moe) add(CheckExperts(spec, checkpoint, l));
   }
-  return absl::OkStatus();
+  return problems;
 }
 
 }  // namespace quantmoe

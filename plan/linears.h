@@ -108,5 +108,7 @@ std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int ex
 // right shape and dtype, and as many experts as config.json says. INVALID_ARGUMENT MODEL_INVALID or
 // MODEL_UNSUPPORTED names tensor and file.
 absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint);
+// All errors that CheckTensors could give, each once; the first is the one that it gives.
+std::vector<absl::Status> FindTensorProblems(const ModelSpec& spec, const Checkpoint& checkpoint);
 
 }  // namespace quantmoe

@@ -25,7 +25,7 @@ PlannedTask PlanResolve(const ResolvedJob& job, const Part& part, int shards) {
   PlannedTask task{ResolveLabel(part),      TaskKind::kResolve,
                    params.dump(),           {},
                    ResolveBytes(job, part), 2 * SolveWork(job, part, shards)};
-  task.inputs.push_back(FromTask("plan", "allocate", "plan"));
+  task.inputs.push_back(ChosenPlan(job));
   for (int s = 0; s < shards; ++s) {
     const std::string number = absl::StrCat(".", s);
     if (part.kind == PartKind::kAttention) {
@@ -46,6 +46,7 @@ nlohmann::json HalfParams(const ResolvedJob& job, int layer, const char* half) {
   nlohmann::json params = ModelParams(job);
   params["layer"] = layer;
   params["half"] = half;
+  params["states"] = std::string(StateTypeName(job.spec.calibration.states));
   return params;
 }
 
@@ -82,7 +83,7 @@ PlannedTask PlanAssemble(const ResolvedJob& job) {
   const nlohmann::json params = {{"max_fallback_ratio", job.spec.gptq.max_fallback_ratio}};
   PlannedTask task{"assemble", TaskKind::kAssemble, params.dump(),
                    {},         AllocateBytes(job),  WholeModelWork(job)};
-  task.inputs.push_back(FromTask("plan", "allocate", "plan"));
+  task.inputs.push_back(ChosenPlan(job));
   for (const Part& part : job.parts) {
     task.inputs.push_back(
         FromTask(absl::StrCat("resolved.", part.layer, ".", part.index), ResolveLabel(part), "plan"));

@@ -5,6 +5,8 @@
 #include <set>
 #include <tuple>
 
+#include "plan/split_mix.h"
+
 namespace quantmoe {
 namespace {
 
@@ -30,14 +32,6 @@ template <typename T>
 double At(const std::vector<T>& values, int index) {
   return index < static_cast<int>(values.size()) ? static_cast<double>(values[static_cast<size_t>(index)])
                                                  : 0;
-}
-
-// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): the same numbers with every compiler and library.
-uint64_t Mix(uint64_t x) {
-  x += 0x9E3779B97F4A7C15u;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
 }
 
 }  // namespace
@@ -121,11 +115,12 @@ UnitScore OutlierScoreOf(const AllocationProblem& problem, const std::vector<Cho
   };
 }
 
-UnitScore ImportanceScore(const AllocationProblem& problem, bool of_stream) {
-  return [&problem, of_stream](const RankedUnit& unit) {
+UnitScore ImportanceScore(const AllocationProblem& problem, Cosine cosine) {
+  return [&problem, cosine](const RankedUnit& unit) {
     const RoutingCounts* routing = FindRouting(problem, unit.layer);
     if (routing == nullptr || routing->tokens == 0) return 0.0;
-    const double sum = of_stream ? routing->stream_cosine : routing->ffn_cosine;
+    if (cosine == Cosine::kPredicted) return -routing->predicted_cosine.value_or(0);
+    const double sum = cosine == Cosine::kStream ? routing->stream_cosine : routing->ffn_cosine;
     return -sum / static_cast<double>(routing->tokens);
   };
 }
@@ -134,9 +129,9 @@ UnitScore RandomScore(const AllocationProblem& problem, const std::vector<Choice
                       uint64_t seed) {
   return [&problem, &groups, seed](const RankedUnit& unit) {
     const Linear& first = problem.rows[groups[unit.groups.front()].rows.front()].row->linear;
-    uint64_t state = Mix(seed);
+    uint64_t state = MixBits(seed);
     for (int part : {first.layer, first.expert, static_cast<int>(first.kind)}) {
-      state = Mix(state ^ static_cast<uint64_t>(part + 1));
+      state = MixBits(state ^ static_cast<uint64_t>(part + 1));
     }
     return static_cast<double>(state >> 11);  // 53 bits: exact
   };

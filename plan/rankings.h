@@ -47,8 +47,11 @@ UnitScore RouterWeightScore(const AllocationProblem& problem, const std::vector<
 UnitScore WandaScore(const AllocationProblem& problem, const std::vector<ChoiceGroup>& groups);
 // Largest max_j (max_i |W_ij| / mean_i |W_ij|) of the unit's linears.
 UnitScore OutlierScoreOf(const AllocationProblem& problem, const std::vector<ChoiceGroup>& groups);
-// Minus the mean cosine of what enters and leaves the feed-forward block (or the layer) of the unit.
-UnitScore ImportanceScore(const AllocationProblem& problem, bool of_stream);
+// Which cosine of what enters and leaves: of the feed-forward block, of the whole layer's stream, or the
+// block's as a trained network predicts it.
+enum class Cosine { kBlock, kStream, kPredicted };
+// Minus the mean cosine of the unit's layer.
+UnitScore ImportanceScore(const AllocationProblem& problem, Cosine cosine);
 // A number that only the seed and the unit's place in the model decide.
 UnitScore RandomScore(const AllocationProblem& problem, const std::vector<ChoiceGroup>& groups,
                       uint64_t seed);

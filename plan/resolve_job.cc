@@ -9,12 +9,14 @@
 #include "plan/job_spec.h"
 #include "plan/shipped_prose.h"
 #include "plan/tensor_views.h"
+#include "plan/width_rules.h"
 #include "storage/model_sources.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr int64_t kDefaultSequenceLength = 2048;
+constexpr int kDefaultTrials = 16;
 
 // The first linear whose input width `group_size` does not divide, as text; empty when it divides all.
 std::string FindUndivided(const std::vector<Linear>& linears, int group_size) {
@@ -54,11 +56,39 @@ absl::Status CheckOutputs(const std::vector<Linear>& linears) {
   return absl::OkStatus();
 }
 
+absl::Status CheckAllTokens(const std::vector<Linear>& linears, const std::vector<std::string>& patterns) {
+  std::vector<FieldViolation> violations;
+  for (size_t i = 0; i < patterns.size(); ++i) {
+    const bool found = std::any_of(linears.begin(), linears.end(), [&](const Linear& linear) {
+      return IsExpert(linear.kind) && MatchesPattern(patterns[i], linear);
+    });
+    if (found) continue;
+    violations.push_back({absl::StrCat("spec.gptq.all_tokens[", i, "]"),
+                          absl::StrCat("\"", patterns[i], "\" matches no expert")});
+  }
+  return InvalidFields(std::move(violations));
+}
+
+// vLLM and SGLang have no GPTQ kernel for experts with a bias, and read the experts of such a model fused.
+void CheckProfileLoads(const JobSpec& spec, const std::vector<Linear>& linears,
+                       std::vector<FieldViolation>& violations) {
+  if (spec.runtime_profile != "vllm" && spec.runtime_profile != "sglang") return;
+  for (const Linear& linear : linears) {
+    if (!IsExpert(linear.kind) || !linear.bias) continue;
+    violations.push_back(
+        {"spec.runtime_profile",
+         absl::StrCat("is ", spec.runtime_profile, ", which cannot load GPTQ experts with a bias, as ",
+                      linear.name, " has; use gptqmodel or any")});
+    return;
+  }
+}
+
 // Refuses rules that fit no linear, and a budget below the smallest plan that they leave.
 absl::StatusOr<SizeBounds> ResolveSizes(const JobSpec& spec, const std::vector<Linear>& linears,
                                         const std::vector<TensorInfo>& kept) {
   ASSIGN_OR_RETURN(const AllowedWidths allowed,
                    ApplyRules(linears, spec.rules, PlanWidths(spec), spec.runtime_profile));
+  RETURN_IF_ERROR(CheckAllTokens(linears, spec.gptq.all_tokens));
   const int ranks = spec.budget.rank_bytes ? spec.budget.rank_bytes->ranks : 0;
   if (ranks > 0) RETURN_IF_ERROR(ExpertRanks(linears, ranks).Check());
   const SizeBounds bounds = BoundSizes(linears, kept, allowed, spec.gptq.group_size, ranks);
@@ -91,6 +121,7 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
   const std::vector<Linear> linears = ListLinears(job.model);
 
   std::vector<FieldViolation> violations;
+  CheckProfileLoads(spec, linears, violations);
   ResolveGroupSize(linears, spec.gptq, violations);
   ResolveLength("spec.calibration.sequence_length", job.model.max_position, spec.calibration.sequence_length,
                 violations);
@@ -100,6 +131,7 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
 
   // All widths are solved whatever the profile, so that a second job with another one solves nothing again.
   spec.gptq.widths = CandidateWidths(spec.gptq.widths, "any");
+  if (spec.refinement.rounds > 0 && spec.refinement.trials == 0) spec.refinement.trials = kDefaultTrials;
   ResolveTexts(spec);
   ASSIGN_OR_RETURN(job.sizes, ResolveSizes(spec, linears, KeptTensors(job.model, checkpoint)));
   job.spec = std::move(spec);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "plan/heuristics.h"
 #include "plan/job_spec_json.h"
 #include "plan/json_codec.h"
 #include "plan/quantized_pass.h"
@@ -17,12 +18,14 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array<absl::string_view, 9> kKindNames = {
-    "prepare", "forward", "solve", "probe", "allocate", "resolve", "assemble", "evaluate", "publish"};
+constexpr std::array<absl::string_view, 11> kKindNames = {"prepare",  "forward",  "solve",  "probe",
+                                                          "predict",  "allocate", "refine", "resolve",
+                                                          "assemble", "evaluate", "publish"};
 
 PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
   json params = ModelParams(job);
   params["layer"] = layer;
+  params["states"] = std::string(StateTypeName(job.spec.calibration.states));
   return {ForwardLabel(layer, shard),
           TaskKind::kForward,
           params.dump(),
@@ -83,10 +86,38 @@ bool WeighsBySensitivity(const ResolvedJob& job) {
 // Whether the plan is measured against the uniform plan of the same budget. Behind a second pass it would not
 // be: the uniform plan has only the tensors of the first.
 bool HasReference(const ResolvedJob& job) {
-  return job.spec.heuristic != "uniform" && !job.spec.evaluation.skip && !SolvesAgain(job);
+  return (job.spec.heuristic != "uniform" || job.spec.refinement.rounds > 0) && !job.spec.evaluation.skip &&
+         !SolvesAgain(job);
 }
 
-PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
+std::string PredictLabel(int layer) { return absl::StrCat("predict-l", layer); }
+
+// MoE layers whose importance a trained network estimates.
+std::vector<int> PredictedLayers(const ResolvedJob& job) {
+  std::vector<int> layers;
+  if (!PredictsImportance(job.spec.heuristic, job.spec.heuristic_params)) return layers;
+  for (int l = 0; l < job.model.num_layers(); ++l) {
+    if (job.model.layers[static_cast<size_t>(l)].moe) layers.push_back(l);
+  }
+  return layers;
+}
+
+PlannedTask PlanPredict(const ResolvedJob& job, int layer, int shards) {
+  json params = ModelParams(job);
+  params["layer"] = layer;
+  params["sequence_length"] = job.spec.calibration.sequence_length;
+  PlannedTask task{PredictLabel(layer),      TaskKind::kPredict,      params.dump(), {},
+                   PredictBytes(job, layer), PredictWork(job, shards)};
+  for (int s = 0; s < shards; ++s) {
+    const std::string forward = ForwardLabel(layer, s), number = absl::StrCat(".", s);
+    task.inputs.push_back(FromTask("ffn_input" + number, forward, "ffn_input"));
+    task.inputs.push_back(FromTask("routing" + number, forward, "routing"));
+  }
+  return task;
+}
+
+// What the choice of widths depends on beside the table.
+json ChoiceParams(const ResolvedJob& job) {
   json params = ModelParams(job);
   params["budget"] = BudgetJson(job.spec.budget);
   params["heuristic"] = job.spec.heuristic;
@@ -95,6 +126,11 @@ PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   params["rules"] = RulesJson(job.spec.rules);
   params["max_fallback_ratio"] = job.spec.gptq.max_fallback_ratio;
   params["group_size"] = job.spec.gptq.group_size;
+  return params;
+}
+
+PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
+  json params = ChoiceParams(job);
   params["reference"] = HasReference(job);
   PlannedTask task{"allocate", TaskKind::kAllocate, params.dump(),
                    {},         AllocateBytes(job),  WholeModelWork(job)};
@@ -105,6 +141,9 @@ PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l) {
     task.inputs.push_back(FromTask(absl::StrCat("sensitivity.", l), ProbeLabel(l), "sensitivity"));
   }
+  for (const int l : PredictedLayers(job)) {
+    task.inputs.push_back(FromTask(absl::StrCat("importance.", l), PredictLabel(l), "importance"));
+  }
   for (int l = 0; l < job.model.num_layers(); ++l) {
     for (int s = 0; job.model.layers[l].moe && s < shards; ++s) {
       task.inputs.push_back(FromTask(absl::StrCat("counts.", l, ".", s), ForwardLabel(l, s), "counts"));
@@ -113,9 +152,23 @@ PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   return task;
 }
 
+// The number of rounds is not part of it: a job with more rounds goes on where another one ended.
+PlannedTask PlanRefine(const ResolvedJob& job, int round) {
+  json params = ChoiceParams(job);
+  params["round"] = round;
+  params["trials"] = job.spec.refinement.trials;
+  PlannedTask task{RefineLabel(round), TaskKind::kRefine, params.dump(), {},
+                   RefineBytes(job),   RefineWork(job)};
+  task.inputs.push_back(FromTask("plan", round == 1 ? "allocate" : RefineLabel(round - 1), "plan"));
+  if (round > 1) task.inputs.push_back(FromTask("search", RefineLabel(round - 1), "search"));
+  task.inputs.push_back(FromTask("table", "allocate", "table"));
+  task.inputs.push_back(FromTask("heldout", "prepare", "heldout"));
+  return task;
+}
+
 // The plan with the tensors that are published.
 TaskInput FinalPlan(const ResolvedJob& job) {
-  return FromTask("plan", SolvesAgain(job) ? "assemble" : "allocate", "plan");
+  return SolvesAgain(job) ? FromTask("plan", "assemble", "plan") : ChosenPlan(job);
 }
 
 PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int shard) {
@@ -190,16 +243,22 @@ PlannedTask PlanPrepare(const ResolvedJob& job) {
   params["samples"] = calibration.samples;
   params["sequence_length"] = calibration.sequence_length;
   params["shard_sequences"] = calibration.shard_sequences;
+  params["states"] = std::string(StateTypeName(calibration.states));
   params["add_bos"] = evaluation.add_bos ? json(*evaluation.add_bos) : json(nullptr);
   params["window"] = evaluation.window;
   params["tasks"] = json::array();
   params["evaluation_skip"] = evaluation.skip;
+  if (job.spec.refinement.rounds > 0) {
+    params["heldout_sequences"] = kHeldoutSequences;
+    params["heldout_tokens"] = kHeldoutTokens;
+  }
   PlannedTask task{"prepare", TaskKind::kPrepare, "", {}, PrepareBytes(job), WholeModelWork(job)};
   task.inputs.push_back(FromBlob("calibration_text", calibration.text));
   task.inputs.push_back(FromBlob("perplexity_text", evaluation.perplexity_text));
   for (const BenchmarkTaskSpec& benchmark : evaluation.tasks) {
     if (evaluation.skip) break;
     params["tasks"].push_back(benchmark.name);
+    if (benchmark.limit > 0) params["limits"][benchmark.name] = benchmark.limit;
     task.inputs.push_back(FromBlob("task." + benchmark.name, benchmark.data));
     if (!benchmark.fewshot_data.sha256.empty()) {
       task.inputs.push_back(FromBlob("fewshot." + benchmark.name, benchmark.fewshot_data));
@@ -220,7 +279,9 @@ std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& 
   for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "original", i));
   for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l)
     tasks.push_back(PlanProbe(job, l, shards));
+  for (const int l : PredictedLayers(job)) tasks.push_back(PlanPredict(job, l, shards));
   tasks.push_back(PlanAllocate(job, shards));
+  for (int r = 1; r <= job.spec.refinement.rounds; ++r) tasks.push_back(PlanRefine(job, r));
   if (SolvesAgain(job)) {
     for (PlannedTask& task : PlanQuantizedPass(job, shards)) tasks.push_back(std::move(task));
   }

@@ -20,7 +20,9 @@ enum class TaskKind {
   kForward,
   kSolve,
   kProbe,
+  kPredict,
   kAllocate,
+  kRefine,
   kResolve,
   kAssemble,
   kEvaluate,
@@ -62,7 +64,8 @@ struct PrepareSummary {
 std::string PrepareSummaryToJson(const PrepareSummary& summary);
 absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view json);
 
-// The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>.
+// The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>, and heldout where
+// refinement is asked.
 PlannedTask PlanPrepare(const ResolvedJob& job);
 
 // All other tasks, in an order in which producers come first. Label, inputs -> outputs:
@@ -75,8 +78,14 @@ PlannedTask PlanPrepare(const ResolvedJob& job);
 //
 //   probe-l<L>: hidden.<I>, table.<P> -> sensitivity; only for `optimal` with its measured objective
 //
-//   allocate: table.<L>.<P>, sensitivity.<L>, counts.<L>.<S> -> plan, table (the whole DistortionTable),
-//   reference (the uniform plan of the same budget, where the plan is measured against it)
+//   predict-l<L>: ffn_input.<S> -> importance; only where the heuristic ranks blocks by the trained predictor
+//
+//   allocate: table.<L>.<P>, sensitivity.<L>, importance.<L>, counts.<L>.<S> -> plan, table (the whole
+//   DistortionTable), front (bytes against loss), reference (the uniform plan of the same budget, where the
+//   plan is measured against it)
+//
+//   refine-<R>: plan and search of the round before (plan of allocate for the first), table, heldout -> plan,
+//   search; only where refinement is asked
 //
 //   evaluate-original-<I>, evaluate-planned-<I>, evaluate-reference-<I>: requests, plan -> scores
 //

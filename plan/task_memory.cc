@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "plan/task_pieces.h"
+
 namespace quantmoe {
 namespace {
 
@@ -65,7 +67,7 @@ int64_t ForwardBytes(const ResolvedJob& job, int layer) {
 // Part weights, one linear as it is stored + one shard in f32 (hidden and the widest inner activation, twice)
 // + for the largest linear Hessian, factor and two work copies (4 in^2) and per width the weights, their
 // codes and errors (3 out*in) + the packed results (<= 9/8 byte a weight and width). Attention also holds the
-// Hessians of its other inputs.
+// Hessians of its other inputs, experts those of the down projection and of what may support both.
 int64_t SolveBytes(const ResolvedJob& job, const Part& part) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const int64_t widths = static_cast<int64_t>(job.spec.gptq.widths.size());
@@ -80,19 +82,20 @@ int64_t SolveBytes(const ResolvedJob& job, const Part& part) {
   }
   int64_t others = hessians.empty() ? 0 : -in * in;
   for (const auto& [kind, size] : hessians) others += size;
+  if (part.kind == PartKind::kExperts) others += 3 * in * in;
   const int64_t floats = PartWeights(part) + 2 * tokens * (job.model.hidden + in) + 4 * in * in + others +
                          3 * (widths + 1) * largest;
   return kFloat * floats + PartWeights(part) * widths * 9 / 8 + job.read_bytes;
 }
 
-// As much as a solve, with the rows of a second stream and the product of the drift with the inputs.
+// As much as a solve, with the rows of a second stream and the products of the drift with the inputs.
 int64_t ResolveBytes(const ResolvedJob& job, const Part& part) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const int64_t tokens = int64_t{calibration.shard_sequences} * calibration.sequence_length;
   int64_t in = 0;
   for (const Linear& linear : part.linears) in = std::max(in, linear.in);
   return SolveBytes(job, part) +
-         kFloat * (PartWeights(part) + 2 * tokens * (job.model.hidden + in) + in * in);
+         kFloat * (PartWeights(part) + 2 * tokens * (job.model.hidden + in) + 2 * in * in);
 }
 
 // A layer over one shard at most, with two sets of final states and the logits of some rows.
@@ -101,12 +104,28 @@ int64_t ProbeBytes(const ResolvedJob& job) {
   return LayerBytes(job, /*layer=*/-1, 1, job.spec.calibration.sequence_length) + head;
 }
 
+// All rows of the calibration text with what the network makes of one sequence, and an expert.
+int64_t PredictBytes(const ResolvedJob& job, int layer) {
+  const CalibrationSpec& calibration = job.spec.calibration;
+  const int64_t tokens = int64_t{calibration.samples} * calibration.sequence_length;
+  return kFloat * tokens * job.model.hidden + 6 * kFloat * kPredictorWidth * job.model.hidden +
+         ForwardBytes(job, layer);
+}
+
 // A row of the table and of the plan, parsed and as text.
 int64_t AllocateBytes(const ResolvedJob& job) {
   constexpr int64_t kRowBytes = 8192;
   int64_t rows = 0;
   for (const Part& part : job.parts) rows += static_cast<int64_t>(part.linears.size());
   return rows * kRowBytes + kTextBytes;
+}
+
+// As a probe over the whole sample, with the states that trials start from, twice; and the table.
+int64_t RefineBytes(const ResolvedJob& job) {
+  const int64_t length = std::min<int64_t>(kHeldoutTokens, job.spec.calibration.sequence_length);
+  const int64_t states = 2 * kFloat * kRefinementStates * kHeldoutSequences * length * job.model.hidden;
+  const int64_t head = kFloat * job.model.vocab * job.model.hidden + 2 * kFloat * (int64_t{64} << 20);
+  return LayerBytes(job, /*layer=*/-1, kHeldoutSequences, length) + head + states + AllocateBytes(job);
 }
 
 // A layer over a batch of windows, and the head with the logits of one window.

@@ -13,7 +13,9 @@ int64_t ForwardBytes(const ResolvedJob& job, int layer);
 int64_t SolveBytes(const ResolvedJob& job, const Part& part);
 int64_t ResolveBytes(const ResolvedJob& job, const Part& part);
 int64_t ProbeBytes(const ResolvedJob& job);
+int64_t PredictBytes(const ResolvedJob& job, int layer);
 int64_t AllocateBytes(const ResolvedJob& job);
+int64_t RefineBytes(const ResolvedJob& job);
 int64_t EvaluateBytes(const ResolvedJob& job);
 int64_t PublishBytes(const ResolvedJob& job);
 

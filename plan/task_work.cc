@@ -1,5 +1,7 @@
 #include "plan/task_work.h"
 
+#include "plan/task_pieces.h"
+
 namespace quantmoe {
 namespace {
 
@@ -57,6 +59,19 @@ double ProbeWork(const ResolvedJob& job, int layer) {
   double weights = 0;
   for (int l = layer; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
   return weights + static_cast<double>(job.model.vocab * job.model.hidden);
+}
+
+double PredictWork(const ResolvedJob& job, int shards) {
+  constexpr double kEpochs = 10, kPasses = 3;
+  return kEpochs * kPasses * ShardTokens(job) * shards *
+         static_cast<double>(kPredictorWidth * job.model.hidden);
+}
+
+double RefineWork(const ResolvedJob& job) {
+  double weights = static_cast<double>(job.model.vocab * job.model.hidden);
+  for (int l = 0; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
+  return weights * static_cast<double>(kHeldoutSequences * kHeldoutTokens) *
+         (2 + 0.5 * job.spec.refinement.trials);
 }
 
 double EvaluateWork(const ResolvedJob& job) {

@@ -11,6 +11,10 @@ double SolveWork(const ResolvedJob& job, const Part& part, int shards);
 double ProbeWork(const ResolvedJob& job, int layer);
 // One shard of evaluation, taken as 32768 tokens.
 double EvaluateWork(const ResolvedJob& job);
+// Of one layer: an epoch is a forward and a backward pass of the network, and training takes about ten.
+double PredictWork(const ResolvedJob& job, int shards);
+// One round: the trials run half of the model on average.
+double RefineWork(const ResolvedJob& job);
 // Prepare, allocate and publish follow the size of the model.
 double WholeModelWork(const ResolvedJob& job);
 

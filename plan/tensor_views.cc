@@ -38,16 +38,21 @@ int64_t Product(const Shape& shape) {
 
 bool IsFloat(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
 
-// An error about a tensor; names its file when it is there.
+// The file that names all tensors: the only weight file, or the index.
+std::string FileOfAll(const Checkpoint& checkpoint) {
+  constexpr char kSingleFile[] = "model.safetensors";
+  const bool single =
+      !checkpoint.tensors().empty() && checkpoint.tensors().begin()->second.file == kSingleFile;
+  return absl::StrCat(kSingleFile, single ? "" : ".index.json");
+}
+
+// An error about a tensor; names its file, or the one that should say where it is.
 absl::Status TensorError(const Checkpoint& checkpoint, const std::string& name, absl::string_view what,
                          absl::string_view reason = "MODEL_INVALID") {
   const Checkpoint::Location* found = checkpoint.Find(name);
-  std::map<std::string, std::string> metadata = {{"tensor", name}};
-  if (found != nullptr) metadata["file"] = found->file;
-  return MakeError(
-      absl::StatusCode::kInvalidArgument, reason,
-      absl::StrCat(found == nullptr ? "" : absl::StrCat(found->file, ": "), "tensor ", name, " ", what),
-      std::move(metadata));
+  const std::string file = found != nullptr ? found->file : FileOfAll(checkpoint);
+  return MakeError(absl::StatusCode::kInvalidArgument, reason,
+                   absl::StrCat(file, ": tensor ", name, " ", what), {{"tensor", name}, {"file", file}});
 }
 
 // `dtypes`: what the tensor may be, as text for the message.

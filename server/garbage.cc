@@ -11,7 +11,7 @@ using Digests = absl::flat_hash_set<std::string>;
 
 bool IsReported(const Task& task, const v1::TaskBlob& output) {
   const std::string& kind = task.definition.kind();
-  return kind == "allocate" || kind == "assemble" ||
+  return kind == "allocate" || kind == "refine" || kind == "assemble" ||
          (kind == "publish" &&
           (output.role() == "scores" || output.role() == "items" || output.role() == "manifest"));
 }

@@ -8,6 +8,7 @@
 
 #include "quantmoe/v1/jobs.pb.h"
 #include "server/core.h"
+#include "server/measured_plans.h"
 
 namespace quantmoe {
 
@@ -15,13 +16,7 @@ namespace quantmoe {
 struct ParetoFacts {
   std::string spec_json;
   Digest table;
-  // Plans and scores of jobs whose solve tasks gave the same results; those without scores are left out.
-  struct Measured {
-    std::string job;
-    Digest plan;
-    Digest scores;
-  };
-  std::vector<Measured> measured;
+  std::vector<MeasuredJob> measured;
 };
 
 // FAILED_PRECONDITION REPORT_NOT_READY before the job has succeeded. On the commit loop.

@@ -72,17 +72,29 @@ json ArtifactJson(const v1::Artifact& artifact) {
           {"manifest_sha256", artifact.manifest_sha256()}};
 }
 
+json RefinedJson(const Refinement& refined) {
+  return {{"rounds", refined.rounds},
+          {"trials", refined.trials},
+          {"accepted", refined.accepted},
+          {"divergence_before", refined.divergence_before},
+          {"divergence_after", refined.divergence_after},
+          {"sequences", refined.sequences},
+          {"tokens", refined.tokens}};
+}
+
 json PlanJson(const BitPlan& plan) {
   std::map<std::string, std::map<std::string, int>> histogram;
   for (const PlannedLinear& planned : plan.linears) {
     ++histogram[Text(LinearKindName(planned.linear.kind))][std::to_string(planned.bits)];
   }
-  return {{"heuristic", plan.heuristic},     {"profile", plan.profile},
-          {"group_size", plan.group_size},   {"average_bits", plan.average_bits},
-          {"stored_bits", plan.stored_bits}, {"loss", plan.distortion},
-          {"lower_bound", plan.lower_bound}, {"fallback_ratio", plan.fallback_ratio},
-          {"objective", plan.objective},     {"unconstrained_loss", plan.unconstrained_distortion},
-          {"rank_bytes", plan.rank_bytes},   {"histogram", histogram}};
+  json value = {{"heuristic", plan.heuristic},     {"profile", plan.profile},
+                {"group_size", plan.group_size},   {"average_bits", plan.average_bits},
+                {"stored_bits", plan.stored_bits}, {"loss", plan.distortion},
+                {"lower_bound", plan.lower_bound}, {"fallback_ratio", plan.fallback_ratio},
+                {"objective", plan.objective},     {"unconstrained_loss", plan.unconstrained_distortion},
+                {"rank_bytes", plan.rank_bytes},   {"histogram", histogram}};
+  if (plan.refined) value["refined"] = RefinedJson(*plan.refined);
+  return value;
 }
 
 json WidthsJson(const TableRow& row, Objective objective) {
@@ -118,6 +130,7 @@ json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
       const DistortionRow& facts = *row->second.row;
       linear["tokens"] = facts.tokens;
       linear["damp"] = facts.damp;
+      linear["effective_rank"] = facts.effective_rank;
       linear["outlier_score"] = facts.outlier_score;
       linear["loss_scale"] = row->second.part->loss_scale;
       linear["widths"] = WidthsJson(row->second, objective);
@@ -127,24 +140,30 @@ json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
   return linears;
 }
 
-absl::StatusOr<Digest> OutputOf(const Job& job, const char* label, const char* role) {
-  const Task* task = job.Find(label);
-  const v1::Digest* output = task == nullptr ? nullptr : FindOutput(*task, role);
-  if (output != nullptr) return FromProto(*output);
-  return MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT",
-                   absl::StrCat("task ", label, " gave no ", role));
-}
-
 absl::StatusOr<json> ReadJson(BlobStore& blobs, const Digest& digest) {
   ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(digest));
   json parsed = json::parse(file.bytes().begin(), file.bytes().end(), nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_discarded()) return parsed;
-  return MakeError(absl::StatusCode::kInternal, "SCORES_INVALID", "the scores are not JSON");
+  return MakeError(absl::StatusCode::kInternal, "SCORES_INVALID", "a blob of the report is not JSON");
+}
+
+// The front that the allocation traced, with every job that was measured on the same solves.
+absl::StatusOr<json> FrontJson(const ReportFacts& facts, const DistortionTable& table, BlobStore& blobs) {
+  ASSIGN_OR_RETURN(const JobSpec spec, JobSpecFromJson(facts.spec_json));
+  ASSIGN_OR_RETURN(const MeasuredPlans measured, PlaceMeasured(blobs, facts.measured, table, spec));
+  ASSIGN_OR_RETURN(json front, ReadJson(blobs, facts.front));
+  ParetoFront marks;
+  marks.measured = measured.points;
+  marks.original_perplexity = measured.original_perplexity;
+  const json marked = json::parse(ParetoFrontToJson(marks));
+  for (const char* key : {"measured", "original_perplexity"}) front[key] = marked.at(key);
+  return front;
 }
 
 }  // namespace
 
-absl::StatusOr<ReportFacts> GatherReportFacts(const Job& job, const std::string& artifacts_dir) {
+absl::StatusOr<ReportFacts> GatherReportFacts(const JobTable& jobs, const Job& job,
+                                              const std::string& artifacts_dir) {
   if (job.record.state() != v1::Job::SUCCEEDED) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "REPORT_NOT_READY",
                      absl::StrCat("job ", job.record.id(), " is ", v1::Job::State_Name(job.record.state())),
@@ -158,11 +177,12 @@ absl::StatusOr<ReportFacts> GatherReportFacts(const Job& job, const std::string&
   facts.stages_json = StagesJson(job).dump();
   facts.workers_json = WorkersJson(job).dump();
   facts.artifact_json = ArtifactJson(ViewArtifact(job, artifacts_dir)).dump();
-  const bool again = job.Find("assemble") != nullptr;
-  ASSIGN_OR_RETURN(facts.plan, OutputOf(job, again ? "assemble" : "allocate", "plan"));
+  ASSIGN_OR_RETURN(facts.plan, PublishedPlanOf(job));
   ASSIGN_OR_RETURN(facts.table, OutputOf(job, "allocate", "table"));
   if (const auto scores = OutputOf(job, "publish", "scores"); scores.ok()) facts.scores = *scores;
   if (const auto items = OutputOf(job, "publish", "items"); items.ok()) facts.items = *items;
+  if (const auto front = OutputOf(job, "allocate", "front"); front.ok()) facts.front = *front;
+  facts.measured = JobsOfTheSameSolves(jobs, job);
   return facts;
 }
 
@@ -187,6 +207,9 @@ absl::StatusOr<std::string> BuildReport(const ReportFacts& facts, BlobStore& blo
   } else {
     ASSIGN_OR_RETURN(report["scores"], ReadJson(blobs, facts.scores));
     report["items"] = {{"sha256", facts.items.sha256}, {"size", facts.items.size_bytes}};
+  }
+  if (!facts.front.sha256.empty()) {
+    ASSIGN_OR_RETURN(report["pareto"], FrontJson(facts, table, blobs));
   }
   return report.dump();
 }

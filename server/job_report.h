@@ -7,6 +7,7 @@
 
 #include "plan/task_graph.h"
 #include "server/job_table.h"
+#include "server/measured_plans.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {
@@ -24,12 +25,15 @@ struct ReportFacts {
   Digest table;
   Digest scores;  // empty sha256: evaluation was skipped
   Digest items;   // the same
+  Digest front;   // empty sha256: the allocation is of a program that drew none
+  std::vector<MeasuredJob> measured;
 };
 
 // FAILED_PRECONDITION REPORT_NOT_READY before the job has succeeded.
-absl::StatusOr<ReportFacts> GatherReportFacts(const Job& job, const std::string& artifacts_dir);
+absl::StatusOr<ReportFacts> GatherReportFacts(const JobTable& jobs, const Job& job,
+                                              const std::string& artifacts_dir);
 
-// Reads plan, table and scores. Blocking: executor only.
+// Reads plan, table, scores and front. Blocking: executor only.
 absl::StatusOr<std::string> BuildReport(const ReportFacts& facts, BlobStore& blobs);
 
 }  // namespace quantmoe

@@ -15,6 +15,7 @@
 #include "plan/job_estimate.h"
 #include "plan/task_graph.h"
 #include "plan/tensor_views.h"
+#include "server/job_data.h"
 #include "server/job_spec_proto.h"
 #include "server/resource_names.h"
 
@@ -153,10 +154,8 @@ std::string DescribeModel(const ResolvedJob& job) {
 }
 
 absl::StatusOr<std::string> InspectModel(Core& core, const std::string& uri) {
-  ASSIGN_OR_RETURN(const auto checkpoint, OpenCheckpoint(core, uri));
-  ASSIGN_OR_RETURN(const std::string config, checkpoint->directory().ReadAll("config.json"));
-  ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
-  return InspectionJson(spec, *checkpoint);
+  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(uri, core.models));
+  return InspectModel(std::move(directory));
 }
 
 WorkerRates GatherRates(const Core& core) {
@@ -179,7 +178,9 @@ WorkerRates GatherRates(const Core& core) {
 }
 
 absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& proto, const WorkerRates& rates) {
-  ASSIGN_OR_RETURN(const auto job, OpenSpec(core, proto));
+  v1::JobSpec filled = proto;
+  RETURN_IF_ERROR(FetchJobData(core, filled));
+  ASSIGN_OR_RETURN(const auto job, OpenSpec(core, filled));
   ASSIGN_OR_RETURN(const auto checkpoint, OpenCheckpoint(core, job->spec.model_uri));
   ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(*job, KeptTensors(job->model, *checkpoint)));
   v1::Estimate estimate;

@@ -25,6 +25,7 @@ class Reader {
     for (const v1::WidthRule& rule : proto.rules()) {
       spec.rules.push_back({rule.pattern(), rule.min_bits(), rule.max_bits(), rule.protect()});
     }
+    spec.refinement = {proto.refinement().rounds(), proto.refinement().trials()};
     if (!proto.heuristic().preset().empty()) {
       for (FieldViolation& violation : ApplyPreset(proto.heuristic().preset(), spec)) {
         violations_.push_back(std::move(violation));
@@ -54,7 +55,8 @@ class Reader {
     gptq.group_size = proto.group_size();
     gptq.widths.assign(proto.widths().begin(), proto.widths().end());
     if (proto.damp() != 0) gptq.damp = proto.damp();
-    if (proto.has_act_order()) gptq.act_order = proto.act_order();
+    if (proto.order() == v1::GptqParams::NATURAL) gptq.order = ColumnOrder::kNatural;
+    if (proto.order() == v1::GptqParams::GROUP) gptq.order = ColumnOrder::kGroup;
     if (proto.has_scale_search()) gptq.scale_search = proto.scale_search();
     if (proto.has_min_tokens_ratio()) gptq.min_tokens_ratio = proto.min_tokens_ratio();
     if (proto.has_max_fallback_ratio()) gptq.max_fallback_ratio = proto.max_fallback_ratio();
@@ -62,6 +64,7 @@ class Reader {
     if (proto.has_correction()) gptq.correction = proto.correction();
     if (proto.has_gate_weighted()) gptq.gate_weighted = proto.gate_weighted();
     if (proto.has_shrinkage()) gptq.shrinkage = proto.shrinkage();
+    gptq.all_tokens.assign(proto.all_tokens().begin(), proto.all_tokens().end());
     return gptq;
   }
 
@@ -72,6 +75,7 @@ class Reader {
     if (proto.samples() != 0) calibration.samples = proto.samples();
     calibration.sequence_length = proto.sequence_length();
     if (proto.shard_sequences() != 0) calibration.shard_sequences = proto.shard_sequences();
+    if (proto.states() == v1::Calibration::BF16) calibration.states = StateType::kBF16;
     return calibration;
   }
 
@@ -90,6 +94,7 @@ class Reader {
       if (proto.tasks(i).has_fewshot_data()) {
         task.fewshot_data = ReadDigest(proto.tasks(i).fewshot_data(), field + ".fewshot_data");
       }
+      task.limit = proto.tasks(i).limit();
     }
     if (proto.has_add_bos()) evaluation.add_bos = proto.add_bos();
     return evaluation;

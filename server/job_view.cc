@@ -11,8 +11,9 @@
 namespace quantmoe {
 namespace {
 
-constexpr std::array<const char*, 9> kStages = {"prepare", "forward",  "solve",    "probe",  "allocate",
-                                                "resolve", "assemble", "evaluate", "publish"};
+constexpr std::array<const char*, 11> kStages = {"prepare",  "forward",  "solve",  "probe",
+                                                 "predict",  "allocate", "refine", "resolve",
+                                                 "assemble", "evaluate", "publish"};
 
 }  // namespace
 

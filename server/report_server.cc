@@ -73,7 +73,7 @@ absl::StatusOr<std::string> ReadReport(Core& core, const std::string& job_id) {
                    AskLoop<ReportFacts>(core, [&core, job_id]() -> absl::StatusOr<ReportFacts> {
                      const Job* job = core.facts.table().Find(job_id);
                      if (job == nullptr) return JobNotFound(JobName(job_id));
-                     return GatherReportFacts(*job, core.artifacts_dir);
+                     return GatherReportFacts(core.facts.table(), *job, core.artifacts_dir);
                    }));
   return BuildReport(facts, core.blobs);
 }

@@ -25,7 +25,7 @@ forbid storage plan server client -- "$TORCH|quant/" 'storage, plan, server and 
 forbid storage -- 'plan/' 'storage does not know plan'
 forbid server -- 'worker/|client/|local/' 'server knows no other program'
 forbid worker -- 'server/|client/|local/' 'worker knows no other program'
-forbid client -- 'server/|worker/|local/|plan/' 'client knows the contract, and storage for digests'
+forbid client -- 'server/|worker/|local/|plan/' 'client knows the contract, and storage for digests and weight files'
 forbid local -- "$WIRE|server/|worker/|client/" 'local runs without a service'
 forbid base proto storage plan quant server worker client local -- 'torch/torch\.h|[^>"]*main\.cc' \
   'include ATen headers, not torch/torch.h, and never a main.cc'

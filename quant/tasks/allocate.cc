@@ -2,27 +2,16 @@
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
 #include "plan/distortion_table.h"
-#include "plan/job_spec_json.h"
+#include "plan/pareto.h"
 #include "plan/tensor_views.h"
 #include "quant/tasks/arguments.h"
+#include "quant/tasks/choice_spec.h"
 
 namespace quantmoe {
 namespace {
 
-// The parts of a spec that allocation reads.
-absl::StatusOr<JobSpec> AllocationSpec(const TaskArguments& arguments) {
-  JobSpec spec;
-  ASSIGN_OR_RETURN(const nlohmann::json budget, arguments.Param<nlohmann::json>("budget"));
-  ASSIGN_OR_RETURN(const nlohmann::json rules, arguments.Param<nlohmann::json>("rules"));
-  spec.budget = BudgetFromJson(budget);
-  spec.rules = RulesFromJson(rules);
-  ASSIGN_OR_RETURN(spec.heuristic, arguments.Param<std::string>("heuristic"));
-  ASSIGN_OR_RETURN(spec.heuristic_params, (arguments.Param<std::map<std::string, std::string>>("params")));
-  ASSIGN_OR_RETURN(spec.runtime_profile, arguments.Param<std::string>("profile"));
-  ASSIGN_OR_RETURN(spec.gptq.max_fallback_ratio, arguments.Param<double>("max_fallback_ratio"));
-  ASSIGN_OR_RETURN(spec.gptq.group_size, arguments.Param<int>("group_size"));
-  return spec;
-}
+// Points of the front that the report shows.
+constexpr int kFrontPoints = 24;
 
 // Scales the block errors of each probed group so that, at its smallest width, they add up to the measured
 // divergence.
@@ -60,12 +49,23 @@ void AddShard(const RoutingCounts& shard, RoutingCounts& sum) {
   sum.stream_cosine += shard.stream_cosine;
 }
 
+// What the networks of `predict` tasks say of each layer.
+absl::Status AddPredictions(const TaskArguments& arguments, BlobStore& blobs,
+                            std::map<int, RoutingCounts>& routing) {
+  for (const auto& [role, digest] : arguments.inputs()) {
+    if (!role.starts_with("importance.")) continue;
+    ASSIGN_OR_RETURN(const nlohmann::json json, GetJson(blobs, digest));
+    routing[json.at("layer").get<int>()].predicted_cosine = json.at("predicted_cosine").get<double>();
+  }
+  return absl::OkStatus();
+}
+
 // Inputs "table.<layer>.<part>" and "counts.<layer>.<shard>".
 absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, BlobStore& blobs) {
   DistortionTable table;
   std::map<int, RoutingCounts> routing;
   for (const auto& [role, digest] : arguments.inputs()) {
-    if (role.starts_with("sensitivity.")) continue;
+    if (!role.starts_with("table.") && !role.starts_with("counts.")) continue;
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(digest));
     if (role.starts_with("table.")) {
       ASSIGN_OR_RETURN(PartTable part, PartTableFromJson(blob.bytes()));
@@ -75,6 +75,7 @@ absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, Blo
     ASSIGN_OR_RETURN(const RoutingCounts shard, RoutingCountsFromJson(blob.bytes()));
     AddShard(shard, routing[shard.layer]);
   }
+  RETURN_IF_ERROR(AddPredictions(arguments, blobs, routing));
   std::sort(table.parts.begin(), table.parts.end(), [](const PartTable& a, const PartTable& b) {
     return std::pair(a.layer, a.part) < std::pair(b.layer, b.part);
   });
@@ -96,14 +97,16 @@ absl::StatusOr<BlobRef> PutReference(JobSpec spec, const DistortionTable& table,
 
 absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
-  ASSIGN_OR_RETURN(const JobSpec spec, AllocationSpec(arguments));
+  ASSIGN_OR_RETURN(const JobSpec spec, ReadChoiceSpec(arguments));
   ASSIGN_OR_RETURN(DistortionTable table, CollectTable(arguments, context.blobs));
   RETURN_IF_ERROR(ScaleLosses(arguments, context.blobs, table));
   const std::vector<TensorInfo> kept = KeptTensors(model.spec, *model.checkpoint);
   ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, spec, kept));
   ASSIGN_OR_RETURN(const Digest plan_digest, context.blobs.Put(BitPlanToJson(plan)));
   ASSIGN_OR_RETURN(const Digest table_digest, context.blobs.Put(DistortionTableToJson(table)));
-  TaskOutputs outputs = {{"plan", plan_digest}, {"table", table_digest}};
+  ASSIGN_OR_RETURN(const ParetoFront front, TraceFront(table, spec, kept, kFrontPoints));
+  ASSIGN_OR_RETURN(const Digest front_digest, context.blobs.Put(ParetoFrontToJson(front)));
+  TaskOutputs outputs = {{"plan", plan_digest}, {"table", table_digest}, {"front", front_digest}};
   if (arguments.params().value("reference", false)) {
     ASSIGN_OR_RETURN(BlobRef reference, PutReference(spec, table, kept, context.blobs));
     outputs.push_back(std::move(reference));

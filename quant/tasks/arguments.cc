@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include <ATen/ATen.h>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
@@ -64,6 +65,23 @@ absl::Status ExpectWeights(const OpenedModel& model, const std::vector<Part>& pa
     for (const Linear& linear : part.linears) names.push_back(linear.name + ".weight");
   }
   return model.checkpoint->Prefetch(names);
+}
+
+absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs, NamedTensors tensors) {
+  if (arguments.params().value("states", "f32") == "bf16") {
+    for (auto& [name, tensor] : tensors) {
+      if (tensor.dim() >= 2) tensor = tensor.to(at::kBFloat16);
+    }
+  }
+  return PutTensors(blobs, tensors);
+}
+
+absl::StatusOr<NamedTensors> GetStates(BlobStore& blobs, const Digest& digest) {
+  ASSIGN_OR_RETURN(NamedTensors tensors, GetTensors(blobs, digest));
+  for (auto& [name, tensor] : tensors) {
+    if (tensor.scalar_type() == at::kBFloat16) tensor = tensor.to(at::kFloat);
+  }
+  return tensors;
 }
 
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest) {

@@ -14,6 +14,7 @@
 #include "plan/model_spec.h"
 #include "plan/task_graph.h"
 #include "quant/tasks/run_task.h"
+#include "quant/tensor_bytes.h"
 #include "storage/checkpoint.h"
 
 namespace quantmoe {
@@ -59,6 +60,12 @@ absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const 
 // Says that the weights of these parts will be read: from a remote place they come in few requests.
 absl::Status ExpectWeights(const OpenedModel& model, const std::vector<Part>& parts);
 
+// Activations as one blob: matrices and stacks of them in the type that the parameter `states` names ("f32"
+// by default), vectors as they are.
+absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs, NamedTensors tensors);
+// The tensors of such a blob; bf16 is widened to f32.
+absl::StatusOr<NamedTensors> GetStates(BlobStore& blobs, const Digest& digest);
+
 // One JSON blob.
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest);
 
@@ -70,7 +77,9 @@ absl::StatusOr<TaskOutputs> RunPrepare(const TaskArguments& arguments, TaskConte
 absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunSolve(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunPredict(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunRefine(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunResolve(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunAssemble(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunEvaluate(const TaskArguments& arguments, TaskContext& context);

@@ -6,6 +6,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/tensor_views.h"
+#include "quant/evaluate/data_rows.h"
 #include "quant/evaluate/shards.h"
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
@@ -42,6 +43,12 @@ class Preparation {
   }
 
  private:
+  // Items of a task that are scored; 0: all.
+  int64_t Limit(const std::string& task) const {
+    const auto limits = arguments_.params().find("limits");
+    return limits == arguments_.params().end() ? 0 : limits->value(task, int64_t{0});
+  }
+
   // A checkpoint on disk is read through once, so that NaN is refused before any work. From an object store
   // that would be a download of everything: there only the head is read, and each task checks what it reads.
   absl::Status CheckWeights() {
@@ -64,23 +71,61 @@ class Preparation {
     return absl::OkStatus();
   }
 
-  // Consecutive windows of the text, tokenized as a whole: [sequences, length] i64.
+  // Consecutive windows of the text, tokenized as a whole: [sequences, length] i64. What refinement measures
+  // is taken from behind them, or, where the text ends too soon, from its last quarter.
   absl::StatusOr<at::Tensor> CalibrationIds() {
     ASSIGN_OR_RETURN(const int64_t samples, arguments_.Param<int64_t>("samples"));
     ASSIGN_OR_RETURN(const int64_t length, arguments_.Param<int64_t>("sequence_length"));
-    ASSIGN_OR_RETURN(const std::string text, Text(arguments_, "calibration_text", context_.blobs));
+    ASSIGN_OR_RETURN(const std::string bytes, Text(arguments_, "calibration_text", context_.blobs));
+    ASSIGN_OR_RETURN(const std::string text, PlainText(bytes, "spec.calibration.text"));
     ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(text, /*add_special_tokens=*/false));
     if (add_bos_.value_or(tokenizer_->adds_bos()) && tokenizer_->bos_id().has_value())
       ids.insert(ids.begin(), *tokenizer_->bos_id());
-    const int64_t sequences = std::min(samples, static_cast<int64_t>(ids.size()) / length);
-    if (sequences == 0) {
+    const int64_t kept_back = KeptBack(static_cast<int64_t>(ids.size()));
+    const int64_t sequences = std::min(samples, (static_cast<int64_t>(ids.size()) - kept_back) / length);
+    if (sequences <= 0) {
       return MakeError(
           absl::StatusCode::kInvalidArgument, "CALIBRATION_TEXT_TOO_SHORT",
-          absl::StrCat("spec.calibration.text has ", ids.size(), " tokens; one sequence needs ", length),
+          absl::StrCat("spec.calibration.text has ", ids.size(), " tokens; one sequence needs ", length,
+                       kept_back > 0 ? absl::StrCat(" and refinement ", kept_back, " more") : ""),
           {{"tokens", absl::StrCat(ids.size())}, {"sequence_length", absl::StrCat(length)}});
     }
+    if (kept_back > 0) RETURN_IF_ERROR(StoreHeldout(ids, sequences * length));
     ids.resize(static_cast<size_t>(sequences * length));
     return at::tensor(ids, at::kInt).to(at::kLong).view({sequences, length});
+  }
+
+  int64_t HeldoutLength() const {
+    const auto& params = arguments_.params();
+    return std::min(params.value("heldout_tokens", int64_t{0}), params.at("sequence_length").get<int64_t>());
+  }
+
+  // How many tokens at the end of the text solves have to leave.
+  int64_t KeptBack(int64_t tokens) const {
+    const int64_t length = HeldoutLength();
+    if (length == 0) return 0;
+    const int64_t pieces =
+        std::min(arguments_.params().at("heldout_sequences").get<int64_t>(), tokens / 4 / length);
+    return std::max<int64_t>(pieces, 1) * length;
+  }
+
+  // The sample of refinement: pieces spread evenly over what comes behind the first `used` tokens.
+  absl::Status StoreHeldout(const std::vector<int32_t>& ids, int64_t used) {
+    const int64_t length = HeldoutLength();
+    const int64_t room = (static_cast<int64_t>(ids.size()) - used) / length;
+    const int64_t pieces = std::min(arguments_.params().at("heldout_sequences").get<int64_t>(), room);
+    std::vector<int32_t> chosen;
+    for (int64_t p = 0; p < pieces; ++p) {
+      const auto first = ids.begin() + used + p * room / pieces * length;
+      chosen.insert(chosen.end(), first, first + length);
+    }
+    CheckpointWeights weights(model_.spec, model_.checkpoint, at::kFloat);
+    ASSIGN_OR_RETURN(const at::Tensor hidden,
+                     Embed(model_.spec, at::tensor(chosen, at::kInt).to(at::kLong), weights));
+    const at::Tensor shaped = hidden.view({pieces, length, -1}).contiguous();
+    ASSIGN_OR_RETURN(const Digest digest, PutTensors(context_.blobs, {{"hidden", shaped}}));
+    outputs_.push_back({"heldout", digest});
+    return absl::OkStatus();
   }
 
   absl::Status StoreCalibration() {
@@ -91,7 +136,7 @@ class Preparation {
       RETURN_IF_ERROR(CheckCancelled(context_));
       ASSIGN_OR_RETURN(const at::Tensor hidden, Embed(model_.spec, shard, weights));
       const at::Tensor shaped = hidden.view({shard.size(0), shard.size(1), -1}).contiguous();
-      ASSIGN_OR_RETURN(const Digest digest, PutTensors(context_.blobs, {{"hidden", shaped}}));
+      ASSIGN_OR_RETURN(const Digest digest, PutStates(arguments_, context_.blobs, {{"hidden", shaped}}));
       outputs_.push_back({absl::StrCat("hidden.", summary_.calibration_shards++), digest});
     }
     summary_.calibration_tokens = ids.numel();
@@ -103,7 +148,8 @@ class Preparation {
     ASSIGN_OR_RETURN(const std::vector<std::string> tasks,
                      arguments_.Param<std::vector<std::string>>("tasks"));
     RequestBuilder builder(*tokenizer_, {add_bos_, static_cast<int>(model_.spec.max_position)});
-    ASSIGN_OR_RETURN(const std::string text, Text(arguments_, "perplexity_text", context_.blobs));
+    ASSIGN_OR_RETURN(const std::string bytes, Text(arguments_, "perplexity_text", context_.blobs));
+    ASSIGN_OR_RETURN(const std::string text, PlainText(bytes, "spec.evaluation.perplexity_text"));
     RETURN_IF_ERROR(builder.AddPerplexity(text, window));
     for (const std::string& name : tasks) {
       ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(name));
@@ -112,8 +158,8 @@ class Preparation {
       if (arguments_.HasInput("fewshot." + name)) {
         ASSIGN_OR_RETURN(fewshot, Text(arguments_, "fewshot." + name, context_.blobs));
       }
-      RETURN_IF_ERROR(
-          builder.AddTask(benchmark, items, "task " + name, fewshot, "few-shot items of " + name));
+      RETURN_IF_ERROR(builder.AddTask(benchmark, items, "task " + name, fewshot, "few-shot items of " + name,
+                                      Limit(name)));
     }
     for (const EvalShard& shard : CutShards(std::move(builder).Finish())) {
       for (const EvalSequence& sequence : shard.sequences)

@@ -8,6 +8,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include "base/status_macros.h"
+#include "quant/compute_device.h"
 #include "quant/instruction_set.h"
 #include "quant/tasks/arguments.h"
 #include "quant/torch_guard.h"
@@ -25,8 +26,12 @@ absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& argumen
       return RunSolve(arguments, context);
     case TaskKind::kProbe:
       return RunProbe(arguments, context);
+    case TaskKind::kPredict:
+      return RunPredict(arguments, context);
     case TaskKind::kAllocate:
       return RunAllocate(arguments, context);
+    case TaskKind::kRefine:
+      return RunRefine(arguments, context);
     case TaskKind::kResolve:
       return RunResolve(arguments, context);
     case TaskKind::kAssemble:
@@ -43,15 +48,23 @@ absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& argumen
 
 absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& params_json,
                                              const std::vector<BlobRef>& inputs, TaskContext& context) {
-  return RunGuardedOr<TaskOutputs>(TaskKindName(kind), [&]() -> absl::StatusOr<TaskOutputs> {
-    const c10::InferenceMode inference;
-    ASSIGN_OR_RETURN(const TaskArguments arguments, TaskArguments::Parse(params_json, inputs));
-    RETURN_IF_ERROR(CheckCancelled(context));
-    return Dispatch(kind, arguments, context);
-  });
+  absl::StatusOr<TaskOutputs> outputs =
+      RunGuardedOr<TaskOutputs>(TaskKindName(kind), [&]() -> absl::StatusOr<TaskOutputs> {
+        const c10::InferenceMode inference;
+        ASSIGN_OR_RETURN(const TaskArguments arguments, TaskArguments::Parse(params_json, inputs));
+        RETURN_IF_ERROR(CheckCancelled(context));
+        return Dispatch(kind, arguments, context);
+      });
+  // A broken device shows itself in whatever call comes next, under many names.
+  if (!outputs.ok()) RETURN_IF_ERROR(CheckComputeDevice());
+  return outputs;
 }
 
-std::string DeterminismClass() { return absl::StrCat("cpu-", InstructionSetName(), "-torch2.15-v2"); }
+std::string DeterminismClass() {
+  const ComputeDevice& device = CurrentComputeDevice();
+  const std::string cpu = absl::StrCat("cpu-", InstructionSetName(), "-torch2.15-v3");
+  return device.is_gpu() ? absl::StrCat(device.determinism, "-", cpu) : cpu;
+}
 
 void SetComputeThreads(int threads) {
   // Without it MKL splits long sums over threads, and their number would show in the bits

@@ -54,7 +54,8 @@ ComparedJob Read(const char* report, Comparison& comparison) {
 
 // Two budgets; one plan failed, with a reason that is markup everywhere.
 Comparison Example() {
-  Comparison comparison{"/models/qwen", 0, {}};
+  Comparison comparison{
+      .model = "/models/qwen", .original_bytes = 0, .jobs = {}, .losses = {}, .objective = ""};
   const ComparedJob optimal = Read(kReport, comparison);
   ComparedJob uniform = optimal;
   uniform.heuristic = "uniform";
@@ -91,6 +92,26 @@ TEST(ComparisonTest, ReadsFiguresAndCost) {
   EXPECT_EQ(job.wall_seconds, 7.5);
 }
 
+TEST(ComparisonTest, LossesOfAllPlansAreOnTheScaleOfTheOptimalOne) {
+  constexpr char kScale[] = R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
+    "plan": {"heuristic": "optimal", "average_bits": 3, "loss": 0.3, "objective": "measured"},
+    "linears": [{"name": "a", "bits": 4, "widths": {"2": {"loss": 0.5}, "4": {"loss": 0.1}}},
+                {"name": "b", "bits": 2, "widths": {"2": {"loss": 0.2}, "4": {"loss": 0.1}}}]})";
+  constexpr char kOther[] = R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
+    "plan": {"heuristic": "uniform", "average_bits": 2, "loss": 2540, "objective": "measured"},
+    "linears": [{"name": "a", "bits": 2, "widths": {"2": {"loss": 2000}}}, {"name": "b", "bits": 2}]})";
+  Comparison comparison;
+  comparison.jobs = {Read(kOther, comparison)};
+  AlignLosses(comparison);
+  EXPECT_EQ(comparison.jobs[0].loss, 2540);  // there is no scale yet
+  comparison.jobs.push_back(Read(kScale, comparison));
+  comparison.jobs.push_back(Read(kReport, comparison));  // an old report, without linears
+  AlignLosses(comparison);
+  EXPECT_DOUBLE_EQ(comparison.jobs[0].loss, 0.7);
+  EXPECT_DOUBLE_EQ(comparison.jobs[1].loss, 0.3);
+  EXPECT_DOUBLE_EQ(comparison.jobs[2].loss, 123.456);
+}
+
 TEST(ComparisonTest, EvaluationMayHaveBeenSkipped) {
   Comparison comparison;
   const ComparedJob job = Read(R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
@@ -112,7 +133,8 @@ TEST(ComparisonTest, RefusesWhatIsNoReport) {
 }
 
 std::vector<bool> BestOf(std::vector<ComparedJob> jobs) {
-  Comparison comparison{"m", 0, std::move(jobs)};
+  Comparison comparison{
+      .model = "m", .original_bytes = 0, .jobs = std::move(jobs), .losses = {}, .objective = ""};
   MarkBest(comparison);
   std::vector<bool> best;
   for (const ComparedJob& job : comparison.jobs) best.push_back(job.best);

@@ -45,7 +45,10 @@ TEST_F(SpecFlagsTest, EveryFlagReachesItsField) {
                              "2,4",
                              "--damp",
                              "0.02",
-                             "--no-act-order",
+                             "--states",
+                             "bf16",
+                             "--order",
+                             "natural",
                              "--no-scale-search",
                              "--calibration",
                              text,
@@ -87,11 +90,12 @@ TEST_F(SpecFlagsTest, EveryFlagReachesItsField) {
   EXPECT_EQ(spec.gptq().group_size(), 64);
   EXPECT_THAT(spec.gptq().widths(), ElementsAre(2, 4));
   EXPECT_EQ(spec.gptq().damp(), 0.02);
-  EXPECT_TRUE(spec.gptq().has_act_order() && !spec.gptq().act_order());
+  EXPECT_EQ(spec.gptq().order(), v1::GptqParams::NATURAL);
   EXPECT_TRUE(spec.gptq().has_scale_search() && !spec.gptq().scale_search());
   EXPECT_EQ(spec.calibration().text().sha256(), DigestOf("abc").sha256);
   EXPECT_EQ(spec.calibration().text().size_bytes(), 3);
   EXPECT_EQ(spec.calibration().samples(), 8);
+  EXPECT_EQ(spec.calibration().states(), v1::Calibration::BF16);
   EXPECT_EQ(spec.calibration().sequence_length(), 128);
   EXPECT_EQ(spec.calibration().shard_sequences(), 4);
   EXPECT_EQ(spec.evaluation().perplexity_text().sha256(), DigestOf("abc").sha256);
@@ -112,7 +116,7 @@ TEST_F(SpecFlagsTest, DefaultsLeaveTheChoiceToTheServer) {
   EXPECT_EQ(spec.model().uri(), (std::filesystem::current_path() / "models/x").string());
   EXPECT_EQ(spec.budget().max_bytes(), int64_t{10} << 30);
   EXPECT_EQ(spec.heuristic().name(), "optimal");
-  EXPECT_FALSE(spec.gptq().has_act_order());
+  EXPECT_EQ(spec.gptq().order(), v1::GptqParams::COLUMN_ORDER_UNSPECIFIED);
   EXPECT_FALSE(spec.calibration().has_text());
   EXPECT_FALSE(spec.evaluation().has_add_bos());
   EXPECT_TRUE(spec.evaluation().skip());
@@ -138,6 +142,23 @@ TEST_F(SpecFlagsTest, TaskDirectoryTakesKnownTasksWithTheirDevSplit) {
   EXPECT_EQ(tasks[0].fewshot_data().sha256(), DigestOf("d").sha256);
   EXPECT_EQ(tasks[1].name(), "piqa");
   EXPECT_FALSE(tasks[1].has_fewshot_data());
+}
+
+TEST_F(SpecFlagsTest, FilesOfDataSetsAreForTheServerToFetch) {
+  const std::string place = "hf://datasets/owner/data/";
+  const auto request =
+      Make({"/m", "--bits", "3", "--calibration", place + "c.txt", "--text", place + "t.parquet", "--task",
+            "mmlu=" + place + "mmlu.parquet", "--fewshot", "mmlu=" + place + "dev.jsonl", "--limit", "20"});
+  ASSERT_THAT(request, IsOk());
+  const v1::JobSpec& spec = request->job().spec();
+  EXPECT_EQ(spec.calibration().text_uri(), place + "c.txt");
+  EXPECT_FALSE(spec.calibration().has_text());
+  EXPECT_EQ(spec.evaluation().perplexity_text_uri(), place + "t.parquet");
+  ASSERT_THAT(spec.evaluation().tasks(), SizeIs(1));
+  EXPECT_EQ(spec.evaluation().tasks(0).data_uri(), place + "mmlu.parquet");
+  EXPECT_EQ(spec.evaluation().tasks(0).fewshot_data_uri(), place + "dev.jsonl");
+  EXPECT_EQ(spec.evaluation().tasks(0).limit(), 20);
+  EXPECT_EQ(uploads_.size(), 0u);
 }
 
 TEST_F(SpecFlagsTest, NamesEveryBadFlagAtOnce) {

@@ -201,9 +201,17 @@ class Bench:
         write_weights(model / "model.safetensors", tensors)
         for file in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(self.options.testdata / "tiny-qwen2-moe" / file, model / file)
+        self.check_inspection(model)
         self.run("quantize", "--model", model, "--out", out, "--budget", "4", "--samples", "4", "--sequence-length", "64",
                  "--text", self.text, "--window", "64")
         return out
+
+    def check_inspection(self, model):
+        """Nothing is wrong, and every byte of the file belongs to one kind of linear or is kept."""
+        told = json.loads(self.run("inspect", model))
+        assert told["problems"] == [], told["problems"]
+        counted = sum(entry["bytes"] for group in ("quantized", "kept") for entry in told[group].values())
+        assert counted == told["bytes"], f"{model}: {counted} of {told['bytes']} bytes"
 
     def run(self, *arguments):
         command = [str(part) for part in (self.options.local, "--threads", "1", *arguments)]

@@ -34,7 +34,7 @@ def main():
         short.write_text(text)
         run = lambda name, threads, *options: quantize(arguments.local, arguments.testdata, f"{scratch}/{name}", threads, "--text", str(short), *options)
         perplexity = lambda job: job["scores"]["planned"]["perplexity"]["value"]
-        second = ("--propagation", "quantized", "--gate-weighted", "--shrinkage", "0.1")
+        second = ("--propagation", "quantized", "--gate-weighted", "--shrinkage", "0.1", "--order", "group", "--all-tokens", "*.experts.0.*")
         one, two = run("one", 1, *second, "--correction", "1"), run("two", 2, *second, "--correction", "1")
         plain = run("plain", 2)
         assert one["manifest_sha256"] == two["manifest_sha256"], "the bytes depend on the number of threads"

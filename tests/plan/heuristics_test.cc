@@ -211,6 +211,16 @@ TEST(HeuristicsTest, BlocksFollowTheirCosines) {
   };
   EXPECT_THAT(raised_blocks("block-importance", {}), testing::ElementsAre(2, 4));
   EXPECT_THAT(raised_blocks("block-importance", {{"similarity", "stream"}}), testing::ElementsAre(1, 3));
+  // What the trained network says, where it says something else.
+  const std::map<std::string, std::string> trained = {{"estimate", "trained"}};
+  JobSpec spec = AverageBitsSpec("block-importance", 8);
+  spec.heuristic_params = trained;
+  EXPECT_THAT(Allocate(table, spec, {}), HasReason("STATISTICS_MISSING"));
+  for (RoutingCounts& routing : table.routing) routing.predicted_cosine = 0.1 * routing.layer;
+  ASSERT_OK_AND_ASSIGN(table, DistortionTableFromJson(DistortionTableToJson(table)));
+  EXPECT_THAT(raised_blocks("block-importance", trained), testing::ElementsAre(1, 2));
+  spec.heuristic_params["similarity"] = "stream";
+  EXPECT_THAT(Allocate(table, spec, {}), HasReason("INVALID_FIELD"));
   EXPECT_THAT(raised_blocks("first-blocks", {}), testing::ElementsAre(1, 2));
   EXPECT_THAT(raised_blocks("last-blocks", {}), testing::ElementsAre(3, 4));
 }

@@ -15,13 +15,7 @@ namespace {
 absl::StatusOr<std::string> Inspect(const std::string& uri, const ModelSources& models) {
   absl::StatusOr<std::unique_ptr<ModelDirectory>> directory = OpenModel(uri, models);
   if (!directory.ok()) return directory.status();
-  auto checkpoint = Checkpoint::Open(*std::move(directory));
-  if (!checkpoint.ok()) return checkpoint.status();
-  const auto config = (*checkpoint)->directory().ReadAll("config.json");
-  if (!config.ok()) return config.status();
-  const auto spec = ParseModelConfig(*config);
-  if (!spec.ok()) return spec.status();
-  return InspectionJson(*spec, **checkpoint);
+  return InspectModel(*std::move(directory));
 }
 
 TEST(Inspection, ReadsHeadersOnlyAndSaysTheSameWhereverTheModelIs) {
@@ -47,6 +41,21 @@ TEST(Inspection, ReadsHeadersOnlyAndSaysTheSameWhereverTheModelIs) {
   }
   EXPECT_EQ(accounted, json["bytes"].get<int64_t>());
   EXPECT_LT(hub.file_bytes_sent(), accounted / 50);
+}
+
+TEST(Inspection, AccountsForEveryByteOfEveryFamily) {
+  for (const auto& golden :
+       std::filesystem::directory_iterator(std::string(QUANTMOE_TESTDATA) + "/goldens")) {
+    if (!golden.is_directory()) continue;
+    ASSERT_OK_AND_ASSIGN(const std::string text, Inspect(golden.path(), {.confined = false}));
+    const nlohmann::json json = nlohmann::json::parse(text);
+    int64_t accounted = 0;
+    for (const char* group : {"quantized", "kept"}) {
+      for (const auto& [name, sum] : json[group].items()) accounted += sum["bytes"].get<int64_t>();
+    }
+    EXPECT_EQ(accounted, json["bytes"].get<int64_t>()) << golden.path();
+    EXPECT_FALSE(json["kept"].contains("not part of a quantized linear")) << golden.path();
+  }
 }
 
 }  // namespace

@@ -69,5 +69,17 @@ TEST(JobEstimateTest, TooFewTokensAreToldBeforeTheWork) {
   EXPECT_THAT(estimate.warnings, testing::Contains(testing::HasSubstr("about 1024 tokens")));
 }
 
+TEST(JobEstimateTest, ABudgetAboveTheLargestPlanIsTold) {
+  ResolvedJob job = JobFor("optimal", 3);
+  job.spec.budget = {};
+  job.spec.budget.max_bytes = int64_t{1} << 40;
+  job.sizes.maximum_bytes = 1234567890123;
+  ASSERT_OK_AND_ASSIGN(JobEstimate estimate, EstimateNeeds(job, kKept));
+  EXPECT_THAT(estimate.warnings, testing::IsEmpty());
+  job.sizes.maximum_bytes = 123456789;
+  ASSERT_OK_AND_ASSIGN(estimate, EstimateNeeds(job, kKept));
+  EXPECT_THAT(estimate.warnings, testing::ElementsAre(testing::HasSubstr("takes 123456789 bytes")));
+}
+
 }  // namespace
 }  // namespace quantmoe

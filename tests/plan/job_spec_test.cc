@@ -74,7 +74,9 @@ TEST(JobSpecTest, JsonRoundTripsAndIsCanonical) {
   JobSpec spec = AverageBitsSpec("expert-frequency", 0.1 + 2.9);
   spec.heuristic_params = {{"scope", "layer"}, {"count", "3"}};
   spec.gptq.widths = {2, 4};
-  spec.gptq.act_order = false;
+  spec.calibration.states = StateType::kBF16;
+  spec.gptq.order = ColumnOrder::kGroup;
+  spec.gptq.all_tokens = {"*.experts.3.*"};
   spec.evaluation.add_bos = false;
   spec.evaluation.tasks = {{"mmlu", DigestOf("a"), DigestOf("b")}};
   ASSERT_OK_AND_ASSIGN(const JobSpec read, JobSpecFromJson(JobSpecToJson(spec)));

@@ -441,6 +441,16 @@ TEST(ModelSpecTest, ContradictingThetasAreRefused) {
   EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_INVALID"));
 }
 
+TEST(ModelSpecTest, TheNumberOfExpertsHasTwoNames) {
+  nlohmann::json config = nlohmann::json::parse(ReadTestFile("goldens/qwen3_moe/config.json"));
+  config["num_local_experts"] = config["num_experts"];
+  EXPECT_EQ(ParseOrDie(config.dump()).moe.experts, 8);
+  config["num_experts"] = 4;
+  EXPECT_THAT(ParseModelConfig(config.dump()).status(), HasReason("MODEL_INVALID"));
+  config.erase("num_experts");
+  EXPECT_EQ(ParseOrDie(config.dump()).moe.experts, 8);
+}
+
 TEST(ModelSpecTest, GarbageIsNoConfig) {
   for (const char* text : {"", "[]", "{", "null", "{\"model_type\": \"llama\"", "\xff\xfe"}) {
     EXPECT_THAT(ParseModelConfig(text), HasReason("MODEL_INVALID")) << text;

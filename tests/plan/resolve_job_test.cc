@@ -65,6 +65,23 @@ TEST(ResolveJobTest, AGroupSizeThatDoesNotDivideNamesTheLinear) {
   EXPECT_THAT(GetErrorInfo(bad.status()).violations[0].description, testing::HasSubstr("24"));
 }
 
+TEST(ResolveJobTest, AProfileThatCannotLoadTheFamilyIsRefused) {
+  JobSpec spec = TinySpec();
+  spec.model_uri = std::string(QUANTMOE_TESTDATA) + "/goldens/gpt_oss";
+  spec.budget = {};
+  spec.budget.average_bits = 4;
+  for (const char* profile : {"vllm", "sglang"}) {
+    spec.runtime_profile = profile;
+    const absl::StatusOr<ResolvedJob> refused = OpenJob(spec, kAnywhere);
+    ASSERT_THAT(refused, HasReason("INVALID_FIELD"));
+    EXPECT_EQ(GetErrorInfo(refused.status()).violations[0].field, "spec.runtime_profile");
+  }
+  // The experts of this one are 24 wide, which no profile can help.
+  spec.runtime_profile = "gptqmodel";
+  const absl::StatusOr<ResolvedJob> other = OpenJob(spec, kAnywhere);
+  EXPECT_EQ(GetErrorInfo(other.status()).violations[0].field, "spec.gptq.group_size");
+}
+
 TEST(ResolveJobTest, AnImpossibleBudgetIsRefusedBeforeAnyWork) {
   JobSpec spec = TinySpec();
   spec.budget = {std::nullopt, 1000};

@@ -37,7 +37,7 @@ bool Promises(const PlannedTask& task, const std::string& role) {
   const std::string stem = role.substr(0, role.find('.'));
   switch (task.kind) {
     case TaskKind::kPrepare:
-      return stem == "hidden" || stem == "requests" || stem == "summary";
+      return stem == "hidden" || stem == "requests" || stem == "summary" || role == "heldout";
     case TaskKind::kForward:
       return role == "hidden" || role == "middle" || role == "ffn_input" || role == "routing" ||
              role == "counts";
@@ -45,8 +45,12 @@ bool Promises(const PlannedTask& task, const std::string& role) {
       return role == "table" || absl::StartsWith(role, "w");
     case TaskKind::kProbe:
       return role == "sensitivity";
+    case TaskKind::kPredict:
+      return role == "importance";
     case TaskKind::kAllocate:
-      return role == "plan" || role == "table" || role == "reference";
+      return role == "plan" || role == "table" || role == "front" || role == "reference";
+    case TaskKind::kRefine:
+      return role == "plan" || role == "search";
     case TaskKind::kResolve:
       return role == "plan" || role == "weights";
     case TaskKind::kAssemble:
@@ -178,6 +182,57 @@ TEST(TaskGraphTest, TheQuantizedPassGoesLayerByLayer) {
   EXPECT_THAT(ChangedKinds(SmallJob(), QuantizedJob()),
               testing::UnorderedElementsAre("allocate", "resolve", "attend", "feed", "assemble", "evaluate",
                                             "publish"));
+}
+
+ResolvedJob RefinedJob(int rounds) {
+  ResolvedJob job = SmallJob();
+  job.spec.refinement = {rounds, 16};
+  return job;
+}
+
+TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
+  std::map<std::string, PlannedTask> tasks;
+  for (const PlannedTask& task : WholeGraph(RefinedJob(2))) {
+    for (const TaskInput& input : task.inputs) {
+      if (input.producer.empty()) continue;
+      ASSERT_TRUE(tasks.contains(input.producer)) << task.label << " <- " << input.producer;
+      EXPECT_TRUE(Promises(tasks[input.producer], input.producer_role)) << input.producer_role;
+    }
+    tasks[task.label] = task;
+  }
+  EXPECT_THAT(Roles(tasks["refine-1"]), testing::ElementsAre("plan<-allocate/plan", "table<-allocate/table",
+                                                             "heldout<-prepare/heldout"));
+  EXPECT_THAT(Roles(tasks["refine-2"]),
+              testing::ElementsAre("plan<-refine-1/plan", "search<-refine-1/search", "table<-allocate/table",
+                                   "heldout<-prepare/heldout"));
+  for (const char* label : {"publish", "evaluate-planned-0"}) {
+    EXPECT_THAT(Roles(tasks[label]), testing::Contains("plan<-refine-2/plan")) << label;
+  }
+  // Where the text is long enough, `prepare` cuts the same shards, so that solves have the same inputs.
+  EXPECT_EQ(ChangedKinds(RefinedJob(2), RefinedJob(2)).size(), 0u);
+  const std::map<std::string, std::string> two = Keys(RefinedJob(2)), three = Keys(RefinedJob(3));
+  EXPECT_EQ(two.at("refine-2"), three.at("refine-2"));
+  ResolvedJob quantized = RefinedJob(1);
+  quantized.spec.gptq.propagation = Propagation::kQuantized;
+  for (const PlannedTask& task : WholeGraph(quantized)) {
+    if (task.kind == TaskKind::kResolve || task.kind == TaskKind::kAssemble) {
+      EXPECT_THAT(Roles(task), testing::Contains("plan<-refine-1/plan"));
+    }
+  }
+}
+
+TEST(TaskGraphTest, ThePredictorIsTrainedOnlyWhereItIsAskedFor) {
+  ResolvedJob job = SmallJob();
+  job.spec.heuristic = "block-importance";
+  for (const PlannedTask& task : WholeGraph(job)) EXPECT_NE(task.kind, TaskKind::kPredict);
+  job.spec.heuristic_params["estimate"] = "trained";
+  std::vector<std::string> labels;
+  for (const PlannedTask& task : WholeGraph(job)) {
+    if (task.kind == TaskKind::kPredict) labels.push_back(task.label);
+    if (task.kind != TaskKind::kAllocate) continue;
+    EXPECT_THAT(Roles(task), testing::Contains("importance.1<-predict-l1/importance"));
+  }
+  EXPECT_THAT(labels, testing::ElementsAre("predict-l1", "predict-l2"));
 }
 
 TEST(TaskGraphTest, EveryParameterReachesTheTasksThatItChanges) {

@@ -17,6 +17,10 @@ const root = document.documentElement, canvas = document.querySelectorAll('canva
 root.dataset.width = document.getElementById('main').scrollWidth;
 root.dataset.maps = canvas.length;
 root.dataset.painted = [...canvas].filter(c => c.getContext('2d').getImageData(1, 1, 1, 1).data[3] > 0).length;
+const drawn = document.querySelector('#front svg');
+root.dataset.front = [drawn.querySelectorAll('polyline.front').length, ...['rect.uniform', 'circle.measured', 'circle.plan'].map(mark => drawn.querySelectorAll(mark).length)].join(' ');
+root.dataset.frontwidth = drawn.getBoundingClientRect().width;
+root.dataset.stroke = getComputedStyle(drawn.querySelector('polyline')).stroke;
 root.dataset.background = getComputedStyle(document.body).backgroundColor;
 </script></body>"""
 
@@ -28,6 +32,13 @@ def linear(layer, kind, expert, bits):
             "damp": 0.01, "outlier_score": 3.0, "loss_scale": 1.0, "widths": widths}
 
 
+def front():
+    point = lambda size, bits, loss: {"bytes": size, "average_bits": bits, "stored_bits": bits + 0.4, "loss": loss, "lower_bound": loss}
+    measured = [dict(point(1 << 18, 3.0, 0.1), job=name, heuristic="optimal", perplexity=10.0) for name in ("jobs/</script><b>x", "jobs/other")]
+    return {"objective": "measured", "profile": "any", "hull": [], "points": [point((2 + i) << 16, 2.0 + i, 2.0**-i) for i in range(7)],
+            "uniform": [point(3 << 16, 2.0, 0.9), point(5 << 16, 4.0, 0.05)], "measured": measured, "original_perplexity": 9.5}
+
+
 def report():
     linears = [linear(layer, "query", -1, 4) for layer in range(2)]
     linears += [linear(layer, kind, e, 2 + e % 3) for layer in range(2) for e in range(4) for kind in ("expert_gate", "expert_up", "expert_down")]
@@ -36,10 +47,12 @@ def report():
     return {"job": "jobs/</script><b>x", "model": {"uri": "file:///m", "model_type": "mixtral", "layers": 2, "experts": 4, "experts_per_token": 2},
             "spec": {"budget": {"average_bits": 3.0}}, "original_bytes": 1 << 20, "weight_file_bytes": 1 << 18, "linears": linears,
             "plan": {"heuristic": "optimal", "profile": "any", "group_size": 32, "average_bits": 3.0, "stored_bits": 3.4, "loss": 0.1, "lower_bound": 0.1,
-                     "fallback_ratio": 0.1, "unconstrained_loss": 0.09},
+                     "fallback_ratio": 0.1, "unconstrained_loss": 0.09,
+                     "refined": {"rounds": 2, "trials": 32, "accepted": 5, "divergence_before": 0.25, "divergence_after": 0.2, "sequences": 16, "tokens": 4096}},
             "scores": {"original": score, "planned": score, "comparison": comparison, "verdict": {"recommends": "uniform", "text": "Use uniform."}},
             "stages": [{"stage": "solve", "tasks": 4, "cached": 1, "task_seconds": 2.0, "wall_seconds": 1.0}],
             "workers": [{"id": "w1", "tasks": 4, "task_seconds": 2.0, "determinism_class": "c"}],
+            "pareto": front(),
             "artifact": {"path": "/a", "manifest_sha256": "0" * 64, "files": [{"path": "config.json", "size": 10, "sha256": "0" * 64}]}}
 
 
@@ -68,11 +81,14 @@ def check(chromium, page, dark, narrow):
     assert 'data-ready="true"' in dom, "the page's script did not reach its end"
     assert "<b>x" not in dom.split("<main", 1)[1], "text of the report became markup"
     assert attribute(dom, "maps") == attribute(dom, "painted") == "4", "a map is missing or empty"
-    for needle in ("Use uniform.", "Why this width", "no_tokens", "3.4 with scales".replace("3.4", "3.400"), "[-2.00, 1.00]"):
+    assert attribute(dom, "front") == "1 2 1 1", f"the front has {attribute(dom, 'front')}"
+    assert "NaN" not in dom.split("<main", 1)[1].split("</main>")[0], "something was drawn at no place"
+    for needle in ("32 plans were measured", "this plan", "Perplexity before quantization: 9.500", "-20.0 %","Use uniform.", "Why this width", "no_tokens", "3.4 with scales".replace("3.4", "3.400"), "[-2.00, 1.00]"):
         assert needle in dom, f"{needle!r} is not on the page"
     if narrow:
+        assert float(attribute(dom, "frontwidth")) <= PHONE, "the front is wider than a phone"
         assert int(attribute(dom, "width")) <= PHONE, f"the page is {attribute(dom, 'width')} pixels wide"
-    return attribute(dom, "background")
+    return attribute(dom, "background"), attribute(dom, "stroke")
 
 
 def main():
@@ -86,7 +102,7 @@ def main():
     text = json.dumps(report()).replace("<", "\\u003c")
     page = pathlib.Path(arguments.page).read_text().replace("@REPORT@", text)
     light, dark = check(chromium, page, False, True), check(chromium, page, True, False)
-    assert light != dark, "dark mode looks like light mode"
+    assert light[0] != dark[0] and light[1] != dark[1], "dark mode looks like light mode"
     print("ok: drawn in light and dark, fits", PHONE, "pixels")
 
 

@@ -41,7 +41,7 @@ RunningServer::RunningServer(CoordinatorOptions options) : options_(std::move(op
   std::string dir = testing::TempDir() + "/server-XXXXXX";
   EXPECT_NE(mkdtemp(dir.data()), nullptr);
   options_.data_dir = dir;
-  options_.models.roots = {QUANTMOE_TESTDATA};
+  options_.models.roots.push_back(QUANTMOE_TESTDATA);
   Start();
 }
 
