@@ -56,7 +56,9 @@ Params Similarity() {
        "exact: the mean cosine itself (default); trained: what QuantMoE-Bench's network predicts, trained "
        "for "
        "each block on the calibration text (similarity ffn)",
-       {"exact", "trained"}}};
+       {"exact", "trained"}},
+      {"epochs", ParamType::kCount,
+       "estimate=trained: passes over the text that training takes at most (default 100)"}};
 }
 
 std::vector<HeuristicRecord> MakeCatalog() {

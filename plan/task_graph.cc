@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 #include "plan/heuristics.h"
@@ -102,10 +103,19 @@ std::vector<int> PredictedLayers(const ResolvedJob& job) {
   return layers;
 }
 
+// As published, unless fewer are asked.
+int PredictorEpochs(const std::map<std::string, std::string>& params) {
+  const auto asked = params.find("epochs");
+  int epochs = 100;
+  if (asked != params.end() && absl::SimpleAtoi(asked->second, &epochs)) return std::max(epochs, 1);
+  return 100;
+}
+
 PlannedTask PlanPredict(const ResolvedJob& job, int layer, int shards) {
   json params = ModelParams(job);
   params["layer"] = layer;
   params["sequence_length"] = job.spec.calibration.sequence_length;
+  params["epochs"] = PredictorEpochs(job.spec.heuristic_params);
   PlannedTask task{PredictLabel(layer),      TaskKind::kPredict,      params.dump(), {},
                    PredictBytes(job, layer), PredictWork(job, shards)};
   for (int s = 0; s < shards; ++s) {

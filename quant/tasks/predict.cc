@@ -53,7 +53,8 @@ absl::StatusOr<TaskOutputs> RunPredict(const TaskArguments& arguments, TaskConte
   ASSIGN_OR_RETURN(const int layer, arguments.Param<int>("layer"));
   ASSIGN_OR_RETURN(const int64_t length, arguments.Param<int64_t>("sequence_length"));
   ASSIGN_OR_RETURN(const Samples samples, Collect(arguments, context, model, layer));
-  const PredictorOptions options;
+  PredictorOptions options;
+  ASSIGN_OR_RETURN(options.max_epochs, arguments.Param<int>("epochs"));
   ASSIGN_OR_RETURN(const TrainedPredictor trained,
                    TrainPredictor(samples.inputs, samples.cosines, length, options, [&](int epoch) {
                      context.progress(static_cast<double>(epoch) / options.max_epochs, "epochs");

@@ -54,7 +54,7 @@ def main():
         command = [arguments.local, "quantize", "--model", f"{arguments.testdata}/tiny-qwen2-moe", "--out", f"{scratch}/no", *JOB, *REFINED, "--refine-rounds", "1", "--calibration", short]
         failed = subprocess.run(command, capture_output=True, text=True, timeout=100)
         assert failed.returncode != 0 and "refinement 256 more" in failed.stderr, failed.stderr
-        trained = run("trained", 2, "work", "--budget", "3", "--heuristic", "block-importance", "--param", "estimate=trained")
+        trained = run("trained", 2, "work", "--budget", "3", "--heuristic", "block-importance", "--param", "estimate=trained", "--param", "epochs=2")
         assert trained["stages"]["predict"]["tasks"] > 1, trained["stages"]
         print(f"ok: divergence {facts['divergence_before']:.5f} -> {facts['divergence_after']:.5f} -> {longer['refined']['divergence_after']:.5f}")
 

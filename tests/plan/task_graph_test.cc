@@ -228,7 +228,10 @@ TEST(TaskGraphTest, ThePredictorIsTrainedOnlyWhereItIsAskedFor) {
   job.spec.heuristic_params["estimate"] = "trained";
   std::vector<std::string> labels;
   for (const PlannedTask& task : WholeGraph(job)) {
-    if (task.kind == TaskKind::kPredict) labels.push_back(task.label);
+    if (task.kind == TaskKind::kPredict) {
+      labels.push_back(task.label);
+      EXPECT_THAT(task.params_json, testing::HasSubstr(R"("epochs":100)"));
+    }
     if (task.kind != TaskKind::kAllocate) continue;
     EXPECT_THAT(Roles(task), testing::Contains("importance.1<-predict-l1/importance"));
   }
