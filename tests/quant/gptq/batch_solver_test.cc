@@ -126,9 +126,8 @@ TEST(BatchSolverFallbackTest, EveryInputOfABatchHasItsOwnLadder) {
   for (const SharedSolution& solution : solutions) {
     methods.push_back(solution.factor.Method() + " " + solution.factor.fallback);
   }
-  EXPECT_THAT(methods,
-              ::testing::ElementsAre("gptq ", "gptq ", "gptq_floored ", "rtn not_positive_definite",
-                                     "gptq ", "rtn no_tokens", "rtn few_tokens"));
+  EXPECT_THAT(methods, ::testing::ElementsAre("gptq ", "gptq ", "gptq_floored ", "rtn not_positive_definite",
+                                              "gptq ", "rtn no_tokens", "rtn few_tokens"));
   for (size_t e = 0; e < inputs.size(); ++e) {
     SCOPED_TRACE(e);
     ExpectSolvedAlone(inputs[e], solutions[e], options);
