@@ -17,6 +17,8 @@ class GroupFit {
         peak_ = magnitude;
         peak_importance_ = h_[i];
         signed_peak_ = value;
+      } else if (magnitude == peak_ && value < 0.0f) {
+        signed_peak_ = value;  // of two peaks the negative one, as on the CPU
       }
     }
   }
@@ -30,9 +32,9 @@ class GroupFit {
     float least = INFINITY;
     for (int percent = 100; percent >= 30; percent -= 5) {
       const float share = static_cast<float>(percent) / 100.0f;
-      // Clipping the peak alone costs more than the best scale so far. The lowest code reaches further than
-      // the share; the last factor stands for the rounding of scales.
-      const float cut = peak_ - share * peak_ * (-low / full) * 1.001f;
+      // Clipping the peak alone costs more than the best scale so far. Where the peak is negative the lowest
+      // code reaches beyond the share; the last factor stands for the rounding of scales.
+      const float cut = peak_ - share * peak_ * (signed_peak_ < 0.0f ? -low / full : 1.0f) * 1.001f;
       if (cut > 0.0f && peak_importance_ * cut * cut > least) break;
       Try(RoundToHalf(share * peak_ / full), low, best, least);
       // The peak on the lowest code, which has no counterpart above.

@@ -48,6 +48,23 @@ TEST(GridTest, SearchIsAsGoodAsTryingEveryScale) {
   }
 }
 
+// Most peaks are negative and carry the importance, so a bound that forgets how far the lowest code reaches
+// would stop the search of some outputs when their neighbours stop.
+TEST(GridTest, AScaleDoesNotDependOnItsNeighbours) {
+  at::Generator generator = at::detail::createCPUGenerator(2);
+  const at::Tensor w = at::randn({64, 256}, generator), h = at::exp(2 * at::randn({64}, generator));
+  w[0].copy_(-3.0f - 3.0f * at::rand({256}, generator));
+  h[0] = 50.0f;
+  for (const int bits : {2, 3, 4}) {
+    const at::Tensor together = Fit(w, h, bits, 64, /*search=*/true);
+    for (int64_t column = 0; column < w.size(1); ++column) {
+      const at::Tensor alone = w.slice(1, column, column + 1).expand({64, 32}).contiguous();
+      EXPECT_EQ(Fit(alone, h, bits, 64, true)[0][0].item<float>(), together[0][column].item<float>())
+          << bits << " bits, output " << column;
+    }
+  }
+}
+
 TEST(GridTest, ScalesAreExactInHalfPrecision) {
   const at::Tensor scales = Fit(at::randn({128, 33}), at::ones({128}), 3, 128, true);
   EXPECT_TRUE(scales.to(at::kHalf).to(at::kFloat).equal(scales));

@@ -13,6 +13,9 @@
 namespace quantmoe {
 namespace {
 
+// Before the first product of any test of this program, as the BLAS reads its mode once.
+[[maybe_unused]] const bool kReproducible = (SetComputeThreads(1), true);
+
 struct Outcome {
   at::Tensor hessian, factor, codes, attention, product;
   double distortion, effective_rank;
