@@ -14,13 +14,13 @@
 #include "absl/strings/str_cat.h"
 #include <CLI/CLI.hpp>
 
+#include "base/host_memory.h"
 #include "base/log.h"
 #include "base/program_exit.h"
 #include "base/status_macros.h"
 #include "quant/compute_device.h"
 #include "quant/tasks/run_task.h"
 #include "storage/model_source_flags.h"
-#include "worker/host_memory.h"
 #include "worker/worker.h"
 
 namespace quantmoe {

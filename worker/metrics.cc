@@ -4,7 +4,7 @@
 
 #include <prometheus/text_serializer.h>
 
-#include "worker/host_memory.h"
+#include "base/host_memory.h"
 
 namespace quantmoe {
 namespace {

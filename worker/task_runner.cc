@@ -8,8 +8,8 @@
 #include "absl/time/time.h"
 
 #include "base/error_info.h"
+#include "base/host_memory.h"
 #include "base/status_macros.h"
-#include "worker/host_memory.h"
 
 namespace quantmoe {
 namespace {

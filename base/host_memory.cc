@@ -1,4 +1,4 @@
-#include "worker/host_memory.h"
+#include "base/host_memory.h"
 
 #include <algorithm>
 #include <fstream>
