@@ -11,8 +11,8 @@
 namespace quantmoe {
 namespace {
 
-// Tokens whose scores are held at once; bounds memory for long sequences.
-constexpr int64_t kMaxTokens = 16384;
+// Tokens of a run: enough for products of full speed, few enough that what lies between them stays in caches.
+constexpr int64_t kRunTokens = 1024;
 
 // True where query i may see key j: j in (i - window, i].
 at::Tensor WindowMask(int64_t length, int64_t window) {
@@ -72,18 +72,25 @@ at::Tensor Attention::InputOf(LinearKind kind, const at::Tensor& x, const Batche
   }
 }
 
+Batches CutBatches(const Batches& batches) {
+  Batches pieces;
+  for (const TokenBatch& batch : batches) {
+    const int64_t step = std::max<int64_t>(1, kRunTokens / std::max<int64_t>(1, batch.length));
+    for (int64_t first = 0; first < batch.sequences; first += step) {
+      pieces.push_back({std::min(step, batch.sequences - first), batch.length});
+    }
+  }
+  return pieces;
+}
+
 at::Tensor Attention::Context(const at::Tensor& x, const Batches& batches) const {
   std::vector<at::Tensor> contexts;
   int64_t row = 0;
-  for (const TokenBatch& batch : batches) {
+  for (const TokenBatch& piece : CutBatches(batches)) {
     // Its own: some scalings depend on the length of the sequence.
-    const RopeTable table = MakeRopeTable(spec_->rope, batch.length, x.scalar_type());
-    const int64_t step = std::max<int64_t>(1, kMaxTokens / std::max<int64_t>(1, batch.length));
-    for (int64_t first = 0; first < batch.sequences; first += step) {
-      const TokenBatch piece{std::min(step, batch.sequences - first), batch.length};
-      contexts.push_back(BatchContext(x.narrow(0, row, piece.tokens()), piece, table));
-      row += piece.tokens();
-    }
+    const RopeTable table = MakeRopeTable(spec_->rope, piece.length, x.scalar_type());
+    contexts.push_back(BatchContext(x.narrow(0, row, piece.tokens()), piece, table));
+    row += piece.tokens();
   }
   return contexts.size() == 1 ? contexts.front() : at::cat(contexts, 0);
 }

@@ -21,6 +21,9 @@ struct TokenBatch {
 };
 using Batches = std::vector<TokenBatch>;
 
+// The same sequences in runs whose activations caches hold: some sequences of one length, one at least.
+Batches CutBatches(const Batches& batches);
+
 class Attention {
  public:
   static absl::StatusOr<Attention> Load(const ModelSpec& spec, int layer, WeightSource& source);
@@ -30,6 +33,7 @@ class Attention {
   // What a linear sees: x itself, the context for the output projection, and in MLA the normalised low-rank
   // query [tokens, q_lora] or keys and values [tokens, kv_lora].
   at::Tensor InputOf(LinearKind kind, const at::Tensor& x, const Batches& batches) const;
+  const at::Tensor& Weight(LinearKind kind) const { return linears_.at(kind).weight; }
   // The same attention with another weight in one projection.
   Attention With(LinearKind kind, const at::Tensor& weight) const;
   // The output projection.

@@ -39,12 +39,18 @@ at::Tensor DecoderLayer::AttentionInput(const at::Tensor& hidden) const {
   return ModelNorm(*spec_, hidden, input_norm_, input_norm_bias_);
 }
 
-at::Tensor DecoderLayer::AddAttention(const at::Tensor& hidden, const at::Tensor& context) const {
-  return hidden + attention_.Project(context) * spec_->residual_multiplier;
-}
-
-at::Tensor DecoderLayer::FfnInput(const at::Tensor& hidden) const {
-  return ModelNorm(*spec_, hidden, ffn_norm_, ffn_norm_bias_);
+AttentionTrace DecoderLayer::RunAttention(const at::Tensor& hidden, const Batches& batches) const {
+  AttentionTrace trace = {at::empty_like(hidden), at::empty_like(hidden)};
+  int64_t row = 0;
+  for (const TokenBatch& piece : CutBatches(batches)) {
+    const at::Tensor before = hidden.narrow(0, row, piece.tokens());
+    const at::Tensor context = attention_.Context(AttentionInput(before), {piece});
+    at::Tensor after = trace.stream.narrow(0, row, piece.tokens());
+    at::add_out(after, before, attention_.Project(context), spec_->residual_multiplier);
+    trace.ffn_input.narrow(0, row, piece.tokens()).copy_(ModelNorm(*spec_, after, ffn_norm_, ffn_norm_bias_));
+    row += piece.tokens();
+  }
+  return trace;
 }
 
 Routing DecoderLayer::Route(const at::Tensor& ffn_input) const {
@@ -54,13 +60,12 @@ Routing DecoderLayer::Route(const at::Tensor& ffn_input) const {
 absl::StatusOr<LayerTrace> RunLayer(const ModelSpec& spec, int layer, const at::Tensor& hidden,
                                     const Batches& batches, WeightSource& source) {
   ASSIGN_OR_RETURN(const DecoderLayer loaded, DecoderLayer::Load(spec, layer, source));
-  const at::Tensor middle =
-      loaded.AddAttention(hidden, loaded.AttentionContext(loaded.AttentionInput(hidden), batches));
+  const AttentionTrace attention = loaded.RunAttention(hidden, batches);
   LayerTrace trace;
-  trace.ffn_input = loaded.FfnInput(middle);
+  trace.ffn_input = attention.ffn_input;
   trace.routing = loaded.Route(trace.ffn_input);
   ASSIGN_OR_RETURN(const at::Tensor ffn, FeedForward(spec, layer, trace.ffn_input, trace.routing, source));
-  trace.output = middle + ffn * spec.residual_multiplier;
+  trace.output = at::add(attention.stream, ffn, spec.residual_multiplier);
   return trace;
 }
 

@@ -16,6 +16,12 @@
 
 namespace quantmoe {
 
+// What the first half of a layer leaves, [tokens, hidden] each.
+struct AttentionTrace {
+  at::Tensor stream;     // the residual stream after attention
+  at::Tensor ffn_input;  // its norm: input of router, experts and shared expert
+};
+
 // The stages of one layer, so that calibration can look between them.
 class DecoderLayer {
  public:
@@ -24,15 +30,9 @@ class DecoderLayer {
 
   // Input of q, k and v.
   at::Tensor AttentionInput(const at::Tensor& hidden) const;
-  // Input of the output projection.
-  at::Tensor AttentionContext(const at::Tensor& input, const Batches& batches) const {
-    return attention_.Context(input, batches);
-  }
   const Attention& attention() const { return attention_; }
-  // The residual stream after attention.
-  at::Tensor AddAttention(const at::Tensor& hidden, const at::Tensor& context) const;
-  // Input of router, experts and shared expert.
-  at::Tensor FfnInput(const at::Tensor& hidden) const;
+  // From the residual stream `hidden` through attention, in runs of sequences that caches hold.
+  AttentionTrace RunAttention(const at::Tensor& hidden, const Batches& batches) const;
   // Undefined tensors for a layer without experts.
   Routing Route(const at::Tensor& ffn_input) const;
 

@@ -1,20 +1,30 @@
 #include "quant/model/experts.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "base/status_macros.h"
 
 namespace quantmoe {
 namespace {
 
-// Tokens that one MLP takes at once; bounds the inner activation.
-constexpr int64_t kChunk = 8192;
+// Tokens that one MLP takes at once: what lies between its products stays in caches.
+constexpr int64_t kRunTokens = 1024;
 
-at::Tensor ForwardInChunks(const GatedMlp& mlp, const at::Tensor& x) {
-  if (x.size(0) <= kChunk) return mlp.Forward(x);
-  std::vector<at::Tensor> outputs;
-  for (const at::Tensor& chunk : x.split(kChunk)) outputs.push_back(mlp.Forward(chunk));
-  return at::cat(outputs, 0);
+// sum[rows[i]] += weights[i] * y[i]; no row comes twice.
+void AddToRows(const at::Tensor& y, const at::Tensor& rows, const at::Tensor& weights, at::Tensor& sum) {
+  const at::Tensor wide = y.to(at::kFloat).contiguous(), factors = weights.contiguous();
+  const int64_t width = sum.size(1);
+  at::parallel_for(0, rows.size(0), /*grain_size=*/64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* __restrict from = wide.const_data_ptr<float>() + i * width;
+      float* __restrict to = sum.data_ptr<float>() + rows.const_data_ptr<int64_t>()[i] * width;
+      const float factor = factors.const_data_ptr<float>()[i];
+      for (int64_t j = 0; j < width; ++j) to[j] += factor * from[j];
+    }
+  });
 }
 
 absl::Status AddExperts(const ModelSpec& spec, const Part& part, const at::Tensor& x,
@@ -22,13 +32,15 @@ absl::Status AddExperts(const ModelSpec& spec, const Part& part, const at::Tenso
   for (int i = 0; i < part.num_experts; ++i) {
     const int expert = part.first_expert + i;
     if (dispatch.count(expert) == 0) continue;
-    const size_t first = static_cast<size_t>(i) * 3;
-    ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(spec, part.linears[first], part.linears[first + 1],
-                                                        part.linears[first + 2], source));
-    const at::Tensor rows = dispatch.Tokens(expert);
-    at::Tensor y =
-        ForwardInChunks(mlp, x.index_select(0, rows)).to(at::kFloat).mul_(dispatch.Weights(expert));
-    sum.index_add_(0, rows, y);
+    const size_t gate = static_cast<size_t>(i) * 3;
+    ASSIGN_OR_RETURN(const GatedMlp mlp, GatedMlp::Load(spec, part.linears[gate], part.linears[gate + 1],
+                                                        part.linears[gate + 2], source));
+    const at::Tensor rows = dispatch.Tokens(expert), weights = dispatch.Weights(expert);
+    for (int64_t first = 0; first < rows.size(0); first += kRunTokens) {
+      const int64_t count = std::min(kRunTokens, rows.size(0) - first);
+      const at::Tensor run = rows.narrow(0, first, count);
+      AddToRows(mlp.Forward(x.index_select(0, run)), run, weights.narrow(0, first, count), sum);
+    }
   }
   return absl::OkStatus();
 }
@@ -37,12 +49,16 @@ absl::Status AddShared(const ModelSpec& spec, const Part& part, const at::Tensor
                        at::Tensor& sum) {
   ASSIGN_OR_RETURN(const GatedMlp mlp,
                    GatedMlp::Load(spec, part.linears[0], part.linears[1], part.linears[2], source));
-  at::Tensor y = ForwardInChunks(mlp, x);
+  at::Tensor factor;
   if (part.kind == PartKind::kShared) {
-    ASSIGN_OR_RETURN(const at::Tensor factor, SharedFactor(spec, part.layer, x, source));
-    if (factor.defined()) y = y * factor;
+    ASSIGN_OR_RETURN(factor, SharedFactor(spec, part.layer, x, source));
   }
-  sum.add_(y);
+  for (int64_t first = 0; first < x.size(0); first += kRunTokens) {
+    const int64_t count = std::min(kRunTokens, x.size(0) - first);
+    at::Tensor y = mlp.Forward(x.narrow(0, first, count));
+    if (factor.defined()) y.mul_(factor.narrow(0, first, count));
+    sum.narrow(0, first, count).add_(y);
+  }
   return absl::OkStatus();
 }
 
@@ -67,13 +83,14 @@ GatedMlp GatedMlp::With(size_t which, const at::Tensor& weight) const {
   return changed;
 }
 
-at::Tensor GatedMlp::Inner(const at::Tensor& x) const {
-  if (activation_ == Activation::kSilu) return at::silu(Apply(gate_, x)).mul_(Apply(up_, x));
+at::Tensor GatedMlp::Activate(at::Tensor gate, const at::Tensor& up) const {
+  if (activation_ == Activation::kSilu) return at::silu_(gate).mul_(up);
   constexpr double kSlope = 1.702;
-  const at::Tensor gate = Apply(gate_, x).clamp_max_(limit_);
-  at::Tensor up = Apply(up_, x).clamp_(-limit_, limit_).add_(1);
-  return up.mul_(gate * at::sigmoid(gate * kSlope));
+  gate.clamp_max_(limit_);
+  return up.clamp(-limit_, limit_).add_(1).mul_(gate * at::sigmoid(gate * kSlope));
 }
+
+at::Tensor GatedMlp::DownChange(const at::Tensor& change) const { return at::mm(change, down_.weight.t()); }
 
 absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const at::Tensor& x,
                                         WeightSource& source) {

@@ -18,10 +18,16 @@ class GatedMlp {
   static absl::StatusOr<GatedMlp> Load(const ModelSpec& spec, const Linear& gate, const Linear& up,
                                        const Linear& down, WeightSource& source);
 
-  // What the down projection sees: x [tokens, hidden] -> [tokens, width].
-  at::Tensor Inner(const at::Tensor& x) const;
+  // Outputs [tokens, width] of the two linears that see x [tokens, hidden].
+  at::Tensor Gate(const at::Tensor& x) const { return Apply(gate_, x); }
+  at::Tensor Up(const at::Tensor& x) const { return Apply(up_, x); }
+  // What the down projection sees; overwrites `gate`.
+  at::Tensor Activate(at::Tensor gate, const at::Tensor& up) const;
+  at::Tensor Inner(const at::Tensor& x) const { return Activate(Gate(x), Up(x)); }
   at::Tensor Down(const at::Tensor& inner) const { return Apply(down_, inner); }
   at::Tensor Forward(const at::Tensor& x) const { return Down(Inner(x)); }
+  // How the output moves when the input of the down projection moves by `change`.
+  at::Tensor DownChange(const at::Tensor& change) const;
   // The same MLP with another weight in gate (0), up (1) or down (2).
   GatedMlp With(size_t which, const at::Tensor& weight) const;
 

@@ -12,6 +12,16 @@ namespace {
 // Logits that are held at once, in numbers.
 constexpr int64_t kMaxLogits = int64_t{64} << 20;
 
+// For each row whether `chosen`, whose value is `picked`, is its argmax. The argmax itself, which is slow, is
+// only taken of rows whose largest value it has.
+at::Tensor IsFirstOfLargest(const at::Tensor& values, const at::Tensor& picked, const at::Tensor& chosen) {
+  at::Tensor best = picked.eq(values.amax(-1)).contiguous();
+  const at::Tensor rows = best.nonzero().squeeze(1);
+  if (rows.numel() == 0) return best;
+  const at::Tensor first = values.index_select(0, rows).argmax(-1);
+  return best.index_copy_(0, rows, first.eq(chosen.index_select(0, rows)));
+}
+
 }  // namespace
 
 absl::StatusOr<at::Tensor> RunLayers(
@@ -48,7 +58,7 @@ absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, cons
     const at::Tensor logits = head.Logits(hidden.index_select(0, all_rows.narrow(0, first, step)));
     const at::Tensor log_probabilities = at::log_softmax(logits, -1, at::kFloat);
     const at::Tensor picked = log_probabilities.gather(1, chosen.unsqueeze(1)).squeeze(1).contiguous();
-    const at::Tensor best = log_probabilities.argmax(-1).eq(chosen).contiguous();
+    const at::Tensor best = IsFirstOfLargest(log_probabilities, picked, chosen);
     for (int64_t i = 0; i < step; ++i) {
       scores.push_back(
           {static_cast<double>(picked.const_data_ptr<float>()[i]), best.const_data_ptr<bool>()[i]});

@@ -5,9 +5,11 @@
 namespace quantmoe {
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, bool multiply_in_f32) {
-  at::Tensor wide = x.to(at::kFloat);
-  wide = wide * at::rsqrt(wide.pow(2).mean(-1, /*keepdim=*/true) + eps);
-  if (multiply_in_f32) return (wide * weight.to(at::kFloat)).to(x.scalar_type());
+  const at::Tensor original = x.to(at::kFloat);
+  // The length is one pass over x; a square and its mean would be two, with a tensor between.
+  const at::Tensor length = at::linalg_vector_norm(original, 2, at::IntArrayRef{-1}, /*keepdim=*/true);
+  at::Tensor wide = original * at::rsqrt(length.pow(2) / static_cast<double>(x.size(-1)) + eps);
+  if (multiply_in_f32) return wide.mul_(weight.to(at::kFloat)).to(x.scalar_type());
   return wide.to(x.scalar_type()).mul_(weight);
 }
 

@@ -7,6 +7,7 @@
 #include "plan/bit_plan.h"
 #include "plan/distortion_table.h"
 #include "quant/artifact/quantized_weights.h"
+#include "quant/gptq/finite.h"
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tensor_bytes.h"
@@ -17,7 +18,7 @@ namespace {
 // INVALID_ARGUMENT that names the layer and the tensor; the weights themselves were checked when they were
 // read.
 absl::Status CheckFinite(const at::Tensor& tensor, int layer, absl::string_view what) {
-  if (at::isfinite(tensor).all().item<bool>()) return absl::OkStatus();
+  if (AllFinite(tensor)) return absl::OkStatus();
   return MakeError(absl::StatusCode::kFailedPrecondition, "NUMERIC_FAILURE",
                    absl::StrCat("layer ", layer, ": ", what, " hold NaN or infinite values"));
 }
@@ -108,8 +109,9 @@ class LayerPass {
     const Batches batches = {{stored.size(0), stored.size(1)}};
     hidden_ = stored.flatten(0, 1);
     ASSIGN_OR_RETURN(const DecoderLayer loaded, DecoderLayer::Load(model_.spec, layer_, weights()));
-    middle_ = loaded.AddAttention(hidden_, loaded.AttentionContext(loaded.AttentionInput(hidden_), batches));
-    ffn_input_ = loaded.FfnInput(middle_);
+    AttentionTrace trace = loaded.RunAttention(hidden_, batches);
+    middle_ = std::move(trace.stream);
+    ffn_input_ = std::move(trace.ffn_input);
     RETURN_IF_ERROR(CheckFinite(ffn_input_, layer_, "the inputs of the feed-forward part"));
     routing_ = loaded.Route(ffn_input_);
     return absl::OkStatus();
@@ -130,7 +132,7 @@ class LayerPass {
 
   absl::Status FeedForwardHalf() {
     ASSIGN_OR_RETURN(ffn_, FeedForward(model_.spec, layer_, ffn_input_, routing_, weights()));
-    next_ = middle_ + ffn_ * model_.spec.residual_multiplier;
+    next_ = at::add(middle_, ffn_, model_.spec.residual_multiplier);
     RETURN_IF_ERROR(CheckFinite(next_, layer_, "the outputs"));
     if (layer_ + 1 == model_.spec.num_layers()) return absl::OkStatus();
     return Put("hidden", {{"hidden", next_.view(shape_).contiguous()}});
