@@ -1,6 +1,5 @@
 // solve: all linears of one part at all candidate widths. Hessians are summed over the shards in shard order.
 #include <algorithm>
-#include <functional>
 
 #include <ATen/ATen.h>
 
@@ -109,8 +108,11 @@ class PartSolver {
       upload_.EndRound();
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
-    const BlockProbe probe = AttentionProbe(layer.attention(), at::cat(sample, 0), at::cat(stream, 0), length,
-                                            groups.front().sum.tokens());
+    std::vector<LinearKind> kinds;
+    for (const Linear& linear : part_.linears) kinds.push_back(linear.kind);
+    const BlockProbe probe =
+        AttentionProbe(layer.attention(), std::move(kinds), at::cat(sample, 0), at::cat(stream, 0),
+                       model_.spec.residual_multiplier, length, groups.front().sum.tokens());
     for (InputGroup& group : groups) {
       RETURN_IF_ERROR(SolveShared(SharedSums(std::move(group.sum), group.linears, probe)));
     }
@@ -133,19 +135,6 @@ class PartSolver {
       groups[at->second].linears.push_back(i);
     }
     return groups;
-  }
-
-  BlockProbe AttentionProbe(const Attention& attention, const at::Tensor& sample, const at::Tensor& stream,
-                            int64_t length, int64_t tokens) const {
-    const Batches batches = {{sample.size(0) / length, length}};
-    const at::Tensor output = attention.Project(attention.Context(sample, batches));
-    const at::Tensor energy = (stream + output * model_.spec.residual_multiplier).pow(2).sum(1);
-    return BlockProbe(
-        [this, attention, sample, batches](size_t which, const at::Tensor& weight) {
-          const Attention changed = attention.With(part_.linears[which].kind, weight);
-          return changed.Project(changed.Context(sample, batches));
-        },
-        output, energy, tokens);
   }
 
   absl::Status SolveMlp() {
@@ -374,8 +363,8 @@ class PartSolver {
       // Cancellation can leave a tiny negative rest where the error is zero.
       const double distortion = std::max(0.0, quantized.distortion);
       const at::Tensor restored = Dequantize(quantized.codes, quantized.scales, bits, options_.group_size);
-      row.widths[bits] = {distortion, energy > 0 ? distortion / energy : 0.0, probe.Error(index, restored),
-                          probe.GateDistortion(index, weight - restored)};
+      const BlockProbe::Errors errors = probe.Measure(index, weight - restored);
+      row.widths[bits] = {distortion, energy > 0 ? distortion / energy : 0.0, errors.block, errors.gated};
       packed_[bits][linear.name + ".qweight"] = PackRows(quantized.codes.cpu(), bits);
       packed_[bits][linear.name + ".scales"] = quantized.scales.cpu();
     }
