@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
@@ -23,7 +24,9 @@ namespace quantmoe {
 namespace {
 
 constexpr int64_t kSweepColumns = 512;  // columns that one large product prepares
-constexpr int64_t kTileOutputs = 8192;  // outputs times widths of one tile: bounds the memory of a solve
+// Outputs times widths of one tile: bounds the memory of a solve, and tiles are what threads share. Fixed,
+// because the shape of a product may show in its last bits.
+constexpr int64_t kTileOutputs = 512;
 static_assert(kSweepColumns % kBlockColumns == 0);
 
 std::string Shape(const at::Tensor& tensor) {
@@ -77,10 +80,9 @@ at::Tensor PermutedUpper(const at::Tensor& hessian, const std::vector<int64_t>& 
 struct Problem {
   const SolveFactor& factor;
   const SolveOptions& options;
-  at::Tensor weight;                // [in, padded] f32
-  std::vector<at::Tensor> scales;   // per width: [groups, padded] f32
-  std::vector<at::Tensor> codes;    // per width: [in, padded] u8
-  std::vector<double> distortions;  // per width
+  at::Tensor weight;               // [in, padded] f32
+  std::vector<at::Tensor> scales;  // per width: [groups, padded] f32
+  std::vector<at::Tensor> codes;   // per width: [in, padded] u8
 };
 
 // One run of outputs at all widths.
@@ -92,15 +94,17 @@ class TileSolver {
         outputs_(outputs),
         widths_(static_cast<int64_t>(problem.options.widths.size())),
         products_(at::empty({kSweepColumns, outputs * widths_}, at::kFloat)),
-        differences_(at::empty({problem.weight.size(0), outputs * widths_}, at::kFloat)) {}
+        differences_(at::empty({problem.weight.size(0), outputs * widths_}, at::kFloat)),
+        distortions_(problem.options.widths.size(), 0.0) {}
 
-  absl::Status Run() {
+  // The distortion at each width.
+  absl::StatusOr<std::vector<double>> Run() {
     const int64_t in = p_.weight.size(0);
     for (int64_t begin = 0; begin < in; begin += kSweepColumns) {
       if (p_.options.cancelled != nullptr && *p_.options.cancelled) return absl::CancelledError("cancelled");
       SolveSweep(begin, std::min(begin + kSweepColumns, in));
     }
-    return absl::OkStatus();
+    return distortions_;
   }
 
  private:
@@ -191,7 +195,7 @@ class TileSolver {
     });
     for (int64_t job = 0; job < widths_ * runs; ++job) {
       const ColumnErrors& e = errors[static_cast<size_t>(job)];
-      p_.distortions[static_cast<size_t>(job / runs)] += e.damped - e.added;
+      distortions_[static_cast<size_t>(job / runs)] += e.damped - e.added;
     }
   }
 
@@ -200,7 +204,35 @@ class TileSolver {
   at::Tensor products_;     // [kSweepColumns, widths * outputs]
   at::Tensor differences_;  // [in, widths * outputs]: weight - quantized, in processing order
   BlockTriangle triangle_;
+  std::vector<double> distortions_;  // per width
 };
+
+// Solves all tiles, side by side where there is one for every thread, else each on all threads. The
+// distortion at each width, added in the order of the tiles.
+absl::StatusOr<std::vector<double>> SolveTiles(Problem& problem) {
+  const int64_t widths = static_cast<int64_t>(problem.options.widths.size()), padded = problem.weight.size(1);
+  const int64_t step = std::max<int64_t>(kRunOutputs, kTileOutputs / widths / kRunOutputs * kRunOutputs);
+  const int64_t tiles = (padded + step - 1) / step;
+  std::vector<absl::StatusOr<std::vector<double>>> solved(static_cast<size_t>(tiles));
+  const auto solve = [&](int64_t from, int64_t to) {
+    const c10::InferenceMode inference;  // threads do not inherit it
+    for (int64_t tile = from; tile < to; ++tile) {
+      const int64_t first = tile * step;
+      solved[static_cast<size_t>(tile)] = TileSolver(problem, first, std::min(step, padded - first)).Run();
+    }
+  };
+  if (tiles >= at::get_num_threads()) {
+    at::parallel_for(0, tiles, /*grain_size=*/1, solve);
+  } else {
+    solve(0, tiles);
+  }
+  std::vector<double> distortions(static_cast<size_t>(widths), 0.0);
+  for (const auto& tile : solved) {
+    RETURN_IF_ERROR(tile.status());
+    for (size_t width = 0; width < distortions.size(); ++width) distortions[width] += (*tile)[width];
+  }
+  return distortions;
+}
 
 absl::Status CheckShapes(const at::Tensor& weight, const SolveFactor& factor, const SolveOptions& options) {
   const auto invalid = [](auto&&... text) {
@@ -322,7 +354,7 @@ absl::StatusOr<std::map<int, QuantizedLinear>> Solve(const at::Tensor& weight, c
   RETURN_IF_ERROR(CheckShapes(weight, factor, options));
   if (!factor.fallback.empty()) return SolveByRounding(weight, factor, options);
   const int64_t out = weight.size(0), in = weight.size(1), padded = RoundUp(out, kRunOutputs);
-  Problem problem = {factor, options, at::empty({in, padded}, at::kFloat), {}, {}, {}};
+  Problem problem = {factor, options, at::empty({in, padded}, at::kFloat), {}, {}};
   problem.weight.slice(1, 0, out).copy_(weight.t());
   problem.weight.slice(1, out, padded).zero_();
   const at::Tensor importance = factor.hessian.diagonal().contiguous();
@@ -333,17 +365,12 @@ absl::StatusOr<std::map<int, QuantizedLinear>> Solve(const at::Tensor& weight, c
               {bits, options.group_size, options.scale_search}, problem.scales.back().data_ptr<float>());
     }
     problem.codes.push_back(at::empty({in, padded}, at::kByte));
-    problem.distortions.push_back(0);
   }
-  const int64_t widths = static_cast<int64_t>(options.widths.size());
-  const int64_t step = std::max<int64_t>(kRunOutputs, kTileOutputs / widths / kRunOutputs * kRunOutputs);
-  for (int64_t first = 0; first < padded; first += step) {
-    RETURN_IF_ERROR(TileSolver(problem, first, std::min(step, padded - first)).Run());
-  }
+  ASSIGN_OR_RETURN(const std::vector<double> distortions, SolveTiles(problem));
   std::map<int, QuantizedLinear> results;
   for (size_t i = 0; i < options.widths.size(); ++i) {
     results[options.widths[i]] = {problem.codes[i].slice(1, 0, out).contiguous(),
-                                  problem.scales[i].slice(1, 0, out).to(at::kHalf), problem.distortions[i]};
+                                  problem.scales[i].slice(1, 0, out).to(at::kHalf), distortions[i]};
   }
   return results;
 }
