@@ -1,15 +1,19 @@
 #include "local/job_runner.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/host_memory.h"
 #include "base/status_macros.h"
 #include "local/model_input.h"
+#include "quant/compute_device.h"
 #include "quant/tasks/run_task.h"
 
 namespace quantmoe {
@@ -19,21 +23,76 @@ std::string ResultPath(const std::string& work_dir, const std::string& key) {
   return absl::StrCat(work_dir, "/results/", key, ".json");
 }
 
+// Half of the memory that is available is for tasks, the rest for the files that they map. A GPU is not
+// shared.
+int LanesThatFit(const std::vector<PlannedTask>& tasks, int threads) {
+  if (CurrentComputeDevice().is_gpu()) return 1;
+  int64_t largest = 1;
+  for (const PlannedTask& task : tasks) largest = std::max(largest, task.memory_bytes);
+  return static_cast<int>(std::clamp<int64_t>(AvailableMemoryBytes() / 2 / largest, 1, threads));
+}
+
 }  // namespace
 
-absl::Status JobRunner::Run(const std::function<void(const std::string&, size_t, size_t)>& report) {
+absl::Status JobRunner::Run(const Reporter& report) {
   std::filesystem::create_directories(work_dir_ + "/results");
+  ASSIGN_OR_RETURN(std::vector<PlannedTask> tasks, PlanTasks(report));
+  return RunSideBySide(std::move(tasks), report);
+}
+
+absl::StatusOr<std::vector<PlannedTask>> JobRunner::PlanTasks(const Reporter& report) {
   RETURN_IF_ERROR(RunOne(PlanPrepare(job_)));
   ASSIGN_OR_RETURN(const Digest digest, Output("prepare", "summary"));
   ASSIGN_OR_RETURN(const MappedFile blob, blobs_.Open(digest));
   ASSIGN_OR_RETURN(const PrepareSummary summary, PrepareSummaryFromJson(blob.bytes()));
-  const std::vector<PlannedTask> rest = PlanRest(job_, summary);
-  report("prepare", 1, rest.size() + 1);
-  for (size_t i = 0; i < rest.size(); ++i) {
-    RETURN_IF_ERROR(RunOne(rest[i]));
-    report(rest[i].label, i + 2, rest.size() + 1);
+  std::vector<PlannedTask> tasks = PlanRest(job_, summary);
+  report("prepare", 1, tasks.size() + 1);
+  return tasks;
+}
+
+absl::Status JobRunner::RunSideBySide(std::vector<PlannedTask> tasks, const Reporter& report) {
+  threads_ = ComputeThreads();
+  lanes_ = LanesThatFit(tasks, threads_);
+  tasks_ = std::move(tasks);
+  taken_.assign(tasks_.size(), false);
+  std::vector<std::thread> lanes;
+  for (int i = 0; i < lanes_; ++i) lanes.emplace_back([this, &report] { RunLane(report); });
+  for (std::thread& lane : lanes) lane.join();
+  return failure_;
+}
+
+void JobRunner::RunLane(const Reporter& report) {
+  std::unique_lock lock(mutex_);
+  while (const PlannedTask* task = Take(lock)) {
+    ++running_;
+    lock.unlock();
+    absl::Status status = RunOne(*task);
+    lock.lock();
+    --running_;
+    if (status.ok()) report(task->label, finished_.size(), tasks_.size() + 1);
+    failure_.Update(status);
+    changed_.notify_all();
   }
-  return absl::OkStatus();
+}
+
+const PlannedTask* JobRunner::Take(std::unique_lock<std::mutex>& lock) {
+  for (;; changed_.wait(lock)) {
+    std::vector<size_t> ready;
+    for (size_t i = 0; i < tasks_.size() && ready.size() < 2; ++i) {
+      if (!taken_[i] && Ready(tasks_[i])) ready.push_back(i);
+    }
+    const bool finished = std::find(taken_.begin(), taken_.end(), false) == taken_.end();
+    if (!finished && ready.empty() && running_ == 0) {
+      failure_.Update(absl::InternalError("the tasks that are left wait for inputs that no task gives"));
+    }
+    if (!failure_.ok() || finished) return nullptr;
+    if (ready.empty()) continue;
+    // Nothing can start beside a task that is alone before it ends.
+    const bool alone = running_ == 0 && ready.size() == 1;
+    SetTaskThreads(alone ? threads_ : std::max(1, threads_ / lanes_));
+    taken_[ready.front()] = true;
+    return &tasks_[ready.front()];
+  }
 }
 
 absl::StatusOr<Digest> JobRunner::Output(const std::string& label, const std::string& role) const {
@@ -57,19 +116,35 @@ absl::StatusOr<std::vector<BlobRef>> JobRunner::ResolveInputs(const PlannedTask&
   return inputs;
 }
 
+bool JobRunner::Ready(const PlannedTask& task) const {
+  return std::all_of(task.inputs.begin(), task.inputs.end(), [this](const TaskInput& input) {
+    return input.producer.empty() || finished_.contains(input.producer);
+  });
+}
+
 absl::Status JobRunner::RunOne(const PlannedTask& task) {
+  std::unique_lock lock(mutex_);
   ASSIGN_OR_RETURN(const std::vector<BlobRef> inputs, ResolveInputs(task));
+  lock.unlock();
+  absl::StatusOr<FinishedTask> finished = Compute(task, inputs);
+  if (!finished.ok()) return Annotate(finished.status(), task.label);
+  lock.lock();
+  finished_[task.label] = *std::move(finished);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const std::vector<BlobRef>& inputs) {
   const std::string key = TaskKey(task.kind, task.params_json, inputs, DeterminismClass());
-  FinishedTask& finished = finished_[task.label];
-  if (LoadResult(key, finished)) return absl::OkStatus();
+  FinishedTask finished;
+  if (LoadResult(key, finished)) return finished;
   static const std::atomic<bool> never_cancelled{false};
   TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled};
   const auto start = std::chrono::steady_clock::now();
-  absl::StatusOr<std::vector<BlobRef>> outputs = RunTask(task.kind, task.params_json, inputs, context);
-  if (!outputs.ok()) return Annotate(outputs.status(), task.label);
+  ASSIGN_OR_RETURN(const std::vector<BlobRef> outputs, RunTask(task.kind, task.params_json, inputs, context));
   finished.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  for (const BlobRef& output : *outputs) finished.outputs[output.role] = output.digest;
-  return SaveResult(key, *outputs);
+  for (const BlobRef& output : outputs) finished.outputs[output.role] = output.digest;
+  RETURN_IF_ERROR(SaveResult(key, finished));
+  return finished;
 }
 
 bool JobRunner::LoadResult(const std::string& key, FinishedTask& task) {
@@ -86,10 +161,10 @@ bool JobRunner::LoadResult(const std::string& key, FinishedTask& task) {
   return true;
 }
 
-absl::Status JobRunner::SaveResult(const std::string& key, const std::vector<BlobRef>& outputs) {
+absl::Status JobRunner::SaveResult(const std::string& key, const FinishedTask& task) {
   nlohmann::json json = nlohmann::json::object();
-  for (const BlobRef& output : outputs)
-    json[output.role] = {{"sha256", output.digest.sha256}, {"size", output.digest.size_bytes}};
+  for (const auto& [role, digest] : task.outputs)
+    json[role] = {{"sha256", digest.sha256}, {"size", digest.size_bytes}};
   const std::string path = ResultPath(work_dir_, key);
   RETURN_IF_ERROR(WriteUserFile(path + ".part", json.dump()));
   std::error_code error;

@@ -1,10 +1,12 @@
-// Runs all tasks of a job one after the other in this process: the same graph, the same task code and so the
-// same bytes as the service. Finished tasks are remembered in the work directory, so a run that was stopped
-// goes on where it was.
+// Runs all tasks of a job in this process: the same graph, the same task code and so the same bytes as the
+// service. Tasks that do not need one another run side by side, as many as there are threads and memory for.
+// Finished tasks are remembered in the work directory, so a run that was stopped goes on where it was.
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,24 +30,41 @@ class JobRunner {
   JobRunner(const ResolvedJob& job, LocalBlobStore& blobs, std::string work_dir, ModelSources models)
       : job_(job), blobs_(blobs), work_dir_(std::move(work_dir)), models_(std::move(models)) {}
 
-  // `report(label, done, total)` is called after every task.
-  absl::Status Run(const std::function<void(const std::string& label, size_t done, size_t total)>& report);
+  using Reporter = std::function<void(const std::string& label, size_t done, size_t total)>;
+  // `report(label, done, total)` is called after every task, by one thread at a time.
+  absl::Status Run(const Reporter& report);
 
   // The output of a finished task. NOT_FOUND.
   absl::StatusOr<Digest> Output(const std::string& label, const std::string& role) const;
   const std::map<std::string, FinishedTask>& tasks() const { return finished_; }
 
  private:
+  absl::StatusOr<std::vector<PlannedTask>> PlanTasks(const Reporter& report);
+  // Runs `tasks`, which are in an order in which they could run one by one.
+  absl::Status RunSideBySide(std::vector<PlannedTask> tasks, const Reporter& report);
+  // One thread's share: takes tasks whose inputs are there until none is left or one has failed.
+  void RunLane(const Reporter& report);
+  // The next task that can run, and on how many threads; null when nothing is left.
+  const PlannedTask* Take(std::unique_lock<std::mutex>& lock);
   absl::Status RunOne(const PlannedTask& task);
+  bool Ready(const PlannedTask& task) const;
   absl::StatusOr<std::vector<BlobRef>> ResolveInputs(const PlannedTask& task) const;
+  absl::StatusOr<FinishedTask> Compute(const PlannedTask& task, const std::vector<BlobRef>& inputs);
   bool LoadResult(const std::string& key, FinishedTask& task);
-  absl::Status SaveResult(const std::string& key, const std::vector<BlobRef>& outputs);
+  absl::Status SaveResult(const std::string& key, const FinishedTask& task);
 
   const ResolvedJob& job_;
   LocalBlobStore& blobs_;
   const std::string work_dir_;
   const ModelSources models_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
   std::map<std::string, FinishedTask> finished_;
+  std::vector<PlannedTask> tasks_;
+  std::vector<bool> taken_;
+  int threads_ = 1, lanes_ = 1, running_ = 0;
+  absl::Status failure_;
 };
 
 }  // namespace quantmoe

@@ -74,4 +74,8 @@ void SetComputeThreads(int threads) {
   at::set_num_threads(threads);
 }
 
+int ComputeThreads() { return at::get_num_threads(); }
+
+void SetTaskThreads(int threads) { at::set_num_threads(threads); }
+
 }  // namespace quantmoe

@@ -36,5 +36,8 @@ std::string DeterminismClass();
 
 // Sets the number of threads of the numerics for the process; call once, before the first task.
 void SetComputeThreads(int threads);
+int ComputeThreads();
+// The same for tasks that the calling thread runs from now on; they never change a result.
+void SetTaskThreads(int threads);
 
 }  // namespace quantmoe
