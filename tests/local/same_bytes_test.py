@@ -42,8 +42,9 @@ def story(function):
 class Bench:
     """What the stories share: the programs, the inputs of the job, and the manifest that all must reach."""
 
-    def __init__(self, options, directory):
-        self.programs, self.directory = options, directory
+    def __init__(self, options, directory, more_flags=()):
+        self.programs, self.directory, self.more_flags = options, directory, more_flags
+        directory.mkdir(exist_ok=True)
         self.text = directory / "perplexity.txt"
         self.text.write_text((ROOT / "testdata/tiny_heldout.txt").read_text()[:20000])
         self.items = directory / "copa.jsonl"
@@ -52,7 +53,7 @@ class Bench:
         self.calm = None  # a future of the digest, set before any story begins
 
     def job_flags(self):
-        return ("--heuristic", "optimal", "--calibration", ROOT / "testdata/tiny_calibration.txt", "--samples", "16",
+        return (*self.more_flags, "--heuristic", "optimal", "--calibration", ROOT / "testdata/tiny_calibration.txt", "--samples", "16",
                 "--sequence-length", "128", "--shard-sequences", "4", "--text", self.text, "--task", f"copa={self.items}",
                 "--add-bos")
 
@@ -279,6 +280,25 @@ def four_workers(bench):
 @story
 def local_two_threads(bench):
     bench.check_manifest(bench.quantize_locally(threads=2))
+
+
+@story
+def quantized_pass_killed(bench):
+    """The second pass, layer after layer on quantized inputs: one of two workers dies in it, and the server after a task."""
+    second = Bench(bench.programs, bench.directory / "quantized_pass_killed", ("--propagation", "quantized"))
+    with second.service("service", SHORT_LEASE) as service, concurrent.futures.ThreadPoolExecutor() as pool:
+        second.calm = pool.submit(second.quantize_locally, threads=1)
+        service.start_server()
+        dying = service.start_worker("dying")
+        service.start_worker("steady")
+        await_success(second.submit(service))
+        await_running(service, "dying", "resolve")
+        dying.kill()
+        service.server.kill()
+        service.server.wait()
+        service.start_server()
+        assert tasks_of(second.finish(service), "LOST", "dying"), "nothing was lost"
+        second.check_manifest(second.quantize_locally(threads=2))
 
 
 def tell(function, bench):
