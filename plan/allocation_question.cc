@@ -57,7 +57,7 @@ absl::Status CheckQuestion(const JobSpec& spec, const std::vector<int>& widths) 
   std::vector<FieldViolation> violations = CheckHeuristic(
       spec.heuristic, spec.heuristic_params, CandidateWidths(spec.gptq.widths, spec.runtime_profile));
   if (FindProfile(spec.runtime_profile) == nullptr) {
-    violations.push_back({"spec.runtime_profile", absl::StrCat("\"", spec.runtime_profile, "\" is unknown")});
+    violations.push_back({"spec.runtime_profile", UnknownProfile(spec.runtime_profile)});
   }
   if (spec.budget.members_set() != 1) {
     violations.push_back(

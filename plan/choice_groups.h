@@ -30,5 +30,7 @@ std::vector<std::vector<size_t>> GroupRows(const std::vector<TableRow>& rows, co
 
 // Null when there is no profile of that name.
 const RuntimeProfile* FindProfile(const std::string& name);
+// What is wrong with a name that FindProfile does not know.
+std::string UnknownProfile(const std::string& name);
 
 }  // namespace quantmoe

@@ -311,7 +311,9 @@ std::vector<FieldViolation> CheckHeuristic(const std::string& heuristic,
                                            const std::vector<int>& widths) {
   const HeuristicRecord* record = FindHeuristic(heuristic);
   if (record == nullptr) {
-    return {{"spec.heuristic.name", absl::StrCat("\"", heuristic.substr(0, 80), "\" is unknown")}};
+    const auto add = [](std::string* out, const HeuristicRecord& known) { out->append(known.name); };
+    return {{"spec.heuristic.name", absl::StrCat("\"", heuristic.substr(0, 80), "\" is unknown; known are ",
+                                                 absl::StrJoin(HeuristicCatalog(), ", ", add))}};
   }
   std::vector<FieldViolation> violations;
   for (const auto& [key, value] : params) {

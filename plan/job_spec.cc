@@ -80,7 +80,7 @@ void CheckBudgetFields(const Budget& budget, Violations& violations) {
 const RuntimeProfile* CheckProfile(const JobSpec& spec, Violations& violations) {
   const RuntimeProfile* profile = FindProfile(spec.runtime_profile);
   if (profile == nullptr) {
-    violations.Add("spec.runtime_profile", absl::StrCat("\"", spec.runtime_profile, "\" is unknown"));
+    violations.Add("spec.runtime_profile", UnknownProfile(spec.runtime_profile));
   }
   return profile;
 }

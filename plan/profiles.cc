@@ -1,3 +1,6 @@
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
 #include "plan/choice_groups.h"
 
 namespace quantmoe {
@@ -29,6 +32,12 @@ const RuntimeProfile* FindProfile(const std::string& name) {
     if (profile.name == name) return &profile;
   }
   return nullptr;
+}
+
+std::string UnknownProfile(const std::string& name) {
+  const auto add = [](std::string* out, const RuntimeProfile& profile) { out->append(profile.name); };
+  return absl::StrCat("\"", name.substr(0, 80), "\" is unknown; known are ",
+                      absl::StrJoin(RuntimeProfiles(), ", ", add));
 }
 
 }  // namespace quantmoe
