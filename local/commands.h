@@ -19,6 +19,7 @@ void AddTokenize(CLI::App& app, Run& run);
 void AddSolve(CLI::App& app, Run& run);
 void AddEvaluate(CLI::App& app, Run& run);
 void AddAllocate(CLI::App& app, Run& run);
+void AddCompare(CLI::App& app, Run& run);
 void AddPareto(CLI::App& app, Run& run);
 void AddInspect(CLI::App& app, Run& run);
 void AddExport(CLI::App& app, Run& run);

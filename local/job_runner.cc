@@ -15,6 +15,7 @@
 #include "local/model_input.h"
 #include "quant/compute_device.h"
 #include "quant/tasks/run_task.h"
+#include "quant/torch_guard.h"
 
 namespace quantmoe {
 namespace {
@@ -66,7 +67,8 @@ void JobRunner::RunLane(const Reporter& report) {
   while (const PlannedTask* task = Take(lock)) {
     ++running_;
     lock.unlock();
-    absl::Status status = RunOne(*task);
+    // Nothing that is thrown may leave a thread.
+    const absl::Status status = RunGuarded(task->label, [&] { return RunOne(*task); });
     lock.lock();
     --running_;
     if (status.ok()) report(task->label, finished_.size(), tasks_.size() + 1);
@@ -143,7 +145,7 @@ absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const s
   ASSIGN_OR_RETURN(const std::vector<BlobRef> outputs, RunTask(task.kind, task.params_json, inputs, context));
   finished.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (const BlobRef& output : outputs) finished.outputs[output.role] = output.digest;
-  RETURN_IF_ERROR(SaveResult(key, finished));
+  RETURN_IF_ERROR(SaveResult(key, task.label, finished));
   return finished;
 }
 
@@ -161,14 +163,17 @@ bool JobRunner::LoadResult(const std::string& key, FinishedTask& task) {
   return true;
 }
 
-absl::Status JobRunner::SaveResult(const std::string& key, const FinishedTask& task) {
+absl::Status JobRunner::SaveResult(const std::string& key, const std::string& label,
+                                   const FinishedTask& task) {
   nlohmann::json json = nlohmann::json::object();
   for (const auto& [role, digest] : task.outputs)
     json[role] = {{"sha256", digest.sha256}, {"size", digest.size_bytes}};
   const std::string path = ResultPath(work_dir_, key);
-  RETURN_IF_ERROR(WriteUserFile(path + ".part", json.dump()));
+  // Two tasks may have one key, and end at the same time.
+  const std::string part = absl::StrCat(path, ".", label, ".part");
+  RETURN_IF_ERROR(WriteUserFile(part, json.dump()));
   std::error_code error;
-  std::filesystem::rename(path + ".part", path, error);
+  std::filesystem::rename(part, path, error);
   return error ? absl::InternalError(absl::StrCat("cannot write ", path, ": ", error.message()))
                : absl::OkStatus();
 }

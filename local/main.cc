@@ -59,6 +59,7 @@ int main(int argc, char** argv) {
   quantmoe::AddSolve(app, run);
   quantmoe::AddEvaluate(app, run);
   quantmoe::AddAllocate(app, run);
+  quantmoe::AddCompare(app, run);
   quantmoe::AddPareto(app, run);
   quantmoe::AddInspect(app, run);
   quantmoe::AddExport(app, run);
