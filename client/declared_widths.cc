@@ -20,6 +20,11 @@ std::optional<int> IntAt(const Json& json, const char* key) {
   return json[key].get<int>();
 }
 
+std::optional<bool> BoolAt(const Json& json, const char* key) {
+  if (!json.is_object() || !json.contains(key) || !json[key].is_boolean()) return std::nullopt;
+  return json[key].get<bool>();
+}
+
 bool Is(const Json& json, const char* key, const Json& value) {
   return json.is_object() && json.contains(key) && json[key] == value;
 }
@@ -81,10 +86,10 @@ absl::Status DeclaredWidths::AddPattern(const std::string& pattern, DeclaredWidt
 absl::StatusOr<DeclaredWidths> DeclaredWidths::FromGptq(const Json& config) {
   const std::optional<int> bits = IntAt(config, "bits"), group_size = IntAt(config, "group_size");
   if (!bits || !group_size) return Bad("bits or group_size is missing");
-  if (!Is(config, "sym", true) || !Is(config, "desc_act", false))
-    return Bad("sym must be true and desc_act false");
+  const std::optional<bool> symmetric = BoolAt(config, "sym");
+  if (!symmetric || !Is(config, "desc_act", false)) return Bad("sym is missing, or desc_act is not false");
   DeclaredWidths widths;
-  widths.default_ = {*bits, *group_size};
+  widths.default_ = {*bits, *group_size, *symmetric};
   const auto rules = config.find("dynamic");
   if (rules == config.end()) return widths;
   if (!rules->is_object()) return Bad("dynamic is no object");
@@ -93,7 +98,8 @@ absl::StatusOr<DeclaredWidths> DeclaredWidths::FromGptq(const Json& config) {
     if (absl::StartsWith(key, "-:")) {
       width = {};
     } else {
-      width = {IntAt(rule, "bits").value_or(*bits), IntAt(rule, "group_size").value_or(*group_size)};
+      width = {IntAt(rule, "bits").value_or(*bits), IntAt(rule, "group_size").value_or(*group_size),
+               BoolAt(rule, "sym").value_or(*symmetric)};
     }
     const bool marked = absl::StartsWith(key, "-:") || absl::StartsWith(key, "+:");
     RETURN_IF_ERROR(widths.AddPattern(marked ? key.substr(2) : key, width));

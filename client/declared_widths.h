@@ -15,6 +15,7 @@ namespace quantmoe {
 struct DeclaredWidth {
   int bits = 0;  // 0: the module is not quantized
   int group_size = 0;
+  bool symmetric = true;  // all zero points are in the middle
 
   friend bool operator==(const DeclaredWidth&, const DeclaredWidth&) = default;
 };
@@ -22,7 +23,7 @@ struct DeclaredWidth {
 class DeclaredWidths {
  public:
   // `config` is the content of quantization_config. DATA_LOSS names the key that is missing, the pattern that
-  // is no regular expression, or a scheme other than symmetric integers in groups.
+  // is no regular expression, or a scheme other than integers in groups.
   static absl::StatusOr<DeclaredWidths> FromGptq(const nlohmann::ordered_json& config);
   static absl::StatusOr<DeclaredWidths> FromCompressedTensors(const nlohmann::ordered_json& config);
 

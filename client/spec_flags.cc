@@ -125,7 +125,9 @@ void FillGptq(const SpecFlags& flags, v1::GptqParams& gptq) {
   if (flags.order == "natural") gptq.set_order(v1::GptqParams::NATURAL);
   if (flags.order == "activation") gptq.set_order(v1::GptqParams::ACTIVATION);
   if (flags.order == "group") gptq.set_order(v1::GptqParams::GROUP);
-  if (flags.no_scale_search) gptq.set_scale_search(false);
+  if (flags.scales == "range") gptq.set_scales(v1::GptqParams::RANGE);
+  if (flags.scales == "positive") gptq.set_scales(v1::GptqParams::POSITIVE);
+  if (flags.scales == "signed") gptq.set_scales(v1::GptqParams::SIGNED);
   if (flags.min_tokens_ratio) gptq.set_min_tokens_ratio(*flags.min_tokens_ratio);
   if (flags.max_fallback_ratio) gptq.set_max_fallback_ratio(*flags.max_fallback_ratio);
   if (flags.propagation == "original") gptq.set_propagation(v1::GptqParams::ORIGINAL);
@@ -246,7 +248,12 @@ void AddGptqFlags(CLI::App& command, SpecFlags& flags) {
   command.add_option("--damp", flags.damp, "Dampening, as a share of the Hessian's mean diagonal");
   command.add_option("--order", flags.order, "In which columns are quantized: natural, activation or group")
       ->check(CLI::IsMember({"natural", "activation", "group"}));
-  command.add_flag("--no-scale-search", flags.no_scale_search, "Take each group's scale from its extremes");
+  command
+      .add_option(
+          "--scales", flags.scales,
+          "Of a group: positive (least error), signed (of either sign), range (from its largest weight), "
+          "auto (signed at 2 and 3 bits, positive above)")
+      ->check(CLI::IsMember({"auto", "positive", "signed", "range"}));
   command.add_option("--min-tokens-ratio", flags.min_tokens_ratio,
                      "Round linears that saw fewer tokens than this share of their input width");
   command.add_option("--max-fallback-ratio", flags.max_fallback_ratio,

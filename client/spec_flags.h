@@ -34,7 +34,7 @@ struct SpecFlags {
   std::vector<int> widths;
   double damp = 0;
   std::string order;
-  bool no_scale_search = false;
+  std::string scales;
   std::optional<double> min_tokens_ratio;
   std::optional<double> max_fallback_ratio;
   std::string propagation;

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -33,6 +34,7 @@ struct Module {
   std::string name;
   int64_t out = 0, in = 0;
   int bits = 0;
+  bool symmetric = true;
 };
 
 struct Plan {
@@ -55,7 +57,8 @@ absl::StatusOr<Plan> ParsePlan(const Json& json) {
     for (const Json& item : json.at("linears")) {
       const Json& linear = item.at("linear");
       Module module{linear.at("name").get<std::string>(), linear.at("out").get<int64_t>(),
-                    linear.at("in").get<int64_t>(), item.at("bits").get<int>()};
+                    linear.at("in").get<int64_t>(), item.at("bits").get<int>(),
+                    item.value("symmetric", true)};
       const bool fits = plan.group_size > 0 && plan.group_size % 32 == 0 && module.in > 0 &&
                         module.in % plan.group_size == 0 && module.out > 0 && module.out % 32 == 0;
       const bool known = module.bits == 2 || module.bits == 3 || module.bits == 4 || module.bits == 8;
@@ -79,11 +82,16 @@ T At(absl::string_view bytes, int64_t index) {
   return value;
 }
 
-// The words that hold the symmetric zero point 2^(bits-1) - 1 (v1) of 32 outputs.
-std::vector<uint32_t> ZeroWords(int bits) {
+std::string Text(const DeclaredWidth& width) {
+  return absl::StrCat(width.bits, " bits in groups of ", width.group_size,
+                      width.symmetric ? "" : " with other zero points");
+}
+
+// The words of 32 outputs in which `pattern` says what each bit of a zero point is.
+std::vector<uint32_t> ZeroWords(int bits, const std::function<bool(int)>& pattern) {
   std::vector<uint32_t> words(static_cast<size_t>(bits), 0);
   for (int bit = 0; bit < 32 * bits; ++bit) {
-    if (bit % bits != bits - 1) words[static_cast<size_t>(bit / 32)] |= 1u << (bit % 32);
+    if (pattern(bit % bits)) words[static_cast<size_t>(bit / 32)] |= 1u << (bit % 32);
   }
   return words;
 }
@@ -103,12 +111,19 @@ std::string CheckScales(absl::string_view bytes, int64_t columns) {
                       ", ", first % columns, "]");
 }
 
-std::string CheckZeros(absl::string_view bytes, int64_t columns, int bits) {
-  const std::vector<uint32_t> expected = ZeroWords(bits);
+// Stored is one less than the zero point: 2^(bits-1) - 1 where it is symmetric, else that with any lowest
+// bit.
+std::string CheckZeros(absl::string_view bytes, int64_t columns, const Module& module) {
+  const int bits = module.bits;
+  const auto expected = ZeroWords(bits, [bits](int bit) { return bit != bits - 1; });
+  const auto free = ZeroWords(bits, [&](int bit) { return bit == 0 && !module.symmetric; });
   const int64_t count = static_cast<int64_t>(bytes.size()) / 4;
   for (int64_t i = 0; i < count; ++i) {
-    if (At<uint32_t>(bytes, i) == expected[static_cast<size_t>(i % columns % bits)]) continue;
-    return absl::StrCat("is not the symmetric zero point at [", i / columns, ", ", i % columns, "]");
+    const auto word = static_cast<size_t>(i % columns % bits);
+    if (((At<uint32_t>(bytes, i) ^ expected[word]) & ~free[word]) == 0) continue;
+    return absl::StrCat(
+        module.symmetric ? "is not the symmetric zero point" : "is no zero point of signed scales", " at [",
+        i / columns, ", ", i % columns, "]");
   }
   return "";
 }
@@ -228,11 +243,10 @@ class WeightChecker {
 
   void CheckModule(const Module& module) {
     const DeclaredWidth declared = widths_->Of(module.name);
-    if (declared != DeclaredWidth{module.bits, static_cast<int>(plan_->group_size)}) {
+    const DeclaredWidth planned{module.bits, static_cast<int>(plan_->group_size), module.symmetric};
+    if (declared != planned)
       Add(kConfig, module.name,
-          absl::StrCat("declared with ", declared.bits, " bits in groups of ", declared.group_size,
-                       ", the plan has ", module.bits, " in groups of ", plan_->group_size));
-    }
+          absl::StrCat("declared with ", Text(declared), ", the plan has ", Text(planned)));
     if (const auto plain = tensors_.find(module.name + ".weight"); plain != tensors_.end())
       Add(plain->second.name, plain->first, "is there although the module is quantized");
     return gptq_ ? CheckGptq(module) : CheckCompressed(module);
@@ -242,7 +256,7 @@ class WeightChecker {
     const int64_t groups = module.in / plan_->group_size, zero_words = module.out * module.bits / 32;
     Check(module.name + ".qweight", DType::kI32, {module.in * module.bits / 32, module.out});
     Check(module.name + ".qzeros", DType::kI32, {groups, zero_words},
-          [&](absl::string_view bytes) { return CheckZeros(bytes, zero_words, module.bits); });
+          [&](absl::string_view bytes) { return CheckZeros(bytes, zero_words, module); });
     Check(module.name + ".scales", DType::kF16, {groups, module.out},
           [&](absl::string_view bytes) { return CheckScales(bytes, module.out); });
     Check(module.name + ".g_idx", DType::kI32, {module.in},

@@ -51,7 +51,7 @@ absl::StatusOr<JobSpec> MakeSpec(const JobFlags& flags, const ModelSources& sour
   spec.model_uri = AbsoluteUri(flags.model);
   RETURN_IF_ERROR(ReadPlanFlags(flags.plan, spec));
   ASSIGN_OR_RETURN(spec.gptq.order, ParseColumnOrder(flags.order));
-  spec.gptq.scale_search = !flags.no_scale_search;
+  ASSIGN_OR_RETURN(spec.gptq.scales, ParseScaleRule(flags.scales));
   ASSIGN_OR_RETURN(spec.calibration.states, ParseStateType(flags.states));
   ASSIGN_OR_RETURN(spec.gptq.propagation, ParsePropagation(flags.propagation));
   ASSIGN_OR_RETURN(spec.calibration.text, flags.calibration.empty()
@@ -70,7 +70,8 @@ void AddJobFlags(CLI::App& command, JobFlags& flags) {
   command.add_option("--widths", flags.spec.gptq.widths, "candidate widths, e.g. 2,3,4,8")->delimiter(',');
   command.add_option("--damp", flags.spec.gptq.damp, "share of the mean diagonal that is added to it");
   command.add_option("--order", flags.order, "of columns: natural, activation or group");
-  command.add_flag("--no-scale-search", flags.no_scale_search, "full-range scales");
+  command.add_option("--scales", flags.scales,
+                     "of a group: auto, positive, signed (of either sign) or range");
   command.add_option("--min-tokens-ratio", flags.spec.gptq.min_tokens_ratio,
                      "fewer tokens than this share of the width: round");
   command.add_option("--max-fallback-ratio", flags.spec.gptq.max_fallback_ratio,

@@ -19,9 +19,9 @@ struct JobFlags {
   PlanFlags plan;
   std::string model, calibration, text;
   std::vector<std::string> tasks, fewshot;
-  std::string propagation = "original", order = "activation", states = "f32";
+  std::string propagation = "original", order = "activation", scales = "auto", states = "f32";
   int64_t limit = 0;
-  bool add_bos = false, no_add_bos = false, no_scale_search = false;
+  bool add_bos = false, no_add_bos = false;
 };
 
 // All flags but those of the plan (AddPlanFlags).

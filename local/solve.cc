@@ -21,7 +21,7 @@ struct SolveFlags {
   std::string input, out;
   SolveOptions options;
   std::string order = "activation";
-  bool no_scale_search = false;
+  std::string scales = "auto";
 };
 
 double Seconds() {
@@ -46,7 +46,7 @@ absl::Status SolveFile(const SolveFlags& flags) {
   }
   SolveOptions options = flags.options;
   ASSIGN_OR_RETURN(options.order, ParseColumnOrder(flags.order));
-  options.scale_search = !flags.no_scale_search;
+  ASSIGN_OR_RETURN(options.scales, ParseScaleRule(flags.scales));
   // The number of tokens behind H is not known here; it counts as enough.
   const double start = Seconds();
   ASSIGN_OR_RETURN(const auto solutions, SolveOnDevice({{hessian, hessian.size(0), {weight}}}, options));
@@ -81,7 +81,7 @@ void AddSolve(CLI::App& app, Run& run) {
   command->add_option("--group-size", flags->options.group_size, "input channels that share a scale");
   command->add_option("--damp", flags->options.damp, "share of the mean diagonal that is added to it");
   command->add_option("--order", flags->order, "of columns: natural, activation or group");
-  command->add_flag("--no-scale-search", flags->no_scale_search, "full-range scales");
+  command->add_option("--scales", flags->scales, "of a group: auto, positive, signed or range");
   command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]");
   command->callback([&run, flags] { run = [flags](const ModelSources&) { return SolveFile(*flags); }; });
 }

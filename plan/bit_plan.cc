@@ -23,13 +23,15 @@ double FallbackRatio(const std::vector<TableRow>& rows) {
   return static_cast<double>(fell) / static_cast<double>(rows.size());
 }
 
-void AddLinears(const AllocationInputs& inputs, const std::vector<int>& bits, BitPlan& plan) {
+void AddLinears(const AllocationInputs& inputs, const std::vector<int>& bits, ScaleRule scales,
+                BitPlan& plan) {
   for (size_t r = 0; r < bits.size(); ++r) {
     const DistortionRow& row = *inputs.rows[r].row;
     const auto blob = inputs.rows[r].part->blobs.find(bits[r]);
-    plan.linears.push_back(
-        {row.linear, bits[r], blob == inputs.rows[r].part->blobs.end() ? Digest{} : blob->second,
-         Loss(inputs.rows[r], bits[r], ParseObjective(plan.objective)), row.method, row.fallback});
+    plan.linears.push_back({row.linear, bits[r],
+                            blob == inputs.rows[r].part->blobs.end() ? Digest{} : blob->second,
+                            Loss(inputs.rows[r], bits[r], ParseObjective(plan.objective)), row.method,
+                            row.fallback, !AllowsNegative(scales, bits[r])});
   }
 }
 
@@ -84,7 +86,7 @@ BitPlan DescribePlan(const AllocationInputs& inputs, const JobSpec& spec, Object
   plan.objective = ObjectiveName(objective);
   plan.profile = spec.runtime_profile;
   plan.group_size = inputs.group_size;
-  AddLinears(inputs, bits, plan);
+  AddLinears(inputs, bits, spec.gptq.scales, plan);
   AddFigures(inputs, plan);
   plan.weight_file_bytes = PlanFileBytes(inputs, bits);
   if (spec.budget.rank_bytes) plan.rank_bytes = RankBytesOf(inputs, bits, spec.budget.rank_bytes->ranks);

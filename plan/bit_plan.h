@@ -21,6 +21,8 @@ struct PlannedLinear {
   double distortion = 0;
   std::string method;
   std::string fallback;
+  // Every group has the zero point 2^(bits-1) in the file; a linear whose scales may be negative has not.
+  bool symmetric = true;
 };
 
 // How measurement changed a plan. Divergences are mean KL divergences of the predicted tokens from the
@@ -77,6 +79,7 @@ struct RuntimeProfile {
   std::string description;
   std::vector<int> widths;
   std::vector<int> group_sizes;
+  bool symmetric_only = false;
 };
 const std::vector<RuntimeProfile>& RuntimeProfiles();
 

@@ -35,7 +35,7 @@ BitPlan PlanFromJson(const json& value) {
     plan.linears.push_back({LinearFromJson(item.at("linear")), item.at("bits").get<int>(),
                             item.contains("blob") ? DigestFromJson(item["blob"]) : Digest{},
                             item.at("distortion").get<double>(), item.at("method").get<std::string>(),
-                            item.at("fallback").get<std::string>()});
+                            item.at("fallback").get<std::string>(), item.value("symmetric", true)});
   }
   return plan;
 }
@@ -60,7 +60,8 @@ std::string BitPlanToJson(const BitPlan& plan) {
                        {"blob", DigestJson(planned.blob)},
                        {"distortion", planned.distortion},
                        {"method", planned.method},
-                       {"fallback", planned.fallback}});
+                       {"fallback", planned.fallback},
+                       {"symmetric", planned.symmetric}});
   }
   json value = {{"heuristic", plan.heuristic},
                 {"objective", plan.objective},

@@ -95,6 +95,10 @@ void CheckGptq(const GptqSpec& gptq, const RuntimeProfile* profile, Violations& 
     violations.Add("spec.gptq.group_size", absl::StrCat("is ", gptq.group_size, ", must be 0 or one of ",
                                                         absl::StrJoin(limits.group_sizes, ", ")));
   }
+  if (limits.symmetric_only && gptq.scales == ScaleRule::kSigned) {
+    violations.Add("spec.gptq.scales",
+                   absl::StrCat("signed scales need zero points that ", limits.name, " cannot load"));
+  }
   std::set<int> seen;
   for (size_t i = 0; i < gptq.widths.size(); ++i) {
     const std::string field = absl::StrCat("spec.gptq.widths[", i, "]");

@@ -16,6 +16,7 @@
 #include "plan/column_order.h"
 #include "plan/linears.h"
 #include "plan/model_spec.h"
+#include "plan/scale_rule.h"
 #include "plan/width_rules.h"
 #include "storage/checkpoint.h"
 #include "storage/digest.h"
@@ -42,7 +43,7 @@ struct GptqSpec {
   std::vector<int> widths;  // that are solved; empty: 2, 3, 4, 8. The profile chooses among them
   double damp = 0.01;
   ColumnOrder order = ColumnOrder::kActivation;
-  bool scale_search = true;
+  ScaleRule scales = ScaleRule::kAuto;
   double min_tokens_ratio = 0.25;
   double max_fallback_ratio = 0.25;
   bool gate_weighted = false;  // tokens count for an expert by the square of their router weight

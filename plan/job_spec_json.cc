@@ -42,7 +42,6 @@ void ReadGptq(const json& from, GptqSpec& gptq) {
   Read(from, "group_size", gptq.group_size);
   Read(from, "widths", gptq.widths);
   Read(from, "damp", gptq.damp);
-  Read(from, "scale_search", gptq.scale_search);
   Read(from, "min_tokens_ratio", gptq.min_tokens_ratio);
   Read(from, "max_fallback_ratio", gptq.max_fallback_ratio);
   Read(from, "gate_weighted", gptq.gate_weighted);
@@ -52,6 +51,11 @@ void ReadGptq(const json& from, GptqSpec& gptq) {
     const auto order = ParseColumnOrder(from["order"].get<std::string>());
     if (!order.ok()) throw std::invalid_argument(std::string(order.status().message()));
     gptq.order = *order;
+  }
+  if (from.contains("scales")) {
+    const auto scales = ParseScaleRule(from["scales"].get<std::string>());
+    if (!scales.ok()) throw std::invalid_argument(std::string(scales.status().message()));
+    gptq.scales = *scales;
   }
   if (from.contains("propagation")) {
     const auto propagation = ParsePropagation(from["propagation"].get<std::string>());
@@ -182,7 +186,7 @@ json JobSpecJson(const JobSpec& spec) {
             {"widths", json(gptq.widths)},
             {"damp", gptq.damp},
             {"order", std::string(ColumnOrderName(gptq.order))},
-            {"scale_search", gptq.scale_search},
+            {"scales", std::string(ScaleRuleName(gptq.scales))},
             {"min_tokens_ratio", gptq.min_tokens_ratio},
             {"max_fallback_ratio", gptq.max_fallback_ratio},
             {"gate_weighted", gptq.gate_weighted},

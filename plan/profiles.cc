@@ -17,12 +17,14 @@ const std::vector<RuntimeProfile>& RuntimeProfiles() {
        "SGLang: 4 or 8 bits; one width for the experts of all layers, and for the linears that it fuses "
        "(query, key and value; gate and up).",
        {4, 8},
-       {32, 64, 128}},
+       {32, 64, 128},
+       /*symmetric_only=*/true},
       {"vllm",
        "vLLM: 4 or 8 bits; one width for the experts of a layer, and for the linears that it fuses (query, "
        "key and value; gate and up).",
        {4, 8},
-       {32, 64, 128}},
+       {32, 64, 128},
+       /*symmetric_only=*/true},
   };
   return *kProfiles;
 }

@@ -61,7 +61,7 @@ nlohmann::json SolveParams(const ResolvedJob& job, const Part& part) {
   params["widths"] = gptq.widths;
   params["damp"] = gptq.damp;
   params["order"] = std::string(ColumnOrderName(gptq.order));
-  params["scale_search"] = gptq.scale_search;
+  params["scales"] = std::string(ScaleRuleName(gptq.scales));
   params["min_tokens_ratio"] = gptq.min_tokens_ratio;
   params["gate_weighted"] = gptq.gate_weighted;
   params["shrinkage"] = gptq.shrinkage;

@@ -57,7 +57,9 @@ class Reader {
     if (proto.damp() != 0) gptq.damp = proto.damp();
     if (proto.order() == v1::GptqParams::NATURAL) gptq.order = ColumnOrder::kNatural;
     if (proto.order() == v1::GptqParams::GROUP) gptq.order = ColumnOrder::kGroup;
-    if (proto.has_scale_search()) gptq.scale_search = proto.scale_search();
+    if (proto.scales() == v1::GptqParams::RANGE) gptq.scales = ScaleRule::kRange;
+    if (proto.scales() == v1::GptqParams::POSITIVE) gptq.scales = ScaleRule::kPositive;
+    if (proto.scales() == v1::GptqParams::SIGNED) gptq.scales = ScaleRule::kSigned;
     if (proto.has_min_tokens_ratio()) gptq.min_tokens_ratio = proto.min_tokens_ratio();
     if (proto.has_max_fallback_ratio()) gptq.max_fallback_ratio = proto.max_fallback_ratio();
     if (proto.propagation() == v1::GptqParams::QUANTIZED) gptq.propagation = Propagation::kQuantized;

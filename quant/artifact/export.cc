@@ -40,8 +40,10 @@ absl::StatusOr<const RuntimeProfile*> ProfileOf(const std::string& name, int gro
   return profile;
 }
 
-// The smallest width of the profile that holds codes of `bits`; 0 when there is none.
-int WidthFor(const RuntimeProfile& profile, int bits) {
+// The smallest width of the profile that holds the codes of a linear; 0 when there is none. One bit more
+// makes room for mirrored groups beside the others under one zero point.
+int WidthFor(const RuntimeProfile& profile, const PlannedLinear& planned) {
+  const int bits = planned.bits + (profile.symmetric_only && !planned.symmetric ? 1 : 0);
   int best = 0;
   for (const int width : profile.widths) {
     if (width >= bits && (best == 0 || width < best)) best = width;
@@ -54,16 +56,22 @@ absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
   for (const PlannedLinear& planned : plan.linears) linears.push_back(planned.linear);
   size_t widened = 0;
   for (const std::vector<size_t>& group : GroupLinears(linears, profile.name, Grain::kLinear)) {
-    int bits = 0;
-    for (const size_t i : group) bits = std::max(bits, plan.linears[i].bits);
-    const int width = WidthFor(profile, bits);
-    if (width == 0) {
-      return InvalidFields({{"--profile", absl::StrCat(profile.name, " cannot load ", bits, " bits, which ",
-                                                       plan.linears[group.front()].linear.name, " has")}});
+    int width = 0;
+    for (const size_t i : group) {
+      const PlannedLinear& planned = plan.linears[i];
+      const int needed = WidthFor(profile, planned);
+      if (needed == 0) {
+        return InvalidFields({{"--profile", absl::StrCat(profile.name, " cannot load ", planned.bits,
+                                                         " bits, which ", planned.linear.name, " has")}});
+      }
+      width = std::max(width, needed);
     }
     for (const size_t i : group) {
-      widened += plan.linears[i].bits != width ? 1 : 0;
-      plan.linears[i].bits = width;
+      PlannedLinear& planned = plan.linears[i];
+      if (planned.bits == width) continue;
+      planned.bits = width;
+      planned.symmetric = true;
+      ++widened;
     }
   }
   return widened;
@@ -126,13 +134,14 @@ class Exporter {
     const auto& [planned, bits] = found->second;
     const Linear& linear = planned->linear;
     if (suffix == "weight_shape") return at::tensor({linear.out, linear.in}, at::kLong);
-    if (suffix == "qzeros") return SymmetricZeros(linear.in / group_size_, linear.out, bits);
     if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
-    ASSIGN_OR_RETURN(const PackedLinear packed, artifact_.Linear(*planned));
-    if (suffix == "scales") return packed.scales;
-    if (suffix == "weight_scale") return packed.scales.t().contiguous();
-    const at::Tensor qweight = Widened(packed.qweight, planned->bits, bits);
-    return suffix == "qweight" ? qweight : qweight.t().contiguous();
+    ASSIGN_OR_RETURN(SignedLinear solved, artifact_.Linear(*planned));
+    if (bits != planned->bits) solved = Widened(solved, planned->bits, bits);
+    if (suffix == "weight_packed") return solved.qweight.t().contiguous();
+    if (suffix == "weight_scale") return solved.scales.t().contiguous();
+    const GptqTensors stored = MirrorNegativeGroups(solved.qweight, solved.scales, bits);
+    if (suffix == "qzeros") return stored.qzeros;
+    return suffix == "scales" ? stored.scales : stored.qweight;
   }
 
   // Every dequantized weight of a written file equals the artifact's. A linear never straddles two files.
@@ -146,13 +155,13 @@ class Exporter {
       const std::string module = name.substr(0, name.size() - codes.size());
       const auto& [planned, bits] = widths_.at(module);
       const at::Tensor& scale = written.at(module + scales);
-      const at::Tensor found = gptq ? Dequantize(UnpackRows(tensor, bits), scale, bits, group_size_)
+      const at::Tensor found = gptq ? DequantizeStored({tensor, written.at(module + ".qzeros"), scale}, bits)
                                     : Dequantize(UnpackRows(tensor.t().contiguous(), bits),
                                                  scale.t().contiguous(), bits, group_size_);
-      ASSIGN_OR_RETURN(const PackedLinear packed, artifact_.Linear(*planned));
+      ASSIGN_OR_RETURN(const SignedLinear solved, artifact_.Linear(*planned));
       const at::Tensor expected =
-          Dequantize(UnpackRows(packed.qweight, planned->bits), packed.scales, planned->bits, group_size_);
-      if (BytesOf(found) != BytesOf(expected)) {
+          Dequantize(UnpackRows(solved.qweight, planned->bits), solved.scales, planned->bits, group_size_);
+      if (!found.equal(expected)) {
         return absl::DataLossError(absl::StrCat(file.name, ": weight ", module, " is not the artifact's"));
       }
     }
@@ -166,10 +175,13 @@ class Exporter {
     return TensorFromBytes(artifact_.checkpoint().Find(name)->info, bytes);
   }
 
-  static at::Tensor Widened(const at::Tensor& qweight, int from, int to) {
-    if (from == to) return qweight;
-    const int shift = (1 << (to - 1)) - (1 << (from - 1));
-    return PackRows(UnpackRows(qweight, from).add_(shift), to);
+  // More bits hold the codes of both signs under one zero point, so no scale needs to be negative.
+  static SignedLinear Widened(const SignedLinear& solved, int from, int to) {
+    const int64_t groups = solved.scales.size(0), out = solved.scales.size(1);
+    const at::Tensor signs = at::where(solved.scales < 0, -1, 1).to(at::kChar).unsqueeze(1);
+    const at::Tensor centred = UnpackRows(solved.qweight, from).sub_(1 << (from - 1)).view(at::kChar);
+    const at::Tensor codes = centred.view({groups, -1, out}).mul(signs).view(at::kByte).add_(1 << (to - 1));
+    return {PackRows(codes.view({-1, out}), to), solved.scales.abs()};
   }
 
   const PublishedArtifact& artifact_;
@@ -197,6 +209,7 @@ Json PlanOf(const PublishedArtifact& artifact, const ExportLayout& layout) {
     Json& linear = json["linears"][i];
     if (!linear.contains("native_bits")) linear["native_bits"] = linear["bits"];
     linear["bits"] = layout.plan.linears[i].bits;
+    linear["symmetric"] = layout.plan.linears[i].symmetric;
     linear["linear"]["name"] = layout.plan.linears[i].linear.name;
   }
   return json;
@@ -318,6 +331,7 @@ absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, Exp
   std::map<std::string, int> bits;
   for (PlannedLinear& planned : layout.plan.linears) {
     planned.linear.name = NameIn(layout.plan, format, planned.linear.name);
+    if (format == ExportFormat::kCompressedTensors) planned.symmetric = true;  // it keeps the signs of scales
     linears.push_back(planned.linear);
     bits[planned.linear.name] = planned.bits;
   }

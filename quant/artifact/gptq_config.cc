@@ -70,14 +70,16 @@ void ExemptExtraLayers(const ModelSpec& spec, const std::vector<TensorInfo>& kep
 }
 
 Rules DynamicRules(const BitPlan& plan, int base_bits, Rules rules) {
-  std::map<std::string, std::set<int>> widths;
-  for (const PlannedLinear& p : plan.linears) widths[FusedGroup(p.linear)].insert(p.bits);
+  std::map<std::string, std::set<std::pair<int, bool>>> widths;
+  for (const PlannedLinear& p : plan.linears) widths[FusedGroup(p.linear)].insert({p.bits, p.symmetric});
   for (const PlannedLinear& p : plan.linears) {
-    if (p.bits == base_bits) continue;
+    if (p.bits == base_bits && p.symmetric) continue;
     const std::string group = FusedGroup(p.linear);
     const std::string pattern =
         widths.at(group).size() == 1 ? group : absl::StrCat("^", Escaped(p.linear.name), "$");
-    rules["+:" + pattern] = {{"bits", p.bits}, {"group_size", plan.group_size}};
+    Rules& rule = rules["+:" + pattern];
+    rule = {{"bits", p.bits}, {"group_size", plan.group_size}};
+    if (!p.symmetric) rule["sym"] = false;
   }
   return rules;
 }

@@ -134,24 +134,26 @@ absl::Status PublishedArtifact::ReadPlan() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<PackedLinear> PublishedArtifact::Linear(const PlannedLinear& planned) const {
+absl::StatusOr<SignedLinear> PublishedArtifact::Linear(const PlannedLinear& planned) const {
   const quantmoe::Linear& linear = planned.linear;
-  const int64_t group = plan_.group_size;
-  PackedLinear packed;
-  ASSIGN_OR_RETURN(packed.qweight, Stored(*checkpoint_, linear.name + ".qweight"));
-  ASSIGN_OR_RETURN(packed.scales, Stored(*checkpoint_, linear.name + ".scales"));
-  ASSIGN_OR_RETURN(const at::Tensor zeros, Stored(*checkpoint_, linear.name + ".qzeros"));
+  GptqTensors stored;
+  ASSIGN_OR_RETURN(stored.qweight, Stored(*checkpoint_, linear.name + ".qweight"));
+  ASSIGN_OR_RETURN(stored.qzeros, Stored(*checkpoint_, linear.name + ".qzeros"));
+  ASSIGN_OR_RETURN(stored.scales, Stored(*checkpoint_, linear.name + ".scales"));
   ASSIGN_OR_RETURN(const at::Tensor index, Stored(*checkpoint_, linear.name + ".g_idx"));
   const auto refuse = [&](const char* tensor, const char* what) {
     const std::string name = absl::StrCat(linear.name, ".", tensor);
     return Invalid(absl::StrCat(checkpoint_->Find(name)->file, ": tensor ", name, " ", what));
   };
-  if (!at::equal(zeros, SymmetricZeros(linear.in / group, linear.out, planned.bits)))
-    return refuse("qzeros", "is not the symmetric zero point");
-  if (!at::equal(index, at::div(at::arange(linear.in, at::kInt), group, "floor")))
+  if (!at::isfinite(stored.scales).all().item<bool>()) return refuse("scales", "is not finite");
+  if (!stored.scales.all().item<bool>()) return refuse("scales", "holds a zero");
+  const std::optional<SignedLinear> solved = UnmirrorGroups(stored, planned.bits);
+  const bool mirrored = solved && !solved->scales.equal(stored.scales);
+  if (!solved || (planned.symmetric && mirrored))
+    return refuse("qzeros", "has other zero points than the plan says");
+  if (!at::equal(index, at::div(at::arange(linear.in, at::kInt), plan_.group_size, "floor")))
     return refuse("g_idx", "is not i / group_size");
-  if (!at::isfinite(packed.scales).all().item<bool>()) return refuse("scales", "is not finite");
-  return packed;
+  return *solved;
 }
 
 std::vector<TensorInfo> PublishedArtifact::Kept() const {

@@ -11,16 +11,11 @@
 #include <nlohmann/json.hpp>
 
 #include "plan/bit_plan.h"
+#include "quant/gptq/packing.h"
 #include "storage/checkpoint.h"
 #include "storage/model_directory.h"
 
 namespace quantmoe {
-
-// The stored form of one linear.
-struct PackedLinear {
-  at::Tensor qweight;  // [in*bits/32, out] i32
-  at::Tensor scales;   // [in/group_size, out] f16, finite
-};
 
 // Thread-compatible.
 class PublishedArtifact {
@@ -30,9 +25,9 @@ class PublishedArtifact {
   // linears that are not those of the plan.
   static absl::StatusOr<PublishedArtifact> Open(std::shared_ptr<ModelDirectory> directory);
 
-  // INVALID_ARGUMENT ARTIFACT_INVALID for zero points or groups that are not symmetric GPTQ v1, and for
-  // scales that are not finite.
-  absl::StatusOr<PackedLinear> Linear(const PlannedLinear& planned) const;
+  // As it was solved. INVALID_ARGUMENT ARTIFACT_INVALID for zero points and groups that the plan does not
+  // have, and for scales that are zero or not finite.
+  absl::StatusOr<SignedLinear> Linear(const PlannedLinear& planned) const;
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }
   const ModelSpec& spec() const { return spec_; }

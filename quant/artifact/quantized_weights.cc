@@ -40,16 +40,19 @@ absl::StatusOr<at::Tensor> GptqWeights::Stored(const std::string& name) const {
 
 absl::StatusOr<at::Tensor> GptqWeights::LinearWeight(const Linear& linear) {
   if (other_.checkpoint().Find(linear.name + ".weight") != nullptr) return other_.LinearWeight(linear);
-  ASSIGN_OR_RETURN(const at::Tensor qweight, Stored(linear.name + ".qweight"));
-  ASSIGN_OR_RETURN(const at::Tensor scales, Stored(linear.name + ".scales"));
-  const int64_t bits = qweight.size(0) * 32 / linear.in;
-  if (qweight.size(0) * 32 != bits * linear.in || bits < 2 || bits > 8 || qweight.size(1) != linear.out ||
-      scales.size(0) == 0 || linear.in % scales.size(0) != 0) {
-    return Invalid(absl::StrCat("tensor ", linear.name, ".qweight: shape does not fit [", linear.out, ", ",
-                                linear.in, "]"));
+  GptqTensors stored;
+  ASSIGN_OR_RETURN(stored.qweight, Stored(linear.name + ".qweight"));
+  ASSIGN_OR_RETURN(stored.qzeros, Stored(linear.name + ".qzeros"));
+  ASSIGN_OR_RETURN(stored.scales, Stored(linear.name + ".scales"));
+  const int64_t bits = stored.qweight.size(0) * 32 / linear.in, groups = stored.scales.size(0);
+  if (bits < 2 || bits > 8 || groups == 0 || linear.in % groups != 0 || linear.out % 32 != 0 ||
+      stored.qweight.sizes() != at::IntArrayRef({linear.in * bits / 32, linear.out}) ||
+      stored.qzeros.sizes() != at::IntArrayRef({groups, linear.out * bits / 32}) ||
+      stored.scales.size(1) != linear.out || linear.in * bits % 32 != 0) {
+    return Invalid(absl::StrCat("the tensors of ", linear.name, " do not fit [", linear.out, ", ", linear.in,
+                                "] at any width"));
   }
-  const int width = static_cast<int>(bits);
-  return Dequantize(UnpackRows(qweight, width), scales, width, static_cast<int>(linear.in / scales.size(0)));
+  return DequantizeStored(stored, static_cast<int>(bits));
 }
 
 }  // namespace quantmoe

@@ -32,9 +32,10 @@ class TensorSource {
     if (planned == linears_.end()) return Kept(OtherView(spec_, checkpoint_, name), info.dtype);
     const Linear& linear = planned->second->linear;
     if (suffix == "bias") return Kept(BiasView(spec_, checkpoint_, linear), info.dtype);
-    if (suffix == "qzeros") return SymmetricZeros(linear.in / group_size_, linear.out, planned->second->bits);
     if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
-    return Packed(*planned->second, name);
+    ASSIGN_OR_RETURN(const GptqTensors stored, Stored(*planned->second));
+    if (suffix == "qzeros") return stored.qzeros;
+    return suffix == "scales" ? stored.scales : stored.qweight;
   }
 
  private:
@@ -44,7 +45,13 @@ class TensorSource {
     return stored.to(ScalarTypeOf(dtype)).contiguous();
   }
 
-  absl::StatusOr<at::Tensor> Packed(const PlannedLinear& planned, const std::string& name) {
+  absl::StatusOr<GptqTensors> Stored(const PlannedLinear& planned) {
+    ASSIGN_OR_RETURN(const at::Tensor qweight, Solved(planned, planned.linear.name + ".qweight"));
+    ASSIGN_OR_RETURN(const at::Tensor scales, Solved(planned, planned.linear.name + ".scales"));
+    return MirrorNegativeGroups(qweight, scales, planned.bits);
+  }
+
+  absl::StatusOr<at::Tensor> Solved(const PlannedLinear& planned, const std::string& name) {
     if (open_digest_ != planned.blob) {
       ASSIGN_OR_RETURN(open_, GetTensors(blobs_, planned.blob));
       open_digest_ = planned.blob;

@@ -21,6 +21,11 @@ constexpr int64_t kBlockColumns = QUANTMOE_BLOCK_COLUMNS;
 constexpr int64_t kSweepColumns = 512;  // columns that one large product prepares
 static_assert(kSweepColumns % kBlockColumns == 0);
 
+int32_t KernelScaleRule(ScaleRule rule, int bits) {
+  if (rule == ScaleRule::kRange) return QUANTMOE_SCALES_RANGE;
+  return AllowsNegative(rule, bits) ? QUANTMOE_SCALES_SIGNED : QUANTMOE_SCALES_POSITIVE;
+}
+
 absl::Status InvalidInput(absl::string_view text) {
   return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_ARGUMENT", text);
 }
@@ -228,8 +233,10 @@ class BatchSweep {
     grid.out = out_;
     grid.widths = static_cast<int32_t>(widths_);
     grid.group_size = options_.group_size;
-    grid.search = options_.scale_search ? 1 : 0;
-    std::copy(options_.widths.begin(), options_.widths.end(), grid.bits);
+    for (size_t i = 0; i < options_.widths.size(); ++i) {
+      grid.bits[i] = options_.widths[i];
+      grid.rules[i] = KernelScaleRule(options_.scales, options_.widths[i]);
+    }
     CheckKernel(kernels_.fit_grid(&grid, gpu_, stream_), kernels_, "fit_grid");
   }
 

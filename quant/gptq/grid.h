@@ -5,22 +5,22 @@
 #include <cstdint>
 #include <vector>
 
+#include "plan/scale_rule.h"
+
 namespace quantmoe {
 
 struct GridOptions {
   int bits = 4;
   int group_size = 128;
-  bool search = true;  // least weighted squared error instead of the full range
+  ScaleRule scales = ScaleRule::kAuto;
 };
 
 // Fits all groups of a weight matrix.
 //   weights    [in, out] f32 row-major: the transposed weight matrix
 //   importance [in]: weight of each input channel in the error (the Hessian's diagonal); null means 1
-//   scales     [in / group_size, out] f32 out: values that f16 holds exactly. A scale may be negative: the
-//   grid reaches
-//              one step further down than up, and a negative scale turns that side to where the largest
-//              weight is.
-// Works on `rows` columns at a time from several threads; the result does not depend on how many.
+//   scales     [in / group_size, out] f32 out: values that f16 holds exactly, never 0, negative only where
+//              AllowsNegative
+// Several threads share the work; the result does not depend on how many.
 void FitGrid(const float* weights, const float* importance, int64_t in, int64_t out,
              const GridOptions& options, float* scales);
 

@@ -68,6 +68,48 @@ at::Tensor SymmetricZeros(int64_t groups, int64_t out, int bits) {
   return PackRows(codes, bits).t().expand({groups, out * bits / 32}).contiguous();
 }
 
+namespace {
+
+// All bits of the codes of the groups in `mask` [groups, out].
+at::Tensor ComplementGroups(const at::Tensor& qweight, const at::Tensor& mask) {
+  const int64_t words = qweight.size(0) / mask.size(0);
+  return qweight.bitwise_xor(mask.to(at::kInt).neg_().repeat_interleave(words, 0));
+}
+
+// [groups, out] u8: what is stored for each zero point, which is one less.
+at::Tensor UnpackZeros(const at::Tensor& qzeros, int bits) {
+  return UnpackRows(qzeros.t().contiguous(), bits).t().contiguous();
+}
+
+}  // namespace
+
+GptqTensors MirrorNegativeGroups(const at::Tensor& qweight, const at::Tensor& scales, int bits) {
+  const at::Tensor negative = scales < 0;
+  const int64_t groups = scales.size(0), out = scales.size(1);
+  if (!negative.any().item<bool>()) return {qweight, SymmetricZeros(groups, out, bits), scales};
+  const at::Tensor zeros =
+      at::full({groups, out}, (1 << (bits - 1)) - 1, at::kByte).sub_(negative.to(at::kByte));
+  return {ComplementGroups(qweight, negative), PackRows(zeros.t().contiguous(), bits).t().contiguous(),
+          scales.abs()};
+}
+
+std::optional<SignedLinear> UnmirrorGroups(const GptqTensors& stored, int bits) {
+  const at::Tensor zeros = UnpackZeros(stored.qzeros, bits);
+  const int middle = (1 << (bits - 1)) - 1;
+  const at::Tensor mirrored = zeros == middle - 1;
+  if (!(mirrored | (zeros == middle)).all().item<bool>()) return std::nullopt;
+  return SignedLinear{ComplementGroups(stored.qweight, mirrored),
+                      at::where(mirrored, stored.scales.neg(), stored.scales)};
+}
+
+at::Tensor DequantizeStored(const GptqTensors& stored, int bits) {
+  const at::Tensor codes = UnpackRows(stored.qweight, bits);
+  const int64_t in = codes.size(0), out = codes.size(1), groups = stored.scales.size(0);
+  const at::Tensor zeros = UnpackZeros(stored.qzeros, bits).to(at::kFloat).add_(1).unsqueeze(1);
+  const at::Tensor centred = codes.to(at::kFloat).view({groups, in / groups, out}).sub_(zeros);
+  return centred.mul_(stored.scales.to(at::kFloat).unsqueeze(1)).view({in, out}).t().contiguous();
+}
+
 at::Tensor Dequantize(const at::Tensor& codes, const at::Tensor& scales, int bits, int group_size) {
   const int64_t in = codes.size(0), out = codes.size(1);
   const at::Tensor centred =

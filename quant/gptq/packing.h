@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include <ATen/core/Tensor.h>
 
@@ -16,6 +17,28 @@ at::Tensor UnpackRows(const at::Tensor& qweight, int bits);
 
 // The qzeros of a symmetric linear, which all hold 2^(bits-1) - 1: [groups, out*bits/32] i32.
 at::Tensor SymmetricZeros(int64_t groups, int64_t out, int bits);
+
+// A linear as GPTQ v1 stores it; zeros are 2^(bits-1), or one less in a mirrored group.
+struct GptqTensors {
+  at::Tensor qweight;  // [in*bits/32, out] i32
+  at::Tensor qzeros;   // [in/group_size, out*bits/32] i32: zeros less 1, packed along the outputs
+  at::Tensor scales;   // [in/group_size, out] f16
+};
+
+// From the packed codes of a symmetric linear and its scales of either sign. Loaders expect positive scales;
+// a group with a negative one is mirrored: its codes are complemented and its zero point is one less, which
+// is -1 times what it was, bit by bit.
+GptqTensors MirrorNegativeGroups(const at::Tensor& qweight, const at::Tensor& scales, int bits);
+
+// The inverse; without a value when a zero point is neither 2^(bits-1) nor one less.
+struct SignedLinear {
+  at::Tensor qweight;  // [in*bits/32, out] i32, zero point 2^(bits-1)
+  at::Tensor scales;   // [in/group_size, out] f16, of either sign
+};
+std::optional<SignedLinear> UnmirrorGroups(const GptqTensors& stored, int bits);
+
+// Weights [out, in] f32 = scale * (code - zero), for any zero points.
+at::Tensor DequantizeStored(const GptqTensors& stored, int bits);
 
 // Weights from codes [in, out] u8 and scales [in/group_size, out]: [out, in] f32 = scale * (code -
 // 2^(bits-1)).

@@ -11,7 +11,7 @@ QuantizedLinear RoundToNearest(const at::Tensor& weight, const GridOptions& grid
   FitGrid(transposed.const_data_ptr<float>(), /*importance=*/nullptr, in, out, grid,
           scales.data_ptr<float>());
   const double half = 1 << (grid.bits - 1);
-  const at::Tensor inverse = at::where(scales == 0, at::zeros_like(scales), scales.reciprocal()).unsqueeze(1);
+  const at::Tensor inverse = scales.reciprocal().unsqueeze(1);
   const at::Tensor codes =
       (transposed.view({groups, grid.group_size, out}) * inverse).round_().clamp_(-half, half - 1);
   return {codes.add_(half).to(at::kByte).view({in, out}), scales.to(at::kHalf), 0};

@@ -148,7 +148,7 @@ class TileSolver {
       const at::Tensor now =
           product.slice(1, width * outputs_, (width + 1) * outputs_) / pivots.unsqueeze(1) + weights;
       FitGrid(now.const_data_ptr<float>(), importance.const_data_ptr<float>(), size, outputs_,
-              {p_.options.widths[static_cast<size_t>(width)], p_.options.group_size, p_.options.scale_search},
+              {p_.options.widths[static_cast<size_t>(width)], p_.options.group_size, p_.options.scales},
               p_.scales[static_cast<size_t>(width)].data_ptr<float>() + group * p_.weight.size(1) + first_);
     }
   }
@@ -262,7 +262,7 @@ std::map<int, QuantizedLinear> SolveByRounding(const at::Tensor& weight, const S
                                                const SolveOptions& options) {
   std::map<int, QuantizedLinear> results;
   for (const int bits : options.widths) {
-    QuantizedLinear rounded = RoundToNearest(weight, {bits, options.group_size, options.scale_search});
+    QuantizedLinear rounded = RoundToNearest(weight, {bits, options.group_size, options.scales});
     const at::Tensor error = weight - Dequantize(rounded.codes, rounded.scales, bits, options.group_size);
     rounded.distortion = Distortion(error, factor.hessian);
     results.emplace(bits, std::move(rounded));
@@ -362,7 +362,7 @@ absl::StatusOr<std::map<int, QuantizedLinear>> Solve(const at::Tensor& weight, c
     problem.scales.push_back(at::empty({in / options.group_size, padded}, at::kFloat));
     if (options.order != ColumnOrder::kGroup) {
       FitGrid(problem.weight.const_data_ptr<float>(), importance.const_data_ptr<float>(), in, padded,
-              {bits, options.group_size, options.scale_search}, problem.scales.back().data_ptr<float>());
+              {bits, options.group_size, options.scales}, problem.scales.back().data_ptr<float>());
     }
     problem.codes.push_back(at::empty({in, padded}, at::kByte));
   }

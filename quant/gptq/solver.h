@@ -15,6 +15,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "plan/column_order.h"
+#include "plan/scale_rule.h"
 #include "quant/gptq/round_to_nearest.h"
 
 namespace quantmoe {
@@ -24,7 +25,7 @@ struct SolveOptions {
   int group_size = 128;
   double damp = 0.01;  // share of the mean of the Hessian's live diagonal that is added to it
   ColumnOrder order = ColumnOrder::kActivation;
-  bool scale_search = true;
+  ScaleRule scales = ScaleRule::kAuto;
   double min_tokens_ratio = 0.25;  // fewer tokens than this share of the input width: round to nearest
   const std::atomic<bool>* cancelled = nullptr;
 };

@@ -11,7 +11,8 @@ absl::StatusOr<SolveOptions> ReadSolveOptions(const TaskArguments& arguments, co
   ASSIGN_OR_RETURN(options.damp, arguments.Param<double>("damp"));
   ASSIGN_OR_RETURN(const std::string order, arguments.Param<std::string>("order"));
   ASSIGN_OR_RETURN(options.order, ParseColumnOrder(order));
-  ASSIGN_OR_RETURN(options.scale_search, arguments.Param<bool>("scale_search"));
+  ASSIGN_OR_RETURN(const std::string scales, arguments.Param<std::string>("scales"));
+  ASSIGN_OR_RETURN(options.scales, ParseScaleRule(scales));
   ASSIGN_OR_RETURN(options.min_tokens_ratio, arguments.Param<double>("min_tokens_ratio"));
   options.cancelled = &context.cancelled;
   return options;

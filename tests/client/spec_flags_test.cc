@@ -49,7 +49,8 @@ TEST_F(SpecFlagsTest, EveryFlagReachesItsField) {
                              "bf16",
                              "--order",
                              "natural",
-                             "--no-scale-search",
+                             "--scales",
+                             "signed",
                              "--calibration",
                              text,
                              "--samples",
@@ -91,7 +92,7 @@ TEST_F(SpecFlagsTest, EveryFlagReachesItsField) {
   EXPECT_THAT(spec.gptq().widths(), ElementsAre(2, 4));
   EXPECT_EQ(spec.gptq().damp(), 0.02);
   EXPECT_EQ(spec.gptq().order(), v1::GptqParams::NATURAL);
-  EXPECT_TRUE(spec.gptq().has_scale_search() && !spec.gptq().scale_search());
+  EXPECT_EQ(spec.gptq().scales(), v1::GptqParams::SIGNED);
   EXPECT_EQ(spec.calibration().text().sha256(), DigestOf("abc").sha256);
   EXPECT_EQ(spec.calibration().text().size_bytes(), 3);
   EXPECT_EQ(spec.calibration().samples(), 8);

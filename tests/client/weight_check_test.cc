@@ -133,6 +133,19 @@ TEST_F(WeightCheckTest, NamesTheDamagedTensor) {
   }
 }
 
+TEST_F(WeightCheckTest, SignedScalesLowerZeroPoints) {
+  tensors_.at("m.q.qzeros").bytes[0] ^= 0x09;  // the lowest bits of the first two zero points
+  EXPECT_THAT(Check(), HasSubstr("m.q.qzeros|is not the symmetric zero point at [0, 0]"));
+  plan_["linears"][1]["symmetric"] = false;
+  EXPECT_THAT(Check(),
+              HasSubstr("m.q|declared with 3 bits in groups of 32, the plan has 3 bits in groups of 32 with "
+                        "other zero points"));
+  gptq_["dynamic"]["+:^m\\.(q|k)$"]["sym"] = false;
+  EXPECT_EQ(Check(), "");
+  tensors_.at("m.q.qzeros").bytes[0] ^= 0x02;
+  EXPECT_THAT(Check(), HasSubstr("m.q.qzeros|is no zero point of signed scales at [0, 0]"));
+}
+
 TEST_F(WeightCheckTest, NamesTensorsThatDoNotFitThePlan) {
   const auto sound = tensors_;
   AddGptq("m.e", 3);
@@ -154,7 +167,8 @@ TEST_F(WeightCheckTest, NamesTensorsThatDoNotFitThePlan) {
 TEST_F(WeightCheckTest, NamesDocumentsThatDisagree) {
   const Json config = gptq_, plan = plan_;
   gptq_["dynamic"].erase("+:^m\\.(q|k)$");
-  EXPECT_EQ(Check(), "config.json|m.q|declared with 8 bits in groups of 32, the plan has 3 in groups of 32");
+  EXPECT_EQ(Check(),
+            "config.json|m.q|declared with 8 bits in groups of 32, the plan has 3 bits in groups of 32");
   gptq_ = config;
   copy_ = config;
   copy_["bits"] = 8;

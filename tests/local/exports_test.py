@@ -51,14 +51,15 @@ def f32(value):
     return struct.unpack("<f", struct.pack("<f", value))[0]
 
 
-def dequantized(column_codes, scales, bits):
-    """One output: scales has one f16 for each group. The product is rounded to f32 as in the service."""
-    return [f32(scales[i // GROUP] * (code - (1 << bits - 1))) for i, code in enumerate(column_codes)]
+def dequantized(column_codes, scales, zeros):
+    """One output: a scale and a zero point for each group. The product is rounded to f32 as in the service."""
+    return [f32(scales[i // GROUP] * (code - zeros[i // GROUP])) for i, code in enumerate(column_codes)]
 
 
 def read_gptq(directory):
-    """{module: (bits, [out][in])}; every word of zero points and group indexes is checked."""
+    """{module: (bits, [out][in])}; every scale, zero point and group index is checked."""
     tensors, weights = read_tensors(directory), {}
+    config = json.loads((directory / "quantize_config.json").read_text())
     for name in tensors:
         if not name.endswith(".qweight"):
             continue
@@ -70,10 +71,12 @@ def read_gptq(directory):
         groups = inputs // GROUP
         assert tensors[module + ".scales"][:2] == ("F16", [groups, outputs])
         assert tensors[module + ".qzeros"][:2] == ("I32", [groups, outputs * bits // 32])
-        zeros = codes(numbers(tensors[module + ".qzeros"], "I"), bits)
-        assert zeros == [(1 << bits - 1) - 1] * (groups * outputs), f"zero points of {module}"
+        assert min(scales) > 0, f"scales of {module}"
+        zeros = [stored + 1 for stored in codes(numbers(tensors[module + ".qzeros"], "I"), bits)]
+        middle, symmetric = 1 << bits - 1, rule_of(module, config).get("sym", True)
+        assert set(zeros) == ({middle} if symmetric else {middle, middle - 1}), f"zero points of {module}"
         assert list(numbers(tensors[module + ".g_idx"], "i")) == [i // GROUP for i in range(inputs)]
-        weights[module] = bits, [dequantized(codes(words[o::outputs], bits), scales[o::outputs], bits)
+        weights[module] = bits, [dequantized(codes(words[o::outputs], bits), scales[o::outputs], zeros[o::outputs])
                                  for o in range(outputs)]
     return weights
 
@@ -90,17 +93,18 @@ def read_compressed(directory):
         assert tensors[name][:2] == ("I32", [outputs, columns])
         assert tensors[module + ".weight_scale"][:2] == ("F16", [outputs, groups])
         words, scales = numbers(tensors[name], "I"), numbers(tensors[module + ".weight_scale"], "e")
+        zeros = [1 << bits - 1] * groups
         weights[module] = bits, [dequantized(codes(words[o * columns:(o + 1) * columns], bits),
-                                             scales[o * groups:(o + 1) * groups], bits) for o in range(outputs)]
+                                             scales[o * groups:(o + 1) * groups], zeros) for o in range(outputs)]
     return weights
 
 
 def rule_of(module, config):
-    """Bits by the first `dynamic` rule that matches."""
+    """The first `dynamic` rule that matches, or the fields for all."""
     for pattern, rule in config.get("dynamic", {}).items():
         if re.match(pattern[2:], module):
-            return rule["bits"]
-    return config["bits"]
+            return rule
+    return config
 
 
 def group_of(module, config):
@@ -169,7 +173,7 @@ def check_export(bench, artifact, weights, form, profile):
     config = json.loads((out / "config.json").read_text())["quantization_config"]
     plan = json.loads((out / "quantmoe_plan.json").read_text())
     if form == "gptq":
-        found, declared = read_gptq(out), rule_of
+        found, declared = read_gptq(out), lambda module, config: rule_of(module, config)["bits"]
         assert json.loads((out / "quantize_config.json").read_text()) == config
     else:
         found, declared = read_compressed(out), group_of
@@ -249,7 +253,7 @@ def mixtral_story(bench):
     assert after == {renamed(module): weight for module, weight in before.items()} and after != before
     assert {renamed(name) for name in read_tensors(out)} == set(read_tensors(export))
     config = json.loads((export / "quantize_config.json").read_text())
-    assert all(rule_of(module, config) == bits for module, (bits, _) in after.items())
+    assert all(rule_of(module, config)["bits"] == bits for module, (bits, _) in after.items())
     compressed = bench.directory / "mixtral-compressed"
     bench.run("export", "--artifact", out, "--out", compressed, "--format", "compressed-tensors")
     bench.verify(compressed)

@@ -60,6 +60,9 @@ TEST(JobSpecTest, WidthsMustSuitTheProfile) {
   EXPECT_THAT(BadFields(spec), testing::IsEmpty());
   spec.gptq.widths = {2, 3};
   EXPECT_THAT(BadFields(spec), testing::ElementsAre("spec.gptq.widths"));
+  spec.gptq.widths = {4};
+  spec.gptq.scales = ScaleRule::kSigned;
+  EXPECT_THAT(BadFields(spec), testing::ElementsAre("spec.gptq.scales"));
 }
 
 TEST(JobSpecTest, UrisAndParametersAreChecked) {
@@ -76,6 +79,7 @@ TEST(JobSpecTest, JsonRoundTripsAndIsCanonical) {
   spec.gptq.widths = {2, 4};
   spec.calibration.states = StateType::kBF16;
   spec.gptq.order = ColumnOrder::kGroup;
+  spec.gptq.scales = ScaleRule::kSigned;
   spec.gptq.all_tokens = {"*.experts.3.*"};
   spec.evaluation.add_bos = false;
   spec.evaluation.tasks = {{"mmlu", DigestOf("a"), DigestOf("b")}};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "quant/gptq/cuda/exact_math.h"
+#include "quant/gptq/cuda/kernels.h"
 
 namespace quantmoe::kernel {
 
@@ -20,15 +21,27 @@ class GroupFit {
       } else if (magnitude == peak_ && value < 0.0f) {
         signed_peak_ = value;  // of two peaks the negative one, as on the CPU
       }
+      lowest_ = fminf(lowest_, value);
     }
   }
 
-  // Half a step beyond the largest code for the largest magnitude, or, with `search`, the least weighted
-  // squared error among shrunken ranges of both signs, refined by the least-squares scale of the codes.
-  QUANTMOE_KERNEL float Scale(int bits, bool search) const {
+  // Never 0: a group of zeros gets the least scale there is.
+  QUANTMOE_KERNEL float Scale(int bits, int rule) const {
+    const float scale = Fitted(bits, rule);
+    return scale == 0.0f ? kLeastScale : scale;
+  }
+
+ private:
+  static constexpr int kRefinements = 3;
+  static constexpr float kLeastScale = 0x1p-24f;  // of f16
+
+  // Half a step beyond the largest code for the largest magnitude, or the least weighted squared error among
+  // shrunken ranges, refined by the least-squares scale of the codes.
+  QUANTMOE_KERNEL float Fitted(int bits, int rule) const {
     const float low = -static_cast<float>(1 << (bits - 1)), full = -low - 0.5f;
     float best = RoundToHalf(peak_ / full);
-    if (!search) return best;
+    if (rule == QUANTMOE_SCALES_RANGE) return best;
+    const float lowest = rule == QUANTMOE_SCALES_SIGNED ? signed_peak_ : lowest_;
     float least = INFINITY;
     for (int percent = 100; percent >= 30; percent -= 5) {
       const float share = static_cast<float>(percent) / 100.0f;
@@ -37,15 +50,13 @@ class GroupFit {
       const float cut = peak_ - share * peak_ * (signed_peak_ < 0.0f ? -low / full : 1.0f) * 1.001f;
       if (cut > 0.0f && peak_importance_ * cut * cut > least) break;
       Try(RoundToHalf(share * peak_ / full), low, best, least);
-      // The peak on the lowest code, which has no counterpart above.
-      Try(RoundToHalf(share * signed_peak_ / low), low, best, least);
+      // The lowest weight on the lowest code, which has no counterpart above; or the peak by a negative
+      // scale.
+      Try(RoundToHalf(share * lowest / low), low, best, least);
     }
     for (int pass = 0; pass < kRefinements; ++pass) Try(Refined(best, low), low, best, least);
     return best;
   }
-
- private:
-  static constexpr int kRefinements = 3;
 
   QUANTMOE_KERNEL void Try(float scale, float low, float& best, float& least) const {
     const float inverse = InverseScale(scale);
@@ -78,7 +89,7 @@ class GroupFit {
   const int64_t stride_;
   const float* h_;
   const int size_;
-  float peak_ = 0.0f, peak_importance_ = 0.0f, signed_peak_ = 0.0f;
+  float peak_ = 0.0f, peak_importance_ = 0.0f, signed_peak_ = 0.0f, lowest_ = 0.0f;
 };
 
 }  // namespace quantmoe::kernel

@@ -29,7 +29,7 @@ __device__ __forceinline__ void StoreScales(const QuantmoeFitGrid& grid, const G
   const int64_t groups = grid.in / grid.group_size;
   for (int64_t width = 0; width < grid.widths; ++width) {
     grid.scales[((matrix * grid.widths + width) * groups + group) * grid.out + output] =
-        fit.Scale(grid.bits[width], grid.search != 0);
+        fit.Scale(grid.bits[width], grid.rules[width]);
   }
 }
 

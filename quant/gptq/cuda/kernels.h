@@ -10,9 +10,13 @@ extern "C" {
 #endif
 
 // Changes with any structure or function below.
-#define QUANTMOE_CUDA_ABI 1
+#define QUANTMOE_CUDA_ABI 2
 #define QUANTMOE_MAX_WIDTHS 7
 #define QUANTMOE_BLOCK_COLUMNS 128
+// How scales are chosen (plan/scale_rule.h).
+#define QUANTMOE_SCALES_RANGE 0
+#define QUANTMOE_SCALES_POSITIVE 1
+#define QUANTMOE_SCALES_SIGNED 2
 
 // Fits the grid of every group of `matrices` weight matrices at every width (quant/gptq/grid.h).
 struct QuantmoeFitGrid {
@@ -20,8 +24,9 @@ struct QuantmoeFitGrid {
   const float* importance;  // [matrices, in]
   float* scales;            // [matrices, widths, in / group_size, out], out
   int64_t matrices, in, out;
-  int32_t widths, group_size, search;
+  int32_t widths, group_size;
   int32_t bits[QUANTMOE_MAX_WIDTHS];
+  int32_t rules[QUANTMOE_MAX_WIDTHS];  // QUANTMOE_SCALES_...
 };
 
 // Solves columns [begin, begin + size) of the processing order, one after the other, for all matrices and

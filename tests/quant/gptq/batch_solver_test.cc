@@ -57,16 +57,17 @@ void ExpectSolvedAlone(const SharedInput& input, const SharedSolution& solution,
 struct Shape {
   int64_t out, in;
   int group_size;
-  bool act_order, scale_search;
+  bool act_order;
+  ScaleRule scales = ScaleRule::kAuto;
 };
 
 class BatchSolverTest : public ::testing::TestWithParam<Shape> {};
 
 TEST_P(BatchSolverTest, EqualsTheSolverOfTheCpu) {
-  const auto [out, in, group_size, act_order, scale_search] = GetParam();
+  const auto [out, in, group_size, act_order, scales] = GetParam();
   const SolveOptions options{.group_size = group_size,
                              .order = act_order ? ColumnOrder::kActivation : ColumnOrder::kNatural,
-                             .scale_search = scale_search};
+                             .scales = scales};
   std::vector<SharedInput> inputs;
   for (const uint64_t seed : {1, 2, 3}) {
     const Layer layer = MakeLayer(out, in, 3 * in, seed);
@@ -78,11 +79,12 @@ TEST_P(BatchSolverTest, EqualsTheSolverOfTheCpu) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, BatchSolverTest,
-                         ::testing::Values(Shape{48, 192, 32, true, true}, Shape{48, 192, 64, false, true},
-                                           Shape{33, 128, 128, true, false},
+                         ::testing::Values(Shape{48, 192, 32, true}, Shape{48, 192, 64, false},
+                                           Shape{48, 192, 64, true, ScaleRule::kSigned},
+                                           Shape{33, 128, 128, true, ScaleRule::kRange},
                                            // A sweep of 512 columns and a rest that fills no panel.
-                                           Shape{21, 600, 24, true, true}, Shape{1, 32, 32, true, true},
-                                           Shape{5, 1, 1, false, true}));
+                                           Shape{21, 600, 24, true}, Shape{1, 32, 32, true},
+                                           Shape{5, 1, 1, false}));
 
 TEST(BatchSolverReferenceTest, EqualsThePaperColumnByColumn) {
   const Layer layer = MakeLayer(/*out=*/40, /*in=*/256, /*tokens=*/700, /*seed=*/4);
@@ -198,7 +200,9 @@ TEST(FitGridKernelTest, EqualsTheGridOfTheCpu) {
   weights.select(2, 7).mul_(1e6);
   const at::Tensor importance = at::rand({2, in}, generator);
   for (const int group_size : {1, 32, 96}) {
-    for (const bool search : {false, true}) {
+    for (const auto& [rule, kernel_rule] : {std::pair{ScaleRule::kRange, QUANTMOE_SCALES_RANGE},
+                                            {ScaleRule::kPositive, QUANTMOE_SCALES_POSITIVE},
+                                            {ScaleRule::kSigned, QUANTMOE_SCALES_SIGNED}}) {
       QuantmoeFitGrid grid = {weights.const_data_ptr<float>(),
                               importance.const_data_ptr<float>(),
                               nullptr,
@@ -207,18 +211,18 @@ TEST(FitGridKernelTest, EqualsTheGridOfTheCpu) {
                               out,
                               3,
                               group_size,
-                              search,
-                              {2, 4, 8}};
+                              {2, 4, 8},
+                              {kernel_rule, kernel_rule, kernel_rule}};
       at::Tensor found = at::empty({2, 3, in / group_size, out}), wanted = at::empty_like(found);
       grid.scales = found.data_ptr<float>();
       ASSERT_EQ(EmulatedKernels().fit_grid(&grid, 0, nullptr), 0);
       for (int64_t matrix = 0; matrix < 2; ++matrix) {
         for (int64_t width = 0; width < 3; ++width) {
           FitGrid(weights[matrix].const_data_ptr<float>(), importance[matrix].const_data_ptr<float>(), in,
-                  out, {grid.bits[width], group_size, search}, wanted[matrix][width].data_ptr<float>());
+                  out, {grid.bits[width], group_size, rule}, wanted[matrix][width].data_ptr<float>());
         }
       }
-      EXPECT_TRUE(at::allclose(found, wanted, search ? 0.3 : 0.0, 0)) << group_size;
+      EXPECT_TRUE(at::allclose(found, wanted, rule == ScaleRule::kRange ? 0.0 : 0.3, 0)) << group_size;
       EXPECT_GT(ShareEqual(found, wanted), 0.998) << group_size;
     }
   }

@@ -94,8 +94,8 @@ TEST_F(CudaTest, TheGridKernelHasTheBitsOfTheHost) {
                             out,
                             3,
                             group_size,
-                            1,
-                            {2, 4, 8}};
+                            {2, 4, 8},
+                            {QUANTMOE_SCALES_SIGNED, QUANTMOE_SCALES_POSITIVE, QUANTMOE_SCALES_RANGE}};
     ASSERT_EQ(EmulatedKernels().fit_grid(&grid, 0, nullptr), 0);
     grid.weights = gpu_weights.const_data_ptr<float>();
     grid.importance = gpu_importance.const_data_ptr<float>();

@@ -18,7 +18,7 @@ int FitGrid(const QuantmoeFitGrid* grid, int, void*) {
                                    grid->importance + first, grid->group_size);
         for (int64_t width = 0; width < grid->widths; ++width) {
           grid->scales[((matrix * grid->widths + width) * groups + group) * grid->out + output] =
-              fit.Scale(grid->bits[width], grid->search != 0);
+              fit.Scale(grid->bits[width], grid->rules[width]);
         }
       }
     }

@@ -55,5 +55,32 @@ TEST(PackingTest, DequantizeUsesTheScaleOfTheGroup) {
   EXPECT_EQ(w.count_nonzero().item<int64_t>(), 2);
 }
 
+TEST(PackingTest, MirroredGroupsAreTheSameWeightsWithPositiveScales) {
+  for (const int bits : {2, 3, 4, 8}) {
+    const at::Tensor codes = at::randint(1 << bits, {96, 64}).to(at::kByte);
+    const at::Tensor scales = at::randn({3, 64}).to(at::kHalf), packed = PackRows(codes, bits);
+    const GptqTensors stored = MirrorNegativeGroups(packed, scales, bits);
+    EXPECT_TRUE((stored.scales > 0).all().item<bool>());
+    EXPECT_TRUE(DequantizeStored(stored, bits).equal(Dequantize(codes, scales, bits, 32))) << bits;
+    const std::optional<SignedLinear> back = UnmirrorGroups(stored, bits);
+    ASSERT_TRUE(back.has_value());
+    EXPECT_TRUE(back->qweight.equal(packed) && back->scales.equal(scales)) << bits;
+  }
+}
+
+TEST(PackingTest, WithoutNegativeScalesNothingIsMirrored) {
+  const at::Tensor packed = PackRows(at::randint(8, {64, 32}).to(at::kByte), 3);
+  const GptqTensors stored = MirrorNegativeGroups(packed, at::ones({2, 32}, at::kHalf), 3);
+  EXPECT_TRUE(stored.qweight.equal(packed));
+  EXPECT_TRUE(stored.qzeros.equal(SymmetricZeros(2, 32, 3)));
+}
+
+TEST(PackingTest, OtherZeroPointsAreNotMirrored) {
+  const at::Tensor packed = PackRows(at::randint(16, {32, 32}).to(at::kByte), 4);
+  GptqTensors stored = MirrorNegativeGroups(packed, at::ones({1, 32}, at::kHalf), 4);
+  stored.qzeros[0][1].fill_(0x77777577);
+  EXPECT_FALSE(UnmirrorGroups(stored, 4).has_value());
+}
+
 }  // namespace
 }  // namespace quantmoe

@@ -55,7 +55,7 @@ TEST(SolverOrderTest, GptqBeatsRoundingAndMoreBitsAreBetter) {
   ASSERT_OK_AND_ASSIGN(const auto solved, Solve(layer.weight, factor, options));
   double previous = HUGE_VAL;
   for (const auto& [bits, q] : solved) {
-    const QuantizedLinear rounded = RoundToNearest(layer.weight, {bits, 128, /*search=*/true});
+    const QuantizedLinear rounded = RoundToNearest(layer.weight, {bits, 128, ScaleRule::kPositive});
     const double rounding = OutputError(layer, Dequantize(rounded.codes, rounded.scales, bits, 128));
     EXPECT_LT(q.distortion, 0.7 * rounding) << bits << " bits";
     EXPECT_LT(q.distortion, previous);

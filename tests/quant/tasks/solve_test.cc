@@ -36,7 +36,7 @@ class SolveTaskTest : public ::testing::Test {
                {"damp", 0.01},
                {"order", "activation"},
                {"all_tokens", nlohmann::json::array()},
-               {"scale_search", true},
+               {"scales", "positive"},
                {"min_tokens_ratio", 0.25},
                {"gate_weighted", true},
                {"shrinkage", 1.0}};
