@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
 #include "plan/distortion_table.h"
+#include "plan/json_codec.h"
 #include "plan/loss.h"
 #include "server/job_view.h"
 #include "server/resource_names.h"
@@ -72,16 +73,6 @@ json ArtifactJson(const v1::Artifact& artifact) {
           {"manifest_sha256", artifact.manifest_sha256()}};
 }
 
-json RefinedJson(const Refinement& refined) {
-  return {{"rounds", refined.rounds},
-          {"trials", refined.trials},
-          {"accepted", refined.accepted},
-          {"divergence_before", refined.divergence_before},
-          {"divergence_after", refined.divergence_after},
-          {"sequences", refined.sequences},
-          {"tokens", refined.tokens}};
-}
-
 json PlanJson(const BitPlan& plan) {
   std::map<std::string, std::map<std::string, int>> histogram;
   for (const PlannedLinear& planned : plan.linears) {
@@ -93,7 +84,7 @@ json PlanJson(const BitPlan& plan) {
                 {"lower_bound", plan.lower_bound}, {"fallback_ratio", plan.fallback_ratio},
                 {"objective", plan.objective},     {"unconstrained_loss", plan.unconstrained_distortion},
                 {"rank_bytes", plan.rank_bytes},   {"histogram", histogram}};
-  if (plan.refined) value["refined"] = RefinedJson(*plan.refined);
+  if (plan.refined) value["refined"] = RefinementJson(*plan.refined);
   return value;
 }
 

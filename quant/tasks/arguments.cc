@@ -67,6 +67,16 @@ absl::Status ExpectWeights(const OpenedModel& model, const std::vector<Part>& pa
   return model.checkpoint->Prefetch(names);
 }
 
+absl::StatusOr<Part> PartOfTask(const TaskArguments& arguments, const OpenedModel& model) {
+  ASSIGN_OR_RETURN(const int layer, arguments.Param<int>("layer"));
+  ASSIGN_OR_RETURN(const size_t index, arguments.Param<size_t>("part"));
+  std::vector<Part> parts = CutLayer(model.spec, layer);
+  if (index >= parts.size())
+    return absl::InvalidArgumentError(absl::StrCat("layer ", layer, " has no part ", index));
+  RETURN_IF_ERROR(ExpectWeights(model, {parts[index]}));
+  return std::move(parts[index]);
+}
+
 absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs, NamedTensors tensors) {
   if (arguments.params().value("states", "f32") == "bf16") {
     for (auto& [name, tensor] : tensors) {

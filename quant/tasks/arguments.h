@@ -60,6 +60,9 @@ absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const 
 // Says that the weights of these parts will be read: from a remote place they come in few requests.
 absl::Status ExpectWeights(const OpenedModel& model, const std::vector<Part>& parts);
 
+// The part that the parameters `layer` and `part` name; its weights are expected.
+absl::StatusOr<Part> PartOfTask(const TaskArguments& arguments, const OpenedModel& model);
+
 // Activations as one blob: matrices and stacks of them in the type that the parameter `states` names ("f32"
 // by default), vectors as they are.
 absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs, NamedTensors tensors);

@@ -281,13 +281,8 @@ class PartResolver {
 
 absl::StatusOr<TaskOutputs> RunResolve(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
-  ASSIGN_OR_RETURN(const int layer, arguments.Param<int>("layer"));
-  ASSIGN_OR_RETURN(const size_t index, arguments.Param<size_t>("part"));
-  std::vector<Part> parts = CutLayer(model.spec, layer);
-  if (index >= parts.size())
-    return absl::InvalidArgumentError(absl::StrCat("layer ", layer, " has no part ", index));
-  RETURN_IF_ERROR(ExpectWeights(model, {parts[index]}));
-  PartResolver resolver(model, std::move(parts[index]), arguments, context);
+  ASSIGN_OR_RETURN(Part part, PartOfTask(arguments, model));
+  PartResolver resolver(model, std::move(part), arguments, context);
   RETURN_IF_ERROR(resolver.ReadArguments());
   return resolver.Run();
 }

@@ -403,13 +403,8 @@ class PartSolver {
 
 absl::StatusOr<TaskOutputs> RunSolve(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
-  ASSIGN_OR_RETURN(const int layer, arguments.Param<int>("layer"));
-  ASSIGN_OR_RETURN(const size_t index, arguments.Param<size_t>("part"));
-  std::vector<Part> parts = CutLayer(model.spec, layer);
-  if (index >= parts.size())
-    return absl::InvalidArgumentError(absl::StrCat("layer ", layer, " has no part ", index));
-  RETURN_IF_ERROR(ExpectWeights(model, {parts[index]}));
-  PartSolver solver(model, std::move(parts[index]), arguments, context);
+  ASSIGN_OR_RETURN(Part part, PartOfTask(arguments, model));
+  PartSolver solver(model, std::move(part), arguments, context);
   RETURN_IF_ERROR(solver.ReadOptions());
   return solver.Run();
 }
