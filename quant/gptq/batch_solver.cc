@@ -346,7 +346,7 @@ absl::StatusOr<std::vector<SharedSolution>> SolveBatch(const std::vector<SharedI
                                                        const BatchKernels& kernels) {
   RETURN_IF_ERROR(CheckWidths(options.widths));
   if (options.order == ColumnOrder::kGroup) {
-    return InvalidInput("group-aware order is solved on CPU workers only; use order activation or natural");
+    return InvalidInput("group-aware order is not solved in batches");
   }
   for (const SharedInput& input : inputs) RETURN_IF_ERROR(CheckInput(input, inputs.front(), options));
   const c10::DeviceGuard guard(inputs.front().hessian.device());

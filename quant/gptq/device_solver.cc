@@ -10,13 +10,20 @@
 namespace quantmoe {
 namespace {
 
-absl::StatusOr<SharedSolution> SolveOne(SharedInput input, const SolveOptions& options) {
+// On the host; the results go to `device`.
+absl::StatusOr<SharedSolution> SolveOne(const SharedInput& input, const SolveOptions& options,
+                                        const c10::Device& device) {
   SharedSolution solution;
-  ASSIGN_OR_RETURN(solution.factor, Factor(std::move(input.hessian), input.tokens, options));
+  ASSIGN_OR_RETURN(solution.factor, Factor(input.hessian.cpu(), input.tokens, options));
   for (const at::Tensor& weight : input.weights) {
-    ASSIGN_OR_RETURN(auto solved, Solve(weight, solution.factor, options));
+    ASSIGN_OR_RETURN(auto solved, Solve(weight.cpu(), solution.factor, options));
+    for (auto& [bits, linear] : solved) {
+      linear.codes = linear.codes.to(device);
+      linear.scales = linear.scales.to(device);
+    }
     solution.linears.push_back(std::move(solved));
   }
+  solution.factor.hessian = solution.factor.hessian.to(device);
   return solution;
 }
 
@@ -26,9 +33,11 @@ absl::StatusOr<std::vector<SharedSolution>> SolveOnDevice(std::vector<SharedInpu
                                                           const SolveOptions& options) {
   const ComputeDevice& device = CurrentComputeDevice();
   std::vector<SharedSolution> solutions;
-  if (!device.batches()) {
+  // Group-aware order fits scales between blocks, which the kernels do not.
+  if (!device.batches() || options.order == ColumnOrder::kGroup) {
     for (SharedInput& input : inputs) {
-      ASSIGN_OR_RETURN(SharedSolution solution, SolveOne(std::move(input), options));
+      ASSIGN_OR_RETURN(SharedSolution solution, SolveOne(input, options, device.device));
+      input = {};  // one Hessian at a time
       solutions.push_back(std::move(solution));
     }
     return solutions;

@@ -8,7 +8,7 @@
 #include "plan/distortion_table.h"
 #include "quant/compute_device.h"
 #include "quant/device_upload.h"
-#include "quant/gptq/batch_solver.h"
+#include "quant/gptq/device_solver.h"
 #include "quant/gptq/hessian.h"
 #include "quant/gptq/packing.h"
 #include "quant/model/decoder.h"
@@ -289,7 +289,7 @@ class PartSolver {
   // Solves all, and those that need support once more with it.
   absl::StatusOr<std::vector<SharedSolution>> SolveSupported(const std::vector<SharedInput>& inputs,
                                                              std::vector<SharedSum>& sums) {
-    ASSIGN_OR_RETURN(std::vector<SharedSolution> solved, SolveBatch(inputs, options_, device_.kernels));
+    ASSIGN_OR_RETURN(std::vector<SharedSolution> solved, SolveOnDevice(inputs, options_));
     std::vector<SharedInput> cold;
     std::vector<size_t> places;
     for (size_t i = 0; i < sums.size(); ++i) {
@@ -300,7 +300,7 @@ class PartSolver {
       places.push_back(i);
     }
     if (cold.empty()) return solved;
-    ASSIGN_OR_RETURN(std::vector<SharedSolution> supported, SolveBatch(cold, options_, device_.kernels));
+    ASSIGN_OR_RETURN(std::vector<SharedSolution> supported, SolveOnDevice(cold, options_));
     for (size_t i = 0; i < places.size(); ++i) {
       SolveFactor& factor = supported[i].factor;
       factor.supported = true;

@@ -116,5 +116,14 @@ TEST_F(SolveTaskTest, ABatchOfExpertsGivesTheTableOfOneAfterTheOther) {
   }
 }
 
+TEST_F(SolveTaskTest, GroupAwareOrderIsSolvedOnTheHost) {
+  params_["order"] = "group";
+  UseComputeDevice({});
+  ASSERT_OK_AND_ASSIGN(const auto on_host, Run(1));
+  UseComputeDevice({.kernels = EmulatedKernels()});
+  ASSERT_OK_AND_ASSIGN(const auto on_device, Run(1));
+  EXPECT_EQ(on_device, on_host);
+}
+
 }  // namespace
 }  // namespace quantmoe
