@@ -1,7 +1,10 @@
 #include "quant/artifact/export.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include <c10/core/InferenceMode.h>
@@ -48,12 +51,29 @@ absl::Status CheckOut(const ExportFlags& flags) {
   return absl::OkStatus();
 }
 
-nlohmann::ordered_json Sizes(const ExportLayout& layout) {
+// Loaders that take the export without a complaint and compute something else (docs/formats.md, section 10).
+std::vector<std::string> Warnings(const ExportLayout& layout) {
+  const auto expert = [](const PlannedLinear& planned) { return IsExpert(planned.linear.kind); };
+  const auto& linears = layout.plan.linears;
+  if (layout.format != ExportFormat::kCompressedTensors || layout.plan.profile == "sglang" ||
+      std::none_of(linears.begin(), linears.end(), expert)) {
+    return {};
+  }
   return {
-      {"format", ExportFormatName(layout.format)},       {"profile", layout.plan.profile},
-      {"source_weight_file_bytes", layout.source_bytes}, {"weight_file_bytes", layout.plan.weight_file_bytes},
-      {"source_average_bits", layout.native_bits},       {"average_bits", layout.plan.average_bits},
-      {"linears", layout.plan.linears.size()},           {"widened_linears", layout.widened}};
+      "transformers computes wrong logits from compressed-tensors whose experts are listed by name; for it, "
+      "export with --profile sglang"};
+}
+
+nlohmann::ordered_json Sizes(const ExportLayout& layout) {
+  return {{"format", ExportFormatName(layout.format)},
+          {"profile", layout.plan.profile},
+          {"source_weight_file_bytes", layout.source_bytes},
+          {"weight_file_bytes", layout.plan.weight_file_bytes},
+          {"source_average_bits", layout.native_bits},
+          {"average_bits", layout.plan.average_bits},
+          {"linears", layout.plan.linears.size()},
+          {"widened_linears", layout.widened},
+          {"warnings", Warnings(layout)}};
 }
 
 absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
@@ -69,6 +89,7 @@ absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
     std::cerr << absl::StrCat("weight files: ", layout.source_bytes, " bytes in the artifact, ",
                               layout.plan.weight_file_bytes, " in the export (", layout.widened, " of ",
                               layout.plan.linears.size(), " linears stored wider)\n");
+    for (const std::string& warning : Warnings(layout)) std::cerr << "warning: " << warning << "\n";
     const WorkDirectory work(flags.out + ".work");
     ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs,
                      LocalBlobStore::Open(work.path() + "/blobs"));

@@ -170,6 +170,7 @@ class Bench:
 
 def check_export(bench, artifact, weights, form, profile):
     out, result = bench.export(artifact, form, profile)
+    assert bool(result["warnings"]) == (form == "compressed-tensors" and profile != "sglang")
     config = json.loads((out / "config.json").read_text())["quantization_config"]
     plan = json.loads((out / "quantmoe_plan.json").read_text())
     if form == "gptq":
