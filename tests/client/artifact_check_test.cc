@@ -3,8 +3,8 @@
 #include "absl/strings/str_cat.h"
 
 #include "storage/digest.h"
-#include "tests/client/temporary_directory.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -38,13 +38,13 @@ TEST(ArtifactCheckTest, RefusesPathsThatLeaveTheDirectory) {
 
 TEST(ArtifactCheckTest, FindsDamagedAndMissingFiles) {
   TemporaryDirectory directory;
-  EXPECT_THAT(CheckArtifact(directory.Path()), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(CheckArtifact(directory.path()), StatusIs(absl::StatusCode::kNotFound));
   directory.Write("good", "good");
   directory.Write("bad", "bat");
   directory.Write(kManifestName,
                   absl::StrCat(R"({"files": {"good": ")", DigestOf("good").sha256, R"(", "bad": ")",
                                DigestOf("bad").sha256, R"(", "gone": ")", DigestOf("").sha256, R"("}})"));
-  const auto checks = CheckArtifact(directory.Path());
+  const auto checks = CheckArtifact(directory.path());
   ASSERT_THAT(checks, IsOk());
   ASSERT_EQ(checks->size(), 3u);
   EXPECT_EQ((*checks)[0].result, FileCheck::Result::kDamaged);

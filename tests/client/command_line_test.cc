@@ -11,8 +11,8 @@
 #include "client/error_report.h"
 #include "storage/digest.h"
 #include "tests/client/fake_server.h"
-#include "tests/client/temporary_directory.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -172,10 +172,10 @@ TEST_F(CommandLineTest, DownloadThenVerify) {
   server_.artifacts.Add("weights", "www");
   server_.artifacts.Add("artifact.json",
                         absl::StrCat(R"({"files": {"weights": ")", DigestOf("www").sha256, R"("}})"));
-  EXPECT_EQ(Run({"artifact", "download", "jobs/a", "--out", out.Path("x")}), kExitOk) << err_.str();
-  EXPECT_EQ(Run({"artifact", "verify", out.Path("x")}), kExitOk) << err_.str();
+  EXPECT_EQ(Run({"artifact", "download", "jobs/a", "--out", out / "x"}), kExitOk) << err_.str();
+  EXPECT_EQ(Run({"artifact", "verify", out / "x"}), kExitOk) << err_.str();
   out.Write("x/weights", "wxw");
-  EXPECT_EQ(Run({"artifact", "verify", out.Path("x"), "--json"}), kExitFailed);
+  EXPECT_EQ(Run({"artifact", "verify", out / "x", "--json"}), kExitFailed);
   EXPECT_EQ(nlohmann::json::parse(out_.str())["files"][0]["result"], "damaged");
 }
 

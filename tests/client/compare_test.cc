@@ -10,8 +10,8 @@
 #include "client/error_report.h"
 #include "proto/grpc_status.h"
 #include "tests/client/fake_server.h"
-#include "tests/client/temporary_directory.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -199,8 +199,8 @@ TEST_F(CompareTest, BadFlagsAreNamedTogether) {
 
 TEST_F(CompareTest, WritesFiles) {
   TemporaryDirectory files;
-  EXPECT_EQ(Run({"/m", "--bits", "3", "--markdown", files.Path("c.md"), "--html", files.Path("c.html"),
-                 "--out-json", files.Path("c.json")}),
+  EXPECT_EQ(Run({"/m", "--bits", "3", "--markdown", files / "c.md", "--html", files / "c.html", "--out-json",
+                 files / "c.json"}),
             kExitOk)
       << err_.str();
   EXPECT_THAT(files.Read("c.md"), HasSubstr("| 3 bits | **optimal** |"));

@@ -3,8 +3,8 @@
 #include "client/artifact_check.h"
 #include "storage/digest.h"
 #include "tests/client/fake_server.h"
-#include "tests/client/temporary_directory.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -24,7 +24,7 @@ class DownloadTest : public ::testing::Test {
 
   absl::Status Download(bool force = false) {
     return DownloadArtifact(*server_.Connect(), server_.artifacts.artifact,
-                            {.directory = out_.Path("model"), .force = force, .on_file = nullptr});
+                            {.directory = out_ / "model", .force = force, .on_file = nullptr});
   }
 
   const std::string& Weights() { return server_.artifacts.bytes["sub/weights"]; }

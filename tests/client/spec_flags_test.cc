@@ -4,8 +4,8 @@
 #include <regex>
 
 #include "base/error_info.h"
-#include "tests/client/temporary_directory.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -135,7 +135,7 @@ TEST_F(SpecFlagsTest, TaskDirectoryTakesKnownTasksWithTheirDevSplit) {
   files_.Write("mmlu.jsonl", "m");
   files_.Write("mmlu_dev.jsonl", "d");
   files_.Write("other.jsonl", "o");
-  const auto request = Make({"/m", "--bits", "3", "--tasks", files_.Path()});
+  const auto request = Make({"/m", "--bits", "3", "--tasks", files_.path()});
   ASSERT_THAT(request, IsOk());
   const auto& tasks = request->job().spec().evaluation().tasks();
   ASSERT_THAT(tasks, SizeIs(2));
@@ -163,7 +163,7 @@ TEST_F(SpecFlagsTest, FilesOfDataSetsAreForTheServerToFetch) {
 }
 
 TEST_F(SpecFlagsTest, NamesEveryBadFlagAtOnce) {
-  const auto request = Make({"/m", "--param", "novalue", "--calibration", files_.Path("none"), "--task", "=x",
+  const auto request = Make({"/m", "--param", "novalue", "--calibration", files_ / "none", "--task", "=x",
                              "--label", "a=1", "--label", "a=2", "--fewshot", "copa=x"});
   EXPECT_THAT(request, HasReason("INVALID_FIELD"));
   std::vector<std::string> fields;

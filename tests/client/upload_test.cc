@@ -1,8 +1,8 @@
 #include "client/upload.h"
 
 #include "tests/client/fake_server.h"
-#include "tests/client/temporary_directory.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -65,8 +65,8 @@ TEST_F(UploadTest, RefusesAFileThatChanged) {
 }
 
 TEST_F(UploadTest, UnreadableFilesAreNamed) {
-  EXPECT_THAT(uploads_.Add(files_.Path("none")), StatusIs(absl::StatusCode::kNotFound));
-  EXPECT_FALSE(uploads_.Add(files_.Path()).ok()) << "a directory";
+  EXPECT_THAT(uploads_.Add(files_ / "none"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_FALSE(uploads_.Add(files_.path()).ok()) << "a directory";
 }
 
 }  // namespace

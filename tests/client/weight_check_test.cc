@@ -12,8 +12,8 @@
 
 #include "client/declared_widths.h"
 #include "storage/safetensors.h"
-#include "tests/client/temporary_directory.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -103,7 +103,7 @@ class WeightCheckTest : public ::testing::Test {
     directory_.Write("config.json", Json{{"quantization_config", gptq_}}.dump());
     directory_.Write("quantize_config.json", copy_.is_null() ? gptq_.dump(2) : copy_.dump());
     directory_.Write("quantmoe_plan.json", plan_.dump());
-    const std::vector<WeightProblem> problems = CheckWeights(directory_.Path());
+    const std::vector<WeightProblem> problems = CheckWeights(directory_.path());
     if (problems.empty()) return "";
     return absl::StrCat(problems[0].file, "|", problems[0].tensor, "|", problems[0].what);
   }
@@ -193,7 +193,7 @@ TEST_F(WeightCheckTest, NamesTruncatedAndMissingFiles) {
   EXPECT_THAT(Check(), HasSubstr("model.safetensors||model.safetensors: tensor"));
   TemporaryDirectory empty;
   std::vector<std::string> files;
-  for (const WeightProblem& problem : CheckWeights(empty.Path())) files.push_back(problem.file);
+  for (const WeightProblem& problem : CheckWeights(empty.path())) files.push_back(problem.file);
   EXPECT_THAT(files, ElementsAre("config.json", "quantmoe_plan.json", "model.safetensors"));
 }
 

@@ -1,13 +1,11 @@
 #include "plan/inspection.h"
 
-#include <cstdlib>
-#include <filesystem>
-
 #include <nlohmann/json.hpp>
 
 #include "storage/model_sources.h"
 #include "tests/support/fake_hub.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -20,16 +18,14 @@ absl::StatusOr<std::string> Inspect(const std::string& uri, const ModelSources& 
 
 TEST(Inspection, ReadsHeadersOnlyAndSaysTheSameWhereverTheModelIs) {
   const std::string model = std::string(QUANTMOE_TESTDATA) + "/tiny-qwen2-moe";
-  std::string cache = std::filesystem::temp_directory_path() / "quantmoe-XXXXXX";
-  ASSERT_NE(::mkdtemp(cache.data()), nullptr);
+  const TemporaryDirectory cache;
   FakeHub hub;
   hub.AddDirectory(model);
   const ModelSources models{
       .roots = {"hf://owner", QUANTMOE_TESTDATA},
-      .hub = {.endpoint = hub.endpoint(), .token_from = "env:QUANTMOE_NO_TOKEN", .cache_dir = cache}};
+      .hub = {.endpoint = hub.endpoint(), .token_from = "env:QUANTMOE_NO_TOKEN", .cache_dir = cache.path()}};
   ASSERT_OK_AND_ASSIGN(const std::string remote, Inspect("hf://owner/model", models));
   ASSERT_OK_AND_ASSIGN(const std::string local, Inspect(model, models));
-  std::filesystem::remove_all(cache);
   EXPECT_EQ(remote, local);
 
   const nlohmann::json json = nlohmann::json::parse(local);

@@ -1,6 +1,5 @@
 // The coordinator dies at the worst moments. The artifact must be the one of a calm run, and the log must
 // have no gap.
-#include <stdlib.h>
 
 #include <filesystem>
 #include <optional>
@@ -11,6 +10,7 @@
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
 #include "tests/server/server_process.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -19,9 +19,6 @@ constexpr int kKilled = 137;
 
 class CrashTest : public testing::TestWithParam<const char*> {
  protected:
-  CrashTest() : root_(testing::TempDir() + "/crash-XXXXXX") { EXPECT_NE(mkdtemp(root_.data()), nullptr); }
-  ~CrashTest() override { std::filesystem::remove_all(root_); }
-
   static std::unique_ptr<v1::JobService::Stub> Jobs(const ServerProcess& server) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -98,13 +95,13 @@ class CrashTest : public testing::TestWithParam<const char*> {
     return ManifestOf(server);
   }
 
-  std::string root_;
+  const TemporaryDirectory root_;
   bool published_ = false;
   std::optional<v1::Assign> unanswered_;
 };
 
 TEST_P(CrashTest, LosesNothing) {
-  const std::string dir = root_ + "/data";
+  const std::string dir = root_ / "data";
   {
     ServerProcess server(dir, GetParam());
     if (server.listens() && CreateJob(server)) {
@@ -120,7 +117,7 @@ TEST_P(CrashTest, LosesNothing) {
   ASSERT_TRUE(Follow(server));
   const std::string manifest = ManifestOf(server);
   published_ = false;
-  EXPECT_EQ(manifest, RunCalmly(root_ + "/calm"));
+  EXPECT_EQ(manifest, RunCalmly(root_ / "calm"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Points, CrashTest,

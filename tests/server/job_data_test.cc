@@ -10,6 +10,7 @@
 #include "tests/server/running_server.h"
 #include "tests/support/fake_hub.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -25,11 +26,9 @@ class JobDataTest : public testing::Test {
 
   CoordinatorOptions Options() {
     CoordinatorOptions options = RunningServer::QuickOptions();
-    std::string cache = testing::TempDir() + "/job-data-XXXXXX";
-    EXPECT_NE(mkdtemp(cache.data()), nullptr);
     options.models.roots = {"hf://datasets/owner"};
     options.models.hub = {
-        .endpoint = hub_.endpoint(), .token_from = "env:QUANTMOE_NO_TOKEN", .cache_dir = cache};
+        .endpoint = hub_.endpoint(), .token_from = "env:QUANTMOE_NO_TOKEN", .cache_dir = cache_.path()};
     return options;
   }
   static std::string Uri(const std::string& rest) { return "hf://datasets/owner/data" + rest; }
@@ -55,6 +54,7 @@ class JobDataTest : public testing::Test {
   }
 
   const std::string kText = "some text";
+  const TemporaryDirectory cache_;
   FakeHub hub_;
   RunningServer server_;
 };

@@ -1,9 +1,6 @@
 #include "tests/server/running_server.h"
 
-#include <stdlib.h>
-
 #include <chrono>
-#include <filesystem>
 
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -38,17 +35,12 @@ CoordinatorOptions RunningServer::QuickOptions() {
 }
 
 RunningServer::RunningServer(CoordinatorOptions options) : options_(std::move(options)) {
-  std::string dir = testing::TempDir() + "/server-XXXXXX";
-  EXPECT_NE(mkdtemp(dir.data()), nullptr);
-  options_.data_dir = dir;
+  options_.data_dir = dir_.path();
   options_.models.roots.push_back(QUANTMOE_TESTDATA);
   Start();
 }
 
-RunningServer::~RunningServer() {
-  Stop();
-  std::filesystem::remove_all(options_.data_dir);
-}
+RunningServer::~RunningServer() { Stop(); }
 
 void RunningServer::Stop() { coordinator_.reset(); }
 

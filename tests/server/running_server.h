@@ -12,6 +12,7 @@
 #include "quantmoe/v1/jobs.grpc.pb.h"
 #include "quantmoe/v1/system.grpc.pb.h"
 #include "server/coordinator.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 
@@ -50,6 +51,7 @@ class RunningServer {
   const std::string& data_dir() const { return options_.data_dir; }
 
  private:
+  const TemporaryDirectory dir_;
   CoordinatorOptions options_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<v1::JobService::Stub> jobs_;

@@ -1,14 +1,13 @@
 // What every state store must keep, run on each engine.
 #include "server/state_store.h"
 
-#include <filesystem>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
 #include "server/sqlite_store.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -19,15 +18,10 @@ using testing::SizeIs;
 
 class StateStoreTest : public testing::Test {
  protected:
-  StateStoreTest()
-      : dir_(testing::TempDir() + "/store-" + testing::UnitTest::GetInstance()->current_test_info()->name()) {
-    std::filesystem::remove_all(dir_);
-    Reopen();
-  }
-  ~StateStoreTest() override { std::filesystem::remove_all(dir_); }
+  StateStoreTest() { Reopen(); }
   void Reopen() {
     store_.reset();
-    auto opened = SqliteStore::Open(dir_, absl::UnixEpoch());
+    auto opened = SqliteStore::Open(dir_.path(), absl::UnixEpoch());
     ASSERT_OK(opened);
     store_ = *std::move(opened);
   }
@@ -43,7 +37,7 @@ class StateStoreTest : public testing::Test {
     return put;
   }
 
-  const std::string dir_;
+  const TemporaryDirectory dir_;
   std::unique_ptr<StateStore> store_;
 };
 
@@ -124,7 +118,7 @@ TEST_F(StateStoreTest, EveryOpeningTakesTheNextTerm) {
 }
 
 TEST_F(StateStoreTest, ASecondCoordinatorIsRefused) {
-  EXPECT_THAT(SqliteStore::Open(dir_, absl::UnixEpoch()), HasReason("DATA_DIR_IN_USE"));
+  EXPECT_THAT(SqliteStore::Open(dir_.path(), absl::UnixEpoch()), HasReason("DATA_DIR_IN_USE"));
 }
 
 // Runs SQL behind the store's back.
@@ -136,20 +130,20 @@ void Tamper(const std::string& dir, const char* sql) {
 }
 
 TEST_F(StateStoreTest, WritesOfAnOldTermAreFenced) {
-  Tamper(dir_, "UPDATE leader SET term = term + 1");
+  Tamper(dir_.path(), "UPDATE leader SET term = term + 1");
   EXPECT_THAT(store_->Commit({PutJob{Record("a", 1)}}), HasReason("STALE_TERM"));
 }
 
 TEST_F(StateStoreTest, ANewerSchemaIsRefused) {
   store_.reset();
-  Tamper(dir_, "INSERT INTO schema_migration VALUES(1000, 'x', 0)");
-  EXPECT_THAT(SqliteStore::Open(dir_, absl::UnixEpoch()), HasReason("STORE_SCHEMA_UNKNOWN"));
+  Tamper(dir_.path(), "INSERT INTO schema_migration VALUES(1000, 'x', 0)");
+  EXPECT_THAT(SqliteStore::Open(dir_.path(), absl::UnixEpoch()), HasReason("STORE_SCHEMA_UNKNOWN"));
 }
 
 TEST_F(StateStoreTest, AnEditedSchemaStepIsRefused) {
   store_.reset();
-  Tamper(dir_, "UPDATE schema_migration SET checksum = 'x' WHERE version = 1");
-  EXPECT_THAT(SqliteStore::Open(dir_, absl::UnixEpoch()), HasReason("STORE_SCHEMA_UNKNOWN"));
+  Tamper(dir_.path(), "UPDATE schema_migration SET checksum = 'x' WHERE version = 1");
+  EXPECT_THAT(SqliteStore::Open(dir_.path(), absl::UnixEpoch()), HasReason("STORE_SCHEMA_UNKNOWN"));
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -37,7 +37,7 @@ class LocalBlobs : public testing::Test {
     WriteTestFile(store_->PathOf(digest), bytes);
   }
 
-  const TempDir dir_;
+  const TemporaryDirectory dir_;
   std::unique_ptr<LocalBlobStore> store_;
 };
 

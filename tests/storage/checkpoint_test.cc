@@ -7,6 +7,7 @@
 #include "storage/digest.h"
 #include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -55,13 +56,13 @@ TEST(Checkpoint, NamesTheTensorThatIsMissing) {
 }
 
 TEST(Checkpoint, ADirectoryWithoutWeightsIsNotFound) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   WriteTestFile(dir / "config.json", "{}");
   EXPECT_THAT(OpenAt(dir.path()), AllOf(StatusIs(absl::StatusCode::kNotFound), HasReason("MODEL_NOT_FOUND")));
 }
 
 TEST(Checkpoint, DamagedWeightsAreNamed) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   WriteTestFile(dir / "model.safetensors", SmallSafetensors({"a"}).substr(0, 20));
   EXPECT_THAT(OpenAt(dir.path()),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("model.safetensors: truncated")));
@@ -87,7 +88,7 @@ TEST(Checkpoint, IndexesThatLieAreRefused) {
       {R"({"weight_map":{"a":"../model/s1.safetensors"}})", "which is missing"},
       {R"({"weight_map":{"a":"folder"}})", "names folder, which is missing"},
   };
-  const TempDir dir;
+  const TemporaryDirectory dir;
   std::filesystem::create_directory(dir / "folder");
   WriteTestFile(dir / "s1.safetensors", SmallSafetensors({"a", "extra"}));
   for (const auto& item : cases) {
@@ -100,7 +101,7 @@ TEST(Checkpoint, IndexesThatLieAreRefused) {
 }
 
 TEST(Checkpoint, TensorsThatTheIndexDoesNotNameAreNotPartOfTheModel) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   WriteTestFile(dir / "s1.safetensors", SmallSafetensors({"a", "extra"}));
   WriteTestFile(dir / kIndex, R"({"weight_map":{"a":"s1.safetensors"}})");
   ASSERT_OK_AND_ASSIGN(const auto checkpoint, OpenAt(dir.path()));
@@ -110,7 +111,7 @@ TEST(Checkpoint, TensorsThatTheIndexDoesNotNameAreNotPartOfTheModel) {
 }
 
 TEST(Checkpoint, FingerprintFollowsVersionsAndHeaderDigestDoesNot) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   const auto open = [&] {
     auto opened = OpenAt(dir.path());
     EXPECT_OK(opened);
@@ -135,7 +136,7 @@ TEST(Checkpoint, FingerprintFollowsVersionsAndHeaderDigestDoesNot) {
 }
 
 TEST(Checkpoint, OpensSixtyThousandTensorsFast) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   nlohmann::json weight_map;
   for (int shard = 0; shard < 8; ++shard) {
     std::vector<std::string> names;

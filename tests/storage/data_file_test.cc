@@ -3,9 +3,9 @@
 #include "absl/strings/str_cat.h"
 
 #include "storage/digest.h"
-#include "tests/storage/test_files.h"
 #include "tests/support/fake_hub.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -63,7 +63,7 @@ class ReadDataFileTest : public testing::Test {
     return std::string(data->file.bytes());
   }
 
-  const TempDir dir_;
+  const TemporaryDirectory dir_;
   const std::string big_ = std::string(200'000, 'x') + "end";
   FakeHub hub_;
   ModelSources sources_;

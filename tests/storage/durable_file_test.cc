@@ -5,14 +5,14 @@
 #include <cerrno>
 #include <iterator>
 
-#include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
 
 TEST(DurableFile, ReplacesTheContentAndLeavesNothingElse) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   ASSERT_OK(WriteFileDurably(dir / "f", "old content"));
   ASSERT_OK(WriteFileDurably(dir / "f", "new"));
   EXPECT_EQ(ReadTestFile(dir / "f"), "new");
@@ -21,7 +21,7 @@ TEST(DurableFile, ReplacesTheContentAndLeavesNothingElse) {
 }
 
 TEST(DurableFile, MakesEveryMissingFolder) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   ASSERT_OK(MakeDirs(dir / "a/b/c"));
   ASSERT_OK(MakeDirs(dir / "a/b/c"));
   EXPECT_TRUE(std::filesystem::is_directory(dir / "a/b/c"));

@@ -8,8 +8,8 @@
 #include "absl/synchronization/notification.h"
 #include <sys/stat.h>
 
-#include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -34,7 +34,7 @@ class HubCacheTest : public testing::Test {
     return map.ok() ? std::string(map->bytes()) : map.status().ToString();
   }
 
-  const TempDir dir_;
+  const TemporaryDirectory dir_;
   std::unique_ptr<HubCache> cache_;
   int fills_ = 0;
   int64_t present_ = -1;

@@ -7,10 +7,10 @@
 
 #include "storage/checkpoint.h"
 #include "storage/digest.h"
-#include "tests/storage/test_files.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_hub.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -65,7 +65,7 @@ class HubDirectoryTest : public testing::Test {
     return (*directory)->ReadAll("config.json");
   }
 
-  const TempDir dir_;
+  const TemporaryDirectory dir_;
   const std::string big_ = Pattern(300'000);
   FakeHub hub_;
   FakeClock clock_;

@@ -1,13 +1,13 @@
 #include "storage/mapped_file.h"
 
-#include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
 
 TEST(MappedFile, OutlivesTheFileAndTheFirstHandle) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   WriteTestFile(dir / "f", "hello");
   MappedFile part;
   {
@@ -19,7 +19,7 @@ TEST(MappedFile, OutlivesTheFileAndTheFirstHandle) {
 }
 
 TEST(MappedFile, RangesNeedNotBeAligned) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   std::string bytes(20000, 'x');
   bytes.replace(5001, 5, "12345");
   WriteTestFile(dir / "f", bytes);
@@ -28,7 +28,7 @@ TEST(MappedFile, RangesNeedNotBeAligned) {
 }
 
 TEST(MappedFile, RefusesRangesOutsideTheFile) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   WriteTestFile(dir / "f", "hello");
   EXPECT_OK(MappedFile::OpenRange(dir / "f", 5, 0));
   for (const auto& [offset, length] :
@@ -39,7 +39,7 @@ TEST(MappedFile, RefusesRangesOutsideTheFile) {
 }
 
 TEST(MappedFile, EmptyAndMissingFilesAndFolders) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   WriteTestFile(dir / "empty", "");
   ASSERT_OK_AND_ASSIGN(const MappedFile empty, MappedFile::Open(dir / "empty"));
   EXPECT_TRUE(empty.bytes().empty());

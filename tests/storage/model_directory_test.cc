@@ -4,8 +4,8 @@
 
 #include "absl/time/clock.h"
 
-#include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -23,7 +23,7 @@ class LocalDirectory : public testing::Test {
     ASSERT_OK_AND_ASSIGN(directory_, ModelDirectory::Open({ModelUri::Scheme::kFile, dir_.path()}));
   }
 
-  const TempDir dir_;
+  const TemporaryDirectory dir_;
   std::unique_ptr<ModelDirectory> directory_;
 };
 

@@ -2,8 +2,8 @@
 
 #include <cstdlib>
 
-#include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -16,7 +16,7 @@ std::vector<FieldViolation> ViolationsOf(const ModelSources& sources) {
 }
 
 TEST(ModelSources, RootsThatGrantNothingAreRefusedAtStart) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   WriteTestFile(dir / "file", "x");
   EXPECT_OK(CheckModelSources({.roots = {dir.path(), "file://" + dir.path(), "s3://bucket/models",
                                          "gs://bucket", "hf://", "hf://owner", "hf://owner/name"}}));
@@ -46,7 +46,7 @@ TEST(ModelSources, EndpointsMustProtectTheToken) {
 }
 
 TEST(ModelSources, SecretsAreNamedAndNeverRepeated) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   WriteTestFile(dir / "token", " hf_secret\n");
   WriteTestFile(dir / "broken", "hf_secret\nX-Header: 1\n");
   ::unsetenv("QUANTMOE_TEST_TOKEN");
@@ -62,7 +62,7 @@ TEST(ModelSources, SecretsAreNamedAndNeverRepeated) {
 }
 
 TEST(ModelSources, OpenConfines) {
-  const TempDir dir;
+  const TemporaryDirectory dir;
   std::filesystem::create_directories(dir / "root/model");
   EXPECT_OK(OpenModel(dir / "root/model", {.roots = {dir / "root"}}));
   EXPECT_OK(OpenModel(dir / "root/model", {.confined = false}));

@@ -1,7 +1,7 @@
 #include "storage/model_uri.h"
 
-#include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -115,7 +115,7 @@ class Confinement : public testing::Test {
     return ConfineModelUri({Scheme::kFile, dir_ / path}, {"s3://other", dir_ / "missing", dir_ / "root"});
   }
 
-  const TempDir dir_;
+  const TemporaryDirectory dir_;
 };
 
 TEST_F(Confinement, AllowsWhatResolvesBelowARoot) {

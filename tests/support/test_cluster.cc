@@ -1,9 +1,6 @@
 #include "tests/support/test_cluster.h"
 
-#include <unistd.h>
-
 #include <chrono>
-#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -16,12 +13,6 @@ namespace quantmoe {
 namespace {
 
 constexpr absl::Duration kPollInterval = absl::Milliseconds(3);
-
-std::string MakeDir() {
-  std::string dir = testing::TempDir() + "cluster-XXXXXX";
-  EXPECT_NE(mkdtemp(dir.data()), nullptr);
-  return dir;
-}
 
 // A context with a deadline that waits for a coordinator that is just starting.
 std::unique_ptr<grpc::ClientContext> MakeContext() {
@@ -42,7 +33,7 @@ bool WaitUntil(const std::function<bool()>& condition, absl::Duration patience) 
   return true;
 }
 
-TestCluster::TestCluster(Options options) : options_(options), dir_(MakeDir()) {
+TestCluster::TestCluster(Options options) : options_(options) {
   StartCoordinator();
   for (int i = 0; i < options_.workers; ++i) AddWorker();
 }
@@ -51,8 +42,6 @@ TestCluster::~TestCluster() {
   tasks_.Release();
   for (auto& [name, member] : workers_) member.worker.reset();
   StopCoordinator();
-  std::error_code ignored;
-  std::filesystem::remove_all(dir_, ignored);
 }
 
 std::string TestCluster::AddWorker() {
@@ -66,7 +55,7 @@ std::string TestCluster::AddWorker() {
   options.memory_bytes = int64_t{8} << 30;
   options.run_task = tasks_.For(name);
   options.blob_mode = options_.blob_mode;
-  options.scratch_dir = absl::StrCat(dir_, "/", name);
+  options.scratch_dir = dir_ / name;
   options.reconnect_holding = {
       .initial = absl::Milliseconds(10), .maximum = absl::Milliseconds(100), .multiplier = 2};
   options.reconnect_idle = options.reconnect_holding;
@@ -92,7 +81,7 @@ void TestCluster::StartCoordinator() {
   CoordinatorOptions options;
   options.listen_address = client_address_;
   options.worker_listen_address = worker_address_;
-  options.data_dir = dir_ + "/data";
+  options.data_dir = dir_ / "data";
   options.models.roots = {QUANTMOE_TESTDATA};
   options.lease = options_.lease;
   options.heartbeat = options_.heartbeat;

@@ -18,6 +18,7 @@
 #include "quantmoe/v1/system.grpc.pb.h"
 #include "server/coordinator.h"
 #include "tests/support/synthetic_tasks.h"
+#include "tests/support/temporary_directory.h"
 #include "worker/worker.h"
 
 namespace quantmoe {
@@ -83,7 +84,7 @@ class TestCluster {
   };
 
   const Options options_;
-  const std::string dir_;
+  const TemporaryDirectory dir_;
   SyntheticTasks tasks_;
   std::string client_address_ = "127.0.0.1:0";
   std::string worker_address_ = "127.0.0.1:0";

@@ -1,14 +1,9 @@
 #include "worker/blob_access.h"
 
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
-
-#include "absl/strings/str_cat.h"
 #include <gtest/gtest.h>
 
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/worker/fake_blob_service.h"
 
 namespace quantmoe {
@@ -17,21 +12,18 @@ namespace {
 class BlobAccessTest : public testing::Test {
  protected:
   BlobAccessTest() : metrics_("test", "cpu", 0), stub_(service_.MakeStub()) {
-    dir_ = testing::TempDir() + absl::StrCat("access-", getpid());
-    std::filesystem::create_directories(dir_);
-    std::ofstream(dir_ + "/probe") << "random text";
-    welcome_.set_blob_dir(dir_);
+    dir_.Write("probe", "random text");
+    welcome_.set_blob_dir(dir_.path());
     welcome_.set_blob_dir_probe("probe");
     welcome_.set_blob_dir_probe_text("random text");
-    streamed_.cache_dir = dir_ + "/cache";
+    streamed_.cache_dir = dir_ / "cache";
   }
-  ~BlobAccessTest() override { std::filesystem::remove_all(dir_); }
 
   absl::StatusOr<BlobAccess> Open(BlobMode mode, const BlobAccess& current = {}) {
     return OpenBlobs(mode, welcome_, current, streamed_, *stub_, metrics_);
   }
 
-  std::string dir_;
+  const TemporaryDirectory dir_;
   v1::Welcome welcome_;
   StreamedBlobStore::Options streamed_;
   FakeBlobService service_;
@@ -41,7 +33,7 @@ class BlobAccessTest : public testing::Test {
 
 TEST_F(BlobAccessTest, AutoUsesTheDirectoryWhoseProbeMatches) {
   ASSERT_OK_AND_ASSIGN(const BlobAccess access, Open(BlobMode::kAuto));
-  EXPECT_EQ(access.shared_dir, dir_);
+  EXPECT_EQ(access.shared_dir, dir_.path());
   ASSERT_OK_AND_ASSIGN(const Digest digest, access.store->Put("direct"));
   EXPECT_FALSE(service_.Has(digest));
 }

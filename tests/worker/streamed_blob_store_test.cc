@@ -1,15 +1,13 @@
 #include "worker/streamed_blob_store.h"
 
-#include <unistd.h>
-
 #include <atomic>
 #include <filesystem>
 #include <thread>
 
-#include "absl/strings/str_cat.h"
 #include <gtest/gtest.h>
 
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/worker/fake_blob_service.h"
 
 namespace quantmoe {
@@ -27,15 +25,11 @@ std::string Pattern(int64_t size, char seed = 1) {
 
 class StreamedBlobStoreTest : public testing::Test {
  protected:
-  StreamedBlobStoreTest() : metrics_("test", "cpu", 0), stub_(service_.MakeStub()) {
-    dir_ = testing::TempDir() + absl::StrCat("streamed-", getpid(), "-", ++number_);
-    store_ = Open();
-  }
-  ~StreamedBlobStoreTest() override { std::filesystem::remove_all(dir_); }
+  StreamedBlobStoreTest() : metrics_("test", "cpu", 0), stub_(service_.MakeStub()) { store_ = Open(); }
 
   std::unique_ptr<StreamedBlobStore> Open(int64_t cache_bytes = int64_t{1} << 30) {
     StreamedBlobStore::Options options;
-    options.cache_dir = dir_;
+    options.cache_dir = dir_ / "cache";
     options.cache_bytes = cache_bytes;
     options.give_up_after = give_up_after_;
     options.backoff = {.initial = absl::Milliseconds(1), .maximum = absl::Milliseconds(5), .multiplier = 2};
@@ -47,8 +41,7 @@ class StreamedBlobStoreTest : public testing::Test {
     return *std::move(store);
   }
 
-  static inline int number_ = 0;
-  std::string dir_;
+  const TemporaryDirectory dir_;
   absl::Duration give_up_after_ = absl::Seconds(30);
   std::atomic<bool> cancelled_{false};
   size_t cancel_after_downloads_ = 1000;
@@ -69,7 +62,7 @@ TEST_F(StreamedBlobStoreTest, CommitUploadsTheBlob) {
 TEST_F(StreamedBlobStoreTest, AnEmptyBlobGoesBothWays) {
   ASSERT_OK_AND_ASSIGN(const Digest digest, store_->Put(""));
   EXPECT_TRUE(service_.Has(digest));
-  std::filesystem::remove_all(dir_);
+  std::filesystem::remove_all(dir_ / "cache");
   store_ = Open();
   ASSERT_OK_AND_ASSIGN(const MappedFile file, store_->Open(digest));
   EXPECT_EQ(file.bytes(), "");

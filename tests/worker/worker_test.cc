@@ -1,16 +1,12 @@
 #include "worker/worker.h"
 
-#include <unistd.h>
-
-#include <filesystem>
-
-#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include <gtest/gtest.h>
 
 #include "proto/grpc_status.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/worker/fake_coordinator.h"
 
 namespace quantmoe {
@@ -57,11 +53,9 @@ class Gate {
 
 class WorkerTest : public testing::Test {
  protected:
-  WorkerTest() { scratch_ = testing::TempDir() + absl::StrCat("worker-", getpid()); }
   ~WorkerTest() override {
     gate_.Open();
     worker_.reset();
-    std::filesystem::remove_all(scratch_);
   }
 
   Worker::Options Options() {
@@ -71,7 +65,7 @@ class WorkerTest : public testing::Test {
     options.memory_bytes = 1000;
     options.determinism_class = "test-class";
     options.run_task = gate_.Task();
-    options.scratch_dir = scratch_;
+    options.scratch_dir = scratch_ / "worker";
     options.blob_mode = BlobMode::kStreamed;
     options.reconnect_holding = {
         .initial = absl::Milliseconds(5), .maximum = absl::Milliseconds(50), .multiplier = 2};
@@ -93,7 +87,7 @@ class WorkerTest : public testing::Test {
     });
   }
 
-  std::string scratch_;
+  const TemporaryDirectory scratch_;
   FakeCoordinator coordinator_;
   Gate gate_;
   std::unique_ptr<Worker> worker_;

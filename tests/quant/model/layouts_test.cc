@@ -21,6 +21,7 @@
 #include "quant/tensor_bytes.h"
 #include "storage/model_uri.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -56,15 +57,8 @@ struct Model {
 
 class LayoutsTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = std::filesystem::path(::testing::TempDir()) / absl::StrCat("layouts_", info->name());
-    std::filesystem::remove_all(root_);
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
-
   std::filesystem::path WriteConfig(const json& config) {
-    const auto directory = root_ / std::to_string(++written_);
+    const std::filesystem::path directory = root_ / std::to_string(++written_);
     std::filesystem::create_directories(directory);
     std::ofstream(directory / "config.json") << config.dump();
     return directory;
@@ -97,7 +91,7 @@ class LayoutsTest : public ::testing::Test {
   const c10::InferenceMode inference_;
 
  private:
-  std::filesystem::path root_;
+  const TemporaryDirectory root_;
   int written_ = 0;
 };
 

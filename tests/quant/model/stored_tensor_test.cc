@@ -1,8 +1,6 @@
 // What is read of a file for views of it; decoding is tested in layouts_test.cc.
 #include "quant/model/stored_tensor.h"
 
-#include <filesystem>
-
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
@@ -10,6 +8,7 @@
 #include "quant/tensor_bytes.h"
 #include "storage/model_uri.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -37,17 +36,13 @@ class NotingDirectory : public ModelDirectory {
 class ViewReaderTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string path = testing::TempDir() + "/view-reader-XXXXXX";
-    ASSERT_NE(::mkdtemp(path.data()), nullptr);
-    path_ = path;
     fused_ = at::arange(kExperts * kIn * 2 * kWidth).to(at::kFloat).view({kExperts, kIn, 2 * kWidth});
-    ASSERT_OK(WriteTensorFile((path_ / "model.safetensors").string(), {{"fused", fused_}}));
-    ASSERT_OK_AND_ASSIGN(auto files, ModelDirectory::Open({ModelUri::Scheme::kFile, path}));
+    ASSERT_OK(WriteTensorFile(dir_ / "model.safetensors", {{"fused", fused_}}));
+    ASSERT_OK_AND_ASSIGN(auto files, ModelDirectory::Open({ModelUri::Scheme::kFile, dir_.path()}));
     directory_ = std::make_shared<NotingDirectory>(std::move(files));
     ASSERT_OK_AND_ASSIGN(checkpoint_, Checkpoint::Open(directory_));
     directory_->lengths.clear();
   }
-  void TearDown() override { std::filesystem::remove_all(path_); }
 
   // Gate (0) or up (1) of an expert, stored [in, out]: alternating outputs, or halves.
   static TensorView Half(int64_t expert, int64_t which, bool alternating) {
@@ -61,7 +56,7 @@ class ViewReaderTest : public testing::Test {
     return view;
   }
 
-  std::filesystem::path path_;
+  const TemporaryDirectory dir_;
   at::Tensor fused_;
   std::shared_ptr<NotingDirectory> directory_;
   std::shared_ptr<Checkpoint> checkpoint_;

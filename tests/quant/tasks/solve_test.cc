@@ -12,6 +12,7 @@
 #include "quant/tensor_bytes.h"
 #include "tests/quant/gptq/emulated_kernels.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -20,14 +21,10 @@ constexpr int kTokens = 150, kHidden = 128, kExperts = 16;
 
 class SolveTaskTest : public ::testing::Test {
  protected:
-  SolveTaskTest() : dir_(::testing::TempDir() + "solve-task") {}
-  ~SolveTaskTest() override {
-    UseComputeDevice({});
-    std::filesystem::remove_all(dir_);
-  }
+  ~SolveTaskTest() override { UseComputeDevice({}); }
 
   void SetUp() override {
-    ASSERT_OK_AND_ASSIGN(blobs_, LocalBlobStore::Open(dir_));
+    ASSERT_OK_AND_ASSIGN(blobs_, LocalBlobStore::Open(dir_.path()));
     const std::string path = std::filesystem::canonical(QUANTMOE_TESTDATA "/tiny-qwen2-moe").string();
     params_ = {{"model_uri", path},
                {"layer", 1},
@@ -75,7 +72,7 @@ class SolveTaskTest : public ::testing::Test {
     return PartTableFromJson(blobs_->Open(outputs.at("table")).value().bytes()).value();
   }
 
-  const std::string dir_;
+  const TemporaryDirectory dir_;
   ModelSources models_{.roots = {}, .confined = false, .hub = {}};
   std::unique_ptr<LocalBlobStore> blobs_;
   nlohmann::json params_;
