@@ -7,11 +7,8 @@
 namespace quantmoe {
 
 absl::StatusOr<at::Tensor> DeviceWeights::LinearWeight(const Linear& linear) {
-  if (const auto found = linears_.find(linear.name); found != linears_.end()) return found->second;
   ASSIGN_OR_RETURN(const at::Tensor weight, source_.LinearWeight(linear));
-  const at::Tensor uploaded = upload_(weight);
-  if (!uploaded.is_cpu()) linears_.emplace(linear.name, uploaded);
-  return uploaded;
+  return upload_(weight);
 }
 
 absl::StatusOr<at::Tensor> DeviceWeights::LinearBias(const Linear& linear) {

@@ -1,7 +1,6 @@
 // The weights of another source, on the device of the process.
 #pragma once
 
-#include <map>
 #include <string>
 
 #include "quant/device_upload.h"
@@ -9,8 +8,6 @@
 
 namespace quantmoe {
 
-// Tensors that were copied to a GPU stay there as long as the object lives: for the linears of one part,
-// which a task reads more than once. On the CPU every call goes to the source.
 class DeviceWeights : public WeightSource {
  public:
   // Both must outlive the object.
@@ -23,7 +20,6 @@ class DeviceWeights : public WeightSource {
  private:
   WeightSource& source_;
   DeviceUpload& upload_;
-  std::map<std::string, at::Tensor> linears_;  // by module name
 };
 
 }  // namespace quantmoe

@@ -28,6 +28,10 @@ class GatedMlp {
   at::Tensor Forward(const at::Tensor& x) const { return Down(Inner(x)); }
   // How the output moves when the input of the down projection moves by `change`.
   at::Tensor DownChange(const at::Tensor& change) const;
+  // Of gate (0), up (1) or down (2).
+  const at::Tensor& Weight(size_t which) const {
+    return (which == 0 ? gate_ : which == 1 ? up_ : down_).weight;
+  }
   // The same MLP with another weight in gate (0), up (1) or down (2).
   GatedMlp With(size_t which, const at::Tensor& weight) const;
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 namespace quantmoe {
 namespace {
@@ -83,9 +84,15 @@ std::vector<double> Frequencies(const RopeSpec& spec, int64_t length) {
   return frequencies;
 }
 
-at::Tensor RotateHalf(const at::Tensor& x) {
-  const std::vector<at::Tensor> halves = x.chunk(2, -1);
-  return at::cat({-halves[1], halves[0]}, -1);
+// One vector of a head. The pairs are (i, i + dims / 2), or neighbours where they are interleaved.
+void Rotate(const RopeSpec& spec, const float* __restrict x, const float* __restrict cos,
+            const float* __restrict sin, float* __restrict rotated) {
+  const int64_t half = spec.dims / 2, step = spec.interleaved ? 2 : 1, second = spec.interleaved ? 1 : half;
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = x[i * step], b = x[i * step + second];
+    rotated[i] = a * cos[i] - b * sin[i];
+    rotated[i + half] = b * cos[i + half] + a * sin[i + half];
+  }
 }
 
 }  // namespace
@@ -95,15 +102,26 @@ RopeTable MakeRopeTable(const RopeSpec& spec, int64_t length, at::ScalarType dty
   const at::Tensor angles = at::outer(at::arange(length, at::kFloat), frequencies);
   const at::Tensor both = at::cat({angles, angles}, -1);
   const double factor = IsLong(spec, length) ? spec.long_attention_factor : spec.attention_factor;
-  return {(both.cos() * factor).to(dtype), (both.sin() * factor).to(dtype)};
+  const auto rounded = [dtype](const at::Tensor& x) { return x.to(dtype).to(at::kFloat); };
+  return {rounded(both.cos() * factor), rounded(both.sin() * factor)};
 }
 
 at::Tensor ApplyRope(const RopeSpec& spec, const RopeTable& table, const at::Tensor& x) {
-  at::Tensor rotary = x.narrow(-1, 0, spec.dims);
-  if (spec.interleaved) rotary = rotary.unflatten(-1, {spec.dims / 2, 2}).transpose(-1, -2).flatten(-2);
-  at::Tensor rotated = rotary * table.cos + RotateHalf(rotary) * table.sin;
-  if (spec.dims == x.size(-1)) return rotated;
-  return at::cat({rotated, x.narrow(-1, spec.dims, x.size(-1) - spec.dims)}, -1);
+  const at::Tensor wide = x.to(at::kFloat), rotated = at::empty(x.sizes(), at::kFloat);
+  const int64_t heads = x.size(1), length = x.size(2), width = x.size(3);
+  const float *cos = table.cos.const_data_ptr<float>(), *sin = table.sin.const_data_ptr<float>();
+  at::parallel_for(0, x.size(0) * heads, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* from =
+          wide.const_data_ptr<float>() + i / heads * wide.stride(0) + i % heads * wide.stride(1);
+      float* to = rotated.data_ptr<float>() + i * length * width;
+      for (int64_t t = 0; t < length; ++t, from += wide.stride(2), to += width) {
+        Rotate(spec, from, cos + t * spec.dims, sin + t * spec.dims, to);
+        std::copy(from + spec.dims, from + width, to + spec.dims);
+      }
+    }
+  });
+  return rotated.to(x.scalar_type());
 }
 
 }  // namespace quantmoe

@@ -1,5 +1,5 @@
 // Rotary position embedding (arXiv 2104.09864) with the scalings of published checkpoints. Angles in f32; cos
-// and sin are cast to the activation's dtype before use, as transformers does.
+// and sin are rounded to the activation's dtype before use, as transformers does.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,7 +9,7 @@
 namespace quantmoe {
 
 struct RopeTable {
-  at::Tensor cos;  // [length, dims]
+  at::Tensor cos;  // [length, dims], f32
   at::Tensor sin;
 };
 

@@ -1,5 +1,8 @@
 // forward: one layer over one calibration shard. With the original weights it is one task; in the quantized
 // pass it is two, because the feed-forward weights are solved between attention and the rest (`half`).
+#include <algorithm>
+#include <cmath>
+
 #include <ATen/ATen.h>
 
 #include "base/error_info.h"
@@ -23,13 +26,25 @@ absl::Status CheckFinite(const at::Tensor& tensor, int layer, absl::string_view 
                    absl::StrCat("layer ", layer, ": ", what, " hold NaN or infinite values"));
 }
 
+double Cosine(const float* a, const float* b, int64_t width) {
+  double dot = 0, a_square = 0, b_square = 0;
+  for (int64_t i = 0; i < width; ++i) {
+    const double x = a[i], y = b[i];
+    dot += x * y;
+    a_square += x * x;
+    b_square += y * y;
+  }
+  return dot / std::sqrt(std::max(a_square * b_square, 1e-30));
+}
+
 // Sum over tokens of the cosine between two rows, in the order of the tokens.
 double CosineSum(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor scale = (a.pow(2).sum(1) * b.pow(2).sum(1)).clamp_min(1e-30).sqrt();
-  const at::Tensor cosines = ((a * b).sum(1) / scale).contiguous();
+  const at::Tensor x = a.to(at::kFloat).contiguous(), y = b.to(at::kFloat).contiguous();
+  const int64_t width = x.size(1);
   double sum = 0;
-  for (int64_t t = 0; t < cosines.size(0); ++t)
-    sum += static_cast<double>(cosines.const_data_ptr<float>()[t]);
+  for (int64_t t = 0; t < x.size(0); ++t) {
+    sum += Cosine(x.const_data_ptr<float>() + t * width, y.const_data_ptr<float>() + t * width, width);
+  }
   return sum;
 }
 

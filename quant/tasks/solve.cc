@@ -114,7 +114,11 @@ class PartSolver {
         AttentionProbe(layer.attention(), std::move(kinds), at::cat(sample, 0), at::cat(stream, 0),
                        model_.spec.residual_multiplier, length, groups.front().sum.tokens());
     for (InputGroup& group : groups) {
-      RETURN_IF_ERROR(SolveShared(SharedSums(std::move(group.sum), group.linears, probe)));
+      std::vector<WeightOf> weights;
+      for (const size_t i : group.linears) {
+        weights.push_back({i, upload_(layer.attention().Weight(part_.linears[i].kind))});
+      }
+      RETURN_IF_ERROR(SolveShared(SharedSums(std::move(group.sum), std::move(weights), probe)));
     }
     return absl::OkStatus();
   }
@@ -157,8 +161,8 @@ class PartSolver {
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
     const BlockProbe probe = probe_rows.Probe(mlp, model_.spec.hidden, inputs.tokens());
-    RETURN_IF_ERROR(SolveShared(SharedSums(std::move(inputs), {0, 1}, probe)));
-    return SolveShared(SharedSums(std::move(inner), {2}, probe));
+    RETURN_IF_ERROR(SolveShared(SharedSums(std::move(inputs), WeightsOf(mlp, {0, 1}), probe)));
+    return SolveShared(SharedSums(std::move(inner), WeightsOf(mlp, {2}), probe));
   }
 
   absl::Status SolveExperts() {
@@ -244,9 +248,10 @@ class PartSolver {
     for (size_t i = 0; i < experts.size(); ++i) {
       ExpertSums& e = experts[i];
       const double pull = e.calibration.SupportWeight(e.sample_inputs.tokens());
-      inputs.push_back(
-          {std::move(e.inputs), {e.first, e.first + 1}, &probes[i], std::move(e.sample_inputs), pull});
-      inner.push_back({std::move(e.inner), {e.first + 2}, &probes[i], std::move(e.sample_inner), pull});
+      inputs.push_back({std::move(e.inputs), WeightsOf(e.mlp, {0, 1}, e.first), &probes[i],
+                        std::move(e.sample_inputs), pull});
+      inner.push_back(
+          {std::move(e.inner), WeightsOf(e.mlp, {2}, e.first), &probes[i], std::move(e.sample_inner), pull});
     }
     RETURN_IF_ERROR(SolveShared(std::move(inputs)));
     RETURN_IF_ERROR(SolveShared(std::move(inner)));
@@ -263,16 +268,29 @@ class PartSolver {
     }
   }
 
+  // The weight [out, in] of a linear of the part, on the device.
+  struct WeightOf {
+    size_t linear;
+    at::Tensor weight;
+  };
+  // Of an MLP whose gate is linear number `gate` of the part.
+  static std::vector<WeightOf> WeightsOf(const GatedMlp& mlp, std::initializer_list<size_t> which,
+                                         size_t gate = 0) {
+    std::vector<WeightOf> weights;
+    for (const size_t i : which) weights.push_back({gate + i, mlp.Weight(i)});
+    return weights;
+  }
+
   // A Hessian and the linears of the part that have its input.
   struct SharedSum {
     Hessian sum;
-    std::vector<size_t> linears;
+    std::vector<WeightOf> linears;
     const BlockProbe* probe;
     Hessian sample;  // of what may support the sum; without tokens: nothing
     double pull = 0;
   };
 
-  static std::vector<SharedSum> SharedSums(Hessian sum, std::vector<size_t> linears,
+  static std::vector<SharedSum> SharedSums(Hessian sum, std::vector<WeightOf> linears,
                                            const BlockProbe& probe) {
     std::vector<SharedSum> sums;
     sums.push_back({std::move(sum), std::move(linears), &probe, Hessian(0), 0});
@@ -316,38 +334,39 @@ class PartSolver {
     for (SharedSum& shared : sums) {
       const int64_t tokens = shared.sum.tokens();
       SharedInput& input = inputs.emplace_back(SharedInput{shared.sum.Take(), tokens, {}});
-      for (const size_t index : shared.linears) {
-        ASSIGN_OR_RETURN(input.weights.emplace_back(), device_weights_.LinearWeight(part_.linears[index]));
-      }
+      for (const WeightOf& w : shared.linears) input.weights.push_back(w.weight);
     }
     absl::StatusOr<std::vector<SharedSolution>> solved = SolveSupported(inputs, sums);
-    if (!solved.ok()) return Annotate(solved.status(), part_.linears[sums.front().linears.front()].name);
+    if (!solved.ok()) return Annotate(solved.status(), NameOf(sums.front()));
     for (size_t i = 0; i < sums.size(); ++i) {
       for (size_t k = 0; k < sums[i].linears.size(); ++k) {
-        Record(sums[i].linears[k], inputs[i].weights[k], (*solved)[i].factor, (*solved)[i].linears[k],
-               *sums[i].probe);
+        Record(sums[i].linears[k], (*solved)[i].factor, (*solved)[i].linears[k], *sums[i].probe);
       }
     }
     return absl::OkStatus();
+  }
+
+  // The first of those that share a sum: an error of the sum concerns all.
+  const std::string& NameOf(const SharedSum& shared) const {
+    return part_.linears[shared.linears.front().linear].name;
   }
 
   // One weight at a time.
   absl::Status SolveAlone(SharedSum shared) {
     absl::StatusOr<SolveFactor> factor =
         FactorSupported(std::move(shared.sum), std::move(shared.sample), shared.pull, options_);
-    if (!factor.ok()) return Annotate(factor.status(), part_.linears[shared.linears[0]].name);
-    for (const size_t index : shared.linears) {
-      const Linear& linear = part_.linears[index];
-      ASSIGN_OR_RETURN(const at::Tensor weight, weights_.LinearWeight(linear));
-      absl::StatusOr<std::map<int, QuantizedLinear>> solved = Solve(weight, *factor, options_);
-      if (!solved.ok()) return Annotate(solved.status(), linear.name);
-      Record(index, weight, *factor, *solved, *shared.probe);
+    if (!factor.ok()) return Annotate(factor.status(), NameOf(shared));
+    for (const WeightOf& w : shared.linears) {
+      absl::StatusOr<std::map<int, QuantizedLinear>> solved = Solve(w.weight, *factor, options_);
+      if (!solved.ok()) return Annotate(solved.status(), part_.linears[w.linear].name);
+      Record(w, *factor, *solved, *shared.probe);
     }
     return absl::OkStatus();
   }
 
-  void Record(size_t index, const at::Tensor& weight, const SolveFactor& factor,
+  void Record(const WeightOf& solved_weight, const SolveFactor& factor,
               const std::map<int, QuantizedLinear>& solved, const BlockProbe& probe) {
+    const auto& [index, weight] = solved_weight;
     const Linear& linear = part_.linears[index];
     DistortionRow row{.linear = linear,
                       .tokens = factor.tokens,
