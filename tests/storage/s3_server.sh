@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts OpenStack Swift's S3 API, which checks signatures, on loopback, from Debian packages.
-# usage: s3_server.sh DIR PORT    (takes PORT to PORT + 4; access key test:tester, secret testing; ends with its parent's
-#                                  SIGTERM to the process group; the Swift API with the same user is at /auth/v1.0)
+# usage: s3_server.sh DIR PORT    (takes PORT to PORT + 4; access key test:tester, secret testing; SIGTERM ends it;
+#                                  the Swift API with the same user is at /auth/v1.0)
 # Exit 77 when the packages are not installed.
 set -euo pipefail
 readonly dir=$1 port=$2
@@ -51,6 +51,8 @@ pipeline = catch_errors gatekeeper proxy-logging cache listing_formats s3api tem
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+# The proxy may be up before the others; by default it would not ask them again for a minute.
+error_suppression_limit = 1000000
 [filter:tempauth]
 use = egg:swift#tempauth
 user_test_tester = testing .admin
@@ -68,6 +70,9 @@ for filter in catch_errors gatekeeper proxy-logging:proxy_logging listing_format
   printf '[filter:%s]\nuse = egg:swift#%s\n' "${filter%%:*}" "${filter##*:}" >> proxy.conf
 done
 
+# The servers lead sessions of their own: a signal to the process group does not reach them.
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
+trap 'exit 0' TERM
 memcached -u nobody -l 127.0.0.1 -p $((port + 4)) >>"$dir/log" 2>&1 &
 for part in account container object; do swift-$part-server $part.conf >>"$dir/log" 2>&1 & done
 swift-proxy-server proxy.conf >>"$dir/log" 2>&1 &

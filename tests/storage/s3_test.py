@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -57,10 +56,16 @@ class S3Server:
         self.directory = directory
         self.port = free_ports(5)
         script = pathlib.Path(__file__).with_name("s3_server.sh")
-        self.process = subprocess.Popen([script, directory, str(self.port)], start_new_session=True,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([script, directory, str(self.port)], stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
+        try:
+            return self.await_answer()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def await_answer(self):
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -73,7 +78,7 @@ class S3Server:
         raise AssertionError("the S3 server does not answer; " + (self.directory / "log").read_text()[-2000:])
 
     def __exit__(self, kind, value, trace):
-        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.terminate()
         self.process.wait()
 
     def request(self, method, path, headers, body=None):
