@@ -5,7 +5,8 @@ Needs torch, transformers and safetensors in its own environment; not part of ./
   python bench/compare_forward.py --quantmoe build/release/local/quantmoe-local --text testdata/tiny_heldout.txt MODEL_DIR...
   python bench/compare_forward.py --quantmoe ... --text ... --draw all
 --draw makes random checkpoints of middling size (tiny ones would measure overhead) with the tokenizer of testdata; `FAMILY-experts`
-has one narrow attention head, so that nearly all of its time is in the layers' experts. Prints a row a model: tokens a second of
+has one narrow attention head, so that nearly all of its time is in the layers' experts; so has `qwen3_moe-many`, with 128 narrow ones and 8
+of them for a token, in Qwen3-30B-A3B's proportions. Prints a row a model: tokens a second of
 processor time of both (the best of some turns; a busy machine hardly changes it, and with one thread it is the clock's on an idle
 one), the ratio, the ratio by the clock, and the perplexity of both, which must agree. Tokenizing is not counted; ours reads and
 converts the weights within its time, theirs has loaded them before.
@@ -50,14 +51,15 @@ FAMILIES = {
 }
 Rates = collections.namedtuple("Rates", "cpu clock perplexity")
 ONE_HEAD = dict(num_attention_heads=1, num_key_value_heads=1, head_dim=32)
-EXPERTS_ONLY = ("mixtral", "qwen3_moe", "gpt_oss")
+VARIANTS = {"experts": ONE_HEAD, "many": dict(**ONE_HEAD, num_experts=128, num_experts_per_tok=8, moe_intermediate_size=192)}
+DRAWN_VARIANTS = ("mixtral-experts", "qwen3_moe-experts", "gpt_oss-experts", "qwen3_moe-many")
 
 
 def draw(name, folder):
     """A random checkpoint; returns its directory."""
-    family, _, experts = name.partition("-")
+    family, _, variant = name.partition("-")
     kind, special = FAMILIES[family]
-    sizes = {**SIZES, **special, **(ONE_HEAD if experts else {})}
+    sizes = {**SIZES, **special, **VARIANTS.get(variant, {})}
     torch.manual_seed(1)
     model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, kind)(**sizes), dtype=torch.float32)
     directory = folder / name
@@ -79,7 +81,7 @@ def ours(program, model, text, window, threads):
 
 class Peer:
     def __init__(self, model, text, window, batch):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(model)  # AutoTokenizer overrides the file for some families
         ids = tokenizer(pathlib.Path(text).read_text(encoding="utf-8"), add_special_tokens=False, return_tensors="pt").input_ids[0]
         self.batches = ids[: len(ids) // window * window].view(-1, window).split(batch)
         self.model = transformers.AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
@@ -122,7 +124,7 @@ def main():
     transformers.logging.disable_progress_bar()
     drawn = arguments.draw
     if "all" in drawn:
-        drawn = [*FAMILIES, *(f"{family}-experts" for family in EXPERTS_ONLY)]
+        drawn = [*FAMILIES, *DRAWN_VARIANTS]
     print(f"{'model':24} {'quantmoe tok/s':>14} {'transformers':>12} {'ratio':>6} {'by clock':>9} {'perplexity':>12} {'transformers':>12}")
     with tempfile.TemporaryDirectory() as scratch:
         text = pathlib.Path(scratch) / "text.txt"
