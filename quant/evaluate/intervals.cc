@@ -9,22 +9,19 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "plan/split_mix.h"
 
 namespace quantmoe {
 namespace {
 
-// SplitMix64 (Steele, Lea and Flood 2014): the same numbers with every compiler and library.
 class Draws {
  public:
   explicit Draws(uint64_t seed) : state_(seed) {}
 
   // In [0, count), by the high part of a product; the bias is below count / 2^64.
   size_t Next(size_t count) {
-    uint64_t z = state_ += 0x9E3779B97F4A7C15;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
     __extension__ using Wide = unsigned __int128;
-    return static_cast<size_t>((static_cast<Wide>(z ^ (z >> 31)) * count) >> 64);
+    return static_cast<size_t>((static_cast<Wide>(NextSplitMix(state_)) * count) >> 64);
   }
 
  private:

@@ -16,7 +16,8 @@ struct RopeTable {
 // The table for positions 0 .. length-1 of a sequence of that length.
 RopeTable MakeRopeTable(const RopeSpec& spec, int64_t length, at::ScalarType dtype);
 
-// Rotates the first `spec.dims` of the last axis of x [n, heads, length, head_dim]; the rest passes through.
+// Rotates the first `spec.dims` of the last axis of x [n, heads, length, head_dim], which must have stride 1;
+// the rest passes through.
 // Interleaved pairs are reordered to halves first, which leaves every q.k unchanged.
 at::Tensor ApplyRope(const RopeSpec& spec, const RopeTable& table, const at::Tensor& x);
 
