@@ -104,7 +104,7 @@ bool HoldsResults(const std::string& work_dir) {
 // A work directory of our own choice stays only where another try can go on from it.
 absl::Status Quantize(const QuantizeFlags& flags, const ModelSources& models) {
   const std::string work_dir = flags.work_dir.empty() ? flags.out + ".work" : flags.work_dir;
-  const absl::Status status = QuantizeIn(work_dir, flags, models);
+  absl::Status status = QuantizeIn(work_dir, flags, models);
   if (flags.work_dir.empty() && (status.ok() || !HoldsResults(work_dir))) {
     std::error_code ignored;
     std::filesystem::remove_all(work_dir, ignored);

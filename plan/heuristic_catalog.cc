@@ -61,7 +61,8 @@ Params Similarity() {
        "estimate=trained: passes over the text that training takes at most (default 100)"}};
 }
 
-std::vector<HeuristicRecord> MakeCatalog() {
+// A table.
+std::vector<HeuristicRecord> MakeCatalog() {  // NOLINT(readability-function-size)
   const Params expert_params = Levels() + Others() + ExpertScope() + ExpertCount();
   return {
       {"optimal",

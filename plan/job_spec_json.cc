@@ -101,9 +101,9 @@ void RefuseUnknownKeys(const json& given, const json& known, const std::string& 
   }
   if (!given.is_object() || path == ".heuristic.params") return;
   for (const auto& [key, value] : given.items()) {
-    if (!known.is_object() || !known.contains(key))
-      throw std::invalid_argument("unknown key " + path + "." + key);
-    if (!known[key].is_null()) RefuseUnknownKeys(value, known[key], path + "." + key);
+    const std::string below = absl::StrCat(path, ".", key);
+    if (!known.is_object() || !known.contains(key)) throw std::invalid_argument("unknown key " + below);
+    if (!known[key].is_null()) RefuseUnknownKeys(value, known[key], below);
   }
 }
 

@@ -174,6 +174,7 @@ class SignalThread {
   ~SignalThread() {
     if (!thread_.joinable()) return;
     done_ = true;
+    // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread): the signal is blocked, the thread waits for it.
     pthread_kill(thread_.native_handle(), SIGTERM);
     thread_.join();
   }
@@ -231,7 +232,7 @@ absl::Status Serve(Flags& flags) {
   std::unique_ptr<Worker> worker;
   SignalThread signals;
   RETURN_IF_ERROR(AddNumerics(flags.device, flags.worker));
-  const absl::Status end = RunUntilEnd(flags, worker, signals);
+  absl::Status end = RunUntilEnd(flags, worker, signals);
   if (worker != nullptr) worker->Stop();
   std::error_code ignored;
   if (own_scratch) std::filesystem::remove_all(flags.worker.scratch_dir, ignored);

@@ -25,7 +25,7 @@ class BlockTriangle {
 
   int size() const { return size_; }
   // V[k, i] / V[i, i] for the eight columns from i on: row k holds eight values, zero where k >= i.
-  const float* Panel(int i) const { return packed_.data() + i * kBlockColumns; }
+  const float* Panel(int i) const { return packed_.data() + static_cast<ptrdiff_t>(i) * kBlockColumns; }
   const float* inverse_pivots() const { return inverse_pivots_.data(); }
   const float* pivots() const { return pivots_.data(); }
   const float* added() const { return added_.data(); }

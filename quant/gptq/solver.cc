@@ -320,7 +320,7 @@ absl::Status CheckHessian(const at::Tensor& hessian, int64_t in) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const SolveOptions& options) {
+absl::StatusOr<SolveFactor> Factor(const at::Tensor& hessian, int64_t tokens, const SolveOptions& options) {
   if (hessian.dim() != 2 || hessian.size(0) != hessian.size(1)) {
     return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_ARGUMENT",
                      absl::StrCat("the Hessian must be a square matrix, not ", Shape(hessian)));

@@ -61,7 +61,7 @@ absl::Status CheckHessian(const at::Tensor& hessian, int64_t in);
 // (x1, x3, x10, x30, x100), then a floor under the diagonal (1e-6 .. 0.1 of its largest element), then a
 // fallback to rounding. INVALID_ARGUMENT when it is not square; FAILED_PRECONDITION NUMERIC_FAILURE when it
 // is not finite.
-absl::StatusOr<SolveFactor> Factor(at::Tensor hessian, int64_t tokens, const SolveOptions& options);
+absl::StatusOr<SolveFactor> Factor(const at::Tensor& hessian, int64_t tokens, const SolveOptions& options);
 
 // Quantizes weight [out, in] f32 at every width. INVALID_ARGUMENT for shapes that do not fit or non-finite
 // weights, an empty matrix, a width outside 2 to 8; CANCELLED.

@@ -77,13 +77,14 @@ absl::StatusOr<Part> PartOfTask(const TaskArguments& arguments, const OpenedMode
   return std::move(parts[index]);
 }
 
-absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs, NamedTensors tensors) {
-  if (arguments.params().value("states", "f32") == "bf16") {
-    for (auto& [name, tensor] : tensors) {
-      if (tensor.dim() >= 2) tensor = tensor.to(at::kBFloat16);
-    }
+absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs,
+                                 const NamedTensors& tensors) {
+  if (arguments.params().value("states", "f32") != "bf16") return PutTensors(blobs, tensors);
+  NamedTensors narrowed;
+  for (const auto& [name, tensor] : tensors) {
+    narrowed[name] = tensor.dim() >= 2 ? tensor.to(at::kBFloat16) : tensor;
   }
-  return PutTensors(blobs, tensors);
+  return PutTensors(blobs, narrowed);
 }
 
 absl::StatusOr<NamedTensors> GetStates(BlobStore& blobs, const Digest& digest) {

@@ -65,7 +65,8 @@ absl::StatusOr<Part> PartOfTask(const TaskArguments& arguments, const OpenedMode
 
 // Activations as one blob: matrices and stacks of them in the type that the parameter `states` names ("f32"
 // by default), vectors as they are.
-absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs, NamedTensors tensors);
+absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs,
+                                 const NamedTensors& tensors);
 // The tensors of such a blob; bf16 is widened to f32.
 absl::StatusOr<NamedTensors> GetStates(BlobStore& blobs, const Digest& digest);
 

@@ -54,9 +54,9 @@ BlockProbe::Errors BlockProbe::Measure(size_t which, const at::Tensor& error) co
   return errors;
 }
 
-BlockProbe AttentionProbe(const Attention& attention, std::vector<LinearKind> kinds, const at::Tensor& sample,
-                          const at::Tensor& stream, double residual_multiplier, int64_t length,
-                          int64_t tokens) {
+BlockProbe AttentionProbe(const Attention& attention, const std::vector<LinearKind>& kinds,
+                          const at::Tensor& sample, const at::Tensor& stream, double residual_multiplier,
+                          int64_t length, int64_t tokens) {
   const Batches batches = {{sample.size(0) / length, length}};
   const at::Tensor context = attention.Context(sample, batches);
   const at::Tensor output = attention.Project(context);

@@ -49,9 +49,9 @@ class BlockProbe {
 
 // The probe of an attention block on the sequences `sample` [sampled, hidden], `length` tokens each. `stream`
 // are the same rows of the residual stream before it; a part's linears are of these `kinds`.
-BlockProbe AttentionProbe(const Attention& attention, std::vector<LinearKind> kinds, const at::Tensor& sample,
-                          const at::Tensor& stream, double residual_multiplier, int64_t length,
-                          int64_t tokens);
+BlockProbe AttentionProbe(const Attention& attention, const std::vector<LinearKind>& kinds,
+                          const at::Tensor& sample, const at::Tensor& stream, double residual_multiplier,
+                          int64_t length, int64_t tokens);
 
 // A sample of the rows that are added: equally many of each shard, because texts change on the way. Each has
 // a factor on its output.

@@ -111,7 +111,7 @@ class PartSolver {
     std::vector<LinearKind> kinds;
     for (const Linear& linear : part_.linears) kinds.push_back(linear.kind);
     const BlockProbe probe =
-        AttentionProbe(layer.attention(), std::move(kinds), at::cat(sample, 0), at::cat(stream, 0),
+        AttentionProbe(layer.attention(), kinds, at::cat(sample, 0), at::cat(stream, 0),
                        model_.spec.residual_multiplier, length, groups.front().sum.tokens());
     for (InputGroup& group : groups) {
       std::vector<WeightOf> weights;

@@ -28,7 +28,7 @@ class MergeBorders {
   size_t NextBorder(std::string_view text, size_t begin) const;
 
  private:
-  static constexpr char32_t kAscii = 128;
+  static constexpr size_t kAscii = 128;
   static uint64_t Key(char32_t left, char32_t right) { return static_cast<uint64_t>(left) << 32 | right; }
   bool MayJoin(char32_t left, char32_t right) const {
     if (left < kAscii && right < kAscii) return ascii_[left * kAscii + right];

@@ -144,7 +144,7 @@ TEST_F(HubDirectoryTest, PrefetchJoinsNeighboursAndLeavesOutWhatIsThere) {
 TEST_F(HubDirectoryTest, ACheckpointReadsHeadersAndThenTheTensorsThatAreWanted) {
   const SafetensorsLayout layout = LayOutSafetensors(
       {{"layers.0.w", DType::kF32, {64, 64}, 0, 0}, {"layers.1.w", DType::kF32, {64, 64}, 0, 0}}, {});
-  std::string file = layout.header + Pattern(2 * 64 * 64 * 4);
+  std::string file = layout.header + Pattern(size_t{2} * 64 * 64 * 4);
   hub_.AddFile(kWeights, file, /*large=*/true);
   ASSERT_OK_AND_ASSIGN(std::shared_ptr<ModelDirectory> directory, Open());
   ASSERT_OK_AND_ASSIGN(const auto checkpoint, Checkpoint::Open(directory));
@@ -152,7 +152,7 @@ TEST_F(HubDirectoryTest, ACheckpointReadsHeadersAndThenTheTensorsThatAreWanted) 
   EXPECT_LE(opened, static_cast<int64_t>(layout.header.size()) + 8 + 100);
   ASSERT_OK(checkpoint->Prefetch({"layers.1.w", "absent"}));
   ASSERT_OK_AND_ASSIGN(const MappedFile tensor, checkpoint->Read("layers.1.w"));
-  EXPECT_EQ(tensor.bytes(), absl::string_view(file).substr(file.size() - 64 * 64 * 4));
+  EXPECT_EQ(tensor.bytes(), absl::string_view(file).substr(file.size() - size_t{64} * 64 * 4));
   EXPECT_EQ(hub_.file_bytes_sent() - opened, 64 * 64 * 4);
 }
 

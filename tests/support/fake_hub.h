@@ -14,7 +14,7 @@
 #include "absl/synchronization/mutex.h"
 
 namespace httplib {
-class Server;
+class Server;  // NOLINT(bugprone-forward-declaration-namespace): not that of grpc
 struct Request;
 struct Response;
 }  // namespace httplib

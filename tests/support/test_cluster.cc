@@ -45,7 +45,7 @@ TestCluster::~TestCluster() {
 }
 
 std::string TestCluster::AddWorker() {
-  const std::string name = absl::StrCat("w", workers_.size());
+  std::string name = absl::StrCat("w", workers_.size());
   Member& member = workers_[name];
   member.clock = std::make_unique<FreezableClock>();
   Worker::Options options;

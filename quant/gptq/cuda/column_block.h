@@ -24,7 +24,7 @@ struct BlockTriangle {
   float pivots[kBlockColumns], inverse_pivots[kBlockColumns], added[kBlockColumns];
   int32_t channels[kBlockColumns], groups[kBlockColumns];
 };
-static_assert(sizeof(BlockTriangle) <= 48 * 1024, "must fit in the shared memory that every GPU has");
+static_assert(sizeof(BlockTriangle) <= size_t{48} * 1024, "must fit in the shared memory that every GPU has");
 
 // Where panel number `panel` starts, in Fours: panel p has kPanelColumns * (p + 1) rows.
 QUANTMOE_KERNEL int PanelStart(int panel) {

@@ -58,7 +58,7 @@ struct Model {
 class LayoutsTest : public ::testing::Test {
  protected:
   std::filesystem::path WriteConfig(const json& config) {
-    const std::filesystem::path directory = root_ / std::to_string(++written_);
+    std::filesystem::path directory = root_ / std::to_string(++written_);
     std::filesystem::create_directories(directory);
     std::ofstream(directory / "config.json") << config.dump();
     return directory;
