@@ -14,39 +14,33 @@
 #pragma GCC optimize("O3")
 #pragma GCC target("avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx2,fma,bmi2")
 namespace quantmoe::avx512 {
-#include "quant/gptq/column_kernel.inc"
-#include "quant/gptq/grid_kernel.inc"
+#include "quant/gptq/vector_kernels.inc"
 }  // namespace quantmoe::avx512
 #pragma GCC pop_options
 #pragma GCC push_options
 #pragma GCC optimize("O3")
 #pragma GCC target("avx2,fma,bmi2")
 namespace quantmoe::avx2 {
-#include "quant/gptq/column_kernel.inc"
-#include "quant/gptq/grid_kernel.inc"
+#include "quant/gptq/vector_kernels.inc"
 }  // namespace quantmoe::avx2
 #pragma GCC pop_options
 #endif
 namespace quantmoe::baseline {
-#include "quant/gptq/column_kernel.inc"
-#include "quant/gptq/grid_kernel.inc"
+#include "quant/gptq/vector_kernels.inc"
 }  // namespace quantmoe::baseline
 
 namespace quantmoe {
-namespace {
 
-VectorKernels Choose() {
+const VectorKernels& KernelsOf(InstructionSet set) {
 #ifdef QUANTMOE_VECTOR_TARGETS
-  if (BestInstructionSet() == InstructionSet::kAvx512) return {avx512::FitRun, avx512::SolveColumns};
-  if (BestInstructionSet() == InstructionSet::kAvx2) return {avx2::FitRun, avx2::SolveColumns};
+  if (set == InstructionSet::kAvx512) return avx512::kKernels;
+  if (set == InstructionSet::kAvx2) return avx2::kKernels;
 #endif
-  return {baseline::FitRun, baseline::SolveColumns};
+  return baseline::kKernels;
 }
 
-}  // namespace
-
 const VectorKernels& Kernels() {
-  static const VectorKernels kernels = Choose();
+  static const VectorKernels& kernels = KernelsOf(BestInstructionSet());
   return kernels;
 }
 

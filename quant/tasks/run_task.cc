@@ -62,7 +62,7 @@ absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& p
 
 std::string DeterminismClass() {
   const ComputeDevice& device = CurrentComputeDevice();
-  const std::string cpu = absl::StrCat("cpu-", InstructionSetName(), "-torch2.15-v6");
+  const std::string cpu = absl::StrCat("cpu-", InstructionSetClass(BestInstructionSet()), "-torch2.15-v6");
   return device.is_gpu() ? absl::StrCat(device.determinism, "-", cpu) : cpu;
 }
 
