@@ -239,6 +239,8 @@ std::string EventLine(const v1::JobEvent& event) {
       return "progress";
     case v1::JobEvent::kHeartbeat:
       return "heartbeat";
+    case v1::JobEvent::kWaiting:
+      return Printable(event.waiting().reason());
     case v1::JobEvent::EVENT_NOT_SET:
       break;
   }
