@@ -4,12 +4,17 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "base/text.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr char kPayloadUrl[] = "quantmoe/error_info";
+constexpr size_t kMaxViolations = 100;
+// Of them, those that the message of the status repeats.
+constexpr size_t kMaxTold = 20;
 
 }  // namespace
 
@@ -25,27 +30,32 @@ absl::Status WithErrorInfo(absl::Status status, const ErrorInfo& info) {
 
 absl::Status MakeError(absl::StatusCode code, absl::string_view reason, absl::string_view message,
                        std::map<std::string, std::string> metadata) {
-  return WithErrorInfo(absl::Status(code, message), {std::string(reason), std::move(metadata), {}});
+  return WithErrorInfo(absl::Status(code, ValidUtf8(message)),
+                       {std::string(reason), std::move(metadata), {}});
 }
 
 absl::Status InvalidFields(std::vector<FieldViolation> violations) {
   if (violations.empty()) return absl::OkStatus();
   std::string message;
-  for (const FieldViolation& violation : violations) {
-    absl::StrAppend(&message, message.empty() ? "" : "; ", violation.field, ": ", violation.description);
+  for (size_t i = 0; i < violations.size() && i < kMaxTold; ++i) {
+    absl::StrAppend(&message, i == 0 ? "" : "; ", violations[i].field, ": ", violations[i].description);
   }
-  return WithErrorInfo(absl::InvalidArgumentError(message), {"INVALID_FIELD", {}, std::move(violations)});
+  if (violations.size() > kMaxTold) {
+    absl::StrAppend(&message, "; and ", violations.size() - kMaxTold, " more");
+  }
+  if (violations.size() > kMaxViolations) violations.resize(kMaxViolations);
+  return WithErrorInfo(absl::InvalidArgumentError(ValidUtf8(message)),
+                       {"INVALID_FIELD", {}, std::move(violations)});
 }
 
 ErrorInfo GetErrorInfo(const absl::Status& status) {
   ErrorInfo info;
   if (auto payload = status.GetPayload(kPayloadUrl); payload.has_value()) {
-    const nlohmann::json json =
-        nlohmann::json::parse(std::string(*payload), nullptr, /*allow_exceptions=*/false);
-    if (json.is_object()) {
-      info.reason = json.value("reason", "");
-      info.metadata = json.value("metadata", std::map<std::string, std::string>{});
-      for (const auto& violation : json.value("violations", nlohmann::json::array())) {
+    const auto json = ParseJson(std::string(*payload));
+    if (json.ok() && json->is_object()) {
+      info.reason = json->value("reason", "");
+      info.metadata = json->value("metadata", std::map<std::string, std::string>{});
+      for (const auto& violation : json->value("violations", nlohmann::json::array())) {
         info.violations.push_back({violation.at(0), violation.at(1)});
       }
     }
@@ -56,7 +66,7 @@ ErrorInfo GetErrorInfo(const absl::Status& status) {
 
 absl::Status Annotate(const absl::Status& status, absl::string_view context) {
   if (status.ok()) return status;
-  absl::Status annotated(status.code(), absl::StrCat(context, ": ", status.message()));
+  absl::Status annotated(status.code(), ValidUtf8(absl::StrCat(context, ": ", status.message())));
   status.ForEachPayload(
       [&](absl::string_view url, const absl::Cord& payload) { annotated.SetPayload(url, payload); });
   return annotated;

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error_info.h"
+#include "base/text.h"
 
 namespace quantmoe {
 namespace {
@@ -44,11 +45,12 @@ int ReportExit(absl::string_view program, const absl::Status& status) {
   if (status.ok()) return 0;
   const ErrorInfo info = GetErrorInfo(status);
   for (const FieldViolation& violation : info.violations) {
-    std::cerr << program << ": " << violation.field << ": " << violation.description << "\n";
+    std::cerr << program << ": " << OneLine(violation.field) << ": " << PlainLines(violation.description)
+              << "\n";
   }
-  if (info.violations.empty()) std::cerr << program << ": " << status.message() << "\n";
+  if (info.violations.empty()) std::cerr << program << ": " << PlainLines(status.message()) << "\n";
   if (info.reason != absl::StatusCodeToString(status.code()))
-    std::cerr << "  reason: " << info.reason << "\n";
+    std::cerr << "  reason: " << OneLine(info.reason) << "\n";
   return absl::IsInvalidArgument(status) ? kInvalid : kFailed;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "client/upload.h"
 
@@ -57,7 +58,7 @@ bool IsSafeRelativePath(const std::string& path) {
 }
 
 absl::StatusOr<std::map<std::string, std::string>> ParseManifest(absl::string_view json) {
-  const Json manifest = Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
+  const Json manifest = ParseJson(json).value_or(nullptr);
   if (!manifest.is_object() || !manifest.contains("files")) return BadManifest("no list of files");
   std::map<std::string, std::string> files;
   if (manifest["files"].is_array()) {

@@ -8,6 +8,8 @@
 #include <google/protobuf/util/time_util.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
+
 namespace quantmoe {
 namespace {
 
@@ -115,8 +117,12 @@ void AddFigures(const ComparedJob& job, Json& json) {
 
 absl::Status ReadReport(const v1::Job& job, absl::string_view report_json, ComparedJob& compared,
                         Comparison& comparison) {
+  const absl::StatusOr<Json> parsed = ParseOrderedJson(report_json);
+  if (!parsed.ok()) {
+    return absl::DataLossError(absl::StrCat("the report of ", job.name(), " ", parsed.status().message()));
+  }
+  const Json& report = *parsed;
   try {
-    const Json report = Json::parse(report_json.begin(), report_json.end());
     ReadFigures(report, compared);
     ReadLinears(report, compared, comparison);
     comparison.original_bytes = report.at("original_bytes").get<int64_t>();

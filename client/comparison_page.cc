@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 
+#include "base/text.h"
 #include "client/comparison_tables.h"
 
 namespace quantmoe {
@@ -67,10 +68,7 @@ tr.failed td { color: var(--bad); }
 <body>
 )";
 
-std::string Escape(absl::string_view text) {
-  return absl::StrReplaceAll(
-      Printable(text), {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}, {"'", "&#39;"}});
-}
+std::string Escape(absl::string_view text) { return EscapeHtml(Printable(text)); }
 
 // Where changes lie on the common axis, which holds 0.
 struct Axis {

@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
+#include "base/text.h"
+
 namespace quantmoe {
 namespace {
 
@@ -25,17 +27,7 @@ int DisplayWidth(absl::string_view text) {
   return static_cast<int>(std::count_if(text.begin(), text.end(), StartsCodePoint));
 }
 
-std::string Printable(absl::string_view text) {
-  std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
-    // U+0080 to U+009F are control characters too: C2 80 to C2 9F.
-    const bool c1 =
-        text[i] == '\xC2' && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    result += absl::ascii_iscntrl(static_cast<unsigned char>(text[i])) || c1 ? ' ' : text[i];
-    if (c1) ++i;
-  }
-  return result;
-}
+std::string Printable(absl::string_view text) { return OneLine(text); }
 
 std::string Truncate(absl::string_view text, int columns) {
   int used = 0;

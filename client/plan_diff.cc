@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "client/format.h"
 
 namespace quantmoe {
@@ -120,8 +121,13 @@ std::string RenderTotals(const Json& diff) {
 }  // namespace
 
 absl::StatusOr<ComparedPlan> ReadComparedPlan(const std::string& title, absl::string_view json) {
+  const absl::StatusOr<Json> parsed = ParseOrderedJson(json);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(title, " is neither a plan nor a report: ", parsed.status().message()));
+  }
   try {
-    return ReadPlan(title, Json::parse(json.begin(), json.end()));
+    return ReadPlan(title, *parsed);
   } catch (const Json::exception& error) {
     return absl::InvalidArgumentError(absl::StrCat(title, " is neither a plan nor a report: ", error.what()));
   }
@@ -165,7 +171,7 @@ absl::StatusOr<std::string> PlanDiffJson(const ComparedPlan& a, const ComparedPl
 }
 
 std::string RenderPlanDiff(absl::string_view diff_json, bool linears) {
-  const Json diff = Json::parse(diff_json.begin(), diff_json.end());
+  const Json diff = OwnOrderedJson(diff_json);
   std::string text = absl::StrCat(RenderTotals(diff), "\n", RenderChanges(diff.at("kinds"), "KIND"), "\n",
                                   RenderChanges(diff.at("layers"), "LAYER"));
   if (!linears || diff.at("changes").empty()) return text;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "client/byte_size.h"
 #include "client/format.h"
 
@@ -308,7 +309,7 @@ std::string Linears(const Json& linears) {
 }  // namespace
 
 absl::StatusOr<std::string> RenderReport(absl::string_view json, const ReportOptions& options) {
-  const Json report = Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
+  const Json report = ParseOrderedJson(json).value_or(nullptr);
   if (!report.is_object()) return absl::DataLossError("the report of the server is no JSON object");
   std::string text = Summary(report);
   absl::StrAppend(&text, Section("Scores", Scores(At(report, {"scores"}))));

@@ -10,6 +10,7 @@
 #include <google/rpc/status.pb.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "client/byte_size.h"
 #include "client/format.h"
 
@@ -374,8 +375,8 @@ std::string RenderCapabilities(const v1::Capabilities& capabilities) {
 }
 
 std::string RenderJson(absl::string_view json) {
-  const Json value = Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
-  return value.is_discarded() ? absl::StrCat(Printable(json), "\n") : JsonText(value, 0);
+  const absl::StatusOr<Json> value = ParseOrderedJson(json);
+  return value.ok() ? JsonText(*value, 0) : absl::StrCat(Printable(json), "\n");
 }
 
 }  // namespace quantmoe

@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "client/declared_widths.h"
 #include "storage/mapped_file.h"
@@ -46,7 +47,7 @@ absl::StatusOr<Json> ReadJson(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;
   if (!in || !(text << in.rdbuf())) return absl::NotFoundError("cannot be read");
-  Json json = Json::parse(text.str(), nullptr, /*allow_exceptions=*/false);
+  Json json = ParseJson(text.str()).value_or(nullptr);
   if (!json.is_object()) return absl::DataLossError("is no JSON object");
   return json;
 }

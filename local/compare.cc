@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/job_flags.h"
@@ -55,7 +56,8 @@ absl::StatusOr<std::vector<Case>> MakeCases(const CompareFlags& flags, const Mod
 
 absl::StatusOr<Json> ReadDocument(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadUserFile(path));
-  return Json::parse(text);
+  absl::StatusOr<Json> document = ParseOrderedJson(text);
+  return document.ok() ? std::move(document) : Annotate(document.status(), path);
 }
 
 // The change of the perplexity in a comparison of two sets of weights; null where there is none.

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/flag_values.h"
@@ -85,7 +86,7 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
     std::cerr << absl::StrCat("[", i + 1, "/", shards.size(), "] scored\n");
   }
   ASSIGN_OR_RETURN(const EvalReport report, merger.Finish());
-  auto printed = nlohmann::json::parse(ScoresToJson(report));
+  auto printed = OwnJson(ScoresToJson(report));
   printed["speed"] = {{"tokens", speed.tokens},
                       {"seconds", speed.seconds},
                       {"cpu_seconds", speed.cpu_seconds},

@@ -11,6 +11,7 @@
 
 #include "base/error_info.h"
 #include "base/host_memory.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "local/model_input.h"
 #include "quant/compute_device.h"
@@ -152,7 +153,7 @@ absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const s
 bool JobRunner::LoadResult(const std::string& key, FinishedTask& task) {
   const absl::StatusOr<std::string> text = ReadUserFile(ResultPath(work_dir_, key));
   if (!text.ok()) return false;
-  const nlohmann::json json = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json json = ParseJson(*text).value_or(nullptr);
   if (!json.is_object()) return false;
   for (const auto& [role, digest] : json.items()) {
     const Digest blob{digest.at("sha256"), digest.at("size")};

@@ -3,6 +3,7 @@
 #include <c10/core/InferenceMode.h>
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/model_input.h"
@@ -19,7 +20,7 @@ struct LogitsFlags {
 // A JSON list of equally long lists -> [n, t] i64.
 absl::StatusOr<at::Tensor> ReadIds(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadUserFile(path));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json json = ParseJson(text).value_or(nullptr);
   const auto invalid = [&](const char* why) {
     return absl::InvalidArgumentError(absl::StrCat("--input-ids ", path, ": ", why));
   };

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "quant/artifact/quantized_weights.h"
 #include "storage/data_file.h"
@@ -43,8 +44,7 @@ absl::StatusOr<ModelInput> OpenModelInput(const std::string& path, const ModelSo
   ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path, models));
   ASSIGN_OR_RETURN(input.checkpoint, Checkpoint::Open(directory));
   ASSIGN_OR_RETURN(input.config_json, directory->ReadAll("config.json"));
-  nlohmann::ordered_json config =
-      nlohmann::ordered_json::parse(input.config_json, nullptr, /*allow_exceptions=*/false);
+  nlohmann::ordered_json config = ParseOrderedJson(input.config_json, kSmallJson).value_or(nullptr);
   input.quantized = IsGptq(config);
   if (input.quantized) {
     if (config["quantization_config"].value("checkpoint_format", "gptq") != "gptq") {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/flag_values.h"
@@ -27,7 +28,7 @@ absl::Status AddMeasured(const std::string& directory, const DistortionTable& ta
   ASSIGN_OR_RETURN(const std::string plan_text, ReadUserFile(directory + "/quantmoe_plan.json"));
   ASSIGN_OR_RETURN(const std::string scores_text, ReadUserFile(directory + "/quantmoe_scores.json"));
   ASSIGN_OR_RETURN(const BitPlan plan, BitPlanFromJson(plan_text));
-  const auto scores = nlohmann::json::parse(scores_text, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json scores = ParseJson(scores_text).value_or(nullptr);
   const auto perplexity = [&scores](const char* which) {
     const nlohmann::json::json_pointer pointer(absl::StrCat("/", which, "/perplexity/value"));
     return scores.contains(pointer) && scores[pointer].is_number() ? scores[pointer].get<double>() : 0.0;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/job_flags.h"
@@ -53,7 +54,7 @@ absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, Lo
       {"artifact", flags.out}, {"manifest_sha256", manifest.sha256}, {"stages", StageTimes(runner)}};
   if (absl::StatusOr<Digest> scores = runner.Output("publish", "scores"); scores.ok()) {
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(*scores));
-    result["scores"] = nlohmann::ordered_json::parse(blob.bytes().begin(), blob.bytes().end());
+    result["scores"] = ParseOrderedJson(blob.bytes()).value_or(nullptr);
   }
   std::cout << result.dump(2) << "\n";
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/model_input.h"
@@ -31,7 +32,7 @@ absl::Status Decode(const Tokenizer& tokenizer, const std::string& text, bool li
   std::vector<std::string> documents = {text};
   if (lines) documents = absl::StrSplit(text, '\n', absl::SkipEmpty());
   for (const std::string& document : documents) {
-    const nlohmann::json ids = nlohmann::json::parse(document, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json ids = ParseJson(document).value_or(nullptr);
     if (!ids.is_array()) return absl::InvalidArgumentError("--text: not a JSON list of ids");
     ASSIGN_OR_RETURN(const std::string decoded, DecodeList(tokenizer, ids));
     std::cout << (lines ? nlohmann::json(decoded).dump() + "\n" : decoded);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
+#include "base/json.h"
 #include "nlohmann/json.hpp"
 #include "plan/linears.h"
 #include "storage/digest.h"
@@ -27,8 +28,10 @@ nlohmann::json RefinementJson(const Refinement& refined);
 // Runs `decode` on the parsed text. What it throws becomes INVALID_ARGUMENT "<what>: ...".
 template <typename T, typename Decode>
 absl::StatusOr<T> DecodeJson(absl::string_view text, absl::string_view what, Decode decode) {
+  const absl::StatusOr<nlohmann::json> json = ParseJson(text);
+  if (!json.ok()) return absl::InvalidArgumentError(absl::StrCat(what, ": ", json.status().message()));
   try {
-    return decode(nlohmann::json::parse(text.begin(), text.end()));
+    return decode(*json);
   } catch (const std::exception& error) {
     return absl::InvalidArgumentError(absl::StrCat(what, ": ", error.what()));
   }

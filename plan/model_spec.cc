@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "plan/config_reader.h"
 #include "plan/family_readers.h"
@@ -327,12 +328,14 @@ const Family* FindFamily(absl::string_view model_type) {
 }  // namespace
 
 absl::StatusOr<ModelSpec> ParseModelConfig(absl::string_view config_json) {
-  const nlohmann::json config =
-      nlohmann::json::parse(config_json.begin(), config_json.end(), nullptr, /*allow_exceptions=*/false);
-  if (!config.is_object()) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", "config.json: not a JSON object",
+  const absl::StatusOr<nlohmann::json> parsed = ParseJson(config_json, kSmallJson);
+  if (!parsed.ok() || !parsed->is_object()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
+                     absl::StrCat("config.json: not a JSON object",
+                                  parsed.ok() ? "" : absl::StrCat(": ", parsed.status().message())),
                      {{"file", "config.json"}});
   }
+  const nlohmann::json& config = *parsed;
   ConfigReader reader(config);
   if (!reader.Has("model_type")) reader.Invalid("model_type", "is missing");
   const std::string model_type = reader.TextOr("model_type", "");

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
 #include "plan/distortion_table.h"
@@ -133,8 +134,8 @@ json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
 
 absl::StatusOr<json> ReadJson(BlobStore& blobs, const Digest& digest) {
   ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(digest));
-  json parsed = json::parse(file.bytes().begin(), file.bytes().end(), nullptr, /*allow_exceptions=*/false);
-  if (!parsed.is_discarded()) return parsed;
+  absl::StatusOr<json> parsed = ParseJson(file.bytes());
+  if (parsed.ok()) return parsed;
   return MakeError(absl::StatusCode::kInternal, "SCORES_INVALID", "a blob of the report is not JSON");
 }
 
@@ -146,7 +147,7 @@ absl::StatusOr<json> FrontJson(const ReportFacts& facts, const DistortionTable& 
   ParetoFront marks;
   marks.measured = measured.points;
   marks.original_perplexity = measured.original_perplexity;
-  const json marked = json::parse(ParetoFrontToJson(marks));
+  const json marked = OwnJson(ParetoFrontToJson(marks));
   for (const char* key : {"measured", "original_perplexity"}) front[key] = marked.at(key);
   return front;
 }
@@ -184,15 +185,15 @@ absl::StatusOr<std::string> BuildReport(const ReportFacts& facts, BlobStore& blo
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(table_file.bytes()));
   json report;
   report["job"] = facts.job;
-  report["spec"] = json::parse(facts.spec_json);
-  report["model"] = json::parse(facts.model_json);
-  report["artifact"] = json::parse(facts.artifact_json);
+  report["spec"] = OwnJson(facts.spec_json);
+  report["model"] = OwnJson(facts.model_json);
+  report["artifact"] = OwnJson(facts.artifact_json);
   report["original_bytes"] = facts.original_bytes;
   report["weight_file_bytes"] = plan.weight_file_bytes;
   report["plan"] = PlanJson(plan);
   report["linears"] = LinearsJson(plan, table);
-  report["stages"] = json::parse(facts.stages_json);
-  report["workers"] = json::parse(facts.workers_json);
+  report["stages"] = OwnJson(facts.stages_json);
+  report["workers"] = OwnJson(facts.workers_json);
   if (facts.scores.sha256.empty()) {
     report["scores"] = json::object();
   } else {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "server/resource_names.h"
 #include "server/task_inputs.h"
@@ -66,7 +67,7 @@ absl::StatusOr<MeasuredPlans> PlaceMeasured(BlobStore& blobs, const std::vector<
     ASSIGN_OR_RETURN(const MappedFile plan_file, blobs.Open(job.plan));
     ASSIGN_OR_RETURN(const BitPlan plan, BitPlanFromJson(plan_file.bytes()));
     ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(job.scores));
-    const auto scores = nlohmann::json::parse(file.bytes().begin(), file.bytes().end(), nullptr, false);
+    const nlohmann::json scores = ParseJson(file.bytes()).value_or(nullptr);
     const double perplexity = Perplexity(scores, "planned");
     const absl::StatusOr<ParetoPoint> point = PlacePlan(table, spec, plan);
     if (!point.ok() || perplexity <= 0) continue;

@@ -3,6 +3,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
+#include "base/text.h"
+
 // The assembler includes the page, as it is shipped.
 asm(R"(
     .section .rodata
@@ -23,10 +25,6 @@ namespace quantmoe {
 namespace {
 
 constexpr char kPlace[] = "@REPORT@";
-
-std::string EscapeHtml(absl::string_view text) {
-  return absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}});
-}
 
 }  // namespace
 

@@ -13,6 +13,7 @@
 
 #include "base/crash_point.h"
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
@@ -52,7 +53,7 @@ bool IsPlainRelativePath(const std::string& path) {
 }
 
 absl::StatusOr<std::vector<ArtifactFile>> ParseManifest(absl::string_view bytes) {
-  const auto json = nlohmann::json::parse(bytes.begin(), bytes.end(), nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json json = ParseJson(bytes).value_or(nullptr);
   if (!json.is_object() || !json.contains("files") || !json["files"].is_array())
     return Invalid("no list of files");
   std::vector<ArtifactFile> files;

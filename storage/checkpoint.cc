@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "storage/digest.h"
 
@@ -42,8 +43,11 @@ absl::StatusOr<Json> ParseIndex(const std::string& text) {
     if (depth == 2 && parent == "weight_map" && !names.insert(key).second) twice = key;
     return true;
   };
-  Json json = Json::parse(text, watch, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return Invalid(absl::StrCat(kIndexFile, " is not JSON"), {{"file", kIndexFile}});
+  absl::StatusOr<Json> parsed = ParseJson(text, {}, watch);
+  if (!parsed.ok()) {
+    return Invalid(absl::StrCat(kIndexFile, " ", parsed.status().message()), {{"file", kIndexFile}});
+  }
+  Json& json = *parsed;
   if (!twice.empty()) return Invalid(absl::StrCat(kIndexFile, ": tensor ", twice, " occurs twice"));
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     return Invalid(absl::StrCat(kIndexFile, " has no weight_map"), {{"file", kIndexFile}});

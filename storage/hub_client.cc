@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
@@ -79,7 +80,7 @@ absl::StatusOr<HubFile> ParseFile(const Json& entry) {
 }
 
 absl::Status AppendFiles(const std::string& text, std::vector<HubFile>& files) {
-  const Json page = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json page = ParseJson(text, kSmallJson).value_or(nullptr);
   if (!page.is_array()) return Protocol("file list", "is no JSON array");
   for (const Json& entry : page) {
     const auto type = entry.is_object() ? entry.find("type") : entry.end();
@@ -332,7 +333,7 @@ absl::StatusOr<std::string> HubClient::ResolveRevision(const std::string& repo, 
   const HttpUrl url = Api(repo, absl::StrCat("/revision/", EncodePath(revision, /*keep_slashes=*/false)));
   std::string text;
   RETURN_IF_ERROR(GetText(url, what, text).status());
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = ParseJson(text, kSmallJson).value_or(nullptr);
   const auto sha = json.is_object() ? json.find("sha") : json.end();
   if (!json.is_object() || sha == json.end() || !sha->is_string() || !IsHex(sha->get<std::string>(), 40)) {
     return Protocol(what, "the answer names no commit");

@@ -16,6 +16,7 @@
 #include <openssl/evp.h>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "storage/digest.h"
 #include "storage/durable_file.h"
@@ -68,7 +69,7 @@ std::string FilesToJson(const std::vector<HubFile>& files) {
 std::optional<std::vector<HubFile>> FilesFromJson(const std::string& text) {
   try {
     std::vector<HubFile> files;
-    for (const Json& entry : Json::parse(text)) {
+    for (const Json& entry : ParseJson(text).value_or(Json::array())) {
       files.push_back({entry.at(0).get<std::string>(), entry.at(1).get<int64_t>(),
                        entry.at(2).get<std::string>(), entry.at(3).get<bool>()});
     }

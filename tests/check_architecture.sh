@@ -30,6 +30,10 @@ forbid local -- "$WIRE|server/|worker/|client/" 'local runs without a service'
 forbid base proto storage plan quant server worker client local -- 'torch/torch\.h|[^>"]*main\.cc' \
   'include ATen headers, not torch/torch.h, and never a main.cc'
 
+parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|from_[a-z]+)\(' base proto storage plan quant \
+  server worker client local | grep -vE '^(base/json\.cc|storage/safetensors\.cc):' || true)
+[[ -z $parsers ]] || fail $'JSON is parsed by base/json.h, which bounds it\n'"$parsers"
+
 names=$(git ls-files | grep -E '(^|/|_)(utils?|helpers?|common|manager|impl)(\.(h|cc)|/)' | grep -v '^proto/google/' || true)
 [[ -z $names ]] || fail $'name the concept instead of\n'"$names"
 

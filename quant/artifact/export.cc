@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "plan/choice_groups.h"
 #include "quant/artifact/compressed_tensors.h"
@@ -246,7 +247,7 @@ class Publication {
       ASSIGN_OR_RETURN(const MappedFile bytes, directory.Read(path, 0, entry["size"].get<int64_t>()));
       RETURN_IF_ERROR(AddFile(path, bytes.bytes()));
       if (path == "quantmoe_scores.json") {
-        scores_ = nlohmann::json::parse(bytes.bytes().begin(), bytes.bytes().end(), nullptr, false);
+        scores_ = ParseJson(bytes.bytes()).value_or(nullptr);
         if (!scores_.is_object()) return Damaged(path);
       }
     }
@@ -257,7 +258,7 @@ class Publication {
     Json config;
     if (layout_.format == ExportFormat::kGptq) {
       const Json spec = artifact_.manifest().value("spec", Json::object());
-      const nlohmann::json gptq = nlohmann::json::parse(spec.value("gptq", Json::object()).dump());
+      const nlohmann::json gptq = OwnJson(spec.value("gptq", Json::object()).dump());
       config = GptqConfig(layout_.plan, artifact_.spec(), KeptIn(artifact_, layout_.plan, layout_.format),
                           gptq, version_);
       RETURN_IF_ERROR(AddFile("quantize_config.json", config.dump(2) + "\n"));

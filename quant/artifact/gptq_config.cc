@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
+#include "base/json.h"
+
 namespace quantmoe {
 namespace {
 
@@ -116,7 +118,7 @@ nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
 
 std::string QuantizedModelConfig(const std::string& source_config,
                                  const nlohmann::ordered_json& gptq_config) {
-  nlohmann::ordered_json config = nlohmann::ordered_json::parse(source_config);
+  nlohmann::ordered_json config = OwnOrderedJson(source_config);
   config["quantization_config"] = gptq_config;
   return config.dump(2) + "\n";
 }

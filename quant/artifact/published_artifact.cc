@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "plan/artifact_size.h"
 #include "quant/gptq/packing.h"
@@ -30,7 +31,7 @@ absl::StatusOr<Json> ReadObject(ModelDirectory& directory, const std::string& na
   if (!bytes.ok())
     return Annotate(Invalid(absl::StrCat(name, ": ", bytes.status().message())), "no artifact");
   text = *std::move(bytes);
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json json = ParseOrderedJson(text).value_or(nullptr);
   if (!json.is_object()) return Invalid(absl::StrCat(name, ": is no JSON object"));
   return json;
 }

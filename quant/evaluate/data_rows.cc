@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "quant/evaluate/python_strings.h"
 
@@ -18,7 +19,7 @@ namespace {
 bool IsJsonText(std::string_view bytes) {
   const std::string_view line = PythonStrip(bytes.substr(0, bytes.find('\n')));
   if (!line.starts_with('{')) return false;
-  const json object = json::parse(line, /*cb=*/nullptr, /*allow_exceptions=*/false);
+  const json object = ParseJson({line.data(), line.size()}).value_or(nullptr);
   return object.is_object() && object.contains("text") && object["text"].is_string();
 }
 
@@ -101,9 +102,9 @@ absl::StatusOr<std::vector<DataRow>> ReadJsonRows(std::string_view jsonl, const 
     begin = end + 1;
     ++number;
     if (text.empty()) continue;
-    json object = json::parse(text, /*cb=*/nullptr, /*allow_exceptions=*/false);
-    const bool valid = object.is_object();
-    rows.emplace_back(std::move(object), file, number);
+    absl::StatusOr<json> object = ParseJson({text.data(), text.size()});
+    const bool valid = object.ok() && object->is_object();
+    rows.emplace_back(std::move(object).value_or(nullptr), file, number);
     if (!valid) return rows.back().Bad("the line is not a JSON object");
   }
   if (rows.empty()) return DataRow(json(), file, number).Bad("the file has no items");

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
@@ -141,8 +142,10 @@ std::string SerializeShard(const EvalShard& shard) {
 }
 
 absl::StatusOr<EvalShard> ParseShard(std::string_view bytes) {
+  const absl::StatusOr<json> parsed = ParseJson({bytes.data(), bytes.size()});
+  if (!parsed.ok()) return BadBlob(std::string(parsed.status().message()));
   try {
-    return ShardFromJson(json::parse(bytes));
+    return ShardFromJson(*parsed);
   } catch (const json::exception& error) {
     return BadBlob(error.what());
   }

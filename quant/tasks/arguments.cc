@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "storage/model_sources.h"
 
@@ -15,7 +16,7 @@ namespace quantmoe {
 absl::StatusOr<TaskArguments> TaskArguments::Parse(const std::string& params_json,
                                                    const std::vector<BlobRef>& inputs) {
   TaskArguments arguments;
-  arguments.params_ = nlohmann::json::parse(params_json, nullptr, /*allow_exceptions=*/false);
+  arguments.params_ = ParseJson(params_json).value_or(nullptr);
   if (!arguments.params_.is_object())
     return absl::InvalidArgumentError("the task's parameters are not a JSON object");
   for (const BlobRef& input : inputs) arguments.inputs_[input.role] = input.digest;
@@ -97,10 +98,9 @@ absl::StatusOr<NamedTensors> GetStates(BlobStore& blobs, const Digest& digest) {
 
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest) {
   ASSIGN_OR_RETURN(const MappedFile map, blobs.Open(digest));
-  nlohmann::json json =
-      nlohmann::json::parse(map.bytes().begin(), map.bytes().end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return absl::DataLossError(absl::StrCat("blob ", digest.sha256, " is not JSON"));
-  return json;
+  absl::StatusOr<nlohmann::json> json = ParseJson(map.bytes());
+  if (json.ok()) return json;
+  return absl::DataLossError(absl::StrCat("blob ", digest.sha256, " ", json.status().message()));
 }
 
 absl::Status CheckCancelled(const TaskContext& context) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_format.h"
 
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "plan/bit_plan.h"
 #include "plan/tensor_views.h"
@@ -38,7 +39,7 @@ absl::StatusOr<EvalReport> MergeScores(const TaskArguments& arguments, const std
 
 // The plan for readers of the artifact: without the blobs it came from.
 ordered_json PublicPlan(const BitPlan& plan) {
-  ordered_json json = ordered_json::parse(BitPlanToJson(plan));
+  ordered_json json = OwnOrderedJson(BitPlanToJson(plan));
   for (auto& linear : json["linears"]) linear.erase("blob");
   return json;
 }
@@ -95,9 +96,9 @@ class Publication {
     ASSIGN_OR_RETURN(const EvalReport planned, MergeScores(arguments_, "planned", context_.blobs));
     const BootstrapOptions options;
     ASSIGN_OR_RETURN(const auto comparison, CompareScores(original, planned, options));
-    scores_ = {{"original", nlohmann::json::parse(ScoresToJson(original))},
-               {"planned", nlohmann::json::parse(ScoresToJson(planned))},
-               {"comparison", nlohmann::json::parse(ComparisonToJson(comparison, options))}};
+    scores_ = {{"original", OwnJson(ScoresToJson(original))},
+               {"planned", OwnJson(ScoresToJson(planned))},
+               {"comparison", OwnJson(ComparisonToJson(comparison, options))}};
     items_ = ItemsToJsonLines(original, "original") + ItemsToJsonLines(planned, "planned");
     return arguments_.HasInput("reference_plan") ? CompareWithUniform(planned) : absl::OkStatus();
   }
@@ -113,8 +114,8 @@ class Publication {
     scores_["reference"] = {{"bits", plan.linears.empty() ? 0 : plan.linears.front().bits},
                             {"weight_file_bytes", plan.weight_file_bytes},
                             {"loss", plan.distortion},
-                            {"scores", nlohmann::json::parse(ScoresToJson(reference))},
-                            {"comparison", nlohmann::json::parse(ComparisonToJson(comparison, options))}};
+                            {"scores", OwnJson(ScoresToJson(reference))},
+                            {"comparison", OwnJson(ComparisonToJson(comparison, options))}};
     scores_["verdict"] = Verdict(scores_["reference"], comparison);
     items_ += ItemsToJsonLines(reference, "reference");
     return absl::OkStatus();

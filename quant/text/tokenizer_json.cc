@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "quant/text/components_json.h"
 #include "quant/text/json_field.h"
@@ -125,24 +126,14 @@ TokenizerConfig ReadConfig(const JsonField& root) {
   return config;
 }
 
-// The library's messages begin with a number of its own in brackets.
-std::string PlainMessage(const json::parse_error& error) {
-  const std::string_view message = error.what();
-  const size_t end = message.find("] ");
-  return absl::StrCat("not valid JSON: ",
-                      std::string(end == std::string_view::npos ? message : message.substr(end + 2)));
-}
-
-// Here, at the border to the JSON library, exceptions become a Status.
 template <typename Read>
 auto ReadJson(const char* file, std::string_view text, Read read) -> absl::StatusOr<typename Read::Result> {
+  const absl::StatusOr<json> document = ParseJson({text.data(), text.size()});
+  if (!document.ok()) return InvalidTokenizer(file, std::string(document.status().message()));
   try {
-    const json document = json::parse(text);
-    return read(JsonField(document));
+    return read(JsonField(*document));
   } catch (const BadField& bad) {
     return InvalidTokenizer(file, bad.message);
-  } catch (const json::parse_error& error) {
-    return InvalidTokenizer(file, PlainMessage(error));
   }
 }
 

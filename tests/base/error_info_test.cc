@@ -31,6 +31,19 @@ TEST(ErrorInfo, EveryBadFieldIsNamed) {
               ElementsAre(FieldViolation{"a.b", "is 0"}, FieldViolation{"c", "is missing"}));
 }
 
+TEST(ErrorInfo, AnyBytesBecomeText) {
+  const absl::Status status =
+      Annotate(MakeError(absl::StatusCode::kInternal, "X", "cannot read caf\xE9"), "folder \xFF");
+  EXPECT_EQ(status.message(), "folder \uFFFD: cannot read caf\uFFFD");
+  EXPECT_EQ(InvalidFields({{"a", "is \xC3"}}).message(), "a: is \uFFFD");
+}
+
+TEST(ErrorInfo, ThousandsOfBadFieldsAreCounted) {
+  const absl::Status status = InvalidFields(std::vector<FieldViolation>(50000, {"rules", "is empty"}));
+  EXPECT_THAT(std::string(status.message()), testing::EndsWith("; and 49980 more"));
+  EXPECT_THAT(GetErrorInfo(status).violations, testing::SizeIs(100));
+}
+
 TEST(ErrorInfo, AnnotatingKeepsCodeAndInfo) {
   const absl::Status status = Annotate(InvalidFields({{"a", "is bad"}}), "layer 3");
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("layer 3: a: is bad")));

@@ -21,7 +21,7 @@ TEST(FormatTest, BarsAreAsWideAsAsked) {
 TEST(FormatTest, ControlCharactersCannotReachTheTerminal) {
   EXPECT_EQ(Printable("a\x1b[2Jb\nc\xC2\x9B"
                       "d é"),
-            "a [2Jb c d é");
+            "a\\u001b[2Jb\\nc\\u009bd é");
 }
 
 TEST(FormatTest, TruncatesAtCodePoints) {

@@ -57,6 +57,38 @@ TEST(GrpcStatus, LargeErrorsFitIntoTheTrailers) {
   EXPECT_LT(status.error_details().size() * 4 / 3 + status.error_message().size(), 8192u);
 }
 
+// Three bytes a character, and the borders of every field inside one.
+std::string Hiragana(size_t pad) {
+  std::string text(pad, 'x');
+  for (int i = 0; i < 500; ++i) text += "\u3042";
+  return text;
+}
+
+TEST(GrpcStatus, TextsAreCutAtWholeCharacters) {
+  for (const size_t pad : {0, 1, 2}) {
+    const std::string text = Hiragana(pad);
+    absl::Status sent = MakeError(absl::StatusCode::kInvalidArgument, "X", text, {{text, text}});
+    ErrorInfo info = GetErrorInfo(sent);
+    info.violations.assign(30, {text, text});
+    const grpc::Status status = ToGrpcStatus(WithErrorInfo(sent, info));
+    google::rpc::Status proto;
+    ASSERT_TRUE(proto.ParseFromString(status.error_details())) << pad;
+    google::rpc::ErrorInfo detail;
+    google::rpc::BadRequest bad_request;
+    ASSERT_TRUE(proto.details(0).UnpackTo(&detail)) << pad;
+    ASSERT_TRUE(proto.details(1).UnpackTo(&bad_request)) << pad;
+    EXPECT_GT(bad_request.field_violations_size(), 5);
+    EXPECT_LT(status.error_details().size() * 4 / 3 + status.error_message().size() * 3, 8192u) << pad;
+  }
+}
+
+TEST(GrpcStatus, BytesThatAreNoTextTravel) {
+  absl::Status status(absl::StatusCode::kInternal, "caf\xE9");
+  google::rpc::Status proto;
+  ASSERT_TRUE(proto.ParseFromString(ToGrpcStatus(status).error_details()));
+  EXPECT_EQ(proto.message(), "caf\uFFFD");
+}
+
 TEST(GrpcStatus, ErrorsOfGrpcItselfKeepTheirCode) {
   EXPECT_THAT(FromGrpcStatus(grpc::Status(grpc::StatusCode::UNAVAILABLE, "refused")),
               StatusIs(absl::StatusCode::kUnavailable, "refused"));

@@ -75,7 +75,8 @@ TEST(Checkpoint, IndexesThatLieAreRefused) {
     const char* index;
     const char* message;
   } cases[] = {
-      {"not json", "is not JSON"},
+      {"not json", "is not valid JSON"},
+      {std::string(200000, '['), "deeper nesting than 100"},
       {"[]", "has no weight_map"},
       {R"({"weight_map":[]})", "has no weight_map"},
       {R"({"weight_map":{}})", "names no tensors"},
