@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """quantmoe-local reads a model from a real S3 server, by range, and tells what is wrong when it cannot: no such bucket, no
-such model, wrong credentials. Skipped (exit 77) without the Debian packages of the server."""
+such model, wrong credentials. Skipped (exit 77) where `./dev test` has not unpacked the
+server."""
 import argparse
 import http.client
 import json
