@@ -126,13 +126,18 @@ void WarnOfLargeBudget(const ResolvedJob& job, JobEstimate& estimate) {
 
 }  // namespace
 
-absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job, const std::vector<TensorInfo>& kept) {
+JobEstimate EstimateWork(const ResolvedJob& job) {
   JobEstimate estimate;
-  RETURN_IF_ERROR(PredictBytes(job, kept, estimate));
   CountTasks(job, estimate);
   WarnOfFewTokens(job, estimate);
   WarnOfShortText(job, estimate);
   WarnOfLargeBudget(job, estimate);
+  return estimate;
+}
+
+absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job, const std::vector<TensorInfo>& kept) {
+  JobEstimate estimate = EstimateWork(job);
+  RETURN_IF_ERROR(PredictBytes(job, kept, estimate));
   return estimate;
 }
 

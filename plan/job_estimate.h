@@ -29,7 +29,11 @@ struct JobEstimate {
   std::vector<std::string> warnings;
 };
 
-// `kept` as of KeptTensors. Evaluation is counted at four bytes a token of text.
+// Tasks, tokens, memory and warnings; the bytes are left 0. Evaluation is counted at four bytes a token of
+// text.
+JobEstimate EstimateWork(const ResolvedJob& job);
+
+// That and the bytes. `kept` as of KeptTensors.
 absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job, const std::vector<TensorInfo>& kept);
 
 }  // namespace quantmoe

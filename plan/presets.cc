@@ -99,6 +99,8 @@ std::vector<FieldViolation> ApplyPreset(const std::string& name, JobSpec& spec) 
   const auto found = std::find_if(presets.begin(), presets.end(),
                                   [&name](const Preset& preset) { return preset.name == name; });
   if (found == presets.end()) {
+    spec.heuristic = presets.front().heuristic;
+    if (spec.budget.members_set() == 0) spec.budget.average_bits = kNoLimit;
     return {{"spec.heuristic.preset",
              absl::StrCat("\"", name.substr(0, 80), "\" is unknown; known are ",
                           absl::StrJoin(presets, ", ", [](std::string* out, const Preset& preset) {

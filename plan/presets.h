@@ -22,7 +22,8 @@ const std::vector<Preset>& Presets();
 
 // Sets heuristic and parameters; parameters of the spec win. Without a budget nothing limits the
 // configuration: 8 average bits. Violations: an unknown name, or a heuristic that is not the preset's (empty:
-// none was asked).
+// none was asked). After an unknown name the spec holds some heuristic and budget, so that nothing else about
+// it is said to be missing.
 std::vector<FieldViolation> ApplyPreset(const std::string& name, JobSpec& spec);
 
 }  // namespace quantmoe

@@ -223,6 +223,15 @@ PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
 
 absl::string_view TaskKindName(TaskKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
 
+const std::vector<TaskKind>& AllTaskKinds() {
+  static const auto* const kAll = [] {
+    auto* all = new std::vector<TaskKind>();
+    for (size_t i = 0; i < kKindNames.size(); ++i) all->push_back(static_cast<TaskKind>(i));
+    return all;
+  }();
+  return *kAll;
+}
+
 absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name) {
   for (size_t i = 0; i < kKindNames.size(); ++i) {
     if (kKindNames[i] == name) return static_cast<TaskKind>(i);

@@ -29,6 +29,7 @@ enum class TaskKind {
   kPublish
 };
 absl::string_view TaskKindName(TaskKind kind);
+const std::vector<TaskKind>& AllTaskKinds();  // in the order of a job
 absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name);
 
 // An input of a task: a blob known now, or an output of another task of the job.

@@ -104,6 +104,7 @@ absl::StatusOr<std::string> JobLifecycle::Create(NewJob job) {
   record.set_create_us(absl::ToUnixMicros(clock_.Now()));
   record.set_model_json(job.model_json);
   record.set_original_bytes(job.resolved->original_bytes);
+  record.mutable_warnings()->Add(job.warnings.begin(), job.warnings.end());
   metrics_.JobSubmitted(job.resolved->spec.heuristic);
   facts_.Apply(JobCreated{std::move(record), {DefineTask(PlanPrepare(*job.resolved))}});
   resolved_[id] = std::move(job.resolved);
@@ -307,7 +308,7 @@ void JobLifecycle::ChangeState(const std::string& id, JobState state, absl::stri
   event.mutable_state_changed()->set_reason(std::string(reason));
   if (error.code() != 0) *event.mutable_state_changed()->mutable_error() = error;
   facts_.AppendLog(id, std::move(event));
-  Log(LogLevel::kInfo, "job state changed",
+  Log(state == v1::Job::FAILED ? LogLevel::kError : LogLevel::kInfo, "job state changed",
       {{"job", id}, {"state", v1::Job::State_Name(state)}, {"reason", reason}});
   if (!IsTerminal(state)) return;
   resolved_.erase(id);

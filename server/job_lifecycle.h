@@ -32,6 +32,7 @@ struct NewJob {
   std::string request_id;
   std::string request_hash;
   std::string parent;
+  std::vector<std::string> warnings;
 };
 
 class JobLifecycle {

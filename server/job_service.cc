@@ -5,11 +5,13 @@
 
 #include "base/crash_point.h"
 #include "base/status_macros.h"
+#include "plan/job_estimate.h"
 #include "server/job_data.h"
 #include "server/job_pareto.h"
 #include "server/job_reader.h"
 #include "server/job_report.h"
 #include "server/job_requests.h"
+#include "server/job_spec_proto.h"
 #include "server/job_view.h"
 #include "server/page_token.h"
 #include "server/resource_names.h"
@@ -59,7 +61,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
     const auto replay = core_.jobs.FindReplay(job.request_id, job.request_hash);
     if (!replay.ok()) return reply.Finish(replay.status());
     if (!replay->empty()) {
-      *response = ViewJob(*core_.facts.table().Find(*replay));
+      *response = ViewWholeJob(*core_.facts.table().Find(*replay));
       return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
     RunOnExecutor(core_, reply, [this, reply, request, response, job] {
@@ -78,8 +80,11 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
 void JobServiceHandler::OpenAndCreate(UnaryReply reply, NewJob job, v1::Job* response, bool validate_only) {
   auto resolved = OpenSpec(core_, job.spec);
   if (!resolved.ok()) return reply.Finish(resolved.status());
+  job.warnings = EstimateWork(**resolved).warnings;
   if (validate_only) {
     *response->mutable_spec() = job.spec;
+    *response->mutable_resolved_spec() = JobSpecToProto((*resolved)->spec);
+    response->mutable_warnings()->Add(job.warnings.begin(), job.warnings.end());
     response->set_display_name(job.display_name);
     response->mutable_labels()->insert(job.labels.begin(), job.labels.end());
     return reply.Finish(absl::OkStatus());
@@ -89,7 +94,7 @@ void JobServiceHandler::OpenAndCreate(UnaryReply reply, NewJob job, v1::Job* res
   FinishOnLoop(core_, reply, [this, response, job = std::move(job)]() -> absl::Status {
     ASSIGN_OR_RETURN(const std::string id, core_.jobs.Create(job));
     core_.loop.AfterCommit([](const absl::Status&) { CrashPoint("after-create-commit"); });
-    *response = ViewJob(*core_.facts.table().Find(id));
+    *response = ViewWholeJob(*core_.facts.table().Find(id));
     return absl::OkStatus();
   });
 }
@@ -97,7 +102,7 @@ void JobServiceHandler::OpenAndCreate(UnaryReply reply, NewJob job, v1::Job* res
 grpc::ServerUnaryReactor* JobServiceHandler::GetJob(grpc::CallbackServerContext* context,
                                                     const v1::GetJobRequest* request, v1::Job* response) {
   return WithJob(UnaryReply(core_, context, kService, "GetJob"), request->name(), [response](const Job& job) {
-    *response = ViewJob(job);
+    *response = ViewWholeJob(job);
     return absl::OkStatus();
   });
 }
@@ -139,7 +144,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
     const Job* old = id.ok() ? core_.facts.table().Find(replay->empty() ? *id : *replay) : nullptr;
     if (old == nullptr) return reply.Finish(JobNotFound(request->name()));
     if (!replay->empty()) {
-      *response = ViewJob(*old);
+      *response = ViewWholeJob(*old);
       return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
     const JobState state = old->record.state();

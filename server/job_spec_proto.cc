@@ -115,7 +115,109 @@ class Reader {
   std::vector<FieldViolation>& violations_;
 };
 
+void WriteDigest(const Digest& digest, v1::Digest& proto) {
+  proto.set_sha256(digest.sha256);
+  proto.set_size_bytes(digest.size_bytes);
+}
+
+void WriteBudget(const Budget& budget, v1::BitBudget& proto) {
+  if (budget.average_bits) proto.set_average_bits(*budget.average_bits);
+  if (budget.max_bytes) proto.set_max_bytes(*budget.max_bytes);
+  if (budget.stored_bits) proto.set_stored_bits(*budget.stored_bits);
+  if (!budget.rank_bytes) return;
+  proto.mutable_rank_bytes()->set_max_bytes(budget.rank_bytes->max_bytes);
+  proto.mutable_rank_bytes()->set_ranks(budget.rank_bytes->ranks);
+}
+
+v1::GptqParams::ColumnOrder ToProto(ColumnOrder order) {
+  switch (order) {
+    case ColumnOrder::kNatural:
+      return v1::GptqParams::NATURAL;
+    case ColumnOrder::kActivation:
+      return v1::GptqParams::ACTIVATION;
+    case ColumnOrder::kGroup:
+      return v1::GptqParams::GROUP;
+  }
+  return v1::GptqParams::COLUMN_ORDER_UNSPECIFIED;
+}
+
+v1::GptqParams::ScaleRule ToProto(ScaleRule rule) {
+  switch (rule) {
+    case ScaleRule::kAuto:
+      return v1::GptqParams::SCALE_RULE_UNSPECIFIED;
+    case ScaleRule::kRange:
+      return v1::GptqParams::RANGE;
+    case ScaleRule::kPositive:
+      return v1::GptqParams::POSITIVE;
+    case ScaleRule::kSigned:
+      return v1::GptqParams::SIGNED;
+  }
+  return v1::GptqParams::SCALE_RULE_UNSPECIFIED;
+}
+
+void WriteGptq(const GptqSpec& gptq, v1::GptqParams& proto) {
+  proto.set_group_size(gptq.group_size);
+  proto.mutable_widths()->Add(gptq.widths.begin(), gptq.widths.end());
+  proto.set_damp(gptq.damp);
+  proto.set_order(ToProto(gptq.order));
+  proto.set_scales(ToProto(gptq.scales));
+  proto.set_min_tokens_ratio(gptq.min_tokens_ratio);
+  proto.set_max_fallback_ratio(gptq.max_fallback_ratio);
+  proto.set_propagation(gptq.propagation == Propagation::kQuantized ? v1::GptqParams::QUANTIZED
+                                                                    : v1::GptqParams::ORIGINAL);
+  proto.set_correction(gptq.correction);
+  proto.set_gate_weighted(gptq.gate_weighted);
+  proto.set_shrinkage(gptq.shrinkage);
+  proto.mutable_all_tokens()->Add(gptq.all_tokens.begin(), gptq.all_tokens.end());
+}
+
+void WriteCalibration(const CalibrationSpec& calibration, v1::Calibration& proto) {
+  WriteDigest(calibration.text, *proto.mutable_text());
+  proto.set_samples(calibration.samples);
+  proto.set_sequence_length(calibration.sequence_length);
+  proto.set_shard_sequences(calibration.shard_sequences);
+  proto.set_states(calibration.states == StateType::kBF16 ? v1::Calibration::BF16 : v1::Calibration::F32);
+}
+
+void WriteEvaluation(const EvaluationSpec& evaluation, v1::Evaluation& proto) {
+  proto.set_skip(evaluation.skip);
+  WriteDigest(evaluation.perplexity_text, *proto.mutable_perplexity_text());
+  proto.set_window(evaluation.window);
+  if (evaluation.add_bos) proto.set_add_bos(*evaluation.add_bos);
+  for (const BenchmarkTaskSpec& task : evaluation.tasks) {
+    v1::BenchmarkTask& added = *proto.add_tasks();
+    added.set_name(task.name);
+    added.set_limit(task.limit);
+    WriteDigest(task.data, *added.mutable_data());
+    if (!task.fewshot_data.sha256.empty()) WriteDigest(task.fewshot_data, *added.mutable_fewshot_data());
+  }
+}
+
 }  // namespace
+
+v1::JobSpec JobSpecToProto(const JobSpec& spec) {
+  v1::JobSpec proto;
+  proto.mutable_model()->set_uri(spec.model_uri);
+  WriteBudget(spec.budget, *proto.mutable_budget());
+  proto.mutable_heuristic()->set_name(spec.heuristic);
+  proto.mutable_heuristic()->mutable_params()->insert(spec.heuristic_params.begin(),
+                                                      spec.heuristic_params.end());
+  WriteGptq(spec.gptq, *proto.mutable_gptq());
+  WriteCalibration(spec.calibration, *proto.mutable_calibration());
+  WriteEvaluation(spec.evaluation, *proto.mutable_evaluation());
+  proto.set_runtime_profile(spec.runtime_profile);
+  for (const WidthRule& rule : spec.rules) {
+    v1::WidthRule& added = *proto.add_rules();
+    added.set_pattern(rule.pattern);
+    added.set_min_bits(rule.min_bits);
+    added.set_max_bits(rule.max_bits);
+    added.set_protect(rule.protect);
+  }
+  if (spec.refinement.rounds == 0 && spec.refinement.trials == 0) return proto;
+  proto.mutable_refinement()->set_rounds(spec.refinement.rounds);
+  proto.mutable_refinement()->set_trials(spec.refinement.trials);
+  return proto;
+}
 
 JobSpec JobSpecFromProto(const v1::JobSpec& proto, const DefaultTexts& texts,
                          std::vector<FieldViolation>& violations) {

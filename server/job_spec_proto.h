@@ -1,4 +1,4 @@
-// The one place that turns a JobSpec message into the struct that plan/ works with.
+// The one place that turns a JobSpec message into the struct that plan/ works with, and back.
 #pragma once
 
 #include <vector>
@@ -18,6 +18,9 @@ struct DefaultTexts {
 // Appends what the message itself has wrong; the values are judged by CheckJobSpec.
 JobSpec JobSpecFromProto(const v1::JobSpec& proto, const DefaultTexts& texts,
                          std::vector<FieldViolation>& violations);
+
+// The message that JobSpecFromProto reads as `spec`, with every field written out.
+v1::JobSpec JobSpecToProto(const JobSpec& spec);
 
 // Every blob that the spec names, with the field that names it.
 struct NamedBlob {

@@ -1,25 +1,20 @@
 #include "server/job_view.h"
 
-#include <array>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 
+#include "plan/job_spec.h"
+#include "plan/task_graph.h"
+#include "server/job_spec_proto.h"
 #include "server/proto_time.h"
 #include "server/resource_names.h"
 
 namespace quantmoe {
-namespace {
-
-constexpr std::array<const char*, 11> kStages = {"prepare",  "forward",  "solve",  "probe",
-                                                 "predict",  "allocate", "refine", "resolve",
-                                                 "assemble", "evaluate", "publish"};
-
-}  // namespace
-
 v1::Progress ViewProgress(const Job& job) {
   v1::Progress progress;
-  for (const char* name : kStages) {
+  for (const TaskKind kind : AllTaskKinds()) {
+    const std::string name(TaskKindName(kind));
     const auto counters = job.stages.find(name);
     if (counters == job.stages.end()) continue;
     v1::StageProgress& stage = *progress.add_stages();
@@ -54,6 +49,16 @@ v1::Job ViewJob(const Job& job) {
   view.set_etag(absl::StrCat("\"", record.revision(), "\""));
   view.set_last_event_seq(record.last_seq());
   if (!record.parent().empty()) view.set_parent_job(JobName(record.parent()));
+  return view;
+}
+
+v1::Job ViewWholeJob(const Job& job) {
+  v1::Job view = ViewJob(job);
+  *view.mutable_warnings() = job.record.warnings();
+  // A spec that a newer or damaged store cannot tell is left out; everything else of the job is still shown.
+  if (const absl::StatusOr<JobSpec> spec = JobSpecFromJson(job.record.spec_json()); spec.ok()) {
+    *view.mutable_resolved_spec() = JobSpecToProto(*spec);
+  }
   return view;
 }
 

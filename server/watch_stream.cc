@@ -5,6 +5,7 @@
 
 #include "base/error_info.h"
 #include "server/job_watchers.h"
+#include "server/proto_time.h"
 #include "server/resource_names.h"
 #include "server/write_queue_reactor.h"
 
@@ -46,12 +47,14 @@ class WatchStream final : public Base, public JobWatcher {
   void Progress(const v1::Progress& progress) override {
     if (queued() > 0) return;
     v1::JobEvent event;
+    *event.mutable_time() = ToTimestamp(core_.clock.Now());
     *event.mutable_progress() = progress;
     Write(std::move(event));
   }
   void Heartbeat(int64_t last_seq) override {
     if (queued() == 0) {
       v1::JobEvent event;
+      *event.mutable_time() = ToTimestamp(core_.clock.Now());
       event.mutable_heartbeat()->set_last_seq(last_seq);
       Write(std::move(event));
     }

@@ -96,6 +96,36 @@ TEST_F(ServiceTest, ValidateOnlyStoresNothing) {
   EXPECT_EQ(list.jobs_size(), 0);
 }
 
+TEST_F(ServiceTest, EveryDefaultIsToldWhereOneJobIsAsked) {
+  v1::CreateJobRequest request = RunningServer::TinyJob();
+  request.mutable_job()->mutable_spec()->mutable_gptq()->clear_group_size();
+  request.set_validate_only(true);
+  v1::Job checked, created, read;
+  ASSERT_OK(Create(request, &checked));
+  EXPECT_EQ(checked.resolved_spec().gptq().widths_size(), 4);
+  EXPECT_EQ(checked.resolved_spec().gptq().group_size(), 128);
+  EXPECT_EQ(checked.resolved_spec().runtime_profile(), "gptqmodel");
+  EXPECT_EQ(checked.spec().gptq().group_size(), 0) << "what was sent stays as it was";
+  request.set_validate_only(false);
+  ASSERT_OK(Create(request, &created));
+  v1::GetJobRequest get;
+  get.set_name(created.name());
+  ASSERT_TRUE(server_.jobs().GetJob(WithDeadline().get(), get, &read).ok());
+  using google::protobuf::util::MessageDifferencer;
+  EXPECT_TRUE(MessageDifferencer::Equals(checked.resolved_spec(), created.resolved_spec()));
+  EXPECT_TRUE(MessageDifferencer::Equals(checked.resolved_spec(), read.resolved_spec()));
+}
+
+TEST_F(ServiceTest, CreatingAJobWarnsOfWhatMayDisappoint) {
+  v1::CreateJobRequest request = RunningServer::TinyJob();
+  request.mutable_job()->mutable_spec()->mutable_calibration()->set_samples(1);
+  request.mutable_job()->mutable_spec()->mutable_calibration()->set_sequence_length(16);
+  v1::Job job;
+  ASSERT_OK(Create(request, &job));
+  ASSERT_EQ(job.warnings_size(), 1);
+  EXPECT_THAT(job.warnings(0), HasSubstr("an expert will see about"));
+}
+
 TEST_F(ServiceTest, UnknownJobsAreNotFound) {
   v1::GetJobRequest request;
   v1::Job job;
@@ -195,8 +225,11 @@ TEST_F(ServiceTest, PresetsAndRulesAreCheckedBeforeWork) {
   spec.mutable_heuristic()->set_preset("mixtral-attn4");
   EXPECT_TRUE(server_.jobs().CreateJob(WithDeadline().get(), request, &job).ok());
   spec.mutable_heuristic()->set_preset("mixtral-best");
-  EXPECT_THAT(FromGrpcStatus(server_.jobs().CreateJob(WithDeadline().get(), request, &job)),
-              HasReason("INVALID_FIELD"));
+  const absl::Status unknown = FromGrpcStatus(server_.jobs().CreateJob(WithDeadline().get(), request, &job));
+  EXPECT_THAT(unknown, HasReason("INVALID_FIELD"));
+  EXPECT_THAT(GetErrorInfo(unknown).violations,
+              testing::ElementsAre(Field(&FieldViolation::field, "spec.heuristic.preset")))
+      << "one mistake, one error";
   spec = RunningServer::TinyJob().job().spec();
   spec.add_rules()->set_pattern("*.w9");
   spec.mutable_rules(0)->set_protect(true);
