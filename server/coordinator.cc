@@ -110,6 +110,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   RETURN_IF_ERROR(s.facts.Reload());
   s.sessions.BeginRecovery();
   s.metrics.Recovered(absl::Now() - start);
+  ExpectCalls(s.metrics);
   std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(state)));
 
   s.loop.Start(

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include <array>
 #include <fstream>
 #include <set>
 
@@ -12,6 +13,11 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 #include <prometheus/text_serializer.h>
+
+#include "base/task_time_buckets.h"
+#include "plan/bit_plan.h"
+#include "plan/task_graph.h"
+#include "quantmoe/v1/jobs.pb.h"
 
 namespace quantmoe {
 namespace {
@@ -34,14 +40,18 @@ const Buckets& BatchBuckets() {
   static const Buckets& buckets = *new Buckets{1, 2, 4, 8, 16, 32, 64, 256, 1024, 16384};
   return buckets;
 }
-const Buckets& TaskBuckets() {
-  static const Buckets& buckets = *new Buckets{0.05, 0.2, 1, 5, 20, 60, 180, 600, 1800, 7200};
-  return buckets;
-}
 const Buckets& JobBuckets() {
   static const Buckets& buckets = *new Buckets{10, 60, 300, 900, 3600, 10800, 21600, 43200, 86400, 172800};
   return buckets;
 }
+
+// Values of labels that are written elsewhere as they are here. Series that exist from the start let
+// `increase` see the first event.
+constexpr std::array<const char*, 5> kAttemptOutcomes = {"committed", "failed", "lost", "refused",
+                                                         "returned"};
+constexpr std::array<const char*, 2> kLossCauses = {"disconnected", "silent"};
+constexpr std::array<const char*, 3> kFenceReasons = {"state", "task_gone", "token"};
+constexpr std::array<v1::Job::State, 3> kOutcomes = {v1::Job::SUCCEEDED, v1::Job::FAILED, v1::Job::CANCELLED};
 
 std::string Text(absl::string_view text) { return std::string(text); }
 
@@ -122,6 +132,10 @@ struct Metrics::Families {
   Family<Counter>& rpc_started = Counters("grpc_server_started_total", "RPCs started.");
   Family<Counter>& rpc_handled = Counters("grpc_server_handled_total", "RPCs ended, by code.");
   Family<Histogram>& rpc_seconds = Histograms("grpc_server_handling_seconds", "Time to answer.");
+  Family<Gauge>& job_perplexity = Gauges(
+      "quantmoe_job_perplexity", "Perplexity of a finished job's weights: original, planned, uniform.");
+  Family<Gauge>& job_verdict =
+      Gauges("quantmoe_job_verdict", "1 for what the measurement of a finished job recommends.");
   Gauge& resident = Gauges("process_resident_memory_bytes", "Resident memory.").Add({});
   Gauge& open_fds = Gauges("process_open_fds", "Open file descriptors.").Add({});
   Gauge& start_time = Gauges("process_start_time_seconds", "Start of the process, Unix time.").Add({});
@@ -129,7 +143,39 @@ struct Metrics::Families {
 
   // Gauges that were set once must go to zero when their label is no longer counted.
   std::set<std::map<std::string, std::string>> known_jobs, known_tasks, known_workers;
+
+  void ShowQualities(const std::vector<JobQuality>& qualities);
+
+ private:
+  // Of the jobs that are shown. A job's series ends with it.
+  std::map<std::string, std::vector<std::pair<Family<Gauge>*, Gauge*>>> shown_;
 };
+
+void Metrics::Families::ShowQualities(const std::vector<JobQuality>& qualities) {
+  std::set<std::string> wanted;
+  for (const JobQuality& quality : qualities) {
+    wanted.insert(quality.job);
+    auto& series = shown_[quality.job];
+    if (!series.empty()) continue;
+    for (const auto& [weights, value] :
+         {std::pair("original", quality.original_perplexity), std::pair("planned", quality.perplexity),
+          std::pair("uniform", quality.uniform_perplexity)}) {
+      if (value == 0) continue;
+      Gauge& gauge = job_perplexity.Add({{"job_id", quality.job}, {"weights", weights}});
+      gauge.Set(value);
+      series.emplace_back(&job_perplexity, &gauge);
+    }
+    if (quality.recommends.empty()) continue;
+    Gauge& gauge = job_verdict.Add({{"job_id", quality.job}, {"recommends", quality.recommends}});
+    gauge.Set(1);
+    series.emplace_back(&job_verdict, &gauge);
+  }
+  std::erase_if(shown_, [&wanted](const auto& entry) {
+    if (wanted.contains(entry.first)) return false;
+    for (const auto& [family, gauge] : entry.second) family->Remove(gauge);
+    return true;
+  });
+}
 
 namespace {
 
@@ -147,6 +193,19 @@ void SetAll(Family<Gauge>& family, std::set<std::map<std::string, std::string>>&
 }  // namespace
 
 Metrics::Metrics(absl::string_view version, int64_t term) : families_(std::make_unique<Families>()) {
+  for (const char* cause : kLossCauses) families_->losses.Add({{"cause", cause}});
+  for (const char* reason : kFenceReasons) families_->fenced.Add({{"reason", reason}});
+  for (const char* direction : {"upload", "download"}) families_->blob_bytes.Add({{"direction", direction}});
+  for (const v1::Job::State state : kOutcomes)
+    families_->finished.Add({{"outcome", v1::Job::State_Name(state)}});
+  for (const HeuristicDescription& heuristic : Heuristics()) {
+    families_->submitted.Add({{"heuristic", heuristic.name}});
+  }
+  for (const TaskKind kind : AllTaskKinds()) {
+    for (const char* outcome : kAttemptOutcomes) {
+      families_->attempts.Add({{"kind", Text(TaskKindName(kind))}, {"outcome", outcome}});
+    }
+  }
   families_->build_info.Add({{"version", Text(version)}}).Set(1);
   families_->term.Set(static_cast<double>(term));
   families_->is_leader.Set(1);
@@ -165,10 +224,10 @@ void Metrics::AttemptEnded(absl::string_view kind, absl::string_view outcome) {
   families_->attempts.Add({{"kind", Text(kind)}, {"outcome", Text(outcome)}}).Increment();
 }
 void Metrics::TaskWaited(absl::string_view kind, absl::Duration time) {
-  families_->waits.Add({{"kind", Text(kind)}}, TaskBuckets()).Observe(absl::ToDoubleSeconds(time));
+  families_->waits.Add({{"kind", Text(kind)}}, TaskTimeBuckets()).Observe(absl::ToDoubleSeconds(time));
 }
 void Metrics::TaskRan(absl::string_view kind, absl::Duration time) {
-  families_->runs.Add({{"kind", Text(kind)}}, TaskBuckets()).Observe(absl::ToDoubleSeconds(time));
+  families_->runs.Add({{"kind", Text(kind)}}, TaskTimeBuckets()).Observe(absl::ToDoubleSeconds(time));
 }
 void Metrics::WorkerLost(absl::string_view cause) {
   families_->losses.Add({{"cause", Text(cause)}}).Increment();
@@ -206,6 +265,15 @@ void Metrics::RpcHandled(absl::string_view service, absl::string_view method, ab
   families_->rpc_handled.Add(with_code).Increment();
 }
 
+void Metrics::ExpectRpc(absl::string_view service, absl::string_view method, absl::string_view code) {
+  const std::map<std::string, std::string> labels = {{"grpc_service", Text(service)},
+                                                     {"grpc_method", Text(method)}};
+  families_->rpc_started.Add(labels);
+  auto with_code = labels;
+  with_code["grpc_code"] = Text(code);
+  families_->rpc_handled.Add(with_code);
+}
+
 void Metrics::Refresh(const FactCounts& counts) {
   Families& f = *families_;
   using Labels = std::map<std::string, std::string>;
@@ -216,6 +284,7 @@ void Metrics::Refresh(const FactCounts& counts) {
   SetAll(f.tasks, f.known_tasks, counts.tasks, [](const auto& key) {
     return Labels{{"state", key.first}, {"kind", key.second}};
   });
+  f.ShowQualities(counts.newest_qualities);
   f.ready.Set(counts.ready_tasks);
   f.oldest_ready.Set(absl::ToDoubleSeconds(counts.oldest_ready_age));
 }

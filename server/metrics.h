@@ -7,11 +7,21 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace quantmoe {
+
+// How a finished job came out; empty numbers: not measured.
+struct JobQuality {
+  std::string job;
+  double original_perplexity = 0;
+  double perplexity = 0;
+  double uniform_perplexity = 0;  // 0: there is no uniform plan of the budget, or it is the plan
+  std::string recommends;         // "plan", "uniform", "either", or empty
+};
 
 // Counts that are taken from the facts at regular intervals, so that gauges cannot drift.
 struct FactCounts {
@@ -20,6 +30,7 @@ struct FactCounts {
   std::map<std::string, int> workers;                        // by state
   int ready_tasks = 0;
   absl::Duration oldest_ready_age;
+  std::vector<JobQuality> newest_qualities;  // of the newest finished jobs that were measured
 };
 
 class Metrics {
@@ -49,6 +60,9 @@ class Metrics {
   void RpcHandled(absl::string_view service, absl::string_view method, absl::string_view code,
                   absl::Duration time);
   void Refresh(const FactCounts& counts);
+
+  // Makes the series of a method exist at zero, so that the first failure is an increase.
+  void ExpectRpc(absl::string_view service, absl::string_view method, absl::string_view code);
 
   // The text that Prometheus scrapes.
   std::string Serialize() const;

@@ -117,7 +117,10 @@ void TaskAttempts::Fail(const v1::FailTaskRequest& request) {
   TaskRef ref;
   const Task* task = FindRunning(request.attempt(), ref);
   if (task == nullptr) return;
-  Log(LogLevel::kWarning, "attempt failed",
+  // What was cancelled or given back by a worker that drains is no failure.
+  const bool wanted = request.failure_class() == v1::FailTaskRequest::DRAINED ||
+                      facts_.table().Find(ref.job)->record.state() == v1::Job::CANCELLING;
+  Log(wanted ? LogLevel::kInfo : LogLevel::kWarning, wanted ? "attempt stopped" : "attempt failed",
       {{"task", request.attempt().task()},
        {"worker", request.worker_id()},
        {"class", v1::FailTaskRequest::FailureClass_Name(request.failure_class())},
@@ -170,6 +173,8 @@ void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::S
 void TaskAttempts::EndForGood(const TaskRef& ref, const google::rpc::Status& error, double seconds) {
   const Task& task = *facts_.table().FindTask(ref.job, ref.task);
   metrics_.AttemptEnded(task.definition.kind(), "failed");
+  Log(LogLevel::kError, "task failed for good",
+      {{"job", ref.job}, {"task", ref.task}, {"worker", task.record.worker()}, {"error", error.message()}});
   facts_.Apply(TaskEnded{ref.job, ref.task, v1::Task::FAILED, seconds, error, clock_.Now()});
   facts_.AppendLog(ref.job, TaskEvent(task, v1::TaskChanged::FAILED));
   if (facts_.table().Find(ref.job)->record.state() == v1::Job::CANCELLING) return AfterEnd(ref);

@@ -16,6 +16,9 @@
 
 namespace quantmoe {
 
+// Makes the series of every method and code exist.
+void ExpectCalls(Metrics& metrics);
+
 // Counts an RPC from its start to its end.
 class RpcRecord {
  public:

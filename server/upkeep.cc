@@ -30,6 +30,36 @@ int64_t DirectoryBytes(const std::string& dir) {
   return bytes;
 }
 
+// Enough for a panel of what was done lately; every job would make as many series as there were jobs.
+constexpr size_t kShownQualities = 50;
+
+void AddQualities(const JobTable& table, FactCounts& counts) {
+  std::vector<const server::JobRecord*> newest;
+  for (const auto& [id, job] : table.jobs()) {
+    if (job.record.artifact().has_quality()) newest.push_back(&job.record);
+  }
+  const size_t shown = std::min(newest.size(), kShownQualities);
+  std::partial_sort(newest.begin(), newest.begin() + static_cast<std::ptrdiff_t>(shown), newest.end(),
+                    [](const auto* a, const auto* b) { return a->create_number() > b->create_number(); });
+  for (size_t i = 0; i < shown; ++i) {
+    const server::ArtifactRecord::Quality& quality = newest[i]->artifact().quality();
+    counts.newest_qualities.push_back({newest[i]->id(), quality.original_perplexity(), quality.perplexity(),
+                                       quality.uniform_perplexity(), quality.recommends()});
+  }
+}
+
+// Every state is told, also when nothing is in it.
+FactCounts ZeroCounts() {
+  FactCounts counts;
+  for (int state = v1::Job::STATE_UNSPECIFIED + 1; state < v1::Job::State_ARRAYSIZE; ++state) {
+    counts.jobs[v1::Job::State_Name(state)] = 0;
+  }
+  for (int state = v1::Worker::STATE_UNSPECIFIED + 1; state < v1::Worker::State_ARRAYSIZE; ++state) {
+    counts.workers[v1::Worker::State_Name(state)] = 0;
+  }
+  return counts;
+}
+
 void CountJob(const Job& job, absl::Duration now, FactCounts& counts) {
   ++counts.jobs[v1::Job::State_Name(job.record.state())];
   if (IsTerminal(job.record.state())) return;
@@ -66,9 +96,10 @@ bool Upkeep::Beats() const {
 }
 
 void Upkeep::RefreshGauges() {
-  FactCounts counts;
+  FactCounts counts = ZeroCounts();
   const absl::Duration now = core_.clock.Monotonic();
   for (const auto& [id, job] : core_.facts.table().jobs()) CountJob(job, now, counts);
+  AddQualities(core_.facts.table(), counts);
   for (const auto& [id, worker] : core_.links.table()) {
     ++counts.workers[v1::Worker::State_Name(
         ViewWorker(worker, core_.facts.table(), options_.limits, now).state())];

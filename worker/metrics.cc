@@ -2,9 +2,13 @@
 
 #include <chrono>
 
+#include "absl/strings/ascii.h"
 #include <prometheus/text_serializer.h>
+#include <quantmoe/v1/worker.pb.h>
 
 #include "base/host_memory.h"
+#include "base/task_time_buckets.h"
+#include "plan/task_graph.h"
 
 namespace quantmoe {
 namespace {
@@ -14,8 +18,6 @@ using prometheus::BuildGauge;
 using prometheus::BuildHistogram;
 using prometheus::Histogram;
 
-const Histogram::BucketBoundaries kRunSeconds = {0.05, 0.1, 0.25, 0.5, 1,   2.5,  5,   10,
-                                                 30,   60,  120,  300, 600, 1800, 3600};
 const Histogram::BucketBoundaries kRoundTripSeconds = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
                                                        0.05,   0.1,   0.25,   0.5,   1,    5};
 
@@ -72,6 +74,7 @@ WorkerMetrics::WorkerMetrics(const std::string& version, const std::string& devi
                           .Help("Resident memory of the process.")
                           .Register(registry_)
                           .Add({})) {
+  ShowAtZero();
   memory_.Add({{"device", device_}, {"kind", "total"}}).Set(static_cast<double>(memory_bytes));
   BuildGauge()
       .Name("quantmoe_build_info")
@@ -87,9 +90,26 @@ WorkerMetrics::WorkerMetrics(const std::string& version, const std::string& devi
       .Set(UnixSeconds());
 }
 
+void WorkerMetrics::ShowAtZero() {
+  std::vector<std::string> outcomes = {"ok", "not_taken", "stale"};
+  for (int value = 0; value < v1::FailTaskRequest::FailureClass_ARRAYSIZE; ++value) {
+    if (!v1::FailTaskRequest::FailureClass_IsValid(value)) continue;
+    outcomes.push_back(absl::AsciiStrToLower(v1::FailTaskRequest::FailureClass_Name(value)));
+  }
+  for (const TaskKind kind : AllTaskKinds()) {
+    for (const std::string& outcome : outcomes) {
+      tasks_.Add({{"kind", std::string(TaskKindName(kind))}, {"outcome", outcome}});
+    }
+  }
+  for (const char* result : {"hit", "miss", "evicted"}) blob_cache_.Add({{"result", result}});
+  for (const char* source : {"cache", "coordinator"})
+    blob_bytes_.Add({{"direction", "read"}, {"source", source}});
+  blob_bytes_.Add({{"direction", "write"}, {"source", "coordinator"}});
+}
+
 void WorkerMetrics::CountTask(const std::string& kind, const std::string& outcome, double seconds,
                               int64_t peak_memory_bytes) {
-  run_seconds_.Add({{"kind", kind}}, kRunSeconds).Observe(seconds);
+  run_seconds_.Add({{"kind", kind}}, TaskTimeBuckets()).Observe(seconds);
   tasks_.Add({{"kind", kind}, {"outcome", outcome}}).Increment();
   memory_.Add({{"device", device_}, {"kind", "peak"}}).Set(static_cast<double>(peak_memory_bytes));
 }

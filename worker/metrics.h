@@ -36,10 +36,12 @@ class WorkerMetrics {
   void ObserveHeartbeat(double round_trip_seconds) { heartbeat_rtt_.Observe(round_trip_seconds); }
   void CountReconnect() { reconnects_.Increment(); }
 
-  // Prometheus text format, with process figures read now.
+  // Prometheus text format, with process figures read now. Every series exists from the start.
   std::string Render();
 
  private:
+  void ShowAtZero();
+
   prometheus::Registry registry_;
   const std::string device_;
   prometheus::Family<prometheus::Histogram>& run_seconds_;

@@ -134,7 +134,8 @@ void Worker::RunOne(const std::shared_ptr<Attempt>& attempt, const std::shared_p
   TaskOutcome outcome = RunAttempt(*attempt, {options_.run_task, *blobs, options_.models});
   metrics_.SetBusy(false);
   metrics_.CountTask(kind, OutcomeLabel(outcome.status), outcome.seconds, outcome.peak_memory_bytes);
-  Log(outcome.status.ok() ? LogLevel::kInfo : LogLevel::kWarning, "task ended",
+  const bool wanted = outcome.status.ok() || absl::IsCancelled(outcome.status);
+  Log(wanted ? LogLevel::kInfo : LogLevel::kWarning, "task ended",
       {{"task", attempt->spec().task()},
        {"seconds", outcome.seconds},
        {"status", outcome.status.ToString()}});

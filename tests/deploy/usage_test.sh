@@ -21,6 +21,13 @@ echo 'log-level=loud' >"$scratch/bad.conf"
 for program in "$@"; do
   name=${program##*/}
   "$program" --help | grep -qF -- '--config' || { echo "$name --help does not show the flags"; exit 1; }
+  # The worker's --server is not the client's address, which QUANTMOE_SERVER is.
+  "$program" --help | grep -oE '^ +--[a-z-]+.*' | while read -r flag rest; do
+    case $flag in --help | --version) continue ;; --server) variable=QUANTMOE_WORKER_SERVER ;;
+      *) variable=QUANTMOE_$(tr 'a-z-' 'A-Z_' <<<"${flag#--}") ;;
+    esac
+    [[ $rest == *"Env:$variable)"* ]] || { echo "$name $flag: its environment variable is not $variable"; exit 1; }
+  done
   "$program" --version | grep -q '^[0-9]' || { echo "$name --version shows none"; exit 1; }
   data=()
   [[ $name != quantmoe-server ]] || data=(--data-dir "$scratch/data")
