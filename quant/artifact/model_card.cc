@@ -42,6 +42,13 @@ std::string ScoreRow(const std::string& name, const json& before, const json& af
   return absl::StrCat("| ", name, " | ", cell(before), " | ", cell(after), " | ", change, " |\n");
 }
 
+// Whether the mixture was worth it, in the words of the report.
+std::string VerdictText(const json& scores) {
+  const auto verdict = scores.find("verdict");
+  if (verdict == scores.end() || !verdict->is_object()) return "";
+  return absl::StrCat("**", verdict->at("text").get<std::string>(), "**\n\n");
+}
+
 std::string ScoreTable(const json& scores) {
   if (!scores.contains("original") || !scores.contains("planned")) return "";
   const json &before = scores.at("original"), &after = scores.at("planned");
@@ -92,14 +99,14 @@ std::string WidthTable(const BitPlan& plan) {
 
 std::string ModelCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,
                       int64_t original_bytes, const std::string& version) {
-  return absl::StrCat(FrontMatter(spec, "gptq"), "# ", spec.architecture, ", quantized to ",
-                      absl::StrFormat("%.2f", plan.average_bits),
-                      " bits on average\n\nGPTQ with a width for every linear, chosen by the heuristic `",
-                      plan.heuristic, "` for the runtime profile `", plan.profile, "` (quantmoe ", version,
-                      "). Groups of ", plan.group_size,
-                      " input channels, symmetric. Weight files: ", original_bytes, " bytes before, ",
-                      plan.weight_file_bytes, " after (", absl::StrFormat("%.2f", plan.stored_bits),
-                      " stored bits for each quantized weight).\n\n", ScoreTable(scores), WidthTable(plan));
+  return absl::StrCat(
+      FrontMatter(spec, "gptq"), "# ", spec.architecture, ", quantized to ",
+      absl::StrFormat("%.2f", plan.average_bits),
+      " bits on average\n\nGPTQ with a width for every linear, chosen by the heuristic `", plan.heuristic,
+      "` for the runtime profile `", plan.profile, "` (quantmoe ", version, "). Groups of ", plan.group_size,
+      " input channels, symmetric. Weight files: ", original_bytes, " bytes before, ", plan.weight_file_bytes,
+      " after (", absl::StrFormat("%.2f", plan.stored_bits), " stored bits for each quantized weight).\n\n",
+      ScoreTable(scores), VerdictText(scores), WidthTable(plan));
 }
 
 std::string ExportCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,
@@ -115,7 +122,7 @@ std::string ExportCard(const BitPlan& plan, const ModelSpec& spec, const nlohman
       "Groups of ", plan.group_size, " input channels, symmetric. Weight files: ", plan.weight_file_bytes,
       " bytes, of the artifact it was made from: ", source_bytes, " (",
       absl::StrFormat("%.2f", plan.stored_bits), " stored bits for each quantized weight).\n\n",
-      ScoreTable(scores), WidthTable(plan));
+      ScoreTable(scores), VerdictText(scores), WidthTable(plan));
 }
 
 }  // namespace quantmoe
