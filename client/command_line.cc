@@ -16,7 +16,8 @@ namespace {
 constexpr char kFooter[] =
     "Exit codes: 0 done, 1 failed, 2 usage or invalid input, 3 the watched job was cancelled, 4 the server "
     "cannot be\n"
-    "reached or did not answer in time. `quantmoe COMMAND --help` shows the flags of a command.";
+    "reached or did not answer in time, 130 Ctrl-C. `quantmoe COMMAND --help` shows the flags of a command.\n"
+    "Colours: in a terminal, unless NO_COLOR is set.";
 
 void AddGlobalFlags(CLI::App& app, CommandContext& context) {
   ConnectionOptions& connection = context.connection;
@@ -85,9 +86,12 @@ void BuildCommandLine(CLI::App& app, CommandContext& context) {
   // Global flags may also come after the command.
   app.fallthrough();
   app.set_help_flag("-h,--help", "Print this help");
+  app.set_version_flag("--version", absl::StrCat("quantmoe ", QUANTMOE_VERSION),
+                       "Print the version of this client");
   AddGlobalFlags(app, context);
   AddSubmitCommands(app, context);
   AddWatchCommand(app, context);
+  AddWaitCommand(app, context);
   AddJobCommands(app, context);
   AddPlanCommands(app, context);
   AddCompareCommand(app, context);
@@ -103,8 +107,8 @@ int RunCommandLine(const std::vector<std::string>& arguments, CommandContext& co
   try {
     // CLI11 takes the arguments in reverse.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
-  } catch (const CLI::CallForHelp& help) {
-    app.exit(help, context.out, context.err);
+  } catch (const CLI::Success& told) {  // --help and --version
+    app.exit(told, context.out, context.err);
     return kExitOk;
   } catch (const CLI::ParseError& error) {
     context.err << UsageError(app, error);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <iosfwd>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,6 +13,7 @@
 #include <google/protobuf/message.h>
 
 #include "client/connection.h"
+#include "client/format.h"
 #include "client/watch.h"
 
 namespace quantmoe {
@@ -24,6 +26,12 @@ struct CommandContext {
   std::ostream& err;
   // Columns of the terminal that `out` is, or 0 when it is none.
   std::function<int()> terminal_columns = [] { return 0; };
+  // Paints when `out` is a terminal that shows colours.
+  Palette palette;
+  // Asks the person at the terminal; nothing when nobody is there to answer.
+  std::function<std::optional<bool>(const std::string& question)> confirm = [](const std::string&) {
+    return std::optional<bool>();
+  };
   // True after Ctrl-C while a job is watched.
   std::function<bool()> interrupted = [] { return false; };
   // Set to use this channel instead of one to `connection.server`.
@@ -46,8 +54,10 @@ CLI::App& AddCommand(CLI::App& parent, CommandContext& context, const std::strin
                      const std::string& help, std::function<absl::StatusOr<int>()> run);
 
 void AddSubmitCommands(CLI::App& app, CommandContext& context);  // submit, estimate
-void AddJobCommands(CLI::App& app, CommandContext& context);   // list, get, tasks, events, cancel, retry, ...
+void AddJobCommands(CLI::App& app,
+                    CommandContext& context);  // list, get, describe, tasks, events, cancel, ...
 void AddWatchCommand(CLI::App& app, CommandContext& context);  // watch
+void AddWaitCommand(CLI::App& app, CommandContext& context);   // wait
 void AddPlanCommands(CLI::App& app, CommandContext& context);  // pareto, plan diff
 void AddCompareCommand(CLI::App& app, CommandContext& context);
 void AddArtifactCommands(CLI::App& app, CommandContext& context);  // artifact list, show, download, verify

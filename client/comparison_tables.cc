@@ -158,7 +158,7 @@ std::string RenderTable(const ComparisonTable& table) {
   for (const ComparisonRow& row : table.rows) {
     std::vector<std::string> cells = row.cells;
     if (marked) cells.insert(cells.begin(), row.best ? "*" : "");
-    text.AddRow(std::move(cells));
+    text.AddRow({cells.begin(), cells.end()});
   }
   return absl::StrCat("\n", Printable(table.title), "\n", text.Render(2));
 }

@@ -30,8 +30,10 @@ std::string Hint(const absl::Status& status, const ErrorInfo& info) {
   if (info.reason == "BIT_BUDGET_INFEASIBLE") return BudgetHint(info);
   static const auto& hints = *new std::map<std::string, std::string>{
       {"SOURCE_NOT_ALLOWED",
-       "the server reads models only below its model roots; start it with --model-root DIR that holds the "
-       "model"},
+       "the server reads models only below its model roots; start quantmoe-server with --model-root DIR for "
+       "a directory "
+       "that holds the model, --model-root hf://OWNER for models of the Hub, or --model-root "
+       "s3://BUCKET/PREFIX"},
       {"JOB_ALREADY_EXISTS", "choose another --name, or leave it out"},
       {"JOB_NOT_TERMINAL", "wait for the job, cancel it, or use --force where there is one"},
       {"REQUEST_ID_PAYLOAD_MISMATCH", "use a new --request-id, or none"},
@@ -41,6 +43,19 @@ std::string Hint(const absl::Status& status, const ErrorInfo& info) {
       {"WORKER_NOT_FOUND", "`quantmoe workers` shows the workers"},
       {"DISK_FULL", "free space in the server's data directory; what was sent is kept"},
       {"MODEL_UNSUPPORTED", "`quantmoe capabilities` lists the model families"},
+      {"MODEL_NOT_FOUND",
+       "a directory must exist on the server's machine; hf://OWNER/NAME is a model of the Hub"},
+      {"SOURCE_ACCESS_DENIED",
+       "start quantmoe-server and its workers with --hub-token-from, or with the bucket's credentials in "
+       "their "
+       "environment"},
+      {"TOO_MANY_FALLBACKS",
+       "give more text with --calibration, --samples or --sequence-length, or allow it with "
+       "--max-fallback-ratio"},
+      {"TOKENIZER_HAS_NO_BOS", "leave --add-bos out"},
+      {"NO_CAPABLE_WORKER", "`quantmoe workers` shows their memory; start one with more, or with --memory"},
+      {"TASK_KILLS_WORKERS",
+       "the last lines of the workers' logs say how they died; `quantmoe describe JOB` names them"},
   };
   if (const auto hint = hints.find(info.reason); hint != hints.end()) return hint->second;
   if (absl::IsUnavailable(status)) {

@@ -12,10 +12,11 @@ namespace quantmoe {
 // Exit codes of `quantmoe`; part of its interface.
 enum ExitCode : int {
   kExitOk = 0,
-  kExitFailed = 1,       // the command or the watched job failed
-  kExitInvalid = 2,      // usage, or input that the server refuses
-  kExitCancelled = 3,    // the watched job was cancelled
-  kExitUnavailable = 4,  // no server, or it did not answer in time
+  kExitFailed = 1,         // the command or the watched job failed
+  kExitInvalid = 2,        // usage, or input that the server refuses
+  kExitCancelled = 3,      // the watched job was cancelled
+  kExitUnavailable = 4,    // no server, or it did not answer in time
+  kExitInterrupted = 130,  // Ctrl-C, as shells count it
 };
 
 ExitCode ExitCodeOf(const absl::Status& status);

@@ -16,9 +16,30 @@ namespace {
 
 bool StartsCodePoint(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
 
-std::string Pad(absl::string_view text, int columns, Align align) {
-  const std::string blanks(static_cast<size_t>(std::max(0, columns - DisplayWidth(text))), ' ');
-  return align == Align::kLeft ? absl::StrCat(text, blanks) : absl::StrCat(blanks, text);
+// The cell between blanks that fill its column; the last one of a row needs none behind it.
+std::string Pad(const Cell& cell, int columns, Align align, bool is_last, const Palette& palette) {
+  const std::string blanks(static_cast<size_t>(std::max(0, columns - DisplayWidth(cell.text))), ' ');
+  const std::string painted = palette.Paint(cell.style, cell.text);
+  if (align == Align::kRight) return absl::StrCat(blanks, painted);
+  return is_last ? painted : absl::StrCat(painted, blanks);
+}
+
+// The text up to its `columns`-th column.
+absl::string_view Cut(absl::string_view text, int columns) {
+  int used = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (StartsCodePoint(text[i]) && ++used > columns) return text.substr(0, i);
+  }
+  return text;
+}
+
+// The whole words at the start of a text that is wider than `columns`; empty when the first one does not fit.
+absl::string_view WholeWords(absl::string_view text, int columns) {
+  const absl::string_view cut = Cut(text, columns);
+  if (cut.size() < text.size() && text[cut.size()] == ' ') return absl::StripTrailingAsciiWhitespace(cut);
+  const size_t blank = cut.rfind(' ');
+  if (blank == absl::string_view::npos) return "";
+  return absl::StripTrailingAsciiWhitespace(cut.substr(0, blank));
 }
 
 }  // namespace
@@ -30,11 +51,32 @@ int DisplayWidth(absl::string_view text) {
 std::string Printable(absl::string_view text) { return OneLine(text); }
 
 std::string Truncate(absl::string_view text, int columns) {
-  int used = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (StartsCodePoint(text[i]) && ++used > columns) return std::string(text.substr(0, i));
+  if (DisplayWidth(text) <= columns) return std::string(text);
+  if (columns < 1) return "";
+  const absl::string_view words = WholeWords(text, columns - 1);
+  return absl::StrCat(words.empty() ? Cut(text, columns - 1) : words, "…");
+}
+
+std::vector<std::string> Wrap(absl::string_view text, int columns) {
+  std::vector<std::string> lines;
+  text = absl::StripAsciiWhitespace(text);
+  while (DisplayWidth(text) > columns) {
+    absl::string_view line = WholeWords(text, columns);
+    if (line.empty()) line = text.substr(0, text.find(' '));
+    lines.emplace_back(line);
+    text = absl::StripLeadingAsciiWhitespace(text.substr(line.size()));
   }
-  return std::string(text);
+  if (!text.empty()) lines.emplace_back(text);
+  return lines;
+}
+
+std::string Palette::Paint(Style style, absl::string_view text) const {
+  if (!colors_ || style == Style::kPlain || text.empty()) return std::string(text);
+  const char* code = style == Style::kGood   ? "32"
+                     : style == Style::kBad  ? "31"
+                     : style == Style::kBusy ? "36"
+                                             : "2";
+  return absl::StrCat("\x1b[", code, "m", text, "\x1b[0m");
 }
 
 std::string Bar(double fraction, int columns) {
@@ -65,6 +107,15 @@ std::string FormatTimestamp(absl::Time time) {
   return absl::FormatTime("%Y-%m-%d %H:%M:%SZ", time, absl::UTCTimeZone());
 }
 
+std::string FormatAge(absl::Duration age) {
+  if (age < absl::ZeroDuration()) return "-";
+  const int64_t seconds = absl::ToInt64Seconds(age);
+  if (seconds < 60) return absl::StrCat(seconds, "s");
+  if (seconds < 3600) return absl::StrCat(seconds / 60, "m");
+  if (seconds < 2 * 86400) return absl::StrCat(seconds / 3600, "h");
+  return absl::StrCat(seconds / 86400, "d");
+}
+
 std::string FormatNumber(double value, int digits) {
   if (!std::isfinite(value)) return "-";
   const double magnitude = std::abs(value);
@@ -86,31 +137,34 @@ std::string FormatCount(int64_t value) {
   return text;
 }
 
-void TextTable::AddRow(std::vector<std::string> cells) {
-  cells.resize(columns_.size());
-  for (std::string& cell : cells) cell = Printable(cell);
+void TextTable::AddRow(std::vector<Cell> cells) {
+  cells.resize(columns_.size(), Cell(""));
+  for (Cell& cell : cells) cell.text = Printable(cell.text);
   rows_.push_back(std::move(cells));
 }
 
-std::string TextTable::Render(int indent) const {
-  std::vector<std::vector<std::string>> lines;
-  std::vector<std::string> titles;
-  for (const Column& column : columns_) titles.push_back(column.title);
+std::string TextTable::Render(int indent, const Palette& palette) const {
+  std::vector<std::vector<Cell>> lines;
+  std::vector<Cell> titles;
+  for (const Column& column : columns_) titles.emplace_back(column.title);
   const bool titled =
-      std::any_of(titles.begin(), titles.end(), [](const auto& title) { return !title.empty(); });
+      std::any_of(titles.begin(), titles.end(), [](const Cell& title) { return !title.text.empty(); });
   if (titled) lines.push_back(titles);
   lines.insert(lines.end(), rows_.begin(), rows_.end());
   std::vector<int> widths(columns_.size());
   for (const auto& line : lines) {
-    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], DisplayWidth(line[i]));
+    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], DisplayWidth(line[i].text));
   }
   std::string text;
   for (const auto& line : lines) {
-    std::string row(static_cast<size_t>(indent), ' ');
-    for (size_t i = 0; i < line.size(); ++i) {
-      absl::StrAppend(&row, i == 0 ? "" : "  ", Pad(line[i], widths[i], columns_[i].align));
+    size_t filled = line.size();
+    while (filled > 0 && line[filled - 1].text.empty()) --filled;
+    if (filled > 0) text.append(static_cast<size_t>(indent), ' ');
+    for (size_t i = 0; i < filled; ++i) {
+      absl::StrAppend(&text, i == 0 ? "" : "  ",
+                      Pad(line[i], widths[i], columns_[i].align, i + 1 == filled, palette));
     }
-    absl::StrAppend(&text, absl::StripTrailingAsciiWhitespace(row), "\n");
+    absl::StrAppend(&text, "\n");
   }
   return text;
 }

@@ -3,7 +3,11 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
+#include <optional>
+#include <string>
+#include <string_view>
 
 #include <sys/ioctl.h>
 
@@ -25,11 +29,30 @@ int TerminalColumns() {
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+// https://no-color.org: any value that is not empty turns colours off.
+bool ShowsColors() {
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  const bool refused = no_color != nullptr && *no_color != '\0';
+  const bool dumb = terminal == nullptr || std::string_view(terminal) == "dumb";
+  return isatty(STDOUT_FILENO) != 0 && !refused && !dumb;
+}
+
+std::optional<bool> Confirm(const std::string& question) {
+  if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0) return std::nullopt;
+  std::cerr << question << " [y/N] " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   quantmoe::CommandContext context(std::cout, std::cerr);
   context.terminal_columns = TerminalColumns;
+  context.palette = quantmoe::Palette(ShowsColors());
+  context.confirm = Confirm;
   context.interrupted = [] {
     // Installed by the first question, so that Ctrl-C ends every command that never asks.
     static const auto installed = std::signal(SIGINT, OnInterrupt);

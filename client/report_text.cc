@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
@@ -108,6 +109,35 @@ std::string Summary(const Json& report) {
   AddFact(table, "widths", BitsText(At(report, {"plan"})));
   AddFact(table, "loss", LossText(At(report, {"plan"})));
   return table.Render();
+}
+
+// "3" or "2,3,4,8"; empty for what is no plain value.
+std::string PlainText(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_number()) return value.dump();
+  if (!value.is_array()) return "";
+  std::vector<std::string> items;
+  for (const Json& item : value)
+    items.push_back(item.is_object() ? Text(At(item, {"name"})) : PlainText(item));
+  return absl::StrJoin(items, ",");
+}
+
+// What the job was run with, every default filled in: a row for each part of the spec.
+std::string Settings(const Json& report) {
+  TextTable table({{""}, {""}});
+  for (const char* part : {"gptq", "calibration", "evaluation", "refinement"}) {
+    const Json& values = At(report, {"spec", part});
+    if (!values.is_object()) continue;
+    std::vector<std::string> texts;
+    for (const auto& [name, value] : values.items()) {
+      if (const std::string text = PlainText(value); !text.empty())
+        texts.push_back(absl::StrCat(name, " ", text));
+    }
+    AddFact(table, part, absl::StrJoin(texts, ", "));
+  }
+  AddFact(table, "profile", Text(At(report, {"spec", "runtime_profile"})));
+  return table.empty() ? "" : table.Render(2);
 }
 
 std::string WithError(const std::optional<double>& value, const std::optional<double>& error, double scale) {
@@ -220,7 +250,7 @@ std::string Histogram(const Json& histogram) {
   for (const auto& [kind, counts] : histogram.items()) {
     int64_t total = 0;
     for (const int width : widths) total += Integer(At(counts, {absl::StrCat(width).c_str()}));
-    std::vector<std::string> cells = {kind, FormatCount(total)};
+    std::vector<Cell> cells = {kind, FormatCount(total)};
     for (const int width : widths) {
       const int64_t count = Integer(At(counts, {absl::StrCat(width).c_str()}));
       cells.push_back(FormatCount(count));
@@ -315,6 +345,7 @@ absl::StatusOr<std::string> RenderReport(absl::string_view json, const ReportOpt
   absl::StrAppend(&text, Section("Scores", Scores(At(report, {"scores"}))));
   absl::StrAppend(&text, Section("Widths by kind of linear", Histogram(At(report, {"plan", "histogram"}))));
   absl::StrAppend(&text, Section("Rounded to nearest instead of solved", Fallbacks(At(report, {"linears"}))));
+  absl::StrAppend(&text, Section("Settings", Settings(report)));
   absl::StrAppend(&text, Section("Time", Stages(At(report, {"stages"}))));
   if (options.linears) absl::StrAppend(&text, Section("Linears", Linears(At(report, {"linears"}))));
   return text;

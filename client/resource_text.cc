@@ -1,12 +1,16 @@
 #include "client/resource_text.h"
 
+#include <algorithm>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include <google/rpc/status.pb.h>
 #include <nlohmann/json.hpp>
 
@@ -22,10 +26,10 @@ using Json = nlohmann::ordered_json;
 // "name   value" lines with aligned values; empty values are left out.
 class Facts {
  public:
-  void Add(absl::string_view name, std::string value) {
-    if (!value.empty()) table_.AddRow({std::string(name), std::move(value)});
+  void Add(absl::string_view name, Cell value) {
+    if (!value.text.empty()) table_.AddRow({std::string(name), std::move(value)});
   }
-  std::string Render() const { return table_.Render(); }
+  std::string Render(const Palette& palette = {}) const { return table_.Render(0, palette); }
 
  private:
   TextTable table_{{{"", Align::kLeft}, {"", Align::kLeft}}};
@@ -54,12 +58,93 @@ std::string MapText(const Map& map) {
   return absl::StrJoin(sorted, ", ", absl::PairFormatter("="));
 }
 
-void AddSpecFacts(const v1::JobSpec& spec, Facts& facts) {
+// The id alone: every command takes it.
+std::string ShortName(absl::string_view name) { return std::string(name.substr(name.rfind('/') + 1)); }
+
+// "owner/name@revision" of a model of the Hub, the last folder of any other.
+std::string ModelLabel(absl::string_view uri) {
+  if (absl::ConsumePrefix(&uri, "hf://")) return std::string(uri);
+  while (absl::ConsumeSuffix(&uri, "/")) {
+  }
+  return ShortName(uri);
+}
+
+std::string HeuristicText(const v1::Heuristic& heuristic) {
+  const std::string params = MapText(heuristic.params());
+  const std::string preset = heuristic.preset().empty() ? "" : absl::StrCat("preset ", heuristic.preset());
+  const std::string name =
+      absl::StrCat(heuristic.name(), heuristic.name().empty() || preset.empty() ? "" : ", ", preset);
+  return params.empty() ? name : absl::StrCat(name, " (", params, ")");
+}
+
+std::string RuleText(const v1::WidthRule& rule) {
+  if (rule.protect()) return absl::StrCat(rule.pattern(), " protected");
+  if (rule.min_bits() == rule.max_bits()) return absl::StrCat(rule.pattern(), " at ", rule.min_bits());
+  const std::string floor = rule.min_bits() > 0 ? absl::StrCat(" from ", rule.min_bits()) : "";
+  const std::string ceiling = rule.max_bits() > 0 ? absl::StrCat(" up to ", rule.max_bits()) : "";
+  return absl::StrCat(rule.pattern(), floor, ceiling);
+}
+
+// "activation" of ACTIVATION; `unset` of the value that says nothing.
+std::string EnumText(const std::string& name, bool is_set, absl::string_view unset) {
+  return is_set ? absl::AsciiStrToLower(name) : std::string(unset);
+}
+
+std::string GptqText(const v1::GptqParams& gptq) {
+  std::string text = absl::StrCat(
+      "groups of ", gptq.group_size(), ", widths ", absl::StrJoin(gptq.widths(), ","), ", damp ", gptq.damp(),
+      ", order ", EnumText(v1::GptqParams::ColumnOrder_Name(gptq.order()), gptq.order() != 0, "activation"),
+      ", scales ", EnumText(v1::GptqParams::ScaleRule_Name(gptq.scales()), gptq.scales() != 0, "auto"),
+      ", propagation ",
+      EnumText(v1::GptqParams::Propagation_Name(gptq.propagation()), gptq.propagation() != 0, "original"));
+  if (gptq.propagation() == v1::GptqParams::QUANTIZED)
+    absl::StrAppend(&text, ", correction ", gptq.correction());
+  if (gptq.gate_weighted()) absl::StrAppend(&text, ", gate-weighted");
+  if (gptq.shrinkage() > 0) absl::StrAppend(&text, ", shrinkage ", gptq.shrinkage());
+  if (!gptq.all_tokens().empty())
+    absl::StrAppend(&text, ", all tokens for ", absl::StrJoin(gptq.all_tokens(), " "));
+  return text;
+}
+
+std::string TextSource(const v1::Digest& digest, absl::string_view uri) {
+  if (!uri.empty()) return std::string(uri);
+  return absl::StrCat("text ", digest.sha256().substr(0, 12), " (", FormatByteSize(digest.size_bytes()), ")");
+}
+
+std::string CalibrationText(const v1::Calibration& calibration, absl::string_view uri) {
+  return absl::StrCat(calibration.samples(), " sequences of ", calibration.sequence_length(), " tokens of ",
+                      TextSource(calibration.text(), uri), ", shards of ", calibration.shard_sequences(),
+                      calibration.states() == v1::Calibration::BF16 ? ", states in bf16" : "");
+}
+
+std::string EvaluationText(const v1::Evaluation& evaluation, absl::string_view uri) {
+  if (evaluation.skip()) return "none";
+  std::string text = absl::StrCat("windows of ", evaluation.window(), " tokens of ",
+                                  TextSource(evaluation.perplexity_text(), uri));
+  for (const v1::BenchmarkTask& task : evaluation.tasks()) {
+    absl::StrAppend(&text, ", ", task.name());
+    if (task.limit() > 0) absl::StrAppend(&text, " (first ", task.limit(), ")");
+  }
+  if (evaluation.has_add_bos()) absl::StrAppend(&text, evaluation.add_bos() ? ", with BOS" : ", without BOS");
+  return text;
+}
+
+// `resolved` has every default filled in; it is empty where a list was asked.
+void AddSpecFacts(const v1::JobSpec& spec, const v1::JobSpec& resolved, Facts& facts) {
   facts.Add("model", spec.model().uri());
-  facts.Add("budget", BudgetText(spec.budget()));
-  const std::string params = MapText(spec.heuristic().params());
-  facts.Add("heuristic", absl::StrCat(spec.heuristic().name(), params.empty() ? "" : " ", params));
-  facts.Add("profile", spec.runtime_profile());
+  const v1::BitBudget& budget = spec.has_budget() ? spec.budget() : resolved.budget();
+  facts.Add("budget", BudgetText(budget));
+  facts.Add("heuristic", HeuristicText(spec.heuristic()));
+  if (!resolved.has_model()) return facts.Add("profile", spec.runtime_profile());
+  facts.Add("profile", resolved.runtime_profile());
+  for (const v1::WidthRule& rule : resolved.rules()) facts.Add("rule", RuleText(rule));
+  facts.Add("quantization", GptqText(resolved.gptq()));
+  facts.Add("calibration", CalibrationText(resolved.calibration(), spec.calibration().text_uri()));
+  facts.Add("evaluation", EvaluationText(resolved.evaluation(), spec.evaluation().perplexity_text_uri()));
+  if (resolved.has_refinement()) {
+    facts.Add("refinement", absl::StrCat(resolved.refinement().rounds(), " rounds of ",
+                                         resolved.refinement().trials(), " trials"));
+  }
 }
 
 std::string TaskOutcome(const v1::TaskChanged& task) {
@@ -112,7 +197,7 @@ std::string TableText(const Json& list, int indent) {
   }
   TextTable table(columns);
   for (const Json& row : list) {
-    std::vector<std::string> cells;
+    std::vector<Cell> cells;
     for (const Column& column : columns) {
       cells.push_back(row.contains(column.title) ? ScalarText(row[column.title]) : "");
     }
@@ -170,32 +255,52 @@ std::string BudgetText(const v1::BitBudget& budget) {
   return budget.has_max_bytes() ? FormatByteSize(budget.max_bytes()) : "";
 }
 
-std::string RenderJobs(const v1::ListJobsResponse& jobs) {
-  if (jobs.jobs().empty()) return "no jobs\n";
-  TextTable table(
-      {{"JOB"}, {"STATE"}, {"DONE", Align::kRight}, {"BUDGET"}, {"HEURISTIC"}, {"CREATED"}, {"MODEL"}});
-  for (const v1::Job& job : jobs.jobs()) {
-    table.AddRow({job.name(), StateName(job.state()), ProgressText(job), BudgetText(job.spec().budget()),
-                  job.spec().heuristic().name(), Time(job.create_time()), job.spec().model().uri()});
+Style StateStyle(v1::Job::State state) {
+  switch (state) {
+    case v1::Job::SUCCEEDED:
+      return Style::kGood;
+    case v1::Job::FAILED:
+      return Style::kBad;
+    case v1::Job::RUNNING:
+    case v1::Job::CANCELLING:
+      return Style::kBusy;
+    default:
+      return Style::kFaint;
   }
-  return table.Render();
 }
 
-std::string RenderJob(const v1::Job& job) {
-  Facts facts;
-  facts.Add("job", job.name().empty() ? "(not created)" : job.name());
-  facts.Add("display name", job.display_name());
-  facts.Add("labels", MapText(job.labels()));
-  facts.Add("state", StateName(job.state()));
-  facts.Add("reason", job.state_reason());
-  facts.Add("error", ErrorText(job.error()));
-  AddSpecFacts(job.spec(), facts);
-  facts.Add("artifact", job.artifact());
-  facts.Add("retry of", job.parent_job());
-  if (job.has_create_time()) facts.Add("created", Time(job.create_time()));
-  if (job.has_start_time()) facts.Add("started", Time(job.start_time()));
-  if (job.has_finish_time()) facts.Add("finished", Time(job.finish_time()));
-  if (job.progress().stages().empty()) return facts.Render();
+std::string RenderJobs(const v1::ListJobsResponse& jobs, absl::Time now, const Palette& palette) {
+  if (jobs.jobs().empty()) return "no jobs\n";
+  const auto any = [&jobs](const auto& has) {
+    return std::any_of(jobs.jobs().begin(), jobs.jobs().end(), has);
+  };
+  const bool named = any([](const v1::Job& job) { return !job.display_name().empty(); });
+  const bool retried = any([](const v1::Job& job) { return !job.parent_job().empty(); });
+  std::vector<Column> columns = {{"JOB"}};
+  if (named) columns.push_back({"NAME"});
+  for (const char* title : {"MODEL", "BUDGET", "HEURISTIC", "STATE"}) columns.push_back({title});
+  columns.push_back({"PROGRESS", Align::kRight});
+  columns.push_back({"AGE", Align::kRight});
+  if (retried) columns.push_back({"RETRY OF"});
+  TextTable table(columns);
+  for (const v1::Job& job : jobs.jobs()) {
+    std::vector<Cell> row = {ShortName(job.name())};
+    if (named) row.emplace_back(job.display_name());
+    row.emplace_back(ModelLabel(job.spec().model().uri()));
+    row.emplace_back(BudgetText(job.spec().budget()));
+    row.emplace_back(HeuristicText(job.spec().heuristic()));
+    row.emplace_back(StateName(job.state()), StateStyle(job.state()));
+    row.emplace_back(ProgressText(job));
+    row.emplace_back(job.has_create_time() ? FormatAge(now - ToTime(job.create_time())) : "-");
+    if (retried) row.emplace_back(ShortName(job.parent_job()));
+    table.AddRow(std::move(row));
+  }
+  return table.Render(0, palette);
+}
+
+namespace {
+
+std::string StageTable(const v1::Progress& progress) {
   TextTable table({{"STAGE"},
                    {"", Align::kLeft},
                    {"DONE", Align::kRight},
@@ -203,13 +308,48 @@ std::string RenderJob(const v1::Job& job) {
                    {"CACHED", Align::kRight},
                    {"RUNNING", Align::kRight},
                    {"WORKER TIME", Align::kRight}});
-  for (const v1::StageProgress& stage : job.progress().stages()) {
+  for (const v1::StageProgress& stage : progress.stages()) {
     const double fraction = stage.tasks_total() > 0 ? 1.0 * stage.tasks_done() / stage.tasks_total() : 0;
     table.AddRow({stage.stage(), Bar(fraction, 12), absl::StrCat(stage.tasks_done()),
                   absl::StrCat(stage.tasks_total()), absl::StrCat(stage.tasks_cached()),
                   absl::StrCat(stage.tasks_running()), FormatSeconds(stage.task_seconds())});
   }
-  return absl::StrCat(facts.Render(), "\n", table.Render());
+  return table.Render();
+}
+
+}  // namespace
+
+std::string RenderJob(const v1::Job& job, const Palette& palette) {
+  Facts facts;
+  facts.Add("job", job.name().empty() ? "(not created)" : job.name());
+  facts.Add("display name", job.display_name());
+  facts.Add("labels", MapText(job.labels()));
+  if (job.state() != v1::Job::STATE_UNSPECIFIED)
+    facts.Add("state", {StateName(job.state()), StateStyle(job.state())});
+  facts.Add("reason", job.state_reason());
+  facts.Add("error", {ErrorText(job.error()), Style::kBad});
+  AddSpecFacts(job.spec(), job.resolved_spec(), facts);
+  for (const std::string& warning : job.warnings()) facts.Add("warning", warning);
+  facts.Add("artifact", job.artifact());
+  facts.Add("retry of", job.parent_job());
+  if (job.has_create_time()) facts.Add("created", Time(job.create_time()));
+  if (job.has_start_time()) facts.Add("started", Time(job.start_time()));
+  if (job.has_finish_time()) facts.Add("finished", Time(job.finish_time()));
+  if (job.progress().stages().empty()) return facts.Render(palette);
+  return absl::StrCat(facts.Render(palette), "\n", StageTable(job.progress()));
+}
+
+std::string RenderDescription(const v1::Job& job, const v1::ListTasksResponse& tasks,
+                              const v1::ListJobEventsResponse& last_events, const Palette& palette) {
+  v1::ListTasksResponse notable;
+  for (const v1::Task& task : tasks.tasks()) {
+    const bool troubled = task.state() == v1::Task::FAILED || task.attempts() > 1;
+    if (troubled || task.state() == v1::Task::RUNNING) *notable.add_tasks() = task;
+  }
+  std::string text = RenderJob(job, palette);
+  if (!notable.tasks().empty()) absl::StrAppend(&text, "\n", RenderTasks(notable));
+  if (!last_events.events().empty()) absl::StrAppend(&text, "\n", RenderEvents(last_events));
+  return text;
 }
 
 std::string RenderTasks(const v1::ListTasksResponse& tasks) {

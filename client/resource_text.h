@@ -11,6 +11,8 @@
 #include <quantmoe/v1/jobs.pb.h>
 #include <quantmoe/v1/system.pb.h>
 
+#include "client/format.h"
+
 namespace quantmoe {
 
 absl::Time ToTime(const google::protobuf::Timestamp& timestamp);
@@ -18,8 +20,15 @@ std::string StateName(v1::Job::State state);
 // "3.00 bits" or "10.0 GiB".
 std::string BudgetText(const v1::BitBudget& budget);
 
-std::string RenderJobs(const v1::ListJobsResponse& jobs);
-std::string RenderJob(const v1::Job& job);
+Style StateStyle(v1::Job::State state);
+
+// One line a job; columns that no job has anything to say in are left out. `now` gives their age.
+std::string RenderJobs(const v1::ListJobsResponse& jobs, absl::Time now, const Palette& palette = {});
+// What was asked, what it means with every default filled in, and how far it is.
+std::string RenderJob(const v1::Job& job, const Palette& palette = {});
+// That, the tasks that run or that something went wrong with, and the end of the event log.
+std::string RenderDescription(const v1::Job& job, const v1::ListTasksResponse& tasks,
+                              const v1::ListJobEventsResponse& last_events, const Palette& palette = {});
 std::string RenderTasks(const v1::ListTasksResponse& tasks);
 // One event without its time and without a line feed.
 std::string EventLine(const v1::JobEvent& event);

@@ -240,68 +240,91 @@ v1::JobSpec FillSpec(const SpecFlags& flags, FileUploads& uploads, Violations& v
   return spec;
 }
 
+// Help shows the flags that are added next under this title.
+void BeginGroup(CLI::App& command, const std::string& title) { command.option_defaults()->group(title); }
+
 void AddGptqFlags(CLI::App& command, SpecFlags& flags) {
-  command.add_option("--group-size", flags.group_size, "Input channels that share a scale: 32, 64 or 128");
-  command.add_option("--widths", flags.widths, "Candidate widths in bits, such as 2,3,4,8")
+  BeginGroup(command, "Quantization");
+  command.add_option("--group-size", flags.group_size,
+                     "Input channels that share a scale: 32, 64 or 128 (default: the largest that fits)");
+  command.add_option("--widths", flags.widths, "Candidate widths in bits (default: 2,3,4,8)")
       ->delimiter(',')
       ->allow_extra_args(false);
-  command.add_option("--damp", flags.damp, "Dampening, as a share of the Hessian's mean diagonal");
-  command.add_option("--order", flags.order, "In which columns are quantized: natural, activation or group")
+  command.add_option("--damp", flags.damp,
+                     "Dampening, as a share of the Hessian's mean diagonal (default: 0.01)");
+  command
+      .add_option("--order", flags.order,
+                  "In which columns are quantized: natural, activation or group (default: activation)")
       ->check(CLI::IsMember({"natural", "activation", "group"}));
   command
       .add_option(
           "--scales", flags.scales,
           "Of a group: positive (least error), signed (of either sign), range (from its largest weight), "
-          "auto (signed at 2 and 3 bits, positive above)")
+          "auto (signed at 2 and 3 bits, positive above) (default: auto)")
       ->check(CLI::IsMember({"auto", "positive", "signed", "range"}));
-  command.add_option("--min-tokens-ratio", flags.min_tokens_ratio,
-                     "Round linears that saw fewer tokens than this share of their input width");
+  command.add_option(
+      "--min-tokens-ratio", flags.min_tokens_ratio,
+      "Round linears that saw fewer tokens than this share of their input width (default: 0.25)");
   command.add_option("--max-fallback-ratio", flags.max_fallback_ratio,
-                     "Fail when more than this share of the linears was rounded");
+                     "Fail when more than this share of the linears was rounded (default: 0.25)");
   command
       .add_option(
           "--propagation", flags.propagation,
-          "original: all layers at once; quantized: each layer on what the quantized ones before it give")
+          "original: all layers at once; quantized: each layer on what the quantized ones before it give "
+          "(default: original)")
       ->check(CLI::IsMember({"original", "quantized"}));
   command.add_option("--correction", flags.correction,
-                     "Quantized propagation: share of the inputs' drift that weights make up for, 0 to 1");
+                     "Quantized propagation: share of the inputs' drift that weights make up for, 0 to 1 "
+                     "(default: 1)");
   command.add_option("--gate-weighted", flags.gate_weighted,
-                     "Count tokens for an expert by the square of their router weight: true or false");
+                     "Count tokens for an expert by the square of their router weight: true or false "
+                     "(default: false)");
   command.add_option("--shrinkage", flags.shrinkage,
-                     "Pull of a cold expert's Hessian toward its layer's, in tokens a channel");
-  command.add_option("--all-tokens", flags.all_tokens,
-                     "PATTERN: experts that all tokens of their layer calibrate, routed or not");
+                     "Pull of a cold expert's Hessian toward its layer's, in tokens a channel (default: 0)");
+  AddRepeated(command, "--all-tokens", flags.all_tokens, "PATTERN",
+              "Experts that all tokens of their layer calibrate, routed or not; repeatable");
 }
 
-void AddTextFlags(CLI::App& command, SpecFlags& flags) {
+void AddCalibrationFlags(CLI::App& command, SpecFlags& flags) {
+  BeginGroup(command, "Calibration");
   command
       .add_option("--calibration", flags.calibration,
-                  "Calibration text (UTF-8), or rows with a field `text` (JSON lines, Parquet), here or at "
-                  "hf://datasets/owner/name@revision/path; shipped prose by default")
+                  "Calibration text (UTF-8), or rows (JSON lines, Parquet), here or at "
+                  "hf://datasets/owner/name@revision/path (default: shipped prose)")
       ->type_name("FILE");
-  command.add_option("--samples", flags.samples, "Calibration sequences");
+  command.add_option("--samples", flags.samples, "Calibration sequences (default: 128)");
+  command.add_option("--sequence-length", flags.sequence_length,
+                     "Tokens of a calibration sequence (default: the model's context, 2048 at most)");
+  command.add_option("--shard-sequences", flags.shard_sequences, "Sequences of one shard (default: 8)");
   command
       .add_option("--states", flags.states,
-                  "Type in which activations travel from task to task: f32, or bf16 for half of the bytes")
+                  "Type in which activations travel from task to task: f32, or bf16 for half of the bytes "
+                  "(default: f32)")
       ->check(CLI::IsMember({"f32", "bf16"}));
-  command.add_option("--sequence-length", flags.sequence_length, "Tokens of a calibration sequence");
-  command.add_option("--shard-sequences", flags.shard_sequences, "Sequences of one shard");
-  command.add_option("--text", flags.text, "Perplexity text, likewise; shipped prose by default")
+  CLI::Option* add_bos =
+      command.add_flag("--add-bos", flags.add_bos,
+                       "Put the begin token before texts and prompts (default: as the tokenizer says)");
+  command.add_flag("--no-add-bos", flags.no_add_bos, "Never put it there")->excludes(add_bos);
+}
+
+void AddEvaluationFlags(CLI::App& command, SpecFlags& flags) {
+  BeginGroup(command, "Evaluation");
+  command
+      .add_option("--text", flags.text,
+                  "Perplexity text, in a form of --calibration (default: shipped prose)")
       ->type_name("FILE");
-  command.add_option("--window", flags.window, "Tokens of a perplexity window");
-  AddRepeated(command, "--task", flags.tasks, "NAME=FILE",
-              "Benchmark items as JSON lines or Parquet, here or at hf://datasets/...; repeatable");
-  AddRepeated(command, "--fewshot", flags.fewshot, "NAME=FILE",
-              "Items for few-shot prompts of a task; repeatable");
-  command.add_option("--limit", flags.limit, "Only the first so many items of each task")
-      ->check(CLI::PositiveNumber);
+  command.add_option("--window", flags.window,
+                     "Tokens of a perplexity window (default: the model's context, 2048 at most)");
   command
       .add_option("--tasks", flags.tasks_dir,
                   "Take every known <task>.jsonl or .parquet, with <task>_dev as few-shot")
       ->type_name("DIR");
-  CLI::Option* add_bos =
-      command.add_flag("--add-bos", flags.add_bos, "Put the begin token before texts and prompts");
-  command.add_flag("--no-add-bos", flags.no_add_bos, "Never put it there")->excludes(add_bos);
+  AddRepeated(command, "--task", flags.tasks, "NAME=FILE",
+              "Benchmark items as JSON lines or Parquet, here or at hf://datasets/...; repeatable");
+  AddRepeated(command, "--fewshot", flags.fewshot, "NAME=FILE",
+              "Items for few-shot prompts of a task; repeatable");
+  command.add_option("--limit", flags.limit, "Only the first so many items of each task (default: all)")
+      ->check(CLI::PositiveNumber);
   command.add_flag("--no-evaluation", flags.no_evaluation, "Skip perplexity and benchmarks");
 }
 
@@ -313,37 +336,42 @@ void AddModel(CLI::App& command, SpecFlags& flags) {
 
 // The budget and what spends it.
 void AddChoiceFlags(CLI::App& command, SpecFlags& flags) {
+  BeginGroup(command, "Budget (give one of them)");
   CLI::Option* bits =
-      command.add_option("--bits", flags.bits, "Budget as average width of the quantized linears");
-  command.add_option("--bytes", flags.bytes, "Budget as size of the weight files, such as 10GiB")
+      command.add_option("--bits", flags.bits, "Average width of the quantized linears, such as 3.0");
+  command.add_option("--bytes", flags.bytes, "Size of the weight files, such as 10GiB")
       ->type_name("SIZE")
       ->excludes(bits);
   command.add_option("--stored-bits", flags.stored_bits,
-                     "Budget as bits of codes, scales and zero points for each quantized weight");
+                     "Bits of codes, scales and zero points for each quantized weight");
   command
-      .add_option("--rank-bytes", flags.rank_bytes,
-                  "Budget as bytes on the fullest of --ranks expert-parallel ranks")
+      .add_option("--rank-bytes", flags.rank_bytes, "Bytes on the fullest of --ranks expert-parallel ranks")
       ->type_name("SIZE");
+  BeginGroup(command, "Plan");
   command.add_option("--heuristic", flags.heuristic,
                      "What spends the budget; see `quantmoe heuristics` (default: optimal)");
   command.add_option("--preset", flags.preset, "A published configuration; see `quantmoe heuristics`");
 }
 
 void AddRemainingFlags(CLI::App& command, SpecFlags& flags) {
+  BeginGroup(command, "Plan");
   command.add_option("--ranks", flags.ranks, "Expert-parallel ranks that --rank-bytes is for");
+  AddRepeated(command, "--param", flags.params, "KEY=VALUE", "Parameter of the heuristic; repeatable");
+  command.add_option("--profile", flags.profile,
+                     "Target loader; see `quantmoe profiles` (default: gptqmodel)");
   AddRepeated(command, "--pin", flags.pins, "PATTERN=BITS",
               "Width of the linears that match a kind, a class or a glob over names; repeatable");
   AddRepeated(command, "--min-bits", flags.floors, "PATTERN=BITS", "Their least width; repeatable");
   AddRepeated(command, "--max-bits", flags.ceilings, "PATTERN=BITS", "Their largest width; repeatable");
   AddRepeated(command, "--protect", flags.protected_patterns, "PATTERN",
               "Give them the largest width; repeatable");
-  AddRepeated(command, "--param", flags.params, "KEY=VALUE", "Parameter of the heuristic; repeatable");
-  command.add_option("--profile", flags.profile, "Target loader; see `quantmoe profiles`");
   command.add_option("--refine-rounds", flags.refine_rounds,
                      "Rounds of a search that keeps what measures better on held-out text (default: none)");
   command.add_option("--refine-trials", flags.refine_trials, "Plans that a round measures (default: 16)");
   AddGptqFlags(command, flags);
-  AddTextFlags(command, flags);
+  AddCalibrationFlags(command, flags);
+  AddEvaluationFlags(command, flags);
+  BeginGroup(command, "Options");
 }
 
 }  // namespace
@@ -360,12 +388,14 @@ void AddSharedSpecFlags(CLI::App& command, SpecFlags& flags) {
 }
 
 void AddJobFlags(CLI::App& command, JobFlags& flags) {
+  BeginGroup(command, "Job");
   command.add_option("--name", flags.name, "Id of the job; the server chooses one by default")
       ->type_name("JOB_ID");
   command.add_option("--display-name", flags.display_name, "Name for people");
   AddRepeated(command, "--label", flags.labels, "KEY=VALUE", "Label of the job; repeatable");
   command.add_option("--request-id", flags.request_id, "Makes repeated submits one job; random by default");
-  command.add_flag("--validate-only", flags.validate_only, "Check only; create nothing");
+  command.add_flag("--validate-only", flags.validate_only,
+                   "Check only, and show every default filled in; create nothing");
 }
 
 absl::StatusOr<v1::JobSpec> MakeJobSpec(const SpecFlags& flags, FileUploads& uploads) {

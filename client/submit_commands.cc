@@ -14,6 +14,13 @@
 namespace quantmoe {
 namespace {
 
+constexpr char kSubmitExamples[] =
+    "Examples:\n"
+    "  quantmoe submit /models/Mixtral-8x7B-v0.1 --bits 3.0 --watch\n"
+    "  quantmoe submit hf://Qwen/Qwen1.5-MoE-A2.7B --bytes 6GiB --calibration own.txt --name qwen-6g\n"
+    "  quantmoe submit /models/x --bits 2.5 --pin attention=4 --protect shared --tasks items --limit 200\n"
+    "Directories must lie below a --model-root of the server. Files are sent to it.";
+
 struct SubmitFlags {
   SpecFlags spec;
   JobFlags job;
@@ -28,8 +35,11 @@ absl::StatusOr<int> Submit(CommandContext& context, const SubmitFlags& flags) {
   ASSIGN_OR_RETURN(const v1::Job job,
                    connection->CallWithRetry(connection->jobs(), &v1::JobService::Stub::CreateJob, request));
   if (request.validate_only()) {
-    context.Print(job, "the job is valid\n");
+    context.Print(job, absl::StrCat("the job is valid\n\n", RenderJob(job, context.palette)));
     return kExitOk;
+  }
+  for (const std::string& warning : job.warnings()) {
+    context.err << "quantmoe: warning: " << Printable(warning) << std::endl;
   }
   if (!flags.watch) {
     context.Print(job, absl::StrCat("created ", Printable(job.name()), "\n"));
@@ -62,6 +72,7 @@ void AddSubmitCommands(CLI::App& app, CommandContext& context) {
   AddSpecFlags(command, submit->spec);
   AddJobFlags(command, submit->job);
   command.add_flag("--watch,--wait", submit->watch, "Watch the job to its end");
+  command.footer(kSubmitExamples);
 
   auto estimate = std::make_shared<SubmitFlags>();
   AddSpecFlags(AddCommand(app, context, "estimate", "Say what a job would need, without creating it",

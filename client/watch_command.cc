@@ -1,8 +1,10 @@
-// watch: a job's progress as bars, lines or JSON, and its outcome as an exit code.
+// watch: a job's progress as bars, lines or JSON, and its outcome as an exit code. wait: the outcomes alone,
+// of several jobs.
 #include <memory>
 #include <optional>
 #include <ostream>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -55,11 +57,11 @@ class JsonObserver : public WatchObserver {
 class TextObserver : public WatchObserver {
  public:
   explicit TextObserver(CommandContext& context)
-      : context_(context), notice_(context), view_(Clock::Real()) {}
+      : context_(context), notice_(context), view_(Clock::Real(), context.palette) {}
 
-  void Begin(const v1::Job& job) {
+  void Begin(const v1::Job& job, int64_t after_seq) {
     notice_.Back();
-    view_.ApplyJob(job);
+    view_.Begin(job, after_seq);
     begun_ = true;
   }
 
@@ -75,8 +77,11 @@ class TextObserver : public WatchObserver {
   }
 
   void OnTick() override {
+    if (!begun_) return;
+    view_.Tick();
+    if (context_.terminal_columns() == 0) return PrintLines(view_.TakeLines());
     const absl::Duration now = Clock::Real().Monotonic();
-    if (!begun_ || context_.terminal_columns() == 0 || now - last_draw_ < absl::Milliseconds(150)) return;
+    if (now - last_draw_ < absl::Milliseconds(150)) return;
     last_draw_ = now;
     Draw();
   }
@@ -95,6 +100,7 @@ class TextObserver : public WatchObserver {
 
  private:
   void PrintLines(const std::vector<std::string>& lines) {
+    if (lines.empty()) return;
     for (const std::string& line : lines) context_.out << line << "\n";
     context_.out << std::flush;
   }
@@ -129,7 +135,7 @@ int Detach(CommandContext& context, const std::string& job) {
   context.err << "\nquantmoe: detached; " << job << " goes on. `quantmoe watch " << job
               << "` follows it again, "
               << "`quantmoe cancel " << job << "` stops it" << std::endl;
-  return kExitOk;
+  return kExitInterrupted;
 }
 
 int ReportOutcome(CommandContext& context, const v1::Job& job, v1::Job::State state) {
@@ -145,6 +151,57 @@ int ReportOutcome(CommandContext& context, const v1::Job& job, v1::Job::State st
   return OutcomeCode(state);
 }
 
+// Says nothing of progress, and gives up at `deadline`.
+class SilentObserver : public WatchObserver {
+ public:
+  SilentObserver(CommandContext& context, absl::Duration deadline)
+      : context_(context), deadline_(deadline), notice_(context) {}
+  void OnEvent(const v1::JobEvent&) override { notice_.Back(); }
+  void OnConnectionLost(const absl::Status& status) override { notice_.Lost(status); }
+  bool Detached() override { return context_.interrupted() || Clock::Real().Monotonic() >= deadline_; }
+
+ private:
+  CommandContext& context_;
+  const absl::Duration deadline_;
+  LossNotice notice_;
+};
+
+// The job once it has ended; nothing when the observer detached before.
+absl::StatusOr<std::optional<v1::Job>> AwaitEnd(const Connection& connection, const WatchOptions& options,
+                                                WatchObserver& observer) {
+  ASSIGN_OR_RETURN(const v1::Job::State state, FollowJob(connection, options, observer));
+  if (state == v1::Job::STATE_UNSPECIFIED) return std::optional<v1::Job>();
+  return AwaitJob(connection, options, observer);
+}
+
+struct WaitFlags {
+  std::vector<std::string> jobs;
+  double seconds = 0;  // 0: as long as it takes
+};
+
+absl::StatusOr<int> WaitForJobs(CommandContext& context, const WaitFlags& flags) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
+  const absl::Duration deadline =
+      flags.seconds > 0 ? Clock::Real().Monotonic() + absl::Seconds(flags.seconds) : absl::InfiniteDuration();
+  SilentObserver observer(context, deadline);
+  int code = kExitOk;
+  for (const std::string& name : flags.jobs) {
+    const WatchOptions options = {.job = ResourceName("jobs", name)};
+    ASSIGN_OR_RETURN(const std::optional<v1::Job> job, AwaitEnd(*connection, options, observer));
+    if (!job) {
+      if (context.interrupted()) return kExitInterrupted;
+      context.err << "quantmoe: " << Printable(options.job) << " has not ended in " << flags.seconds
+                  << " s\n";
+      return kExitUnavailable;
+    }
+    const absl::Status error = FromRpcStatus(job->error());
+    const std::string why = error.ok() ? "" : absl::StrCat(": ", Printable(error.message()));
+    context.Print(*job, absl::StrCat(Printable(job->name()), " ", StateName(job->state()), why, "\n"));
+    if (code == kExitOk) code = OutcomeCode(job->state());
+  }
+  return code;
+}
+
 }  // namespace
 
 absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection,
@@ -154,13 +211,25 @@ absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connec
   WatchObserver& observer = context.json ? static_cast<WatchObserver&>(json) : text;
   ASSIGN_OR_RETURN(const std::optional<v1::Job> before, AwaitJob(connection, options, observer));
   if (!before.has_value()) return Detach(context, options.job);
-  text.Begin(*before);
+  text.Begin(*before, options.after_seq);
   ASSIGN_OR_RETURN(const v1::Job::State state, FollowJob(connection, options, observer));
   if (state == v1::Job::STATE_UNSPECIFIED) return Detach(context, options.job);
   ASSIGN_OR_RETURN(const std::optional<v1::Job> after, AwaitJob(connection, options, observer));
   if (!after.has_value()) return Detach(context, options.job);
   if (!context.json) text.Finish(*after);
   return ReportOutcome(context, *after, state);
+}
+
+void AddWaitCommand(CLI::App& app, CommandContext& context) {
+  const auto flags = std::make_shared<WaitFlags>();
+  CLI::App& command = AddCommand(app, context, "wait", "Wait for jobs to end and print how they did",
+                                 [&context, flags] { return WaitForJobs(context, *flags); });
+  command.add_option("jobs", flags->jobs, "Ids or names of jobs")->required()->type_name("JOB");
+  command.add_option("--for", flags->seconds, "Give up after so long, with exit code 4 (default: never)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("SECONDS");
+  command.footer(
+      "Exit code: 0 all succeeded, otherwise that of the first that did not: 1 failed, 3 cancelled.");
 }
 
 void AddWatchCommand(CLI::App& app, CommandContext& context) {
@@ -186,7 +255,9 @@ void AddWatchCommand(CLI::App& app, CommandContext& context) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str()
       ->type_name("SECONDS");
-  command.footer("Exit code: 0 the job succeeded, 1 failed, 3 cancelled. Ctrl-C leaves the job running.");
+  command.footer(
+      "Exit code: 0 the job succeeded, 1 failed, 3 cancelled. Ctrl-C leaves the job running and exits with "
+      "130.");
 }
 
 }  // namespace quantmoe

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdio>
+#include <optional>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
@@ -37,6 +38,11 @@ class CommandLineTest : public ::testing::Test {
     CommandContext context(out_, err_);
     context.channel = server_.channel();
     context.backoff = kFastBackoff;
+    context.interrupted = [this] { return interrupted_; };
+    context.confirm = [this](const std::string& question) {
+      question_ = question;
+      return answer_;
+    };
     return RunCommandLine(arguments, context);
   }
 
@@ -50,6 +56,9 @@ class CommandLineTest : public ::testing::Test {
   }
 
   FakeServer server_;
+  bool interrupted_ = false;
+  std::optional<bool> answer_;
+  std::string question_;
   std::ostringstream out_;
   std::ostringstream err_;
 };
@@ -121,6 +130,68 @@ TEST_F(CommandLineTest, WatchPrintsJsonLines) {
   EXPECT_EQ(json["seq"], "1");
 }
 
+TEST_F(CommandLineTest, WaitTellsTheOutcomesAlone) {
+  EndWith(v1::Job::SUCCEEDED);
+  EXPECT_EQ(Run({"wait", "a", "jobs/a"}), kExitOk) << err_.str();
+  EXPECT_EQ(out_.str(), "jobs/a SUCCEEDED\njobs/a SUCCEEDED\n");
+  EndWith(v1::Job::FAILED);
+  server_.jobs.job.mutable_error()->set_code(13);
+  server_.jobs.job.mutable_error()->set_message("no luck");
+  EXPECT_EQ(Run({"wait", "a"}), kExitFailed);
+  EXPECT_EQ(out_.str(), "jobs/a FAILED: no luck\n");
+}
+
+TEST_F(CommandLineTest, WaitGivesUpWhenItsTimeIsOver) {
+  server_.jobs.never_end = true;
+  EXPECT_EQ(Run({"wait", "a", "--for", "0.3"}), kExitUnavailable);
+  EXPECT_THAT(err_.str(), HasSubstr("jobs/a has not ended in 0.3 s"));
+}
+
+TEST_F(CommandLineTest, CtrlCLeavesTheJobAndExitsAsShellsExpect) {
+  server_.jobs.never_end = true;
+  interrupted_ = true;
+  EXPECT_EQ(Run({"watch", "a"}), kExitInterrupted);
+  EXPECT_THAT(err_.str(), HasSubstr("detached; jobs/a goes on"));
+}
+
+TEST_F(CommandLineTest, SubmitTellsWhatTheServerWarnsOf) {
+  server_.jobs.job.add_warnings("an expert will see about 3 calibration tokens");
+  server_.jobs.job.mutable_resolved_spec()->mutable_model()->set_uri("file:///m");
+  server_.jobs.job.mutable_resolved_spec()->mutable_gptq()->set_group_size(64);
+  EXPECT_EQ(Run({"submit", "/m", "--bits", "3"}), kExitOk);
+  EXPECT_EQ(err_.str(), "quantmoe: warning: an expert will see about 3 calibration tokens\n");
+  EXPECT_EQ(Run({"submit", "/m", "--bits", "3", "--validate-only"}), kExitOk);
+  EXPECT_THAT(out_.str(), StartsWith("the job is valid\n"));
+  EXPECT_THAT(out_.str(), HasSubstr("groups of 64"));
+  EXPECT_THAT(out_.str(), HasSubstr("warning"));
+}
+
+TEST_F(CommandLineTest, DeleteAsksThePersonAtATerminal) {
+  answer_ = false;
+  EXPECT_EQ(Run({"delete", "a", "b"}), kExitFailed);
+  EXPECT_THAT(question_, HasSubstr("delete 2 jobs (a, b)"));
+  EXPECT_THAT(server_.jobs.deleted, IsEmpty());
+  EXPECT_EQ(Run({"delete", "a", "--yes"}), kExitOk);
+  answer_ = true;
+  EXPECT_EQ(Run({"delete", "a"}), kExitOk);
+  answer_ = std::nullopt;  // a script
+  EXPECT_EQ(Run({"delete", "a"}), kExitOk);
+  EXPECT_EQ(server_.jobs.deleted.size(), 3u);
+}
+
+TEST_F(CommandLineTest, OneJobThatIsNotThereDoesNotKeepTheOthers) {
+  EXPECT_EQ(Run({"delete", "none", "a", "-y"}), kExitFailed);
+  EXPECT_EQ(out_.str(), "deleted jobs/a\n");
+  EXPECT_THAT(err_.str(), HasSubstr("no job jobs/none"));
+  EXPECT_EQ(Run({"cancel", "a", "none"}), kExitFailed);
+  EXPECT_THAT(out_.str(), StartsWith("jobs/a is "));
+}
+
+TEST_F(CommandLineTest, VersionNeedsNoServer) {
+  EXPECT_EQ(Run({"--version"}), kExitOk);
+  EXPECT_THAT(out_.str(), StartsWith("quantmoe "));
+}
+
 TEST_F(CommandLineTest, JsonIsOneDocumentOfAllPages) {
   EXPECT_EQ(Run({"--json", "list"}), kExitOk) << err_.str();
   const auto json = nlohmann::json::parse(out_.str());
@@ -163,7 +234,10 @@ TEST_F(CommandLineTest, HelpDocumentsExitCodes) {
   EXPECT_EQ(Run({"--help"}), kExitOk);
   EXPECT_THAT(out_.str(), HasSubstr("4 the server cannot be"));
   EXPECT_EQ(Run({"submit", "--help"}), kExitOk);
-  EXPECT_THAT(out_.str(), HasSubstr("--sequence-length"));
+  for (const char* text : {"--sequence-length", "Budget (give one of them):", "Calibration:",
+                           "(default: optimal)", "quantmoe submit hf://"}) {
+    EXPECT_THAT(out_.str(), HasSubstr(text));
+  }
 }
 
 TEST_F(CommandLineTest, DownloadThenVerify) {

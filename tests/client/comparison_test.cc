@@ -174,9 +174,9 @@ TEST(ComparisonTest, Golden) {
 TEST(ComparisonTest, TextOfOthersStaysText) {
   const Comparison example = Example();
   EXPECT_THAT(ComparisonMarkdown(example),
-              HasSubstr("no \\| luck: &lt;b&gt;\\*x\\*&lt;/b&gt; &amp; [here]\\(http://x) \"so\""));
+              HasSubstr("no \\| luck: &lt;b&gt;\\*x\\*&lt;/b&gt; &amp; [here]\\(http://x)\\\\n\"so\""));
   EXPECT_THAT(ComparisonPage(example),
-              HasSubstr("&lt;b&gt;*x*&lt;/b&gt; &amp; [here](http://x) &quot;so&quot;"));
+              HasSubstr("&lt;b&gt;*x*&lt;/b&gt; &amp; [here](http://x)\\n&quot;so&quot;"));
   EXPECT_EQ(nlohmann::json::parse(ComparisonJson(example))["jobs"][2]["failure"], example.jobs[2].failure);
 }
 

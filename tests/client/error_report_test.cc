@@ -60,7 +60,7 @@ TEST(ErrorReportTest, ForbiddenSourceNamesTheServerFlag) {
 TEST(ErrorReportTest, MessagesStayOnOneLine) {
   const absl::Status error = absl::InternalError("two\nlines \x1b[31m");
   EXPECT_EQ(ExitCodeOf(error), kExitFailed);
-  EXPECT_EQ(RenderError(error, kServer), "quantmoe: two lines  [31m\n");
+  EXPECT_EQ(RenderError(error, kServer), "quantmoe: two\\nlines \\u001b[31m\n");
   EXPECT_THAT(RenderError(absl::Status(absl::StatusCode::kInternal, ""), kServer),
               StartsWith("quantmoe: INTERNAL"));
 }

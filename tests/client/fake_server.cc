@@ -40,6 +40,21 @@ grpc::Status FakeJobs::RetryJob(grpc::ServerContext*, const v1::RetryJobRequest*
   return grpc::Status::OK;
 }
 
+grpc::Status FakeJobs::CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request,
+                                 v1::Job* response) {
+  v1::GetJobRequest get;
+  get.set_name(request->name());
+  return GetJob(context, &get, response);
+}
+
+grpc::Status FakeJobs::DeleteJob(grpc::ServerContext*, const v1::DeleteJobRequest* request,
+                                 v1::DeleteJobResponse*) {
+  if (request->name() != job.name())
+    return {grpc::StatusCode::NOT_FOUND, absl::StrCat("no job ", request->name())};
+  deleted.push_back(request->name());
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeJobs::GetJobReport(grpc::ServerContext*, const v1::GetJobReportRequest* request,
                                     v1::JobReport* response) {
   response->set_json(reports[request->name()]);

@@ -26,6 +26,10 @@ class FakeJobs : public v1::JobService::Service {
   // The job of `others` with "-retry" after its name.
   grpc::Status RetryJob(grpc::ServerContext* context, const v1::RetryJobRequest* request,
                         v1::Job* job) override;
+  grpc::Status CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request,
+                         v1::Job* job) override;
+  grpc::Status DeleteJob(grpc::ServerContext* context, const v1::DeleteJobRequest* request,
+                         v1::DeleteJobResponse* response) override;
   grpc::Status GetJobReport(grpc::ServerContext* context, const v1::GetJobReportRequest* request,
                             v1::JobReport* report) override;
   grpc::Status ListJobs(grpc::ServerContext* context, const v1::ListJobsRequest* request,
@@ -39,6 +43,7 @@ class FakeJobs : public v1::JobService::Service {
   // Answers instead of `job` when it is set.
   std::function<grpc::Status(const v1::CreateJobRequest&, v1::Job*)> create;
   std::vector<v1::RetryJobRequest> retried;
+  std::vector<std::string> deleted;
   int create_failures = 0;  // UNAVAILABLE answers before the first success
   int get_failures = 0;
   std::vector<v1::CreateJobRequest> created;

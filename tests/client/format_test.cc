@@ -1,6 +1,7 @@
 #include "client/format.h"
 
 #include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "client/resource_text.h"
@@ -24,9 +25,38 @@ TEST(FormatTest, ControlCharactersCannotReachTheTerminal) {
             "a\\u001b[2Jb\\nc\\u009bd é");
 }
 
-TEST(FormatTest, TruncatesAtCodePoints) {
-  EXPECT_EQ(Truncate("éab", 2), "éa");
+TEST(FormatTest, TruncatesBetweenWords) {
   EXPECT_EQ(Truncate("ab", 5), "ab");
+  EXPECT_EQ(Truncate("one two three", 13), "one two three");
+  EXPECT_EQ(Truncate("one two three", 12), "one two…");
+  EXPECT_EQ(Truncate("one two three", 8), "one two…");
+  EXPECT_EQ(Truncate("one two three", 7), "one…");
+  EXPECT_EQ(Truncate("éabc", 3), "éa…") << "a word that does not fit is cut between code points";
+  EXPECT_EQ(Truncate("x", 0), "");
+}
+
+TEST(FormatTest, WrapsBetweenWords) {
+  using ::testing::ElementsAre;
+  EXPECT_THAT(Wrap("one two three", 7), ElementsAre("one two", "three"));
+  EXPECT_THAT(Wrap("  one  ", 7), ElementsAre("one"));
+  EXPECT_THAT(Wrap("a-long-word is whole", 6), ElementsAre("a-long-word", "is", "whole"));
+  EXPECT_THAT(Wrap("", 7), ElementsAre());
+}
+
+TEST(FormatTest, PaintsOnlyWhereColoursShow) {
+  EXPECT_EQ(Palette().Paint(Style::kBad, "x"), "x");
+  EXPECT_EQ(Palette(true).Paint(Style::kBad, "x"), "\x1b[31mx\x1b[0m");
+  TextTable table({{"A"}, {"B"}});
+  table.AddRow({{"yes", Style::kGood}, "b"});
+  EXPECT_EQ(table.Render(0, Palette(true)), "A    B\n\x1b[32myes\x1b[0m  b\n") << "colours take no columns";
+}
+
+TEST(FormatTest, AgesAreOneUnit) {
+  EXPECT_EQ(FormatAge(absl::Seconds(59)), "59s");
+  EXPECT_EQ(FormatAge(absl::Minutes(61)), "1h");
+  EXPECT_EQ(FormatAge(absl::Hours(47)), "47h");
+  EXPECT_EQ(FormatAge(absl::Hours(49)), "2d");
+  EXPECT_EQ(FormatAge(absl::Seconds(-1)), "-");
 }
 
 TEST(FormatTest, ShowsDurationsAndNumbers) {
@@ -77,6 +107,9 @@ TEST(FormatTest, JobsAndTasks) {
   *jobs.add_jobs() = ExampleJob();
   v1::Job& failed = *jobs.add_jobs();
   failed.set_name("jobs/old");
+  failed.set_display_name("the old one");
+  failed.set_parent_job("jobs/older");
+  failed.mutable_spec()->mutable_model()->set_uri("hf://Qwen/Qwen1.5-MoE-A2.7B@main");
   failed.set_state(v1::Job::FAILED);
   failed.mutable_spec()->mutable_budget()->set_max_bytes(int64_t{10} << 30);
   v1::ListTasksResponse tasks;
@@ -90,7 +123,45 @@ TEST(FormatTest, JobsAndTasks) {
   task.mutable_error()->set_code(13);
   task.mutable_error()->set_message("the matrix\nis singular");
   ExpectGolden("jobs.txt",
-               absl::StrCat(RenderJobs(jobs), "\n", RenderJob(ExampleJob()), "\n", RenderTasks(tasks)));
+               absl::StrCat(RenderJobs(jobs, absl::FromUnixSeconds(1738318830) + absl::Minutes(7)), "\n",
+                            RenderJob(ExampleJob()), "\n", RenderTasks(tasks)));
+}
+
+TEST(FormatTest, AJobTellsEveryDefault) {
+  v1::Job job = ExampleJob();
+  v1::JobSpec& spec = *job.mutable_resolved_spec();
+  spec.mutable_model()->set_uri("file:///models/qwen");
+  spec.set_runtime_profile("gptqmodel");
+  v1::GptqParams& gptq = *spec.mutable_gptq();
+  gptq.set_group_size(128);
+  for (const int width : {2, 3, 4, 8}) gptq.add_widths(width);
+  gptq.set_damp(0.01);
+  gptq.set_order(v1::GptqParams::ACTIVATION);
+  gptq.set_propagation(v1::GptqParams::ORIGINAL);
+  v1::Calibration& calibration = *spec.mutable_calibration();
+  calibration.mutable_text()->set_sha256(std::string(64, 'a'));
+  calibration.mutable_text()->set_size_bytes(2048);
+  calibration.set_samples(128);
+  calibration.set_sequence_length(512);
+  calibration.set_shard_sequences(8);
+  v1::Evaluation& evaluation = *spec.mutable_evaluation();
+  *evaluation.mutable_perplexity_text() = calibration.text();
+  evaluation.set_window(512);
+  evaluation.add_tasks()->set_name("copa");
+  v1::WidthRule& rule = *spec.add_rules();
+  rule.set_pattern("attention");
+  rule.set_min_bits(4);
+  rule.set_max_bits(4);
+  job.add_warnings("an expert will see about 3 calibration tokens");
+  v1::ListTasksResponse tasks;
+  for (const auto& [name, state] :
+       {std::pair("done", v1::Task::DONE), std::pair("broken", v1::Task::FAILED)}) {
+    v1::Task& task = *tasks.add_tasks();
+    task.set_name(name);
+    task.set_state(state);
+    task.set_attempts(1);
+  }
+  ExpectGolden("description.txt", RenderDescription(job, tasks, {}));
 }
 
 TEST(FormatTest, EstimateAndWorkers) {

@@ -11,7 +11,10 @@ using ::testing::Not;
 
 constexpr char kReport[] = R"({
   "job": "jobs/qwen-3bit",
-  "spec": {"model": {"uri": "/models/qwen"}},
+  "spec": {"model_uri": "/models/qwen", "runtime_profile": "gptqmodel",
+    "gptq": {"group_size": 128, "widths": [2, 3, 4, 8], "damp": 0.01, "order": "activation", "gate_weighted": false},
+    "calibration": {"text": {"sha256": "aa", "size": 9}, "samples": 128, "sequence_length": 2048},
+    "evaluation": {"skip": false, "window": 512, "tasks": [{"name": "copa"}, {"name": "piqa"}], "add_bos": null}},
   "model": {"uri": "/models/qwen", "family": "qwen2_moe"},
   "artifact": {"path": "/data/artifacts/qwen-3bit", "files": 9, "bytes": 6442450944},
   "original_bytes": 30064771072,
