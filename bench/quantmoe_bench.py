@@ -36,7 +36,7 @@ class Model:
             shutil.rmtree(artifact, ignore_errors=True)
             label, *params = heuristic.split(":")
             self.run("quantize", "--model", self.options.model, "--out", artifact, "--work-dir", self.out / "work", "--no-evaluation",
-                     "--budget", bits, "--heuristic", label, *sum((["--param", p] for p in params), []), *self.options.quantize)
+                     "--bits", bits, "--heuristic", label, *sum((["--param", p] for p in params), []), *self.options.quantize)
             plan = json.loads((artifact / "quantmoe_plan.json").read_text())
             result = {"bits": plan["average_bits"], "bytes": plan["weight_file_bytes"], "windows": self.windows(artifact)}
             kept.write_text(json.dumps(result))

@@ -37,7 +37,7 @@ absl::Status AllocateTable(AllocateFlags flags, const ModelSources& models) {
     ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model, models));
     kept = KeptTensors(model.spec, *model.checkpoint);
   } else if (flags.spec.budget.max_bytes.has_value() || flags.spec.budget.rank_bytes.has_value()) {
-    return absl::InvalidArgumentError("--budget in bytes needs --model: unquantized tensors count too");
+    return absl::InvalidArgumentError("a budget in bytes needs --model: unquantized tensors count too");
   }
   ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, flags.spec, kept));
   std::cout << BitPlanToJson(plan) << "\n";

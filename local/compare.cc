@@ -149,7 +149,9 @@ void AddCompare(CLI::App& app, Run& run) {
                    "NAME or NAME:KEY=VALUE..., such as optimal,random:seed=1")
       ->delimiter(',')
       ->capture_default_str();
-  command->add_option("--budgets", flags->budgets, "average bits (2.5) or bytes of the weight files (400MB)")
+  command
+      ->add_option("--bits,--budgets", flags->budgets,
+                   "average bits (2.5) or bytes of the weight files (400MB)")
       ->delimiter(',')
       ->required();
   command

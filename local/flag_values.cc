@@ -32,9 +32,15 @@ int64_t ParseBytes(const std::string& text) {
 }
 
 absl::Status ReadBudget(const PlanFlags& flags, Budget& budget) {
-  const int given = int{!flags.budget.empty()} + int{flags.stored_bits != 0} + int{!flags.rank_bytes.empty()};
+  const int given = int{!flags.budget.empty()} + int{!flags.bytes.empty()} + int{flags.stored_bits != 0} +
+                    int{!flags.rank_bytes.empty()};
   if (given > 1 || (given == 0 && flags.preset.empty())) {
-    return InvalidFields({{"--budget", "give exactly one of --budget, --stored-bits and --rank-bytes"}});
+    return InvalidFields({{"--bits", "give exactly one of --bits, --bytes, --stored-bits and --rank-bytes"}});
+  }
+  if (!flags.bytes.empty()) {
+    budget.max_bytes = ParseBytes(flags.bytes);
+    if (*budget.max_bytes <= 0)
+      return InvalidFields({{"--bytes", absl::StrCat("\"", flags.bytes, "\" is no size (2GiB)")}});
   }
   if (flags.stored_bits != 0) budget.stored_bits = flags.stored_bits;
   if (!flags.rank_bytes.empty()) {
@@ -50,8 +56,8 @@ absl::Status ReadBudget(const PlanFlags& flags, Budget& budget) {
   } else if (const int64_t bytes = ParseBytes(flags.budget); bytes > 0) {
     budget.max_bytes = bytes;
   } else {
-    return InvalidFields({{"--budget", absl::StrCat("\"", flags.budget,
-                                                    "\" is neither average bits (3.0) nor bytes (2GiB)")}});
+    return InvalidFields(
+        {{"--bits", absl::StrCat("\"", flags.budget, "\" is neither average bits (3.0) nor bytes (2GiB)")}});
   }
   return absl::OkStatus();
 }
@@ -72,8 +78,11 @@ absl::Status ReadRules(const std::vector<std::string>& texts, const char* flag, 
 }  // namespace
 
 void AddPlanFlags(CLI::App& command, PlanFlags& flags) {
-  command.add_option("--budget", flags.budget,
-                     "average bits (3.0) or bytes of the weight files (400MB, 2GiB)");
+  CLI::Option* bits = command.add_option("--bits", flags.budget, "budget as average width, such as 3.0");
+  command.add_option("--bytes", flags.bytes, "budget as size of the weight files, such as 400MB or 2GiB")
+      ->excludes(bits);
+  // Both in one flag; not in the help.
+  command.add_option("--budget", flags.budget)->group("")->excludes(bits);
   command.add_option("--stored-bits", flags.stored_bits,
                      "budget in bits of codes, scales and zeros of a weight");
   command.add_option("--rank-bytes", flags.rank_bytes, "budget in bytes on the fullest of --ranks ranks");

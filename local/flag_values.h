@@ -15,6 +15,7 @@ namespace quantmoe {
 // What decides a plan: budget, heuristic, profile and rules.
 struct PlanFlags {
   std::string budget;  // "3.0" is average bits; "400MB", "2GiB" or a whole number with the suffix B is bytes
+  std::string bytes;   // the latter alone
   double stored_bits = 0;
   std::string rank_bytes;
   int ranks = 0;
