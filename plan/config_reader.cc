@@ -19,8 +19,22 @@ std::string Show(const nlohmann::json& value) {
 
 }  // namespace
 
+// Whether a field of a multimodal config belongs to its language model.
+bool ConfigReader::IsInner(absl::string_view key) const {
+  const absl::string_view first = key.substr(0, key.find('.'));
+  if (inner_.empty() || first == "model_type" || first == "architectures") return false;
+  // Beside the language model when it is there; else with it.
+  if (first == "tie_word_embeddings") return !config_.contains(std::string(first));
+  const bool either = first == "dtype" || first == "torch_dtype" || first == "quantization_config";
+  return !either || config_.at(inner_).contains(std::string(first));
+}
+
+const nlohmann::json& ConfigReader::ObjectOf(absl::string_view key) const {
+  return IsInner(key) ? config_.at(inner_) : config_;
+}
+
 const nlohmann::json& ConfigReader::At(absl::string_view key) const {
-  const nlohmann::json* at = &config_;
+  const nlohmann::json* at = &ObjectOf(key);
   for (size_t begin = 0; begin <= key.size();) {
     const size_t end = std::min(key.find('.', begin), key.size());
     if (!at->is_object()) return kNull;
@@ -34,7 +48,7 @@ const nlohmann::json& ConfigReader::At(absl::string_view key) const {
 
 bool ConfigReader::Has(absl::string_view key) const { return !At(key).is_null(); }
 
-bool ConfigReader::Named(absl::string_view key) const { return config_.contains(std::string(key)); }
+bool ConfigReader::Named(absl::string_view key) const { return ObjectOf(key).contains(std::string(key)); }
 
 int64_t ConfigReader::Int(absl::string_view key, int64_t min, int64_t max) {
   const nlohmann::json& value = At(key);
@@ -149,9 +163,10 @@ void ConfigReader::Unsupported(absl::string_view key, absl::string_view why) {
 
 void ConfigReader::Fail(absl::string_view reason, absl::string_view key, absl::string_view why) {
   if (!status_.ok()) return;
+  const std::string field = IsInner(key) ? absl::StrCat(inner_, ".", key) : std::string(key);
   status_ = MakeError(absl::StatusCode::kInvalidArgument, reason,
-                      absl::StrCat("config.json: field `", key, "` ", why),
-                      {{"file", "config.json"}, {"field", std::string(key)}});
+                      absl::StrCat("config.json: field `", field, "` ", why),
+                      {{"file", "config.json"}, {"field", field}});
 }
 
 }  // namespace quantmoe

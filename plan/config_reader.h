@@ -19,11 +19,13 @@ inline constexpr int64_t kMaxModelDimension = int64_t{1} << 24;
 
 class ConfigReader {
  public:
-  // `config` must outlive the reader.
-  explicit ConfigReader(const nlohmann::json& config) : config_(config) {}
+  // `config` must outlive the reader. `inner` names the object with the language model of a multimodal
+  // config: its fields are read there, and those that describe the whole file beside it.
+  explicit ConfigReader(const nlohmann::json& config, absl::string_view inner = "")
+      : config_(config), inner_(inner) {}
 
   bool Has(absl::string_view key) const;    // present and not null
-  bool Named(absl::string_view key) const;  // present, perhaps null; top level only
+  bool Named(absl::string_view key) const;  // present, perhaps null; not dotted
   // The raw value; null when absent. Keys may be dotted: "rope_scaling.factor".
   const nlohmann::json& At(absl::string_view key) const;
 
@@ -45,8 +47,11 @@ class ConfigReader {
 
  private:
   void Fail(absl::string_view reason, absl::string_view key, absl::string_view why);
+  bool IsInner(absl::string_view key) const;
+  const nlohmann::json& ObjectOf(absl::string_view key) const;
 
   const nlohmann::json& config_;
+  const std::string inner_;
   absl::Status status_;
 };
 

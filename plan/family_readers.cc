@@ -4,6 +4,12 @@
 
 namespace quantmoe {
 
+void RequireText(ConfigReader& config, absl::string_view key, absl::string_view only) {
+  const std::string text = config.TextOr(key, only);
+  if (text == only) return;
+  config.Unsupported(key, absl::StrCat("is \"", text.substr(0, 40), "\"; only ", only, " is supported"));
+}
+
 void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec) {
   const std::vector<std::string> types = config.Texts("layer_types");
   if (!types.empty() && types.size() != spec.layers.size()) {
@@ -35,12 +41,12 @@ absl::string_view ExpertsKey(ConfigReader& config, absl::string_view published) 
 }
 
 void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,
-                 ModelSpec& spec) {
+                 ModelSpec& spec, absl::string_view top_k_key) {
   spec.moe.experts = config.Int(ExpertsKey(config, experts_key), 1, kMaxExperts);
-  spec.moe.top_k = config.Int("num_experts_per_tok", 1, kMaxExperts);
+  spec.moe.top_k = config.Int(top_k_key, 1, kMaxExperts);
   spec.moe.width = config.Int(width_key);
   if (spec.moe.top_k > spec.moe.experts) {
-    config.Invalid("num_experts_per_tok",
+    config.Invalid(top_k_key,
                    absl::StrCat("is ", spec.moe.top_k, ", more than ", spec.moe.experts, " experts"));
   }
 }

@@ -22,7 +22,10 @@ absl::string_view ExpertsKey(ConfigReader& config, absl::string_view published);
 
 // Number, width and choice of the routed experts.
 void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,
-                 ModelSpec& spec);
+                 ModelSpec& spec, absl::string_view top_k_key = "num_experts_per_tok");
+
+// Refuses any other text than `only`, which is also what absence means.
+void RequireText(ConfigReader& config, absl::string_view key, absl::string_view only);
 
 // Which layers have experts, from `mlp_layer_types` of transformers 5. False when there is none.
 bool ReadMlpLayerTypes(ConfigReader& config, ModelSpec& spec);
@@ -34,8 +37,23 @@ void ReadDeepSeekV2(ConfigReader& config, ModelSpec& spec);
 void ReadDeepSeekV3(ConfigReader& config, ModelSpec& spec);
 // GLM-4.5 and 4.6: DeepSeek-V3's experts with grouped-query attention.
 void ReadGlm4Moe(ConfigReader& config, ModelSpec& spec);
+// The language model of GLM-4.5V.
+void ReadGlm4vMoe(ConfigReader& config, ModelSpec& spec);
+// GLM-4.7-Flash: the same with latent attention.
+void ReadGlm4MoeLite(ConfigReader& config, ModelSpec& spec);
+void ReadSolarOpen(ConfigReader& config, ModelSpec& spec);
+// K-EXAONE: windows with positions, and full attention without.
+void ReadExaoneMoe(ConfigReader& config, ModelSpec& spec);
+// Hunyuan 3.
+void ReadHyV3(ConfigReader& config, ModelSpec& spec);
+void ReadDots1(ConfigReader& config, ModelSpec& spec);
+void ReadErnieMoe(ConfigReader& config, ModelSpec& spec);
+// Hunyuan-A13B.
+void ReadHunyuanMoe(ConfigReader& config, ModelSpec& spec);
+void ReadMiniMaxM2(ConfigReader& config, ModelSpec& spec);
 void ReadGptOss(ConfigReader& config, ModelSpec& spec);
 void ReadGraniteMoe(ConfigReader& config, ModelSpec& spec);
+void ReadLlama4(ConfigReader& config, ModelSpec& spec);
 // Phi-3.5-MoE.
 void ReadPhimoe(ConfigReader& config, ModelSpec& spec);
 

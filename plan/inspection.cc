@@ -32,6 +32,10 @@ absl::string_view RouterName(RouterKind kind) {
       return "noaux_tc";
     case RouterKind::kSparseMixer:
       return "sparsemixer";
+    case RouterKind::kTopKSigmoid:
+      return "topk_sigmoid";
+    case RouterKind::kBiasedSoftmax:
+      return "biased_softmax";
   }
   return "";
 }
@@ -71,12 +75,15 @@ absl::string_view KeptReason(const ModelSpec& spec, const std::string& name) {
   const auto has = [&](absl::string_view part) {
     return absl::string_view(name).find(part) != absl::string_view::npos;
   };
-  if (LayerOfTensor(name) >= spec.num_layers()) return "next-token prediction layer, not run";
+  if (!IsOfTextModel(spec, name)) return "not of the language model";
+  if (IsOfExtraLayer(spec, name)) return "next-token prediction layer, not run";
   if (has("embed_tokens")) return "embedding";
   if (has("lm_head")) return "head";
   if (has("norm")) return "norm";
   if (has(".sinks")) return "attention sinks";
-  if (has("shared_expert_gate") || has(".gate.") || has("router")) return "router";
+  if (has("shared_expert_gate") || has(".gate.") || has("router") || has("correction_bias") ||
+      has("expert_bias"))
+    return "router";
   if (has(".bias")) return "bias";
   return "not part of a quantized linear";
 }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -22,36 +23,6 @@ constexpr std::array<absl::string_view, 17> kKindNames = {
     "query",       "key",         "value",       "query_a",   "query_b",    "key_value_a",
     "key_value_b", "output",      "dense_gate",  "dense_up",  "dense_down", "shared_gate",
     "shared_up",   "shared_down", "expert_gate", "expert_up", "expert_down"};
-
-// How a family spells the modules below `model.layers.N.`; families that are not listed use the first row.
-struct FamilyNames {
-  absl::string_view model_type;
-  absl::string_view router;
-  absl::string_view experts;
-  std::array<absl::string_view, 3> expert;  // gate, up, down
-  absl::string_view shared;
-  absl::string_view shared_gate;
-};
-constexpr std::array<absl::string_view, 3> kMlpNames = {"gate_proj", "up_proj", "down_proj"};
-constexpr FamilyNames kFamilyNames[] = {
-    {"", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_expert", "mlp.shared_expert_gate"},
-    {"deepseek", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
-    {"deepseek_v2", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
-    {"deepseek_v3", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
-    {"glm4_moe", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
-    {"gpt_oss", "mlp.router", "mlp.experts", kMlpNames, "", ""},
-    {"granitemoe", "block_sparse_moe.router.layer", "block_sparse_moe.experts", kMlpNames, "", ""},
-    {"kimi_k2", "mlp.gate", "mlp.experts", kMlpNames, "mlp.shared_experts", ""},
-    {"mixtral", "block_sparse_moe.gate", "block_sparse_moe.experts", {"w1", "w3", "w2"}, "", ""},
-    {"phimoe", "block_sparse_moe.gate", "block_sparse_moe.experts", {"w1", "w3", "w2"}, "", ""},
-};
-
-const FamilyNames& NamesOf(const ModelSpec& spec) {
-  for (const FamilyNames& names : kFamilyNames) {
-    if (names.model_type == spec.model_type) return names;
-  }
-  return kFamilyNames[0];
-}
 
 Linear MakeLinear(const ModelSpec& spec, int layer, LinearKind kind, int expert, int64_t out, int64_t in,
                   bool bias) {
@@ -120,8 +91,20 @@ void AppendExpertParts(const ModelSpec& spec, int layer, std::vector<Part>& part
 // Shapes of the norms of queries and of keys, see TensorNames::QueryNorm.
 std::array<int64_t, 2> QkNormWidths(const AttentionSpec& a) {
   if (a.mla) return {a.q_lora, a.kv_lora};
-  if (a.qk_norm == QkNorm::kPerHead) return {a.head_dim, a.head_dim};
+  if (a.qk_norm == QkNorm::kPerHead || a.qk_norm == QkNorm::kPerHeadAfterRope) {
+    return {a.head_dim, a.head_dim};
+  }
   return {a.heads * a.head_dim, a.kv_heads * a.head_dim};
+}
+
+bool HasQkNormWeights(const ModelSpec& spec) {
+  return spec.attention.qk_norm != QkNorm::kNone && spec.attention.qk_norm != QkNorm::kUnitAfterRope;
+}
+
+// ERNIE keeps a row of correction biases, the others a vector.
+std::vector<int64_t> CorrectionBiasShape(const MoeSpec& moe) {
+  if (moe.router == RouterKind::kBiasedSoftmax) return {1, moe.experts};
+  return {moe.experts};
 }
 
 struct NamedShape {
@@ -154,7 +137,7 @@ std::vector<NamedShape> KeptShapes(const ModelSpec& spec) {
     all.push_back({TensorNames::QueryNorm(spec, l), {qk_norm[0]}});
     all.push_back({TensorNames::KeyNorm(spec, l), {qk_norm[1]}});
     all.push_back({TensorNames::Router(spec, l), {spec.moe.experts, spec.hidden}});
-    all.push_back({TensorNames::CorrectionBias(spec, l), {spec.moe.experts}});
+    all.push_back({TensorNames::CorrectionBias(spec, l), CorrectionBiasShape(spec.moe)});
     all.push_back({TensorNames::SharedGate(spec, l), {1, spec.hidden}});
     all.push_back({TensorNames::RouterBias(spec, l), {spec.moe.experts}});
     all.push_back({TensorNames::Sinks(spec, l), {spec.attention.heads}});
@@ -227,8 +210,9 @@ std::vector<Linear> ListLinears(const ModelSpec& spec) {
 std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int expert) {
   constexpr std::array<absl::string_view, 8> kAttention = {
       "q_proj", "k_proj", "v_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"};
-  const FamilyNames& names = NamesOf(spec);
-  const std::string prefix = LayerPrefix(layer);
+  constexpr std::array<absl::string_view, 3> kMlp = {"gate_proj", "up_proj", "down_proj"};
+  const NameSpec& names = spec.names;
+  const std::string prefix = LayerPrefix(spec, layer);
   const auto after = [kind](LinearKind first) {
     return static_cast<size_t>(kind) - static_cast<size_t>(first);
   };
@@ -238,55 +222,85 @@ std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int ex
                         names.expert[after(LinearKind::kExpertGate)]);
   }
   if (kind >= LinearKind::kSharedGate) {
-    return absl::StrCat(prefix, names.shared, ".", kMlpNames[after(LinearKind::kSharedGate)]);
+    return absl::StrCat(prefix, names.shared, ".", kMlp[after(LinearKind::kSharedGate)]);
   }
-  return absl::StrCat(prefix, "mlp.", kMlpNames[after(LinearKind::kDenseGate)]);
+  return absl::StrCat(prefix, names.dense, ".", kMlp[after(LinearKind::kDenseGate)]);
 }
 
-std::string LayerPrefix(int layer) { return absl::StrCat("model.layers.", layer, "."); }
+std::string LayerPrefix(const ModelSpec& spec, int layer) {
+  return absl::StrCat(spec.names.base, "layers.", layer, ".");
+}
 
 std::string BiasOf(absl::string_view weight_name) {
   return absl::StrCat(absl::StripSuffix(weight_name, ".weight"), ".bias");
 }
 
-std::string TensorNames::Embedding(const ModelSpec&) { return "model.embed_tokens.weight"; }
-std::string TensorNames::FinalNorm(const ModelSpec&) { return "model.norm.weight"; }
+std::string TensorNames::Embedding(const ModelSpec& spec) {
+  return absl::StrCat(spec.names.base, "embed_tokens.weight");
+}
+std::string TensorNames::FinalNorm(const ModelSpec& spec) {
+  return absl::StrCat(spec.names.base, "norm.weight");
+}
 std::string TensorNames::Head(const ModelSpec& spec) {
-  return spec.tied_embeddings ? Embedding(spec) : "lm_head.weight";
+  return spec.tied_embeddings ? Embedding(spec) : absl::StrCat(spec.names.head, ".weight");
 }
-std::string TensorNames::HeadBias(const ModelSpec& spec) { return spec.head_bias ? "lm_head.bias" : ""; }
-std::string TensorNames::InputNorm(const ModelSpec&, int layer) {
-  return LayerPrefix(layer) + "input_layernorm.weight";
+std::string TensorNames::HeadBias(const ModelSpec& spec) {
+  return spec.head_bias ? absl::StrCat(spec.names.head, ".bias") : "";
 }
-std::string TensorNames::PostAttentionNorm(const ModelSpec&, int layer) {
-  return LayerPrefix(layer) + "post_attention_layernorm.weight";
+std::string TensorNames::InputNorm(const ModelSpec& spec, int layer) {
+  return LayerPrefix(spec, layer) + "input_layernorm.weight";
+}
+std::string TensorNames::PostAttentionNorm(const ModelSpec& spec, int layer) {
+  return LayerPrefix(spec, layer) + "post_attention_layernorm.weight";
 }
 std::string TensorNames::QueryNorm(const ModelSpec& spec, int layer) {
-  if (spec.attention.q_lora > 0) return LayerPrefix(layer) + "self_attn.q_a_layernorm.weight";
-  return spec.attention.qk_norm == QkNorm::kNone ? "" : LayerPrefix(layer) + "self_attn.q_norm.weight";
+  if (spec.attention.q_lora > 0) return LayerPrefix(spec, layer) + "self_attn.q_a_layernorm.weight";
+  return HasQkNormWeights(spec) ? absl::StrCat(LayerPrefix(spec, layer), spec.names.query_norm, ".weight")
+                                : "";
 }
 std::string TensorNames::KeyNorm(const ModelSpec& spec, int layer) {
-  if (spec.attention.mla) return LayerPrefix(layer) + "self_attn.kv_a_layernorm.weight";
-  return spec.attention.qk_norm == QkNorm::kNone ? "" : LayerPrefix(layer) + "self_attn.k_norm.weight";
+  if (spec.attention.mla) return LayerPrefix(spec, layer) + "self_attn.kv_a_layernorm.weight";
+  return HasQkNormWeights(spec) ? absl::StrCat(LayerPrefix(spec, layer), spec.names.key_norm, ".weight") : "";
 }
 std::string TensorNames::Router(const ModelSpec& spec, int layer) {
   if (!spec.layers[layer].moe) return "";
-  return absl::StrCat(LayerPrefix(layer), NamesOf(spec).router, ".weight");
+  return absl::StrCat(LayerPrefix(spec, layer), spec.names.router, ".weight");
 }
 std::string TensorNames::CorrectionBias(const ModelSpec& spec, int layer) {
   if (!spec.layers[layer].moe || !spec.moe.correction_bias) return "";
-  return absl::StrCat(LayerPrefix(layer), NamesOf(spec).router, ".e_score_correction_bias");
+  return absl::StrCat(LayerPrefix(spec, layer), spec.names.correction_bias);
 }
 std::string TensorNames::RouterBias(const ModelSpec& spec, int layer) {
   if (!spec.layers[layer].moe || !spec.moe.router_bias) return "";
   return BiasOf(Router(spec, layer));
 }
 std::string TensorNames::Sinks(const ModelSpec& spec, int layer) {
-  return spec.attention.sinks ? LayerPrefix(layer) + "self_attn.sinks" : "";
+  return spec.attention.sinks ? LayerPrefix(spec, layer) + "self_attn.sinks" : "";
 }
 std::string TensorNames::SharedGate(const ModelSpec& spec, int layer) {
   if (!spec.layers[layer].moe || spec.moe.shared != SharedKind::kSigmoidGated) return "";
-  return absl::StrCat(LayerPrefix(layer), NamesOf(spec).shared_gate, ".weight");
+  return absl::StrCat(LayerPrefix(spec, layer), spec.names.shared_gate, ".weight");
+}
+
+bool IsOfTextModel(const ModelSpec& spec, absl::string_view name) {
+  return absl::StartsWith(name, spec.names.base) || absl::StartsWith(name, spec.names.head);
+}
+
+bool IsOfExtraLayer(const ModelSpec& spec, absl::string_view name) {
+  return IsOfTextModel(spec, name) && LayerOfTensor(name) >= spec.num_layers();
+}
+
+std::string ModuleNotRun(const ModelSpec& spec, absl::string_view name) {
+  if (IsOfExtraLayer(spec, name)) return LayerPrefix(spec, LayerOfTensor(name));
+  if (IsOfTextModel(spec, name)) return "";
+  // Up to the first part of the name that is not the text model's too.
+  size_t begin = 0;
+  for (size_t dot = name.find('.'); dot != absl::string_view::npos; dot = name.find('.', begin)) {
+    const absl::string_view module = name.substr(0, dot + 1);
+    if (!absl::StartsWith(spec.names.base, module)) return std::string(module);
+    begin = dot + 1;
+  }
+  return std::string(name);
 }
 
 int LayerOfTensor(absl::string_view name) {

@@ -94,13 +94,18 @@ struct TensorNames {
   // A logit per head that takes part in the softmax.
   static std::string Sinks(const ModelSpec& spec, int layer);
 };
-// "model.layers.N."
-std::string LayerPrefix(int layer);
+// "model.layers.N.", or what the family writes for it.
+std::string LayerPrefix(const ModelSpec& spec, int layer);
 // The name of the bias beside a weight.
 std::string BiasOf(absl::string_view weight_name);
-// The layer in a tensor's name, -1 when it belongs to none. Layers past the last one predict further tokens
-// (MTP); they are not run, and copied as they are.
+// The layer in a tensor's name, of the text model or of another one; -1 when it belongs to none.
 int LayerOfTensor(absl::string_view name);
+// False for the tensors of a vision tower and the like, which are copied as they are.
+bool IsOfTextModel(const ModelSpec& spec, absl::string_view name);
+// Layers past the last one predict further tokens (MTP); they are not run, and copied as they are.
+bool IsOfExtraLayer(const ModelSpec& spec, absl::string_view name);
+// The module that holds a tensor of either: "model.layers.61." or "vision_model."; empty for all others.
+std::string ModuleNotRun(const ModelSpec& spec, absl::string_view name);
 // The module name of a linear.
 std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int expert);
 

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "plan/config_reader.h"
+#include "plan/family_names.h"
 #include "plan/family_readers.h"
 #include "plan/rope_config.h"
 #include "plan/source_quantization.h"
@@ -28,7 +29,11 @@ struct Family {
   double rope_theta;                // when there is none
   void (*read)(ConfigReader& config, ModelSpec& spec);
   absl::string_view options = "";  // foreign to others, but read here
-  double partial_rotary = 1.0;     // when there is none; 1: no other is possible
+  NameSpec names = {};
+  double partial_rotary = 0;  // of a head, when there is none; 0: all of it, and no other is possible
+  // Model types of the object `text_config` in which a multimodal config keeps its language model; empty: the
+  // file is all about it.
+  absl::string_view text_types = "";
 };
 
 bool Lists(absl::string_view words, absl::string_view word) {
@@ -45,6 +50,7 @@ struct ForeignOption {
   double neutral;  // false and 0 are the same here
 };
 constexpr ForeignOption kForeignOptions[] = {{"compression_config", 0},
+                                             {"compression_ratio", 1},
                                              {"attn_logit_softcapping", 0},
                                              {"final_logit_softcapping", 0},
                                              {"logit_scale", 1},
@@ -164,8 +170,9 @@ void ReadAttentionAndRope(ConfigReader& config, const Family& family, ModelSpec&
   } else {
     ReadAttention(config, spec);
   }
-  spec.rope = ReadRope(config, latent ? attention.rope_dim : attention.head_dim, family.partial_rotary,
-                       family.rope_theta, spec.max_position);
+  spec.rope =
+      ReadRope(config, latent ? attention.rope_dim : attention.head_dim,
+               {family.rope_theta, family.partial_rotary, Lists(family.options, "alpha")}, spec.max_position);
   attention.scale = 1.0 / std::sqrt(static_cast<double>(attention.head_dim));
   if (!latent) return;
   spec.rope.interleaved = config.BoolOr("rope_interleave", true);
@@ -174,6 +181,7 @@ void ReadAttentionAndRope(ConfigReader& config, const Family& family, ModelSpec&
 
 void ReadCommon(ConfigReader& config, const Family& family, ModelSpec& spec) {
   spec.model_type = std::string(family.model_type);
+  spec.names = family.names;
   ReadArchitecture(config, family, spec);
   ReadDtype(config, spec);
   spec.hidden = config.Int("hidden_size");
@@ -288,6 +296,15 @@ void ReadQwen3Moe(ConfigReader& config, ModelSpec& spec) {
   ReadQwenWindows(config, spec);
 }
 
+// Every image model of the family renormalizes, whatever its file says.
+void ReadQwen3VlMoe(ConfigReader& config, ModelSpec& spec) {
+  if (!config.BoolOr("norm_topk_prob", true)) {
+    config.Unsupported("norm_topk_prob", "false is unknown for this family");
+  }
+  ReadQwen3Moe(config, spec);
+  spec.moe.renormalize = true;
+}
+
 constexpr absl::string_view kDeepSeekOptions =
     "kv_lora_rank q_lora_rank n_shared_experts first_k_dense_replace scoring_func topk_method n_group "
     "routed_scaling_factor";
@@ -297,25 +314,73 @@ constexpr absl::string_view kGlmOptions =
 
 constexpr absl::string_view kGraniteOptions =
     "embedding_multiplier residual_multiplier logits_scaling attention_multiplier";
+constexpr absl::string_view kExaoneOptions =
+    "num_shared_experts first_k_dense_replace scoring_func topk_method n_group routed_scaling_factor";
+constexpr absl::string_view kHyV3Options = "num_shared_experts first_k_dense_replace";
+constexpr absl::string_view kHunyuanOptions = "alpha use_qk_norm n_group routed_scaling_factor";
+constexpr absl::string_view kMiniMaxOptions = "use_qk_norm scoring_func";
+constexpr absl::string_view kLlama4Options = "use_qk_norm attention_chunk_size no_rope_layers";
 
 // Sorted by model_type.
 constexpr Family kFamilies[] = {
     {"deepseek", "DeepseekForCausalLM DeepseekV2ForCausalLM", 1e-6, 1e4, ReadDeepSeek, kDeepSeekOptions},
     {"deepseek_v2", "DeepseekV2ForCausalLM", 1e-6, 1e4, ReadDeepSeekV2, kDeepSeekOptions},
     {"deepseek_v3", "DeepseekV3ForCausalLM", 1e-6, 1e4, ReadDeepSeekV3, kDeepSeekOptions},
-    {"glm4_moe", "Glm4MoeForCausalLM", 1e-5, 1e4, ReadGlm4Moe, kGlmOptions, 0.5},
-    {"gpt_oss", "GptOssForCausalLM", 1e-5, 1.5e5, ReadGptOss, "swiglu_limit"},
-    {"granitemoe", "GraniteMoeForCausalLM", 1e-6, 1e4, ReadGraniteMoe, kGraniteOptions},
+    {"dots1", "Dots1ForCausalLM", 1e-6, 1e4, ReadDots1, kGlmOptions},
+    {"ernie4_5_moe", "Ernie4_5_MoeForCausalLM", 1e-5, 5e5, ReadErnieMoe, "", kErnieNames},
+    {"exaone_moe", "ExaoneMoeForCausalLM", 1e-5, 1e4, ReadExaoneMoe, kExaoneOptions, kExaoneNames},
+    {"glm4_moe", "Glm4MoeForCausalLM", 1e-5, 1e4, ReadGlm4Moe, kGlmOptions, {}, 0.5},
+    {"glm4_moe_lite", "Glm4MoeLiteForCausalLM", 1e-5, 1e4, ReadGlm4MoeLite, kDeepSeekOptions},
+    {.model_type = "glm4v_moe",
+     .architectures = "Glm4vMoeForConditionalGeneration",
+     .norm_eps = 1e-5,
+     .rope_theta = 1e4,
+     .read = ReadGlm4vMoe,
+     .options = kGlmOptions,
+     .names = kVisionNames,
+     .partial_rotary = 0.5,
+     .text_types = "glm4v_moe_text"},
+    {"gpt_oss", "GptOssForCausalLM", 1e-5, 1.5e5, ReadGptOss, "swiglu_limit", kGptOssNames},
+    {"granitemoe", "GraniteMoeForCausalLM", 1e-6, 1e4, ReadGraniteMoe, kGraniteOptions, kGraniteNames},
+    {"hunyuan_v1_moe", "HunYuanMoEV1ForCausalLM", 1e-5, 1e4, ReadHunyuanMoe, kHunyuanOptions, kHunyuanNames},
+    {"hy_v3", "HYV3ForCausalLM", 1e-5, 11158840, ReadHyV3, kHyV3Options, kHyV3Names},
     {"kimi_k2", "DeepseekV3ForCausalLM", 1e-6, 1e4, ReadDeepSeekV3, kDeepSeekOptions},
+    {.model_type = "kimi_k25",
+     .architectures = "KimiK25ForConditionalGeneration",
+     .norm_eps = 1e-6,
+     .rope_theta = 1e4,
+     .read = ReadDeepSeekV3,
+     .options = kDeepSeekOptions,
+     .names = kKimiVisionNames,
+     .text_types = "deepseek_v3 kimi_k2"},
     {"llama", "LlamaForCausalLM", 1e-6, 1e4, ReadLlama},
+    {.model_type = "llama4",
+     .architectures = "Llama4ForConditionalGeneration Llama4ForCausalLM",
+     .norm_eps = 1e-5,
+     .rope_theta = 5e5,
+     .read = ReadLlama4,
+     .options = kLlama4Options,
+     .names = kLlama4Names,
+     .text_types = "llama4_text"},
+    {"llama4_text", "Llama4ForCausalLM", 1e-5, 5e5, ReadLlama4, kLlama4Options, kLlama4TextNames},
+    {"minimax", "MiniMaxM2ForCausalLM", 1e-6, 5e6, ReadMiniMaxM2, kMiniMaxOptions, kMixtralNames, 1.0},
+    {"minimax_m2", "MiniMaxM2ForCausalLM", 1e-6, 5e6, ReadMiniMaxM2, kMiniMaxOptions, kMixtralNames, 1.0},
     {"mistral", "MistralForCausalLM", 1e-6, 1e4, ReadMistral},
-    {"mixtral", "MixtralForCausalLM", 1e-5, 1e6, ReadMixtral},
+    {"mixtral", "MixtralForCausalLM", 1e-5, 1e6, ReadMixtral, "", kMixtralNames},
     {"olmoe", "OlmoeForCausalLM", 1e-5, 1e4, ReadOlmoe, "clip_qkv"},
-    {"phimoe", "PhiMoEForCausalLM PhimoeForCausalLM", 1e-5, 1e6, ReadPhimoe, "lm_head_bias"},
+    {"phimoe", "PhiMoEForCausalLM PhimoeForCausalLM", 1e-5, 1e6, ReadPhimoe, "lm_head_bias", kMixtralNames},
     {"qwen2", "Qwen2ForCausalLM", 1e-6, 1e4, ReadQwen2},
-    {"qwen2_moe", "Qwen2MoeForCausalLM", 1e-6, 1e4, ReadQwen2Moe},
+    {"qwen2_moe", "Qwen2MoeForCausalLM", 1e-6, 1e4, ReadQwen2Moe, "", kQwenNames},
     {"qwen3", "Qwen3ForCausalLM", 1e-6, 1e4, ReadQwen3},
-    {"qwen3_moe", "Qwen3MoeForCausalLM", 1e-6, 1e4, ReadQwen3Moe},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", 1e-6, 1e4, ReadQwen3Moe, "", kQwenNames},
+    {.model_type = "qwen3_vl_moe",
+     .architectures = "Qwen3VLMoeForConditionalGeneration",
+     .norm_eps = 1e-6,
+     .rope_theta = 5e5,
+     .read = ReadQwen3VlMoe,
+     .names = kVisionNames,
+     .text_types = "qwen3_vl_moe_text"},
+    {"solar_open", "SolarOpenForCausalLM", 1e-5, 1e6, ReadSolarOpen, kGlmOptions},
 };
 
 const Family* FindFamily(absl::string_view model_type) {
@@ -323,6 +388,17 @@ const Family* FindFamily(absl::string_view model_type) {
     if (family.model_type == model_type) return &family;
   }
   return nullptr;
+}
+
+constexpr char kTextConfig[] = "text_config";
+
+void CheckTextConfig(ConfigReader& config, const Family& family) {
+  if (!config.At(kTextConfig).is_object()) return config.Invalid(kTextConfig, "is missing or not an object");
+  const std::string key = absl::StrCat(kTextConfig, ".model_type"), type = config.TextOr(key, "");
+  if (!type.empty() && !Lists(family.text_types, type)) {
+    config.Unsupported(key, absl::StrCat("is \"", type.substr(0, 80), "\"; with the model_type ",
+                                         family.model_type, " it is ", family.text_types));
+  }
 }
 
 }  // namespace
@@ -336,16 +412,20 @@ absl::StatusOr<ModelSpec> ParseModelConfig(absl::string_view config_json) {
                      {{"file", "config.json"}});
   }
   const nlohmann::json& config = *parsed;
-  ConfigReader reader(config);
-  if (!reader.Has("model_type")) reader.Invalid("model_type", "is missing");
-  const std::string model_type = reader.TextOr("model_type", "");
-  RETURN_IF_ERROR(reader.status());
+  ConfigReader file(config);
+  if (!file.Has("model_type")) file.Invalid("model_type", "is missing");
+  const std::string model_type = file.TextOr("model_type", "");
+  RETURN_IF_ERROR(file.status());
   const Family* family = FindFamily(model_type);
   if (family == nullptr) {
-    reader.Unsupported("model_type", absl::StrCat("is \"", model_type.substr(0, 80), "\"; supported are ",
-                                                  absl::StrJoin(SupportedFamilies(), ", ")));
-    return reader.status();
+    file.Unsupported("model_type", absl::StrCat("is \"", model_type.substr(0, 80), "\"; supported are ",
+                                                absl::StrJoin(SupportedFamilies(), ", ")));
+    return file.status();
   }
+  const bool multimodal = !family->text_types.empty();
+  if (multimodal) CheckTextConfig(file, *family);
+  RETURN_IF_ERROR(file.status());
+  ConfigReader reader(config, multimodal ? kTextConfig : "");
   RefuseForeignOptions(reader, *family);
   ModelSpec spec;
   ReadCommon(reader, *family, spec);

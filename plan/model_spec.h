@@ -2,6 +2,7 @@
 // no tensor.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,9 +13,18 @@
 namespace quantmoe {
 
 enum class RopeScaling { kNone, kLinear, kLlama3, kYarn, kLongRope };
-enum class QkNorm { kNone, kPerHead, kFullWidth };
+// Norms of queries and keys; kUnitAfterRope has no weight, and none in layers without rotary embedding.
+enum class QkNorm { kNone, kPerHead, kFullWidth, kPerHeadAfterRope, kUnitAfterRope };
 enum class NormKind { kRms, kLayerNorm };
-enum class RouterKind { kSoftmaxTopK, kTopKSoftmax, kDeepSeekV2, kNoAuxTc, kSparseMixer };
+enum class RouterKind {
+  kSoftmaxTopK,
+  kTopKSoftmax,
+  kDeepSeekV2,
+  kNoAuxTc,
+  kSparseMixer,
+  kTopKSigmoid,
+  kBiasedSoftmax
+};
 enum class SharedKind { kNone, kPlain, kSigmoidGated };
 enum class Activation { kSilu, kClampedGlu };
 
@@ -54,6 +64,10 @@ struct AttentionSpec {
   double qk_norm_eps = 1e-6;  // MLA: of the norms over the low ranks
   double scale = 0;           // of the logits
   double clip_qkv = 0;        // q, k and v are clamped to +-this; 0: none
+  // Queries of layers without rotary embedding are multiplied by 1 + temperature_scale * ln(1 +
+  // floor((position + 1) / temperature_floor)), arXiv 2501.19399; floor 0: they are not.
+  double temperature_floor = 0;
+  double temperature_scale = 0;
 };
 
 struct MoeSpec {
@@ -61,7 +75,10 @@ struct MoeSpec {
   int64_t top_k = 0;
   int64_t width = 0;  // inner width of an expert
   RouterKind router = RouterKind::kSoftmaxTopK;
+  bool router_in_f32 = false;  // whatever the dtype of the computation
+  bool scale_input = false;    // weights are factors on the inputs of experts, not on their outputs
   bool renormalize = false;
+  double least_weight_sum = 0;  // kBiasedSoftmax renormalizes with this sum at least
   bool router_bias = false;
   bool correction_bias = false;  // added to the scores for the choice, not for the weights
   int64_t groups = 1;            // experts compete in groups, of which `top_k_groups` are kept
@@ -79,6 +96,8 @@ struct LayerSpec {
   bool moe = false;
   int64_t dense_width = 0;  // inner width of the MLP of a layer without experts
   int64_t window = 0;       // sliding window in tokens; 0: full attention
+  int64_t chunk = 0;        // attention stays within chunks of so many tokens; 0: full attention
+  bool rope = true;         // false: no positions
 };
 
 // How weights are stored, where the headers of the checkpoint do not say.
@@ -86,6 +105,22 @@ struct StorageSpec {
   int64_t fp8_block_rows = 0;  // of FP8 with a factor for each block; 0: there is none
   int64_t fp8_block_columns = 0;
   bool interleaved_experts = false;  // fused gate and up alternate (GPT-OSS); false: halves
+};
+
+// How a family spells its modules. The texts are literals.
+struct NameSpec {
+  absl::string_view base = "model.";  // before the embedding, the layers and the final norm
+  absl::string_view head = "lm_head";
+  // Below `base`layers.N.
+  absl::string_view query_norm = "self_attn.q_norm";
+  absl::string_view key_norm = "self_attn.k_norm";
+  absl::string_view dense = "mlp";
+  absl::string_view router = "mlp.gate";
+  absl::string_view correction_bias = "mlp.gate.e_score_correction_bias";  // a tensor, no module
+  absl::string_view experts = "mlp.experts";
+  std::array<absl::string_view, 3> expert = {"gate_proj", "up_proj", "down_proj"};
+  absl::string_view shared = "mlp.shared_experts";
+  absl::string_view shared_gate = "mlp.shared_expert_gate";
 };
 
 struct ModelSpec {
@@ -107,6 +142,7 @@ struct ModelSpec {
   RopeSpec rope;
   MoeSpec moe;
   StorageSpec storage;
+  NameSpec names;
   std::vector<LayerSpec> layers;
 
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }

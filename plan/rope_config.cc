@@ -9,7 +9,8 @@
 namespace quantmoe {
 namespace {
 
-constexpr std::array<absl::string_view, 18> kKnownKeys = {"rope_type",
+// The last two place the positions of images; those of text are equal in all their sections.
+constexpr std::array<absl::string_view, 20> kKnownKeys = {"rope_type",
                                                           "type",
                                                           "rope_theta",
                                                           "factor",
@@ -26,17 +27,19 @@ constexpr std::array<absl::string_view, 18> kKnownKeys = {"rope_type",
                                                           "long_factor",
                                                           "short_mscale",
                                                           "long_mscale",
-                                                          "partial_rotary_factor"};
+                                                          "partial_rotary_factor",
+                                                          "mrope_section",
+                                                          "mrope_interleaved"};
 
 // YaRN's m(s, k), arXiv 2309.00071 eq. 22 with DeepSeek's factor k.
 double YarnScale(double factor, double k) { return factor <= 1 ? 1.0 : 0.1 * k * std::log(factor) + 1.0; }
 
-void CheckKeys(ConfigReader& config, const std::string& object) {
+void CheckKeys(ConfigReader& config, const std::string& object, bool alpha) {
   const nlohmann::json& value = config.At(object);
   if (value.is_null()) return;
   if (!value.is_object()) return config.Invalid(object, "must be an object");
   for (const auto& [key, item] : value.items()) {
-    bool known = item.is_null();
+    bool known = item.is_null() || (alpha && key == "alpha");
     for (absl::string_view candidate : kKnownKeys) known = known || candidate == key;
     if (!known) config.Unsupported(absl::StrCat(object, ".", key), "is not implemented");
   }
@@ -74,8 +77,8 @@ void ReadLlama3(ConfigReader& config, const std::string& object, RopeSpec& rope)
   rope.low_freq_factor = config.Number(key("low_freq_factor"));
   rope.high_freq_factor = config.Number(key("high_freq_factor"));
   rope.original_max_position = static_cast<double>(config.Int(key("original_max_position_embeddings")));
-  if (rope.high_freq_factor <= rope.low_freq_factor) {
-    config.Invalid(key("high_freq_factor"), "is not above low_freq_factor");
+  if (rope.high_freq_factor < rope.low_freq_factor) {
+    config.Invalid(key("high_freq_factor"), "is below low_freq_factor");
   }
 }
 
@@ -110,7 +113,7 @@ void ReadScaling(ConfigReader& config, const std::string& object, int64_t max_po
   if (object == "rope_scaling" && !config.Has(type_key))
     return config.Invalid(key("rope_type"), "is missing");
   const std::string type = config.TextOr(type_key, "default");
-  if (type == "default") return;
+  if (type == "default" || type == "mrope") return;
   if (type == "linear")
     rope.scaling = RopeScaling::kLinear;
   else if (type == "llama3")
@@ -134,8 +137,23 @@ void ReadScaling(ConfigReader& config, const std::string& object, int64_t max_po
   if (rope.scaling == RopeScaling::kLlama3) ReadLlama3(config, object, rope);
 }
 
+// NTK-aware scaling by a fixed `alpha` changes the base alone.
+void ReadAlpha(ConfigReader& config, const std::string& object, RopeSpec& rope) {
+  const auto key = [&object](absl::string_view name) { return absl::StrCat(object, ".", name); };
+  const std::string type = config.TextOr(config.Has(key("rope_type")) ? key("rope_type") : key("type"), "");
+  if (type != "dynamic") return config.Unsupported(key("alpha"), "belongs to the rope type dynamic");
+  if (rope.dims <= 2) return config.Unsupported(key("alpha"), "needs more than two rotary dimensions");
+  const double dims = static_cast<double>(rope.dims);
+  rope.theta *= std::pow(config.Number(key("alpha"), 0, 1e9), dims / (dims - 2));
+}
+
 int64_t ReadRotaryDims(ConfigReader& config, const std::string& object, int64_t head_dim, double partial) {
-  const bool fixed = partial == 1;
+  const bool fixed = partial == 0;
+  if (fixed) partial = 1;
+  if (config.Has("rotary_dim")) {
+    partial = static_cast<double>(config.Int("rotary_dim", 2, head_dim)) / static_cast<double>(head_dim);
+    if (fixed && partial != 1) config.Unsupported("rotary_dim", "is less than a head");
+  }
   for (const std::string& key : {object + ".partial_rotary_factor", std::string("partial_rotary_factor")}) {
     if (!config.Has(key)) continue;
     partial = config.Number(key, 0, 1);
@@ -151,15 +169,19 @@ int64_t ReadRotaryDims(ConfigReader& config, const std::string& object, int64_t 
 
 }  // namespace
 
-RopeSpec ReadRope(ConfigReader& config, int64_t head_dim, double partial, double default_theta,
+RopeSpec ReadRope(ConfigReader& config, int64_t head_dim, const RopeDefaults& defaults,
                   int64_t max_position) {
   RopeSpec rope;
   rope.original_max_position = static_cast<double>(max_position);
   const std::string object = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  CheckKeys(config, object);
-  rope.theta = ReadTheta(config, default_theta);
-  rope.dims = ReadRotaryDims(config, object, head_dim, partial);
-  if (config.Has(object)) ReadScaling(config, object, max_position, rope);
+  CheckKeys(config, object, defaults.alpha);
+  rope.theta = ReadTheta(config, defaults.theta);
+  rope.dims = ReadRotaryDims(config, object, head_dim, defaults.partial);
+  if (defaults.alpha && config.Has(absl::StrCat(object, ".alpha"))) {
+    ReadAlpha(config, object, rope);
+  } else if (config.Has(object)) {
+    ReadScaling(config, object, max_position, rope);
+  }
   return rope;
 }
 

@@ -9,9 +9,14 @@
 
 namespace quantmoe {
 
-// `head_dim`: dimensions of a head that may be rotated; `partial`: the part of them that is when the file
-// does not say, 1 when the family knows no other. Problems are reported to `config`.
-RopeSpec ReadRope(ConfigReader& config, int64_t head_dim, double partial, double default_theta,
-                  int64_t max_position);
+// What a family takes where the file does not say.
+struct RopeDefaults {
+  double theta = 1e4;
+  double partial = 0;  // the rotated part of a head; 0: all of it, and nothing else is known
+  bool alpha = false;  // whether the type `dynamic` may have a fixed `alpha`
+};
+
+// `head_dim`: dimensions of a head that may be rotated. Problems are reported to `config`.
+RopeSpec ReadRope(ConfigReader& config, int64_t head_dim, const RopeDefaults& defaults, int64_t max_position);
 
 }  // namespace quantmoe

@@ -135,10 +135,10 @@ struct FusedTensor {
 };
 
 // Modules that may hold the fused tensors of a linear's layer.
-std::vector<std::string> FusedModules(const Linear& linear) {
+std::vector<std::string> FusedModules(const ModelSpec& spec, const Linear& linear) {
   const std::string expert = linear.name.substr(0, linear.name.rfind('.'));
   std::vector<std::string> modules = {expert.substr(0, expert.rfind('.'))};
-  const std::string plain = LayerPrefix(linear.layer) + "mlp.experts";
+  const std::string plain = LayerPrefix(spec, linear.layer) + "mlp.experts";
   if (modules.front() != plain) modules.push_back(plain);
   return modules;
 }
@@ -148,18 +148,19 @@ std::string FusedName(const std::string& module, bool down) {
 }
 
 // The fused tensors that could hold a linear of an expert, of those that are there.
-std::vector<FusedTensor> FindFused(const Checkpoint& checkpoint, const Linear& linear) {
+std::vector<FusedTensor> FindFused(const ModelSpec& spec, const Checkpoint& checkpoint,
+                                   const Linear& linear) {
   const bool down = linear.kind == LinearKind::kExpertDown;
   std::vector<FusedTensor> found;
   const auto add = [&](Fusion fusion, const std::string& base, const std::string& name) {
     if (checkpoint.Find(name) != nullptr) found.push_back({fusion, base, name});
   };
-  for (const std::string& module : FusedModules(linear)) {
+  for (const std::string& module : FusedModules(spec, linear)) {
     const std::string base = FusedName(module, down);
     add(Fusion::kStacked, base, base);
     add(Fusion::kMxfp4, base, base + "_blocks");
   }
-  const std::string granite = absl::StrCat(LayerPrefix(linear.layer), "block_sparse_moe.",
+  const std::string granite = absl::StrCat(LayerPrefix(spec, linear.layer), "block_sparse_moe.",
                                            down ? "output_linear" : "input_linear", ".weight");
   add(Fusion::kGranite, granite, granite);
   return found;
@@ -224,10 +225,11 @@ absl::StatusOr<TensorView> Mxfp4View(const ModelSpec& spec, const Checkpoint& ch
 }
 
 // The names of the biases of an expert's linear that are there.
-std::vector<std::string> FindBiases(const Checkpoint& checkpoint, const Linear& linear) {
+std::vector<std::string> FindBiases(const ModelSpec& spec, const Checkpoint& checkpoint,
+                                    const Linear& linear) {
   std::vector<std::string> names = {linear.name + ".bias"};
   if (IsExpert(linear.kind)) {
-    for (const std::string& module : FusedModules(linear)) {
+    for (const std::string& module : FusedModules(spec, linear)) {
       names.push_back(FusedName(module, linear.kind == LinearKind::kExpertDown) + "_bias");
     }
   }
@@ -273,7 +275,7 @@ absl::StatusOr<TensorView> WeightView(const ModelSpec& spec, const Checkpoint& c
                                       const Linear& linear) {
   const std::string own = linear.name + ".weight";
   std::vector<FusedTensor> fused;
-  if (checkpoint.Find(own) == nullptr && IsExpert(linear.kind)) fused = FindFused(checkpoint, linear);
+  if (checkpoint.Find(own) == nullptr && IsExpert(linear.kind)) fused = FindFused(spec, checkpoint, linear);
   if (fused.size() > 1) return StoredTwice(checkpoint, fused[0].name, fused[1].name);
   if (fused.empty()) {
     const auto readable = [](DType dtype) { return IsFloat(dtype) || dtype == DType::kF8E4M3; };
@@ -287,7 +289,7 @@ absl::StatusOr<TensorView> WeightView(const ModelSpec& spec, const Checkpoint& c
 absl::StatusOr<TensorView> BiasView(const ModelSpec& spec, const Checkpoint& checkpoint,
                                     const Linear& linear) {
   const std::string own = linear.name + ".bias";
-  const std::vector<std::string> found = FindBiases(checkpoint, linear);
+  const std::vector<std::string> found = FindBiases(spec, checkpoint, linear);
   if (found.size() > 1) return StoredTwice(checkpoint, found[0], found[1]);
   TensorView view = MakeView(found.empty() ? own : found[0], {linear.out});
   if (view.tensor == own) {
@@ -309,7 +311,7 @@ absl::StatusOr<TensorView> OtherView(const ModelSpec& spec, const Checkpoint& ch
 absl::Status CheckLinear(const ModelSpec& spec, const Checkpoint& checkpoint, const Linear& linear) {
   RETURN_IF_ERROR(WeightView(spec, checkpoint, linear).status());
   if (linear.bias) return BiasView(spec, checkpoint, linear).status();
-  const std::vector<std::string> biases = FindBiases(checkpoint, linear);
+  const std::vector<std::string> biases = FindBiases(spec, checkpoint, linear);
   if (biases.empty()) return absl::OkStatus();
   return TensorError(checkpoint, biases[0], "is there, but config.json says that it has no bias");
 }
@@ -326,7 +328,7 @@ absl::Status CheckExperts(const ModelSpec& spec, const Checkpoint& checkpoint, i
     first.name = LinearName(spec, layer, kind, 0);
     first.layer = layer;
     first.kind = kind;
-    const std::vector<FusedTensor> fused = FindFused(checkpoint, first);
+    const std::vector<FusedTensor> fused = FindFused(spec, checkpoint, first);
     for (int expert = 0; !fused.empty() && expert < experts; ++expert) {
       if (checkpoint.Find(own(expert)) != nullptr) return StoredTwice(checkpoint, own(expert), fused[0].name);
     }

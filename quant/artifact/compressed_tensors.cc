@@ -103,14 +103,14 @@ Json GroupOf(std::vector<std::string> targets, int bits, int group_size) {
             {"actorder", nullptr}}}};
 }
 
-// Modules with a matrix that is neither the embedding nor quantized. Layers past the last one are one entry.
+// Modules with a matrix that is neither the embedding nor quantized. Layers past the last one
+// and what is beside the language model are an entry each.
 std::vector<std::string> Ignored(const ModelSpec& spec, const std::vector<TensorInfo>& kept) {
-  std::set<std::string> names = {"lm_head"};
+  std::set<std::string> names = {std::string(spec.names.head)};
   for (const TensorInfo& tensor : kept) {
-    const int layer = LayerOfTensor(tensor.name);
-    if (layer >= spec.num_layers()) {
-      const std::string mark = absl::StrCat(".layers.", layer, ".");
-      names.insert("re:^" + Escaped(tensor.name.substr(0, tensor.name.find(mark)) + mark));
+    const std::string not_run = ModuleNotRun(spec, tensor.name);
+    if (!not_run.empty()) {
+      names.insert("re:^" + Escaped(not_run));
     } else if (tensor.shape.size() == 2 && absl::EndsWith(tensor.name, ".weight") &&
                tensor.name != TensorNames::Embedding(spec)) {
       const std::string module = tensor.name.substr(0, tensor.name.rfind('.'));

@@ -60,14 +60,11 @@ std::string FusedGroup(const Linear& linear) {
   }
 }
 
-// Next-token prediction layers are not quantized.
-void ExemptExtraLayers(const ModelSpec& spec, const std::vector<TensorInfo>& kept, Rules& rules) {
+// Next-token prediction layers are not quantized, and nothing beside the language model.
+void ExemptWhatIsNotRun(const ModelSpec& spec, const std::vector<TensorInfo>& kept, Rules& rules) {
   for (const TensorInfo& tensor : kept) {
-    const int layer = LayerOfTensor(tensor.name);
-    if (layer < spec.num_layers()) continue;
-    const std::string mark = absl::StrCat(".layers.", layer, ".");
-    const std::string prefix = tensor.name.substr(0, tensor.name.find(mark)) + mark;
-    rules["-:^" + Escaped(prefix)] = Rules::object();
+    const std::string module = ModuleNotRun(spec, tensor.name);
+    if (!module.empty()) rules["-:^" + Escaped(module)] = Rules::object();
   }
 }
 
@@ -103,7 +100,7 @@ nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
                                    {"checkpoint_format", "gptq"},
                                    {"pack_dtype", "int32"}};
   Rules rules = Rules::object();
-  ExemptExtraLayers(spec, kept, rules);
+  ExemptWhatIsNotRun(spec, kept, rules);
   rules = DynamicRules(plan, base_bits, std::move(rules));
   if (!rules.empty()) config["dynamic"] = std::move(rules);
   config["meta"] = {{"quantizer", {absl::StrCat("quantmoe:", version)}},

@@ -36,7 +36,7 @@ at::Tensor Widened(const at::Tensor& x, int64_t width) {
 absl::StatusOr<Attention> Attention::Load(const ModelSpec& spec, int layer, WeightSource& source) {
   Attention attention;
   attention.spec_ = &spec;
-  attention.window_ = spec.layers[static_cast<size_t>(layer)].window;
+  attention.layer_ = spec.layers[static_cast<size_t>(layer)];
   const std::vector<Part> parts = CutLayer(spec, layer);
   for (const Linear& linear : parts.front().linears) {
     ASSIGN_OR_RETURN(attention.linears_[linear.kind], LoadLinear(source, linear));
@@ -97,9 +97,26 @@ at::Tensor Attention::Context(const at::Tensor& x, const Batches& batches) const
 
 at::Tensor Attention::NormHeads(const at::Tensor& x, const at::Tensor& weight) const {
   const AttentionSpec& a = spec_->attention;
-  if (a.qk_norm == QkNorm::kNone) return x;
   if (a.qk_norm == QkNorm::kFullWidth) return RmsNorm(x, weight, a.qk_norm_eps);
+  if (a.qk_norm != QkNorm::kPerHead) return x;
   return RmsNorm(x.view({x.size(0), -1, a.head_dim}), weight, a.qk_norm_eps).flatten(1);
+}
+
+at::Tensor Attention::Rotated(const at::Tensor& x, const RopeTable& positions, const at::Tensor& norm) const {
+  if (!layer_.rope) return x;
+  const AttentionSpec& a = spec_->attention;
+  const at::Tensor rotated = ApplyRope(spec_->rope, positions, x);
+  if (a.qk_norm == QkNorm::kPerHeadAfterRope) return RmsNorm(rotated, norm, a.qk_norm_eps);
+  return a.qk_norm == QkNorm::kUnitAfterRope ? UnitNorm(rotated, a.qk_norm_eps) : rotated;
+}
+
+// Nakanishi 2025 (arXiv 2501.19399) keeps the softmax over long texts sharp; Llama-4 does it in steps.
+at::Tensor Attention::Tempered(const at::Tensor& query) const {
+  const AttentionSpec& a = spec_->attention;
+  if (layer_.rope || a.temperature_floor == 0) return query;
+  const at::Tensor steps = at::floor((at::arange(query.size(2), at::kFloat) + 1) / a.temperature_floor);
+  const at::Tensor scales = at::log1p(steps) * a.temperature_scale + 1;
+  return query.mul(scales.unsqueeze(1)).to(query.scalar_type());
 }
 
 Attention::Heads Attention::GroupedHeads(const at::Tensor& x, const TokenBatch& batch,
@@ -110,8 +127,8 @@ Attention::Heads Attention::GroupedHeads(const at::Tensor& x, const TokenBatch& 
   };
   const at::Tensor q = clip(NormHeads(ApplyTo(LinearKind::kQuery, x), query_norm_));
   const at::Tensor k = clip(NormHeads(ApplyTo(LinearKind::kKey, x), key_norm_));
-  Heads heads = {ApplyRope(spec_->rope, positions, SplitHeads(q, batch, a.heads)),
-                 ApplyRope(spec_->rope, positions, SplitHeads(k, batch, a.kv_heads)),
+  Heads heads = {Tempered(Rotated(SplitHeads(q, batch, a.heads), positions, query_norm_)),
+                 Rotated(SplitHeads(k, batch, a.kv_heads), positions, key_norm_),
                  SplitHeads(clip(ApplyTo(LinearKind::kValue, x)), batch, a.kv_heads)};
   if (a.kv_heads != a.heads) {
     heads.key = heads.key.repeat_interleave(a.heads / a.kv_heads, 1);
@@ -148,22 +165,33 @@ Attention::Heads Attention::LatentHeads(const at::Tensor& x, const TokenBatch& b
           at::cat({key_value[0], rotary_key}, -1), key_value[1]};
 }
 
+at::Tensor Attention::Attend(const Heads& heads, int64_t first, int64_t count) const {
+  const AttentionSpec& a = spec_->attention;
+  const int64_t width = std::max(a.head_dim, a.value_dim);
+  const auto run = [&](const at::Tensor& x) { return Widened(x.narrow(2, first, count), width); };
+  std::optional<at::Tensor> mask;
+  if (layer_.window > 0 && layer_.window < count) mask = WindowMask(count, layer_.window);
+  return at::scaled_dot_product_attention(run(heads.query), run(heads.key), run(heads.value), mask,
+                                          /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(), a.scale)
+      .narrow(-1, 0, a.value_dim);
+}
+
 at::Tensor Attention::BatchContext(const at::Tensor& x, const TokenBatch& batch,
                                    const RopeTable& table) const {
   const AttentionSpec& a = spec_->attention;
   const Heads heads = a.mla ? LatentHeads(x, batch, table) : GroupedHeads(x, batch, table);
   if (sinks_.defined()) {
-    return AttendWithSinks(heads.query, heads.key, heads.value, sinks_, window_, a.scale)
+    return AttendWithSinks(heads.query, heads.key, heads.value, sinks_, layer_.window, a.scale)
         .transpose(1, 2)
         .reshape({batch.tokens(), a.heads * a.value_dim});
   }
-  const int64_t width = std::max(a.head_dim, a.value_dim);
-  std::optional<at::Tensor> mask;
-  if (window_ > 0 && window_ < batch.length) mask = WindowMask(batch.length, window_);
-  const at::Tensor context = at::scaled_dot_product_attention(
-      Widened(heads.query, width), Widened(heads.key, width), Widened(heads.value, width), mask,
-      /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(), a.scale);
-  return context.narrow(-1, 0, a.value_dim).transpose(1, 2).reshape({batch.tokens(), a.heads * a.value_dim});
+  const int64_t step = layer_.chunk > 0 ? layer_.chunk : batch.length;
+  std::vector<at::Tensor> runs;
+  for (int64_t first = 0; first < batch.length; first += step) {
+    runs.push_back(Attend(heads, first, std::min(step, batch.length - first)));
+  }
+  const at::Tensor context = runs.size() == 1 ? runs.front() : at::cat(runs, 2);
+  return context.transpose(1, 2).reshape({batch.tokens(), a.heads * a.value_dim});
 }
 
 }  // namespace quantmoe

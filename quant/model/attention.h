@@ -47,14 +47,22 @@ class Attention {
   at::Tensor BatchContext(const at::Tensor& x, const TokenBatch& batch, const RopeTable& table) const;
   Heads GroupedHeads(const at::Tensor& x, const TokenBatch& batch, const RopeTable& positions) const;
   Heads LatentHeads(const at::Tensor& x, const TokenBatch& batch, const RopeTable& positions) const;
-  // The norm of queries or keys in grouped attention, x [tokens, heads * head_dim].
+  // The norm of queries or keys in grouped attention that comes before rotation, x [tokens, heads *
+  // head_dim].
   at::Tensor NormHeads(const at::Tensor& x, const at::Tensor& weight) const;
+  // Queries or keys [sequences, heads, length, head_dim], rotated and with the norm that comes after
+  // rotation; as they are in layers without positions.
+  at::Tensor Rotated(const at::Tensor& x, const RopeTable& positions, const at::Tensor& norm) const;
+  // Queries as their temperature changes along a sequence, in layers without positions.
+  at::Tensor Tempered(const at::Tensor& query) const;
+  // The context of positions [first, first + count) from the same ones, without sinks.
+  at::Tensor Attend(const Heads& heads, int64_t first, int64_t count) const;
   at::Tensor QueryLatent(const at::Tensor& x) const;
   at::Tensor KeyValueLatent(const at::Tensor& down) const;
   at::Tensor ApplyTo(LinearKind kind, const at::Tensor& x) const { return Apply(linears_.at(kind), x); }
 
   const ModelSpec* spec_ = nullptr;
-  int64_t window_ = 0;
+  LayerSpec layer_;
   std::map<LinearKind, LinearLayer> linears_;
   at::Tensor query_norm_, key_norm_, sinks_;
 };

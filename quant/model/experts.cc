@@ -39,7 +39,9 @@ absl::Status AddExperts(const ModelSpec& spec, const Part& part, const at::Tenso
     for (int64_t first = 0; first < rows.size(0); first += kRunTokens) {
       const int64_t count = std::min(kRunTokens, rows.size(0) - first);
       const at::Tensor run = rows.narrow(0, first, count);
-      AddToRows(mlp.Forward(x.index_select(0, run)), run, weights.narrow(0, first, count), sum);
+      const at::Tensor factors = weights.narrow(0, first, count);
+      const at::Tensor input = ExpertInput(spec.moe, x.index_select(0, run), factors);
+      AddToRows(mlp.Forward(input), run, OutputWeights(spec.moe, factors), sum);
     }
   }
   return absl::OkStatus();
@@ -91,6 +93,14 @@ at::Tensor GatedMlp::Activate(at::Tensor gate, const at::Tensor& up) const {
 }
 
 at::Tensor GatedMlp::DownChange(const at::Tensor& change) const { return at::mm(change, down_.weight.t()); }
+
+at::Tensor ExpertInput(const MoeSpec& moe, const at::Tensor& rows, const at::Tensor& weights) {
+  return moe.scale_input ? rows * weights.to(rows.scalar_type()) : rows;
+}
+
+at::Tensor OutputWeights(const MoeSpec& moe, const at::Tensor& weights) {
+  return moe.scale_input ? at::ones_like(weights) : weights;
+}
 
 absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const at::Tensor& x,
                                         WeightSource& source) {

@@ -41,6 +41,11 @@ class GatedMlp {
   double limit_ = 0;
 };
 
+// The rows as a routed expert sees them, and the factors on what it makes of them. `weights` [rows, 1] are
+// the router's.
+at::Tensor ExpertInput(const MoeSpec& moe, const at::Tensor& rows, const at::Tensor& weights);
+at::Tensor OutputWeights(const MoeSpec& moe, const at::Tensor& weights);
+
 // The factor of the shared expert for each row of x: sigmoid of its gate, or undefined where it is added
 // plainly.
 absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const at::Tensor& x,

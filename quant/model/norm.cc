@@ -4,11 +4,22 @@
 
 namespace quantmoe {
 
-at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, bool multiply_in_f32) {
+namespace {
+
+// Rows of mean square 1, in f32.
+at::Tensor WideUnitRows(const at::Tensor& x, double eps) {
   const at::Tensor original = x.to(at::kFloat);
   // The length is one pass over x; a square and its mean would be two, with a tensor between.
   const at::Tensor length = at::linalg_vector_norm(original, 2, at::IntArrayRef{-1}, /*keepdim=*/true);
-  at::Tensor wide = original * at::rsqrt(length.pow(2) / static_cast<double>(x.size(-1)) + eps);
+  return original * at::rsqrt(length.pow(2) / static_cast<double>(x.size(-1)) + eps);
+}
+
+}  // namespace
+
+at::Tensor UnitNorm(const at::Tensor& x, double eps) { return WideUnitRows(x, eps).to(x.scalar_type()); }
+
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, bool multiply_in_f32) {
+  at::Tensor wide = WideUnitRows(x, eps);
   if (multiply_in_f32) return wide.mul_(weight.to(at::kFloat)).to(x.scalar_type());
   return wide.to(x.scalar_type()).mul_(weight);
 }

@@ -11,6 +11,9 @@ namespace quantmoe {
 // product is taken before the cast, as GPT-OSS does.
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, bool multiply_in_f32 = false);
 
+// The same without a weight.
+at::Tensor UnitNorm(const at::Tensor& x, double eps);
+
 // The norm of a layer or of the end of the model, as the spec says. `bias` may be undefined.
 at::Tensor ModelNorm(const ModelSpec& spec, const at::Tensor& x, const at::Tensor& weight,
                      const at::Tensor& bias);

@@ -23,7 +23,7 @@ std::vector<double> PlainFrequencies(const RopeSpec& spec) {
 void ScaleLlama3(const RopeSpec& spec, std::vector<double>& frequencies) {
   for (double& f : frequencies) {
     const double wavelength = 2 * std::numbers::pi / f;
-    if (wavelength < spec.original_max_position / spec.high_freq_factor) continue;
+    if (wavelength <= spec.original_max_position / spec.high_freq_factor) continue;
     if (wavelength > spec.original_max_position / spec.low_freq_factor) {
       f /= spec.factor;
       continue;

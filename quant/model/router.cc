@@ -61,6 +61,21 @@ Routing TopKSoftmax(const MoeSpec& moe, const at::Tensor& logits) {
   return {experts, at::softmax(best, -1)};
 }
 
+// The best k logits, each through a sigmoid (Llama-4).
+Routing TopKSigmoid(const MoeSpec& moe, const at::Tensor& logits) {
+  const auto [best, experts] = logits.to(at::kFloat).topk(moe.top_k, -1);
+  return {experts, at::sigmoid(best)};
+}
+
+// Softmax over all experts; a bias takes part in the choice, not in the weights, which sum to 1 (ERNIE-4.5).
+Routing BiasedSoftmax(const MoeSpec& moe, const at::Tensor& logits, const at::Tensor& bias) {
+  const at::Tensor scores = at::softmax(logits, -1);
+  const at::Tensor choice = bias.defined() ? scores + bias.flatten() : scores;
+  const at::Tensor experts = std::get<1>(choice.topk(moe.top_k, -1));
+  const at::Tensor weights = scores.gather(-1, experts);
+  return {experts, weights / weights.sum(-1, /*keepdim=*/true).clamp_min(moe.least_weight_sum)};
+}
+
 // One choice of SparseMixer: the best of `open`, and its softmax among those that come close to it. How close
 // is relative to `scores`, also for experts that are no longer open.
 std::pair<at::Tensor, at::Tensor> MixOne(const MoeSpec& moe, const at::Tensor& scores,
@@ -107,8 +122,12 @@ Routing Router::Choose(const at::Tensor& x) const {
       return TopKSoftmax(*moe_, Apply(router_, x));
     case RouterKind::kSparseMixer:
       return SparseMixer(*moe_, Apply(router_, x));
+    case RouterKind::kTopKSigmoid:
+      return TopKSigmoid(*moe_, Apply(router_, x));
+    case RouterKind::kBiasedSoftmax:
+      return BiasedSoftmax(*moe_, wide_logits(), correction_bias_);
     default:
-      return SoftmaxTopK(*moe_, Apply(router_, x));
+      return SoftmaxTopK(*moe_, moe_->router_in_f32 ? wide_logits() : Apply(router_, x));
   }
 }
 

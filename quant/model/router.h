@@ -13,7 +13,7 @@ namespace quantmoe {
 
 struct Routing {
   at::Tensor experts;  // [tokens, top_k] i64, ascending in each row
-  at::Tensor weights;  // [tokens, top_k] f32: factor on each expert's output
+  at::Tensor weights;  // [tokens, top_k] f32: factor on each expert's output, or input (MoeSpec::scale_input)
 };
 
 class Router {

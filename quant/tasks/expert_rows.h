@@ -27,16 +27,22 @@ struct ExpertCalibration {
 // The rows of every shard that calibrate one expert, and those that support it.
 class ExpertRows {
  public:
-  // `dispatches` of all shards must outlive the object; `width` is the input width of the expert.
+  // `dispatches` of all shards must outlive the object; `width` is the input width of the expert. With
+  // `scaled_inputs` the router's weights are factors on the inputs of experts (MoeSpec::scale_input).
   ExpertRows(const std::vector<Dispatch>& dispatches, int64_t expert, int64_t width,
-             const ExpertCalibration& calibration);
+             const ExpertCalibration& calibration, bool scaled_inputs = false);
 
   // Rows of the shard's activations, i64: those that were routed to the expert, or all.
   at::Tensor Tokens(size_t shard, int64_t shard_tokens) const;
-  // What each of them is multiplied with, [rows, 1]; undefined when nothing changes.
+  // What the router multiplies each of them with before the expert sees it, [rows, 1]; undefined when nothing
+  // changes. Tokens of other experts count with the root mean square of the expert's own.
+  at::Tensor InputScales(size_t shard, int64_t shard_tokens) const;
+  // What each row of a linear's input is multiplied with, [rows, 1]; undefined when nothing changes.
   at::Tensor Scales(size_t shard) const;
   // The sample of all tokens that may support the expert, i64; empty when it has plenty of its own.
   at::Tensor Sample(int64_t shard_tokens) const;
+  // What the router would multiply the sample with, [1, 1]; undefined when nothing changes.
+  at::Tensor SampleScale() const;
   // What the Hessian of `sampled` rows is multiplied with before it is added to the expert's own.
   double SupportWeight(int64_t sampled) const;
 
@@ -46,7 +52,7 @@ class ExpertRows {
  private:
   const std::vector<Dispatch>& dispatches_;
   const int64_t expert_;
-  const bool all_tokens_, gate_weighted_;
+  const bool all_tokens_, scaled_inputs_, gate_weighted_;
   int64_t routed_ = 0;
   double prior_ = 0;             // mass of the sample, in tokens
   double mean_square_gate_ = 1;  // of the router weights

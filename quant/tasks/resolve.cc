@@ -179,18 +179,21 @@ class PartResolver {
       dispatches.emplace_back(Routing{experts.to(at::kLong), weights}, model_.spec.moe.experts);
     }
     for (int i = 0; i < part_.num_experts; ++i) {
-      const ExpertRows calibration(dispatches, part_.first_expert + i, model_.spec.hidden, experts_);
+      const ExpertRows calibration(dispatches, part_.first_expert + i, model_.spec.hidden, experts_,
+                                   model_.spec.moe.scale_input);
       const RowSource rows = [&](size_t s) -> absl::StatusOr<ShardRows> {
         ASSIGN_OR_RETURN(const PairedRows all, FfnRows(s));
-        const auto select = [&all](const at::Tensor& tokens, at::Tensor scales) {
-          return PairedRows{all.original.index_select(0, tokens),
-                            all.quantized.index_select(0, tokens),
+        const auto select = [&all](const at::Tensor& tokens, const at::Tensor& input_scales,
+                                   at::Tensor scales) {
+          return PairedRows{Scaled(all.original.index_select(0, tokens), input_scales),
+                            Scaled(all.quantized.index_select(0, tokens), input_scales),
                             {},
                             std::move(scales)};
         };
         const int64_t count = all.original.size(0);
-        return ShardRows{select(calibration.Tokens(s, count), calibration.Scales(s)),
-                         select(calibration.Sample(count), at::Tensor())};
+        return ShardRows{
+            select(calibration.Tokens(s, count), calibration.InputScales(s, count), calibration.Scales(s)),
+            select(calibration.Sample(count), calibration.SampleScale(), at::Tensor())};
       };
       support_weight_ = [&](int64_t sampled) { return calibration.SupportWeight(sampled); };
       RETURN_IF_ERROR(ResolveMlp(static_cast<size_t>(i) * 3, rows));

@@ -200,15 +200,16 @@ class PartSolver {
     const int expert = part_.first_expert + i;
     ASSIGN_OR_RETURN(GatedMlp mlp, GatedMlp::Load(model_.spec, part_.linears[first], part_.linears[first + 1],
                                                   part_.linears[first + 2], device_weights_));
-    return ExpertSums{first,
-                      expert,
-                      std::move(mlp),
-                      ExpertRows(dispatches, expert, model_.spec.hidden, experts_),
-                      Hessian(model_.spec.hidden, device_.device),
-                      Hessian(model_.spec.moe.width, device_.device),
-                      Hessian(model_.spec.hidden, device_.device),
-                      Hessian(model_.spec.moe.width, device_.device),
-                      ProbeRows(dispatches.size(), device_.device)};
+    return ExpertSums{
+        first,
+        expert,
+        std::move(mlp),
+        ExpertRows(dispatches, expert, model_.spec.hidden, experts_, model_.spec.moe.scale_input),
+        Hessian(model_.spec.hidden, device_.device),
+        Hessian(model_.spec.moe.width, device_.device),
+        Hessian(model_.spec.hidden, device_.device),
+        Hessian(model_.spec.moe.width, device_.device),
+        ProbeRows(dispatches.size(), device_.device)};
   }
 
   absl::Status AddShard(size_t shard, const std::vector<Dispatch>& dispatches,
@@ -218,13 +219,16 @@ class PartSolver {
     for (ExpertSums& e : experts) {
       RETURN_IF_ERROR(CheckCancelled(context_));
       const at::Tensor tokens = upload_(dispatches[shard].Tokens(e.expert));
-      e.probe_rows.Add(x.index_select(0, tokens), energy.index_select(0, tokens),
-                       upload_(dispatches[shard].Weights(e.expert)));
-      const at::Tensor rows = x.index_select(0, upload_(e.calibration.Tokens(shard, x.size(0))));
+      const at::Tensor weights = upload_(dispatches[shard].Weights(e.expert));
+      e.probe_rows.Add(ExpertInput(model_.spec.moe, x.index_select(0, tokens), weights),
+                       energy.index_select(0, tokens), OutputWeights(model_.spec.moe, weights));
+      const at::Tensor rows = Scaled(x.index_select(0, upload_(e.calibration.Tokens(shard, x.size(0)))),
+                                     upload_(e.calibration.InputScales(shard, x.size(0))));
       const at::Tensor scales = upload_(e.calibration.Scales(shard));
       e.inputs.Add(Scaled(rows, scales));
       e.inner.Add(Scaled(e.mlp.Inner(rows), scales));
-      const at::Tensor sample = x.index_select(0, upload_(e.calibration.Sample(x.size(0))));
+      const at::Tensor sample = Scaled(x.index_select(0, upload_(e.calibration.Sample(x.size(0)))),
+                                       upload_(e.calibration.SampleScale()));
       e.sample_inputs.Add(sample);
       e.sample_inner.Add(e.mlp.Inner(sample));
     }

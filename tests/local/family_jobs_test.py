@@ -108,7 +108,7 @@ class Bench:
         path.mkdir()
         (path / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
         config = json.loads((self.goldens / family / "config.json").read_text())
-        if config.get("kv_lora_rank"):
+        if family.startswith("deepseek"):
             write_tensors(path / "model.safetensors", wide_deepseek(config))
         else:
             shutil.copy(self.goldens / family / "model.safetensors", path)
@@ -128,7 +128,7 @@ class Bench:
         names = {linear["name"] for linear in linears}
         assert kinds <= {linear["kind"] for linear in linears}, linears
         for name, tensor in before.items():
-            if name.endswith(("input_linear.weight", "output_linear.weight")):
+            if name.endswith(("input_linear.weight", "output_linear.weight", ".experts.gate_up_proj", ".experts.down_proj")):
                 assert name not in after, f"{name} is fused"
             elif name.removesuffix(".weight") in names:
                 assert name not in after and name.replace(".weight", ".qweight") in after, name
@@ -151,6 +151,15 @@ def check_extra_layer(bench, model, out, before):
     assert kept["next-token prediction layer, not run"]["tensors"] == len(extra), kept
 
 
+def check_vision(model, out, before, tower):
+    """What is beside the language model is carried (bit by bit, as everything is), and loaders are told so."""
+    assert any(name.startswith(tower) for name in before)
+    dynamic = json.loads((out / "quantize_config.json").read_text())["dynamic"]
+    assert dynamic["-:^" + tower.replace(".", r"\.")] == {}, dynamic
+    config = json.loads((out / "config.json").read_text())
+    assert config["quantization_config"]["quant_method"] == "gptq" and "vision_config" in config
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--local", type=pathlib.Path, required=True)
@@ -160,6 +169,11 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         bench = Bench(options, pathlib.Path(directory))
         bench.check("olmoe", {"query", "expert_gate"})
+        check_vision(*bench.check("llama4", {"query", "dense_gate", "shared_gate", "expert_down"}), "vision_model.")
+        check_vision(*bench.check("qwen3_vl_moe", {"query", "expert_gate"}), "model.visual.")
+        bench.check("ernie4_5_moe", {"query", "dense_gate", "shared_gate", "expert_gate"})
+        bench.check("minimax_m2", {"query", "expert_gate"})
+        bench.check("hunyuan_v1_moe", {"query", "shared_gate", "expert_gate"})
         bench.check("glm4_moe", {"query", "dense_gate", "shared_gate"})
         bench.check("granitemoe", {"query", "expert_gate"})
         bench.check("phimoe", {"query", "expert_gate"})

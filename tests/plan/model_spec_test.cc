@@ -3,7 +3,9 @@
 #include <cmath>
 
 #include "nlohmann/json.hpp"
+#include "plan/linears.h"
 #include "tests/plan/synthetic_table.h"
+#include "tests/support/goldens.h"
 #include "tests/support/status_matchers.h"
 
 namespace quantmoe {
@@ -28,11 +30,9 @@ json Changed(json config, const json& changes) {
 }
 
 TEST(ModelSpecTest, ReadsEveryGoldenConfig) {
-  for (const char* family : {"deepseek_v1", "deepseek_v2", "deepseek_v2_yarn", "deepseek_v3", "glm4_moe",
-                             "gpt_oss", "granitemoe", "llama", "llama_tied", "mixtral", "mixtral-bf16",
-                             "mixtral-sharded", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe"}) {
+  for (const std::string& family : GoldenNames()) {
     ASSERT_OK_AND_ASSIGN(const ModelSpec spec,
-                         ParseModelConfig(ReadTestFile(std::string("goldens/") + family + "/config.json")));
+                         ParseModelConfig(ReadTestFile("goldens/" + family + "/config.json")));
     EXPECT_EQ(spec.hidden, 64) << family;
     EXPECT_EQ(spec.vocab, 320) << family;
     EXPECT_EQ(spec.attention.heads, 4) << family;
@@ -169,6 +169,166 @@ TEST(ModelSpecTest, TraitsOfGptOss) {
   }
   config.erase("rope_scaling");
   EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_INVALID"));
+}
+
+TEST(ModelSpecTest, TraitsOfLlama4) {
+  const json config = GoldenJson("llama4");
+  const ModelSpec spec = ParseOrDie(config.dump());
+  const bool moe[] = {false, true, false, true}, rope[] = {true, true, false, false};
+  for (size_t l = 0; l < 4; ++l) {
+    EXPECT_EQ(spec.layers[l].moe, moe[l]) << l;
+    EXPECT_EQ(spec.layers[l].rope, rope[l]) << l;
+    EXPECT_EQ(spec.layers[l].chunk, rope[l] ? 20 : 0) << l;
+    EXPECT_EQ(spec.layers[l].dense_width, moe[l] ? 0 : 96) << l;
+  }
+  EXPECT_EQ(spec.attention.qk_norm, QkNorm::kUnitAfterRope);
+  EXPECT_EQ(spec.attention.temperature_floor, 8);
+  EXPECT_EQ(spec.attention.temperature_scale, 0.3);
+  EXPECT_TRUE(spec.rope.interleaved);
+  EXPECT_EQ(spec.rope.scaling, RopeScaling::kLlama3);
+  EXPECT_EQ(spec.moe.router, RouterKind::kTopKSigmoid);
+  EXPECT_TRUE(spec.moe.scale_input);
+  EXPECT_EQ(spec.moe.shared, SharedKind::kPlain);
+  EXPECT_EQ(spec.moe.shared_width, 32);
+  EXPECT_EQ(spec.dtype, "float32") << "stands beside the language model";
+}
+
+TEST(ModelSpecTest, Llama4InOtherSpellings) {
+  json config = GoldenJson("llama4");
+  json& text = config["text_config"];
+  for (const char* key : {"no_rope_layers", "attention_chunk_size", "floor_scale", "attn_scale"})
+    text.erase(key);
+  text["moe_layers"] = {0, 2};
+  text["attn_temperature_tuning"] = 4;  // as it was published
+  text["rope_scaling"]["high_freq_factor"] = 1.0;
+  const ModelSpec spec = ParseOrDie(config.dump());
+  for (size_t l = 0; l < 4; ++l) {
+    EXPECT_EQ(spec.layers[l].rope, l < 3) << l;
+    EXPECT_EQ(spec.layers[l].chunk, l < 3 ? 8192 : 0) << l;
+    EXPECT_EQ(spec.layers[l].moe, l % 2 == 0) << l;
+  }
+  EXPECT_EQ(spec.attention.temperature_floor, 8192);
+  text["attn_temperature_tuning"] = false;
+  text["layer_types"] = {"full_attention", "chunked_attention", "full_attention", "full_attention"};
+  EXPECT_EQ(ParseOrDie(config.dump()).attention.temperature_floor, 0);
+  EXPECT_EQ(ParseOrDie(config.dump()).layers[0].chunk, 0);
+  EXPECT_EQ(ParseOrDie(config.dump()).layers[1].chunk, 8192);
+  // The language model alone.
+  text["model_type"] = "llama4_text";
+  const ModelSpec alone = ParseOrDie(text.dump());
+  EXPECT_EQ(TensorNames::Embedding(alone), "model.embed_tokens.weight");
+  EXPECT_EQ(alone.layers[1].chunk, 8192);
+}
+
+TEST(ModelSpecTest, ProblemsOfALanguageModelHaveItsPlace) {
+  const std::vector<std::tuple<json, std::string, std::string>> cases = {
+      {{{"hidden_act", "gelu"}}, "MODEL_UNSUPPORTED", "text_config.hidden_act"},
+      {{{"hidden_size", nullptr}}, "MODEL_INVALID", "text_config.hidden_size"},
+      {{{"head_dim", nullptr}}, "MODEL_INVALID", "text_config.head_dim"},
+      {{{"model_type", "llama"}}, "MODEL_UNSUPPORTED", "text_config.model_type"},
+      {{{"attention_chunk_size", nullptr}}, "MODEL_INVALID", "text_config.attention_chunk_size"},
+      {{{"no_rope_layers", {1}}}, "MODEL_INVALID", "text_config.no_rope_layers"},
+      {{{"layer_types", {"full_attention"}}}, "MODEL_INVALID", "text_config.layer_types"},
+      {{{"layer_types", json::array({"linear", "linear", "linear", "linear"})}},
+       "MODEL_UNSUPPORTED",
+       "text_config.layer_types"},
+      {{{"attn_logit_softcapping", 30}}, "MODEL_UNSUPPORTED", "text_config.attn_logit_softcapping"},
+      {{{"rope_scaling", {{"rope_type", "dynamic"}}}},
+       "MODEL_UNSUPPORTED",
+       "text_config.rope_scaling.rope_type"},
+  };
+  for (const auto& [changes, reason, field] : cases) {
+    json config = GoldenJson("llama4");
+    config["text_config"].update(changes);
+    const absl::StatusOr<ModelSpec> spec = ParseModelConfig(config.dump());
+    EXPECT_THAT(spec, HasReason(reason)) << changes;
+    EXPECT_EQ(GetErrorInfo(spec.status()).metadata["field"], field);
+  }
+  json config = GoldenJson("llama4");
+  config["architectures"] = {"OlmoeForCausalLM"};
+  EXPECT_EQ(GetErrorInfo(ParseModelConfig(config.dump()).status()).metadata["field"], "architectures");
+  config = GoldenJson("llama4");
+  config["text_config"] = 5;
+  EXPECT_EQ(GetErrorInfo(ParseModelConfig(config.dump()).status()).metadata["field"], "text_config");
+}
+
+TEST(ModelSpecTest, TraitsOfErnie) {
+  json config = GoldenJson("ernie4_5_moe");
+  const ModelSpec spec = ParseOrDie(config.dump());
+  EXPECT_TRUE(spec.rope.interleaved);
+  EXPECT_EQ(spec.moe.router, RouterKind::kBiasedSoftmax);
+  EXPECT_EQ(spec.moe.top_k, 3);
+  EXPECT_EQ(spec.moe.shared_width, 64);
+  EXPECT_FALSE(spec.layers[0].moe);
+  EXPECT_TRUE(spec.layers[2].moe);
+  config.erase("tie_word_embeddings");
+  EXPECT_TRUE(ParseOrDie(config.dump()).tied_embeddings) << "the default of the family";
+  config["moe_layer_end_index"] = 1;
+  EXPECT_FALSE(ParseOrDie(config.dump()).layers[2].moe);
+}
+
+TEST(ModelSpecTest, TraitsOfDots1) {
+  json config = GoldenJson("dots1");
+  const ModelSpec spec = ParseOrDie(config.dump());
+  EXPECT_EQ(spec.moe.router, RouterKind::kNoAuxTc);
+  EXPECT_EQ(spec.attention.qk_norm, QkNorm::kPerHead);
+  EXPECT_EQ(spec.layers[1].window, 0);
+  EXPECT_EQ(spec.layers[2].window, 16);
+  config.erase("max_window_layers");
+  EXPECT_EQ(ParseOrDie(config.dump()).layers[2].window, 0) << "from layer 62 on";
+}
+
+TEST(ModelSpecTest, TraitsOfMiniMaxM2) {
+  json config = GoldenJson("minimax_m2");
+  const ModelSpec spec = ParseOrDie(config.dump());
+  EXPECT_EQ(spec.rope.dims, 16);
+  EXPECT_EQ(spec.attention.qk_norm, QkNorm::kFullWidth);
+  EXPECT_EQ(spec.moe.router, RouterKind::kNoAuxTc);
+  config["model_type"] = "minimax";  // as it was published
+  EXPECT_EQ(ParseOrDie(config.dump()).rope.dims, 16);
+  config["architectures"] = {"MiniMaxText01ForCausalLM"};
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_UNSUPPORTED")) << "has linear attention";
+}
+
+TEST(ModelSpecTest, TraitsOfHunyuan) {
+  json config = GoldenJson("hunyuan_v1_moe");
+  const ModelSpec spec = ParseOrDie(config.dump());
+  EXPECT_NEAR(spec.rope.theta, 1e4 * std::pow(1000, 32.0 / 30), 1e-3);
+  EXPECT_EQ(spec.rope.scaling, RopeScaling::kNone);
+  EXPECT_EQ(spec.attention.qk_norm, QkNorm::kPerHeadAfterRope);
+  EXPECT_TRUE(spec.moe.router_in_f32 && spec.moe.renormalize);
+  EXPECT_EQ(spec.moe.top_k, 3);
+  for (const char* key : {"n_group", "routed_scaling_factor", "group_limited_greedy"}) config[key] = false;
+  EXPECT_OK(ParseModelConfig(config.dump()));
+}
+
+TEST(ModelSpecTest, OptionsThatOneFamilyLacksAreRefusedThere) {
+  const std::vector<std::tuple<std::string, std::string, json>> cases = {
+      {"ernie4_5_moe", "use_bias", true},
+      {"ernie4_5_moe", "moe_gate", "top2"},
+      {"ernie4_5_moe", "moe_gate_act", "sigmoid"},
+      {"ernie4_5_moe", "compression_ratio", 2.0},
+      {"dots1", "scoring_func", "softmax"},
+      {"minimax_m2", "attn_type_list", {1, 0, 1}},
+      {"minimax_m2", "use_routing_bias", false},
+      {"minimax_m2", "shared_intermediate_size", 64},
+      {"minimax_m2", "qk_norm_type", "per_head"},
+      {"hunyuan_v1_moe", "moe_topk", {3, 3, 2}},
+      {"hunyuan_v1_moe", "num_shared_expert", {2, 2, 2}},
+      {"hunyuan_v1_moe", "moe_intermediate_size", 64},
+      {"hunyuan_v1_moe", "use_cla", true},
+      {"hunyuan_v1_moe", "use_mixed_mlp_moe", false},
+      {"hunyuan_v1_moe", "routed_scaling_factor", 2.5},
+      {"solar_open", "use_qk_norm", true},
+      {"mixtral", "rotary_dim", 8},
+  };
+  for (const auto& [family, key, value] : cases) {
+    json config = GoldenJson(family);
+    config[key] = value;
+    const absl::StatusOr<ModelSpec> spec = ParseModelConfig(config.dump());
+    EXPECT_THAT(spec, HasReason("MODEL_UNSUPPORTED")) << family << " " << key;
+    EXPECT_EQ(GetErrorInfo(spec.status()).metadata["field"], key);
+  }
 }
 
 TEST(ModelSpecTest, TraitsOfPhimoe) {

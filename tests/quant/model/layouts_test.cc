@@ -141,8 +141,25 @@ NamedTensors Fuse(const ModelSpec& spec, NamedTensors tensors, bool transposed) 
       gate_up.back() = gate_up.back().t();
       down.back() = down.back().t();
     }
-    tensors[LayerPrefix(layer) + "mlp.experts.gate_up_proj"] = at::stack(gate_up).contiguous();
-    tensors[LayerPrefix(layer) + "mlp.experts.down_proj"] = at::stack(down).contiguous();
+    tensors[LayerPrefix(spec, layer) + "mlp.experts.gate_up_proj"] = at::stack(gate_up).contiguous();
+    tensors[LayerPrefix(spec, layer) + "mlp.experts.down_proj"] = at::stack(down).contiguous();
+  }
+  return tensors;
+}
+
+// The reverse: gate and up are the halves of a fused tensor [experts, in, out].
+NamedTensors Unfuse(const ModelSpec& spec, NamedTensors tensors) {
+  for (int layer = 0; layer < spec.num_layers(); ++layer) {
+    if (!spec.layers[static_cast<size_t>(layer)].moe) continue;
+    const std::string module = absl::StrCat(LayerPrefix(spec, layer), spec.names.experts, ".");
+    const std::vector<at::Tensor> gate_up = tensors.extract(module + "gate_up_proj").mapped().chunk(2, -1);
+    const at::Tensor down = tensors.extract(module + "down_proj").mapped();
+    const at::Tensor sources[] = {gate_up[0], gate_up[1], down};
+    for (int e = 0; e < spec.moe.experts; ++e) {
+      for (size_t k = 0; k < 3; ++k) {
+        tensors[LinearName(spec, layer, kExpertKinds[k], e) + ".weight"] = sources[k][e].t().contiguous();
+      }
+    }
   }
   return tensors;
 }
@@ -151,6 +168,19 @@ void Rename(NamedTensors& tensors, absl::string_view from, absl::string_view to)
   NamedTensors renamed;
   for (auto& [name, tensor] : tensors) renamed[absl::StrReplaceAll(name, {{from, to}})] = std::move(tensor);
   tensors = std::move(renamed);
+}
+
+// Published in one tensor a layer; other tools write them one by one, as artifacts have them.
+TEST_F(LayoutsTest, ExpertsOfMultimodalModelsMayBeOneByOne) {
+  for (const char* family : {"llama4", "qwen3_vl_moe"}) {
+    Source source = ReadGolden(family);
+    ASSERT_OK_AND_ASSIGN(const Model fused, Write(source));
+    EXPECT_EQ(ExpertStorage(fused.spec, *fused.checkpoint), "fused_transposed") << family;
+    source.tensors = Unfuse(fused.spec, source.tensors);
+    ASSERT_OK_AND_ASSIGN(const Model single, Write(source));
+    EXPECT_EQ(ExpertStorage(single.spec, *single.checkpoint), "per_expert") << family;
+    ExpectSame(fused, single);
+  }
 }
 
 TEST_F(LayoutsTest, FusedExpertsAreTheSameModel) {
@@ -304,7 +334,7 @@ std::pair<Source, Source> MakeMxfp4Models() {
   Source plain = encoded;
   plain.config.erase("quantization_config");
   for (int layer = 0; layer < encoded.config["num_hidden_layers"]; ++layer) {
-    const std::string module = LayerPrefix(layer) + "mlp.experts.";
+    const std::string module = absl::StrCat("model.layers.", layer, ".mlp.experts.");
     for (const auto& [name, rows, columns] :
          {std::tuple("gate_up_proj", 2 * kWidth, kHidden), std::tuple("down_proj", kHidden, kWidth)}) {
       const Encoded made = MakeMxfp4(kExperts, rows, columns);

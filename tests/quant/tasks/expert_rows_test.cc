@@ -1,5 +1,7 @@
 #include "quant/tasks/expert_rows.h"
 
+#include <cmath>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
@@ -47,6 +49,23 @@ TEST(ExpertRowsTest, ChosenExpertsAreCalibratedByAllTokens) {
   EXPECT_FALSE(rows.Scales(0).defined());
   EXPECT_EQ(rows.Sample(4).numel(), 0) << "nothing is left to support";
   EXPECT_EQ(rows.routed(), 0);
+}
+
+TEST(ExpertRowsTest, WeightsOfInputsScaleWhatTheExpertSees) {
+  const std::vector<Dispatch> shards = OneShard();
+  const ExpertRows rows(shards, 1, kWidth, {.gate_weighted = true, .shrinkage = 0.5, .all_tokens = {}},
+                        /*scaled_inputs=*/true);
+  EXPECT_TRUE(rows.InputScales(0, 4).flatten().equal(at::tensor({0.25f, 0.75f})));
+  EXPECT_FALSE(rows.Scales(0).defined()) << "they count once";
+  const double mean_square = (0.25 * 0.25 + 0.75 * 0.75) / 2;
+  EXPECT_NEAR(rows.SampleScale().item<float>(), std::sqrt(mean_square), 1e-6);
+  EXPECT_NEAR(rows.SupportWeight(4), 0.5 * kWidth / 4, 1e-6);
+  const ExpertRows all(shards, 1, kWidth, {.all_tokens = {1}}, /*scaled_inputs=*/true);
+  EXPECT_EQ(all.InputScales(0, 4).numel(), 4);
+  EXPECT_NEAR(all.InputScales(0, 4)[0].item<float>(), std::sqrt(mean_square), 1e-6);
+  const ExpertRows plain(shards, 1, kWidth, {});
+  EXPECT_FALSE(plain.InputScales(0, 4).defined());
+  EXPECT_FALSE(plain.SampleScale().defined());
 }
 
 Hessian Of(const at::Tensor& rows) {
