@@ -19,7 +19,7 @@ from typing import Callable
 SECONDS = 120
 REFUSED = 2
 NAN = {"F32": struct.pack("<f", float("nan")), "F16": b"\x00\x7e", "BF16": b"\xc0\x7f"}
-EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 OUTPUT = "self_attn.o_proj.weight"
 
 
@@ -33,6 +33,7 @@ class Copy:
             if path.name != "golden.safetensors":
                 (directory / path.name).symlink_to(path)
         self.config = json.loads((golden / "config.json").read_text())
+        self.text = self.config.get("text_config", self.config)  # what says how the language model computes
         self.files = sorted(path.name for path in golden.glob("model*.safetensors"))
 
     def replace(self, name, content):
@@ -42,6 +43,10 @@ class Copy:
     def write_config(self, **changes):
         self.config.update(changes)
         self.replace("config.json", json.dumps(self.config).encode())
+
+    def write_text(self, **changes):
+        self.text.update(changes)
+        self.write_config()
 
     def read(self, file):
         content = (self.directory / file).read_bytes()
@@ -65,7 +70,7 @@ class Copy:
 
     @property
     def routed(self):
-        return next((key for key in EXPERT_COUNTS if self.config.get(key)), None)
+        return next((key for key in EXPERT_COUNTS if self.text.get(key)), None)
 
 
 # --- ways to break it: each returns the texts that the error must have, or None where it does not apply -------------------
@@ -142,26 +147,26 @@ def lost_shard(copy):
 def experts_count(copy):
     if copy.routed is None:
         return None
-    count = copy.config[copy.routed]
-    copy.write_config(**{copy.routed: count * 2})
+    count = copy.text[copy.routed]
+    copy.write_text(**{copy.routed: count * 2})
     return ["tensor", "model.safetensors", "layers."]
 
 
 def experts_fewer(copy):
     if copy.routed is None:
         return None
-    groups = {key: 1 for key in ("n_group", "topk_group") if copy.config.get(key)}
-    copy.write_config(**groups, **{copy.routed: copy.config[copy.routed] // 2})
+    groups = {key: 1 for key in ("n_group", "topk_group") if copy.text.get(key)}
+    copy.write_text(**groups, **{copy.routed: copy.text[copy.routed] // 2})
     return ["tensor", "model", "layers."]
 
 
 def unknown_rope(copy):
-    copy.write_config(rope_scaling={"type": "martian", "factor": 2.0})
+    copy.write_text(rope_scaling={"type": "martian", "factor": 2.0})
     return ["config.json", "rope_scaling", "martian"]
 
 
 def unsupported_activation(copy):
-    copy.write_config(hidden_act="martian")
+    copy.write_text(hidden_act="martian")
     return ["config.json", "hidden_act", "martian"]
 
 
@@ -172,8 +177,9 @@ def contradicting_architecture(copy):
 
 
 def unknown_dtype(copy):
-    copy.write_config(torch_dtype="martian")
-    return ["config.json", "torch_dtype", "martian"]
+    key = "dtype" if "dtype" in copy.text else "torch_dtype"
+    copy.write_text(**{key: "martian"})
+    return ["config.json", key, "martian"]
 
 
 def spoil_values(copy, target):
