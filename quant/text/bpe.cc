@@ -37,6 +37,7 @@ absl::StatusOr<Bpe> Bpe::Build(BpeOptions options) {
   bpe.byte_level_ = options.byte_level;
   RETURN_IF_ERROR(bpe.AddVocabulary(std::move(options.vocabulary)));
   RETURN_IF_ERROR(bpe.AddMerges(options.merges));
+  if (options.merges_by_id) bpe.AddMergesById();
   RETURN_IF_ERROR(bpe.FindUnknownToken(options.unknown_token));
   RETURN_IF_ERROR(bpe.FindByteTokens());
   bpe.FindBorders(options);
@@ -88,6 +89,17 @@ absl::Status Bpe::AddMerges(const std::vector<std::pair<std::string, std::string
     merges_[PairKey(*left_id, *right_id)] = {static_cast<int32_t>(rank), *new_id};
   }
   return absl::OkStatus();
+}
+
+void Bpe::AddMergesById() {
+  for (const auto& [bytes, id] : bytes_ids_) {
+    for (size_t cut = 1; cut < bytes.size(); ++cut) {
+      const auto left = bytes_ids_.find(absl::string_view(bytes.data(), cut));
+      if (left == bytes_ids_.end()) continue;
+      const auto right = bytes_ids_.find(absl::string_view(bytes.data() + cut, bytes.size() - cut));
+      if (right != bytes_ids_.end()) merges_[PairKey(left->second, right->second)] = {id, id};
+    }
+  }
 }
 
 // Without an unknown token, a byte without a token vanishes from the text, as in the reference. Published

@@ -24,6 +24,9 @@ struct BpeOptions {
   bool fuse_unknown = false;   // neighbouring unknown characters become one unknown token
   bool ignore_merges = false;  // a word that is in the vocabulary is one token, whatever the merges say
   bool byte_level = false;     // vocabulary and merges are written in GPT-2's alphabet; words are raw bytes
+  // tiktoken's rule, for byte level: any two neighbours that together are a token merge, the smallest id
+  // first.
+  bool merges_by_id = false;
 };
 
 // Buffers and remembered words of one thread; belongs to one Bpe.
@@ -68,6 +71,7 @@ class Bpe {
 
   absl::Status AddVocabulary(std::vector<std::pair<std::string, int32_t>> vocabulary);
   absl::Status AddMerges(const std::vector<std::pair<std::string, std::string>>& merges);
+  void AddMergesById();
   absl::Status FindUnknownToken(const std::string& token);
   absl::Status FindByteTokens();
   void FindBorders(const BpeOptions& options);

@@ -10,8 +10,9 @@
 
 namespace quantmoe {
 
-// Reads tokenizer.json and, where it exists, tokenizer_config.json. INVALID_ARGUMENT MODEL_INVALID when the
-// former is missing; errors of Tokenizer::FromFiles.
+// Reads tokenizer.json, or without it tiktoken.model, and tokenizer_config.json where it exists.
+// INVALID_ARGUMENT MODEL_INVALID when both of the former are missing; errors of Tokenizer::FromFiles and
+// FromTiktoken.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory);
 
 }  // namespace quantmoe

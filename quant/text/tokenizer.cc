@@ -6,6 +6,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "quant/text/tiktoken_model.h"
 #include "quant/text/unicode.h"
 
 namespace quantmoe {
@@ -17,23 +18,12 @@ constexpr size_t kLongestAddedToken = 4096;  // bounds the work at each byte of 
 // Ten times what the slowest known tokenizer needs on a slow machine.
 absl::Duration TimeFor(size_t size) { return absl::Seconds(10) + absl::Microseconds(2) * size; }
 
-// What the steps report without knowing the file.
-absl::Status AtLimit(const absl::Status& status) {
-  if (status.ok()) return status;
-  return MakeError(absl::StatusCode::kInvalidArgument, "TOKENIZER_LIMIT",
-                   absl::StrCat(kTokenizerFile, ": ", status.message()), {{"file", kTokenizerFile}});
-}
-
-template <typename T>
-absl::StatusOr<T> AtLimit(absl::StatusOr<T> result) {
-  if (!result.ok()) return AtLimit(result.status());
-  return result;
-}
-
 }  // namespace
 
 Tokenizer::Tokenizer(TokenizerParts parts, Bpe bpe)
-    : normalizer_(std::move(parts.normalizer)),
+    : file_(std::move(parts.file)),
+      cuts_(parts.cuts),
+      normalizer_(std::move(parts.normalizer)),
       pre_tokenizer_(std::move(parts.pre_tokenizer)),
       bpe_(std::move(bpe)),
       decoder_(std::move(parts.decoder)),
@@ -44,8 +34,21 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromFiles(std::string_view
                                                                 std::string_view config_json) {
   ASSIGN_OR_RETURN(TokenizerParts parts, ReadTokenizerJson(tokenizer_json));
   ASSIGN_OR_RETURN(const TokenizerConfig config, ReadTokenizerConfig(config_json));
+  NumberAddedTokens(config, parts);
+  return FromParts(std::move(parts), config);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromTiktoken(std::string_view tiktoken_model,
+                                                                   std::string_view config_json) {
+  ASSIGN_OR_RETURN(TokenizerConfig config, ReadTokenizerConfig(config_json));
+  ASSIGN_OR_RETURN(TokenizerParts parts, ReadTiktokenModel(tiktoken_model, config));
+  return FromParts(std::move(parts), config);
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromParts(TokenizerParts parts,
+                                                                const TokenizerConfig& config) {
   auto bpe = Bpe::Build(std::move(parts.model));
-  if (!bpe.ok()) return InvalidTokenizer(kTokenizerFile, std::string(bpe.status().message()));
+  if (!bpe.ok()) return InvalidTokenizer(parts.file, std::string(bpe.status().message()));
   auto added_tokens = std::move(parts.added_tokens);
   std::unique_ptr<Tokenizer> tokenizer(new Tokenizer(std::move(parts), *std::move(bpe)));
   RETURN_IF_ERROR(tokenizer->AddTokens(std::move(added_tokens)));
@@ -53,24 +56,26 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromFiles(std::string_view
   return tokenizer;
 }
 
+// What the steps report without knowing the file.
+absl::Status Tokenizer::AtLimit(const absl::Status& status) const {
+  if (status.ok()) return status;
+  return MakeError(absl::StatusCode::kInvalidArgument, "TOKENIZER_LIMIT",
+                   absl::StrCat(file_, ": ", status.message()), {{"file", file_}});
+}
+
 absl::Status Tokenizer::AddTokens(std::vector<AddedToken> tokens) {
   vocab_size_ = bpe_.size();
   for (AddedToken& token : tokens) {
     if (token.content.size() > kLongestAddedToken) {
-      return InvalidTokenizer(kTokenizerFile,
-                              absl::StrCat("an added token has ", token.content.size(), " bytes; at most ",
-                                           kLongestAddedToken, " are supported"));
+      return InvalidTokenizer(file_, absl::StrCat("an added token has ", token.content.size(),
+                                                  " bytes; at most ", kLongestAddedToken, " are supported"));
     }
-    token.id = bpe_.Find(token.content).value_or(token.id);  // the model's vocabulary wins over the list's id
-    const bool known = bpe_.Find(token.content).has_value();
     const auto same_id = added_by_id_.find(token.id);
-    const std::string* owner = known ? nullptr : bpe_.TokenOf(token.id);
-    if (same_id != added_by_id_.end() && same_id->second.content != token.content)
-      owner = &same_id->second.content;
-    if (token.id < 0 || token.id > kLargestId || owner != nullptr) {
-      return InvalidTokenizer(kTokenizerFile,
-                              absl::StrCat("added_tokens: '", token.content, "' has the id ", token.id,
-                                           owner == nullptr ? "" : " of '" + *owner + "'"));
+    const std::string* owner =
+        same_id != added_by_id_.end() ? &same_id->second.content : bpe_.TokenOf(token.id);
+    if (token.id < 0 || token.id > kLargestId || (owner != nullptr && *owner != token.content)) {
+      return InvalidTokenizer(file_, absl::StrCat("added_tokens: '", token.content, "' has the id ", token.id,
+                                                  owner == nullptr ? "" : " of '" + *owner + "'"));
     }
     vocab_size_ = std::max(vocab_size_, token.id + 1);
     added_ids_[token.content] = token.id;
@@ -82,8 +87,9 @@ absl::Status Tokenizer::AddTokens(std::vector<AddedToken> tokens) {
   for (const int32_t id : ids) {
     const AddedToken& token = added_by_id_.at(id);
     if (token.normalized) {
-      ASSIGN_OR_RETURN(std::string pattern, AtLimit(normalizer_.Normalize(token.content)));
-      normalized_tokens_.Add(token, std::move(pattern));
+      absl::StatusOr<std::string> pattern = normalizer_.Normalize(token.content);
+      if (!pattern.ok()) return AtLimit(pattern.status());
+      normalized_tokens_.Add(token, *std::move(pattern));
     } else {
       raw_tokens_.Add(token, token.content);
     }
@@ -97,7 +103,7 @@ absl::StatusOr<std::optional<int32_t>> Tokenizer::FindSpecial(const std::string&
   if (token.empty()) return std::optional<int32_t>();
   const auto found = added_ids_.find(token);
   const auto id = found != added_ids_.end() ? std::optional(found->second) : bpe_.Find(token);
-  if (!id) return InvalidTokenizer(kTokenizerConfigFile, "'" + token + "' is not a token of tokenizer.json");
+  if (!id) return InvalidTokenizer(kTokenizerConfigFile, "'" + token + "' is not a token of " + file_);
   return id;
 }
 
@@ -130,12 +136,30 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, bo
   return ids;
 }
 
+absl::Status Tokenizer::CheckAddBos(std::optional<bool> add_bos) const {
+  if (!add_bos.value_or(false) || bos_id_) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, "TOKENIZER_HAS_NO_BOS",
+                   "add_bos is set, but the tokenizer has no BOS token");
+}
+
+absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeText(std::string_view text,
+                                                           std::optional<bool> add_bos) const {
+  RETURN_IF_ERROR(CheckAddBos(add_bos));
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, Encode(text, /*add_special_tokens=*/false));
+  if (!add_bos.value_or(adds_bos())) return ids;
+  ASSIGN_OR_RETURN(const std::string written, Decode(std::span(&*bos_id_, 1), /*skip_special_tokens=*/false));
+  if (written.empty() || !text.starts_with(written)) ids.insert(ids.begin(), *bos_id_);
+  return ids;
+}
+
 absl::Status Tokenizer::EncodePieces(std::string_view text, BpeScratch& scratch,
                                      std::vector<int32_t>& ids) const {
   absl::Status status;
-  raw_tokens_.Split(text, [&](std::string_view piece, size_t offset, int32_t id) {
+  raw_tokens_.Split(text, [&](std::string_view piece, size_t, int32_t id) {
     if (id >= 0) return ids.push_back(id);
-    if (status.ok()) status = EncodePiece(piece, offset == 0, scratch, ids);
+    CutText(piece, cuts_, [&](std::string_view part) {
+      if (status.ok()) status = EncodePiece(part, part.data() == text.data(), scratch, ids);
+    });
   });
   return status;
 }
@@ -169,7 +193,9 @@ absl::StatusOr<std::string> Tokenizer::Decode(std::span<const int32_t> ids, bool
     }
   }
   const SearchBudget budget(TimeFor(ids.size()));
-  return AtLimit(decoder_.Decode(std::move(tokens)));
+  absl::StatusOr<std::string> text = decoder_.Decode(std::move(tokens));
+  if (!text.ok()) return AtLimit(text.status());
+  return text;
 }
 
 std::unique_ptr<BpeScratch> Tokenizer::TakeScratch() const {

@@ -1,8 +1,8 @@
 // A tokenizer of a model: text to ids and back, with the ids that the reference implementation of
 // tokenizer.json gives. Supported: BPE, byte-level (GPT-2, Llama 3, Qwen, DeepSeek, GPT-OSS, OLMoE) and with
-// byte fallback (Llama 2, Mixtral, Phi). What a file asks for and this does not know is refused by name.
-// `truncation` and `padding` of the file are not applied: callers cut. Immutable; all functions may be called
-// from any thread.
+// byte fallback (Llama 2, Mixtral, Phi), and tiktoken's form of it (Kimi-K2, Moonlight). What a file asks for
+// and this does not know is refused by name. `truncation` and `padding` of the file are not applied: callers
+// cut. Immutable; all functions may be called from any thread.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +28,19 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromFiles(std::string_view tokenizer_json,
                                                               std::string_view config_json);
 
+  // Likewise of a tiktoken.model; `config_json` has to name a family that tiktoken_model.cc knows.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> FromTiktoken(std::string_view tiktoken_model,
+                                                                 std::string_view config_json);
+
   // Ill-formed UTF-8 counts as U+FFFD. `add_special_tokens`: BOS and the like, where the files say so.
   // INVALID_ARGUMENT TOKENIZER_LIMIT {file}: an expression or replacement of the file explodes on this text.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens) const;
+
+  // INVALID_ARGUMENT TOKENIZER_HAS_NO_BOS when BOS is asked for and there is none.
+  absl::Status CheckAddBos(std::optional<bool> add_bos) const;
+  // A whole text, with BOS in front where `add_bos` or, unset, the tokenizer says so; a text that begins with
+  // the written BOS gets no second one. Errors of Encode and CheckAddBos.
+  absl::StatusOr<std::vector<int32_t>> EncodeText(std::string_view text, std::optional<bool> add_bos) const;
 
   // Ids that no token has are left out. Errors of Encode.
   absl::StatusOr<std::string> Decode(std::span<const int32_t> ids, bool skip_special_tokens) const;
@@ -47,17 +57,23 @@ class Tokenizer {
  private:
   Tokenizer(TokenizerParts parts, Bpe bpe);
 
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> FromParts(TokenizerParts parts,
+                                                              const TokenizerConfig& config);
+
   absl::Status AddTokens(std::vector<AddedToken> tokens);
   absl::Status UseConfig(const TokenizerConfig& config);
   absl::StatusOr<std::optional<int32_t>> FindSpecial(const std::string& token) const;
   absl::Status EncodePieces(std::string_view text, BpeScratch& scratch, std::vector<int32_t>& ids) const;
+  absl::Status AtLimit(const absl::Status& status) const;
   absl::Status EncodePiece(std::string_view piece, bool at_text_start, BpeScratch& scratch,
                            std::vector<int32_t>& ids) const;
 
   std::unique_ptr<BpeScratch> TakeScratch() const;
   void ReturnScratch(std::unique_ptr<BpeScratch> scratch) const;
 
-  // Constant behind FromFiles.
+  // Constant behind FromParts.
+  std::string file_;
+  TextCuts cuts_;
   Normalizer normalizer_;
   PreTokenizer pre_tokenizer_;
   Bpe bpe_;

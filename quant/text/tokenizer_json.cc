@@ -1,7 +1,10 @@
 #include "quant/text/tokenizer_json.h"
 
+#include <algorithm>
 #include <limits>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
@@ -17,6 +20,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int32_t kLargestId = 1 << 26;  // far beyond any vocabulary
+constexpr int32_t kNoId = -1;
 
 // A merge is a pair, or (in older files) one string with a space between the two.
 std::optional<std::pair<std::string, std::string>> ReadMerge(const json& node) {
@@ -75,9 +79,9 @@ absl::StatusOr<BpeOptions> ReadModel(const JsonField& node, bool byte_level) {
   return options;
 }
 
-AddedToken ReadAddedToken(const JsonField& node) {
+AddedToken ReadAddedToken(const JsonField& node, int32_t id) {
   AddedToken token;
-  token.id = static_cast<int32_t>(node.At("id").Integer(0, kLargestId));
+  token.id = id;
   token.content = node.At("content").String();
   token.single_word = node.BoolOr("single_word", false);
   token.lstrip = node.BoolOr("lstrip", false);
@@ -101,23 +105,69 @@ absl::StatusOr<TokenizerParts> ReadParts(const JsonField& root) {
   ASSIGN_OR_RETURN(parts.model, ReadModel(root.At("model"), parts.pre_tokenizer.byte_level()));
   if (root.Has("added_tokens")) {
     for (const JsonField& node : root.At("added_tokens").Items())
-      parts.added_tokens.push_back(ReadAddedToken(node));
+      parts.added_tokens.push_back(
+          ReadAddedToken(node, static_cast<int32_t>(node.At("id").Integer(0, kLargestId))));
   }
   return parts;
 }
 
+// {"12": {"content": ...}}, in the order of the ids.
+std::vector<AddedToken> ReadAddedTokensDecoder(const JsonField& field) {
+  if (!field.json().is_object()) field.Fail("is not an object of ids and tokens");
+  std::vector<AddedToken> tokens;
+  for (const auto& [key, value] : field.json().items()) {
+    const JsonField node = field.At(key.c_str());
+    int32_t id = 0;
+    if (!absl::SimpleAtoi(key, &id) || id < 0 || id > kLargestId) node.Fail("has no id for a name");
+    tokens.push_back(ReadAddedToken(node, id));
+  }
+  std::sort(tokens.begin(), tokens.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  return tokens;
+}
+
+// "tokenization_kimi" of {"AutoTokenizer": ["tokenization_kimi.TikTokenTokenizer", null]}, which may stand
+// behind the name of another repository and "--".
+std::string ReadTokenizerModule(const JsonField& root) {
+  if (!root.Has("auto_map") || !root.At("auto_map").Has("AutoTokenizer")) return "";
+  const JsonField field = root.At("auto_map").At("AutoTokenizer");
+  const json& node = field.json();
+  const json& name = node.is_array() && !node.empty() ? node[0] : node;
+  if (!name.is_string()) return "";
+  std::string module = name.get<std::string>();
+  if (const size_t repository = module.rfind("--"); repository != std::string::npos)
+    module = module.substr(repository + 2);
+  return module.substr(0, module.find('.'));
+}
+
 // A token in tokenizer_config.json is a string, an object with its content, or null.
-std::string ReadToken(const JsonField& root, const char* key) {
-  if (!root.Has(key)) return "";
-  const JsonField value = root.At(key);
+std::string TokenText(const JsonField& value) {
   return value.json().is_object() ? value.At("content").String() : value.String();
 }
 
-TokenizerConfig ReadConfig(const JsonField& root) {
+std::string ReadToken(const JsonField& root, const char* key) {
+  return root.Has(key) ? TokenText(root.At(key)) : "";
+}
+
+absl::StatusOr<TokenizerConfig> ReadConfig(const JsonField& root) {
+  if (root.BoolOr("split_special_tokens", false)) {
+    return UnsupportedTokenizer(kTokenizerConfigFile, "split_special_tokens",
+                                "is true, which is not supported");
+  }
   TokenizerConfig config;
   config.bos_token = ReadToken(root, "bos_token");
   config.eos_token = ReadToken(root, "eos_token");
-  const std::string type = root.StringOr("tokenizer_class", "");
+  for (const char* key :
+       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"})
+    config.specials.push_back(ReadToken(root, key));
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    if (!root.Has(key) || !root.At(key).json().is_array()) continue;
+    for (const JsonField& token : root.At(key).Items()) config.specials.push_back(TokenText(token));
+  }
+  if (root.Has("added_tokens_decoder"))
+    config.added_tokens = ReadAddedTokensDecoder(root.At("added_tokens_decoder"));
+  config.tokenizer_module = ReadTokenizerModule(root);
+  config.tokenizer_class = root.StringOr("tokenizer_class", "");
+  const std::string& type = config.tokenizer_class;
   config.sets_specials = type == "LlamaTokenizer" || type == "LlamaTokenizerFast";
   config.add_bos = config.sets_specials && root.BoolOr("add_bos_token", true);
   config.add_eos = config.sets_specials && root.BoolOr("add_eos_token", false);
@@ -157,6 +207,35 @@ absl::Status UnsupportedTokenizer(const std::string& file, const std::string& co
                                   const std::string& why) {
   return MakeError(absl::StatusCode::kInvalidArgument, "TOKENIZER_UNSUPPORTED",
                    absl::StrCat(file, ": ", component, " ", why), {{"file", file}, {"component", component}});
+}
+
+void NumberAddedTokens(const TokenizerConfig& config, TokenizerParts& parts) {
+  std::vector<AddedToken> listed = std::move(parts.added_tokens);
+  listed.insert(listed.end(), config.added_tokens.begin(), config.added_tokens.end());
+  absl::flat_hash_map<std::string, int32_t> ids;
+  for (const AddedToken& token : listed) ids.emplace(token.content, kNoId);
+  const absl::flat_hash_map<std::string, int32_t> are_added = ids;
+  for (const std::string& token : config.specials) ids.emplace(token, kNoId);
+  for (const auto& [token, id] : parts.model.vocabulary) {
+    if (const auto found = ids.find(token); found != ids.end()) found->second = id;
+  }
+  for (const std::string& token : config.specials) {
+    const bool needs_row = token == config.bos_token || token == config.eos_token;
+    if (are_added.contains(token) || (needs_row && ids.at(token) == kNoId)) continue;
+    listed.push_back({.content = token, .normalized = false, .special = true});
+  }
+  absl::flat_hash_map<std::string, size_t> places;
+  auto next = static_cast<int32_t>(parts.model.vocabulary.size());
+  for (const AddedToken& token : listed) {
+    if (token.content.empty()) continue;
+    int32_t& id = ids.at(token.content);
+    if (id == kNoId) id = next;
+    next = std::max(next, id + 1);
+    const auto [place, added] = places.try_emplace(token.content, parts.added_tokens.size());
+    if (added) parts.added_tokens.emplace_back();
+    parts.added_tokens[place->second] = token;
+    parts.added_tokens[place->second].id = id;
+  }
 }
 
 absl::StatusOr<TokenizerParts> ReadTokenizerJson(std::string_view text) {

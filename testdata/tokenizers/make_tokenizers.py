@@ -270,4 +270,5 @@ def main():
             json.dump([fingerprint(t.encode(s * (10000 // len(s)), add_special_tokens=False).ids) for s in LONG], f)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -24,14 +24,25 @@ std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
+// FNV-1a over the ids, as make_tokenizers.py takes it.
+std::string Fingerprint(const std::vector<int32_t>& ids) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const int32_t id : ids) hash = (hash ^ static_cast<uint64_t>(id)) * 0x100000001b3;
+  std::ostringstream text;
+  text << std::hex << std::setw(16) << std::setfill('0') << hash;
+  return text.str();
+}
+
 class GoldenTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     const std::string name = GetParam();
     const bool tiny = name == "tiny-qwen2-moe";
     const std::string files = tiny ? QUANTMOE_TESTDATA "/tiny-qwen2-moe" : kFolder + name;
-    auto tokenizer =
-        Tokenizer::FromFiles(ReadFile(files + "/tokenizer.json"), ReadFile(files + "/tokenizer_config.json"));
+    const std::string config = ReadFile(files + "/tokenizer_config.json");
+    const std::string tiktoken = ReadFile(files + "/tiktoken.model");
+    auto tokenizer = tiktoken.empty() ? Tokenizer::FromFiles(ReadFile(files + "/tokenizer.json"), config)
+                                      : Tokenizer::FromTiktoken(tiktoken, config);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().ToString();
     tokenizer_ = *std::move(tokenizer);
     corpus_ = nlohmann::json::parse(ReadFile(kFolder + "corpus.json")).get<std::vector<std::string>>();
@@ -65,15 +76,6 @@ TEST_P(GoldenTest, DecodesAsTheReference) {
   }
 }
 
-// FNV-1a over the ids, as make_tokenizers.py takes it.
-std::string Fingerprint(const std::vector<int32_t>& ids) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const int32_t id : ids) hash = (hash ^ static_cast<uint64_t>(id)) * 0x100000001b3;
-  std::ostringstream text;
-  text << std::hex << std::setw(16) << std::setfill('0') << hash;
-  return text.str();
-}
-
 TEST_P(GoldenTest, EncodesLongRunsAsTheReference) {
   const auto runs = nlohmann::json::parse(ReadFile(kFolder + "long_runs.json"));
   const auto expected = nlohmann::json::parse(ReadFile(kFolder + GetParam() + "/long_runs.json"));
@@ -88,11 +90,35 @@ TEST_P(GoldenTest, EncodesLongRunsAsTheReference) {
   }
 }
 
+// What make_tiktoken.py says of texts that the code of the family cuts before it looks for words.
+TEST(TiktokenGoldenTest, CutsLongTextsAsTheReference) {
+  const auto tokenizer = Tokenizer::FromTiktoken(ReadFile(kFolder + "moonshot/tiktoken.model"),
+                                                 ReadFile(kFolder + "moonshot/tokenizer_config.json"));
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const auto repeat = [](const std::string& text, size_t times) {
+    std::string all;
+    while (times-- > 0) all += text;
+    return all;
+  };
+  const auto corpus = nlohmann::json::parse(ReadFile(kFolder + "corpus.json"));
+  const std::string prose = corpus[0].get<std::string>() + "\n";
+  const std::vector<std::string> texts = {repeat("ab9人", 15000), repeat(" \n", 35000),
+                                          repeat(prose, 900000 / prose.size()),
+                                          repeat("x ", 199999) + repeat("yesterday", 3)};
+  const auto expected = nlohmann::json::parse(ReadFile(kFolder + "moonshot/cut.json"));
+  ASSERT_EQ(expected.size(), texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto ids = *(*tokenizer)->Encode(texts[i], /*add_special_tokens=*/false);
+    EXPECT_EQ(ids.size(), expected[i][0].get<size_t>()) << i;
+    EXPECT_EQ(Fingerprint(ids), expected[i][1].get<std::string>()) << i;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Tokenizers, GoldenTest,
                          testing::Values("gpt2", "granite", "llama3", "qwen", "gpt_oss", "deepseek_v3",
                                          "deepseek_v1", "olmoe", "llama2", "phi", "mixtral", "metaspace",
-                                         "odd_splits", "kimi_k2", "cl100k", "bert_words", "words", "chunks",
-                                         "tiny-qwen2-moe"),
+                                         "odd_splits", "kimi_k2", "moonshot", "cl100k", "bert_words", "words",
+                                         "chunks", "tiny-qwen2-moe"),
                          [](const auto& param) {
                            std::string name = param.param;
                            std::replace(name.begin(), name.end(), '-', '_');
