@@ -13,9 +13,10 @@
 #include "local/commands.h"
 #include "local/flag_values.h"
 #include "local/model_input.h"
-#include "quant/evaluate/data_rows.h"
 #include "quant/evaluate/scores.h"
+#include "quant/evaluate/text_file.h"
 #include "quant/tasks/shard_scoring.h"
+#include "quant/text/model_chat_template.h"
 
 namespace quantmoe {
 namespace {
@@ -65,7 +66,8 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
   RequestBuilder builder(*tokenizer, options);
   if (!flags.text.empty()) {
     ASSIGN_OR_RETURN(const std::string bytes, ReadUserData(flags.text, models));
-    ASSIGN_OR_RETURN(const std::string text, PlainText(bytes, flags.text));
+    ASSIGN_OR_RETURN(const std::string text,
+                     ReadTextFile(bytes, flags.text, ModelChatRenderer(model.checkpoint->directory())));
     RETURN_IF_ERROR(builder.AddPerplexity(text, flags.window > 0 ? flags.window : std::min(2048, context)));
   }
   RETURN_IF_ERROR(AddTasks(flags, models, builder));

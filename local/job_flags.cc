@@ -90,7 +90,7 @@ void AddJobFlags(CLI::App& command, JobFlags& flags) {
                      "rounds of a search that keeps what measures better on held-out text; 0: none");
   command.add_option("--refine-trials", flags.spec.refinement.trials, "plans that a round measures; 0: 16");
   command.add_option("--calibration", flags.calibration,
-                     "text, or rows with a field `text` (JSON lines, Parquet): a file "
+                     "text, or rows of text or conversations (JSON lines, JSON, Parquet): a file "
                      "or\nhf://datasets/owner/name@revision/path; default: the shipped prose");
   command.add_option("--samples", flags.spec.calibration.samples, "calibration sequences");
   command.add_option("--sequence-length", flags.spec.calibration.sequence_length,

@@ -14,17 +14,6 @@ namespace quantmoe {
 
 using nlohmann::json;
 
-namespace {
-
-bool IsJsonText(std::string_view bytes) {
-  const std::string_view line = PythonStrip(bytes.substr(0, bytes.find('\n')));
-  if (!line.starts_with('{')) return false;
-  const json object = ParseJson({line.data(), line.size()}).value_or(nullptr);
-  return object.is_object() && object.contains("text") && object["text"].is_string();
-}
-
-}  // namespace
-
 absl::Status DataRow::Bad(const std::string& what) const {
   return MakeError(absl::StatusCode::kInvalidArgument, "TASK_DATA_INVALID",
                    absl::StrCat(file_, ":", number_, ": ", what),
@@ -109,19 +98,6 @@ absl::StatusOr<std::vector<DataRow>> ReadJsonRows(std::string_view jsonl, const 
   }
   if (rows.empty()) return DataRow(json(), file, number).Bad("the file has no items");
   return rows;
-}
-
-absl::StatusOr<std::string> PlainText(std::string_view bytes, const std::string& file) {
-  const bool parquet = IsParquet(bytes);
-  if (!parquet && !IsJsonText(bytes)) return std::string(bytes);
-  ASSIGN_OR_RETURN(const std::vector<DataRow> rows,
-                   parquet ? ReadParquetRows(bytes, {"text"}, file) : ReadJsonRows(bytes, file));
-  std::string text;
-  for (const DataRow& row : rows) {
-    ASSIGN_OR_RETURN(const std::string field, row.Text("text"));
-    absl::StrAppend(&text, text.empty() ? "" : "\n\n", field);
-  }
-  return text;
 }
 
 }  // namespace quantmoe

@@ -48,8 +48,9 @@ absl::StatusOr<std::vector<DataRow>> ReadParquetRows(std::string_view bytes,
                                                      const std::vector<std::string>& columns,
                                                      const std::string& file);
 
-// The text of a text file: as it is, or the fields `text` of its rows, joined by an empty line, when it is
-// Parquet or its first line is a JSON object with such a field. INVALID_ARGUMENT TASK_DATA_INVALID as above.
-absl::StatusOr<std::string> PlainText(std::string_view bytes, const std::string& file);
+// The same as objects, of those `columns` that the file has; one at least must be there.
+absl::StatusOr<std::vector<nlohmann::json>> ReadParquetObjects(std::string_view bytes,
+                                                               const std::vector<std::string>& columns,
+                                                               const std::string& file);
 
 }  // namespace quantmoe

@@ -99,34 +99,53 @@ arrow::Result<std::shared_ptr<arrow::Table>> ReadTable(std::string_view bytes) {
   return whole;
 }
 
-}  // namespace
+absl::Status MissingColumn(const std::string& file, const std::string& name, const arrow::Table& table) {
+  return MakeError(absl::StatusCode::kInvalidArgument, "TASK_DATA_INVALID",
+                   absl::StrCat(file, ": the Parquet file has no column '", name, "'; it has ",
+                                absl::StrJoin(table.ColumnNames(), ", ")),
+                   {{"file", file}, {"line", ""}, {"field", name}});
+}
 
-absl::StatusOr<std::vector<DataRow>> ReadParquetRows(std::string_view bytes,
-                                                     const std::vector<std::string>& columns,
-                                                     const std::string& file) {
+// One object a row. Without `all`, columns may be missing, but not every one.
+absl::StatusOr<std::vector<json>> ReadObjects(std::string_view bytes, const std::vector<std::string>& columns,
+                                              bool all, const std::string& file) {
   const auto table = ReadTable(bytes);
   if (!table.ok()) return Unreadable(file, table.status());
   if ((*table)->num_rows() == 0) return DataRow(json(), file, 0).Bad("the file has no items");
   std::vector<json> objects(static_cast<size_t>((*table)->num_rows()), json::object());
+  bool any = false;
   for (const std::string& name : columns) {
     const auto column = (*table)->GetColumnByName(name);
-    if (column == nullptr) {
-      return MakeError(absl::StatusCode::kInvalidArgument, "TASK_DATA_INVALID",
-                       absl::StrCat(file, ": the Parquet file has no column '", name, "'; it has ",
-                                    absl::StrJoin((*table)->ColumnNames(), ", ")),
-                       {{"file", file}, {"line", ""}, {"field", name}});
-    }
+    if (column == nullptr && all) return MissingColumn(file, name, **table);
+    if (column == nullptr) continue;
+    any = true;
     const arrow::Array& values = *column->chunk(0);
     for (size_t row = 0; row < objects.size(); ++row) {
       objects[row][name] = CellJson(values, static_cast<int64_t>(row));
     }
   }
+  if (!any) return MissingColumn(file, columns.front(), **table);
+  return objects;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<DataRow>> ReadParquetRows(std::string_view bytes,
+                                                     const std::vector<std::string>& columns,
+                                                     const std::string& file) {
+  ASSIGN_OR_RETURN(std::vector<json> objects, ReadObjects(bytes, columns, /*all=*/true, file));
   std::vector<DataRow> rows;
   rows.reserve(objects.size());
   for (json& object : objects) {
     rows.emplace_back(std::move(object), file, static_cast<int64_t>(rows.size()) + 1);
   }
   return rows;
+}
+
+absl::StatusOr<std::vector<json>> ReadParquetObjects(std::string_view bytes,
+                                                     const std::vector<std::string>& columns,
+                                                     const std::string& file) {
+  return ReadObjects(bytes, columns, /*all=*/false, file);
 }
 
 }  // namespace quantmoe

@@ -22,10 +22,7 @@ absl::Status RequestBuilder::CheckOptions() const {
   if (options_.max_length < 1) {
     return Invalid("EVALUATION_INVALID", absl::StrCat("a longest input of ", options_.max_length, " tokens"));
   }
-  if (options_.add_bos.value_or(false) && !tokenizer_.bos_id()) {
-    return Invalid("TOKENIZER_HAS_NO_BOS", "add_bos is set, but the tokenizer has no BOS token");
-  }
-  return absl::OkStatus();
+  return tokenizer_.CheckAddBos(options_.add_bos);
 }
 
 // A text that already begins with the written BOS gets no second one.
@@ -46,8 +43,7 @@ absl::Status RequestBuilder::AddPerplexity(std::string_view text, int window) {
   RETURN_IF_ERROR(CheckOptions());
   if (window < 2)
     return Invalid("EVALUATION_INVALID", absl::StrCat("a perplexity window of ", window, " tokens"));
-  ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_.Encode(text, false));
-  if (options_.add_bos.value_or(tokenizer_.adds_bos())) ids.insert(ids.begin(), *tokenizer_.bos_id());
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer_.EncodeText(text, options_.add_bos));
   if (ids.size() < 2) {
     return Invalid("PERPLEXITY_TEXT_TOO_SHORT",
                    absl::StrCat("the perplexity text has ", ids.size(), " tokens"));

@@ -6,11 +6,12 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/tensor_views.h"
-#include "quant/evaluate/data_rows.h"
 #include "quant/evaluate/shards.h"
+#include "quant/evaluate/text_file.h"
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tensor_bytes.h"
+#include "quant/text/model_chat_template.h"
 #include "quant/text/model_tokenizer.h"
 #include "storage/model_uri.h"
 
@@ -32,10 +33,12 @@ class Preparation {
     ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model_.checkpoint->directory()));
     ASSIGN_OR_RETURN(const nlohmann::json add_bos, arguments_.Param<nlohmann::json>("add_bos"));
     if (add_bos.is_boolean()) add_bos_ = add_bos.get<bool>();
+    RETURN_IF_ERROR(tokenizer_->CheckAddBos(add_bos_));
+    ASSIGN_OR_RETURN(const bool skip, arguments_.Param<bool>("evaluation_skip"));
+    RETURN_IF_ERROR(ReadTexts(skip));
     RETURN_IF_ERROR(CheckWeights());
     RETURN_IF_ERROR(StoreCalibration());
     context_.progress(0.5, "calibration");
-    ASSIGN_OR_RETURN(const bool skip, arguments_.Param<bool>("evaluation_skip"));
     if (!skip) RETURN_IF_ERROR(StoreEvaluation());
     ASSIGN_OR_RETURN(const Digest digest, context_.blobs.Put(PrepareSummaryToJson(summary_)));
     outputs_.push_back({"summary", digest});
@@ -47,6 +50,17 @@ class Preparation {
   int64_t Limit(const std::string& task) const {
     const auto limits = arguments_.params().find("limits");
     return limits == arguments_.params().end() ? 0 : limits->value(task, int64_t{0});
+  }
+
+  // First, since what is wrong with a text is found in no time.
+  absl::Status ReadTexts(bool skip_evaluation) {
+    const auto render = ModelChatRenderer(model_.checkpoint->directory());
+    ASSIGN_OR_RETURN(const std::string calibration, Text(arguments_, "calibration_text", context_.blobs));
+    ASSIGN_OR_RETURN(calibration_text_, ReadTextFile(calibration, "spec.calibration.text", render));
+    if (skip_evaluation) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::string perplexity, Text(arguments_, "perplexity_text", context_.blobs));
+    ASSIGN_OR_RETURN(perplexity_text_, ReadTextFile(perplexity, "spec.evaluation.perplexity_text", render));
+    return absl::OkStatus();
   }
 
   // A checkpoint on disk is read through once, so that NaN is refused before any work. From an object store
@@ -76,11 +90,7 @@ class Preparation {
   absl::StatusOr<at::Tensor> CalibrationIds() {
     ASSIGN_OR_RETURN(const int64_t samples, arguments_.Param<int64_t>("samples"));
     ASSIGN_OR_RETURN(const int64_t length, arguments_.Param<int64_t>("sequence_length"));
-    ASSIGN_OR_RETURN(const std::string bytes, Text(arguments_, "calibration_text", context_.blobs));
-    ASSIGN_OR_RETURN(const std::string text, PlainText(bytes, "spec.calibration.text"));
-    ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->Encode(text, /*add_special_tokens=*/false));
-    if (add_bos_.value_or(tokenizer_->adds_bos()) && tokenizer_->bos_id().has_value())
-      ids.insert(ids.begin(), *tokenizer_->bos_id());
+    ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->EncodeText(calibration_text_, add_bos_));
     const int64_t kept_back = KeptBack(static_cast<int64_t>(ids.size()));
     const int64_t sequences = std::min(samples, (static_cast<int64_t>(ids.size()) - kept_back) / length);
     if (sequences <= 0) {
@@ -148,9 +158,7 @@ class Preparation {
     ASSIGN_OR_RETURN(const std::vector<std::string> tasks,
                      arguments_.Param<std::vector<std::string>>("tasks"));
     RequestBuilder builder(*tokenizer_, {add_bos_, static_cast<int>(model_.spec.max_position)});
-    ASSIGN_OR_RETURN(const std::string bytes, Text(arguments_, "perplexity_text", context_.blobs));
-    ASSIGN_OR_RETURN(const std::string text, PlainText(bytes, "spec.evaluation.perplexity_text"));
-    RETURN_IF_ERROR(builder.AddPerplexity(text, window));
+    RETURN_IF_ERROR(builder.AddPerplexity(perplexity_text_, window));
     for (const std::string& name : tasks) {
       ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(name));
       ASSIGN_OR_RETURN(const std::string items, Text(arguments_, "task." + name, context_.blobs));
@@ -175,6 +183,8 @@ class Preparation {
   const OpenedModel model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::optional<bool> add_bos_;
+  std::string calibration_text_;
+  std::string perplexity_text_;  // empty without an evaluation
   PrepareSummary summary_;
   TaskOutputs outputs_;
 };

@@ -96,5 +96,19 @@ TEST_F(RequestsTest, BosCannotBeAddedWithoutOne) {
   EXPECT_EQ(GetErrorInfo(builder.AddPerplexity("some text", 16)).reason, "TOKENIZER_HAS_NO_BOS");
 }
 
+TEST_F(RequestsTest, PerplexityTextThatBeginsWithBosGetsNoSecondOne) {
+  const auto tokenizer = Tokenizer::FromFiles(ReadTestdata("tiny-qwen2-moe/tokenizer.json"),
+                                              ReadTestdata("tiny-qwen2-moe/tokenizer_config.json"));
+  ASSERT_TRUE(tokenizer.ok());
+  EvalOptions options;
+  options.add_bos = true;
+  const auto ids = [&](const std::string& text) {
+    RequestBuilder builder(**tokenizer, options);
+    EXPECT_TRUE(builder.AddPerplexity(text, 16).ok());
+    return std::move(builder).Finish().sequences.at(0).ids;
+  };
+  EXPECT_EQ(ids("<|bos|>some text"), ids("some text"));
+}
+
 }  // namespace
 }  // namespace quantmoe
