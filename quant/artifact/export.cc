@@ -246,6 +246,7 @@ class Publication {
       if (kRewritten.contains(path) || absl::EndsWith(path, ".safetensors")) continue;
       ASSIGN_OR_RETURN(const MappedFile bytes, directory.Read(path, 0, entry["size"].get<int64_t>()));
       RETURN_IF_ERROR(AddFile(path, bytes.bytes()));
+      if (!absl::StartsWith(path, "quantmoe_")) carried_.push_back(path);
       if (path == "quantmoe_scores.json") {
         scores_ = ParseJson(bytes.bytes()).value_or(nullptr);
         if (!scores_.is_object()) return Damaged(path);
@@ -269,7 +270,8 @@ class Publication {
     RETURN_IF_ERROR(AddFile("quantmoe_plan.json", PlanOf(artifact_, layout_).dump(1) + "\n"));
     return AddFile("README.md",
                    ExportCard(layout_.plan, artifact_.spec(), scores_, ExportFormatName(layout_.format),
-                              layout_.native_bits, layout_.source_bytes, version_));
+                              layout_.native_bits, layout_.source_bytes, version_) +
+                       CarriedFilesTable(carried_));
   }
 
   // Opening a blob checks its digest, so what is stored is what was put.
@@ -306,6 +308,7 @@ class Publication {
   BlobStore& blobs_;
   nlohmann::json scores_ = nlohmann::json::object();
   std::vector<ArtifactPart> files_;
+  std::vector<std::string> carried_;  // paths of files of the original model
 };
 
 }  // namespace

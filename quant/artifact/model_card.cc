@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 
 namespace quantmoe {
 namespace {
@@ -107,6 +108,14 @@ std::string ModelCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann
       " input channels, symmetric. Weight files: ", original_bytes, " bytes before, ", plan.weight_file_bytes,
       " after (", absl::StrFormat("%.2f", plan.stored_bits), " stored bits for each quantized weight).\n\n",
       ScoreTable(scores), VerdictText(scores), WidthTable(plan));
+}
+
+std::string CarriedFilesTable(const std::vector<std::string>& paths) {
+  if (paths.empty()) return "";
+  const std::string names = absl::StrJoin(
+      paths, ", ", [](std::string* out, const std::string& path) { absl::StrAppend(out, "`", path, "`"); });
+  return absl::StrCat("\n## From the source\n\nCopied unchanged, licences and policies among them: ", names,
+                      ".\n");
 }
 
 std::string ExportCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,

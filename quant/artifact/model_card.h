@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,9 @@ namespace quantmoe {
 // `scores` is {"original": ..., "planned": ...} of quant/evaluate, or null when nothing was measured.
 std::string ModelCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann::json& scores,
                       int64_t original_bytes, const std::string& version);
+
+// What the card says of the files that came from the source unchanged; empty when there are none.
+std::string CarriedFilesTable(const std::vector<std::string>& paths);
 
 // The same for an export of a finished artifact: `plan` has the stored widths, `format` is how they are
 // stored, `native_bits` the average width that the codes need, `source_bytes` the artifact's weight files.

@@ -83,7 +83,10 @@ class Publication {
     context_.progress(0.9, "weights");
     RETURN_IF_ERROR(CheckCancelled(context_));
     ASSIGN_OR_RETURN(std::vector<ArtifactPart> copied, CopyModelFiles(*model_.checkpoint, context_.blobs));
-    for (ArtifactPart& part : copied) files_.push_back(std::move(part));
+    for (ArtifactPart& part : copied) {
+      carried_.push_back(part.path);
+      files_.push_back(std::move(part));
+    }
     RETURN_IF_ERROR(WriteDocuments());
     return Outputs();
   }
@@ -136,7 +139,8 @@ class Publication {
     RETURN_IF_ERROR(AddFile("quantmoe_plan.json", PublicPlan(plan_).dump(1) + "\n"));
     if (!scores_.empty()) RETURN_IF_ERROR(AddFile("quantmoe_scores.json", scores_.dump(2) + "\n"));
     return AddFile("README.md",
-                   ModelCard(plan_, model_.spec, scores_, model_.checkpoint->total_bytes(), version_));
+                   ModelCard(plan_, model_.spec, scores_, model_.checkpoint->total_bytes(), version_) +
+                       CarriedFilesTable(carried_));
   }
 
   absl::StatusOr<TaskOutputs> Outputs() {
@@ -176,6 +180,7 @@ class Publication {
   nlohmann::json scores_;
   std::string items_;  // of the original and of the planned weights
   std::vector<ArtifactPart> files_;
+  std::vector<std::string> carried_;  // paths of files of the source
 };
 
 }  // namespace
