@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "plan/shipped_prose.h"
+#include "server/connection_limits.h"
 #include "server/coordinator_state.h"
 #include "server/random_id.h"
 #include "server/report_server.h"
@@ -119,13 +120,15 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
        .after_reload = [&s] { s.jobs.Reconcile(); },
        .news = [&s](const std::set<std::string>& jobs) { s.watchers.Notify(s.facts.table(), jobs); }},
       s.options.tick);
-  ASSIGN_OR_RETURN(s.public_listener,
-                   Listener::Start(s.options.listen_address, s.options.tls, ListenerKind::kPublic,
-                                   {&s.job_service, &s.artifact_service, &s.catalog_service,
-                                    &s.system_service, &s.blob_service}));
+  const ConnectionLimits connections = LimitConnections(s.options.descriptors);
+  ASSIGN_OR_RETURN(
+      s.public_listener,
+      Listener::Start(
+          s.options.listen_address, s.options.tls, ListenerKind::kPublic, connections.api,
+          {&s.job_service, &s.artifact_service, &s.catalog_service, &s.system_service, &s.blob_service}));
   ASSIGN_OR_RETURN(s.worker_listener,
                    Listener::Start(s.options.worker_listen_address, s.options.tls, ListenerKind::kWorkers,
-                                   {&s.worker_service, &s.blob_service}));
+                                   connections.workers, {&s.worker_service, &s.blob_service}));
   for (const char* service : {v1::JobService::service_full_name(), v1::ArtifactService::service_full_name(),
                               v1::CatalogService::service_full_name(), v1::SystemService::service_full_name(),
                               v1::BlobService::service_full_name()}) {
@@ -140,7 +143,8 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
                          .ready = [&s] { return s.ready.load() && s.upkeep.Beats(); },
                          .jobs = [&s] { return ShowJobs(s.core); },
                          .report = [&s](const std::string& job) { return ShowReport(s.core, job); },
-                         .report_json = [&s](const std::string& job) { return ReadReport(s.core, job); }}));
+                         .report_json = [&s](const std::string& job) { return ReadReport(s.core, job); }},
+                        connections.http));
   s.ready = true;
   Log(LogLevel::kInfo, "coordinator started",
       {{"address", coordinator->address()},

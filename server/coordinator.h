@@ -42,6 +42,7 @@ struct CoordinatorOptions {
   absl::Duration blob_min_age = absl::Hours(24);  // younger blobs and cached results are never collected
   absl::Duration garbage_interval = absl::Hours(1);
   int max_active_jobs = 1000;
+  size_t descriptors = 1024;  // that the process may have open; connections take a share of them
   const Clock* clock = &Clock::Real();
 };
 

@@ -1,13 +1,12 @@
 #include "server/http_server.h"
 
-#include <httplib.h>
-
-#include <thread>
-
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
-#include "base/error_info.h"
+#include "base/http_listener.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "server/listen_address.h"
 
 namespace quantmoe {
@@ -15,74 +14,67 @@ namespace {
 
 constexpr char kMetricsType[] = "text/plain; version=0.0.4; charset=utf-8";
 constexpr char kHtmlType[] = "text/html; charset=utf-8";
-constexpr int kThreads = 2;
+constexpr char kPlainType[] = "text/plain; charset=utf-8";
 
-void Answer(httplib::Response& response, bool good) {
-  response.status = good ? 200 : 503;
-  response.set_content(good ? "ok\n" : "unavailable\n", "text/plain");
+using Response = HttpListener::Response;
+
+Response Probe(bool good) { return {good ? 200 : 503, kPlainType, good ? "ok\n" : "unavailable\n"}; }
+
+Response Show(const absl::StatusOr<std::string>& body, const char* type) {
+  if (body.ok()) return {200, type, *body};
+  const int status = absl::IsNotFound(body.status())             ? 404
+                     : absl::IsFailedPrecondition(body.status()) ? 409
+                                                                 : 503;
+  return {status, kPlainType, absl::StrCat(PlainLines(body.status().message()), "\n")};
 }
 
-void Answer(httplib::Response& response, const absl::StatusOr<std::string>& body, const char* type) {
-  if (body.ok()) return response.set_content(*body, type);
-  response.status = absl::IsNotFound(body.status())             ? 404
-                    : absl::IsFailedPrecondition(body.status()) ? 409
-                                                                : 503;
-  response.set_content(absl::StrCat(body.status().message(), "\n"), "text/plain");
+bool IsJobId(absl::string_view id) {
+  return !id.empty() &&
+         id.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
+             absl::string_view::npos;
 }
 
-void AddPeoplesPages(httplib::Server& server, const HttpServer::Pages& pages) {
-  server.Get("/", [jobs = pages.jobs](const httplib::Request&, httplib::Response& response) {
-    Answer(response, jobs(), kHtmlType);
-  });
-  server.Get(R"(/jobs/([A-Za-z0-9._-]+)/report)",
-             [report = pages.report](const httplib::Request& request, httplib::Response& response) {
-               Answer(response, report(request.matches[1]), kHtmlType);
-             });
-  server.Get(R"(/jobs/([A-Za-z0-9._-]+)/report\.json)",
-             [report = pages.report_json](const httplib::Request& request, httplib::Response& response) {
-               Answer(response, report(request.matches[1]), "application/json");
-             });
+Response ShowPage(const HttpServer::Pages& pages, const std::string& path) {
+  if (path == "/") return Show(pages.jobs(), kHtmlType);
+  absl::string_view id = path;
+  if (absl::ConsumePrefix(&id, "/jobs/")) {
+    if (absl::ConsumeSuffix(&id, "/report") && IsJobId(id)) {
+      return Show(pages.report(std::string(id)), kHtmlType);
+    }
+    if (absl::ConsumeSuffix(&id, "/report.json") && IsJobId(id)) {
+      return Show(pages.report_json(std::string(id)), "application/json");
+    }
+  }
+  return {404, kPlainType, "not found\n"};
 }
 
 }  // namespace
 
 struct HttpServer::State {
-  httplib::Server server;
-  std::thread thread;
+  std::unique_ptr<HttpListener> listener;
 };
 
 HttpServer::HttpServer() : state_(std::make_unique<State>()) {}
 
-absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& address, Pages pages) {
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& address, Pages pages,
+                                                              size_t max_connections) {
   ASSIGN_OR_RETURN(const ListenAddress parsed, ParseListenAddress(address));
+  HttpListener::Handlers handlers;
+  handlers.quick = [pages](const std::string& path) -> std::unique_ptr<Response> {
+    if (path == "/healthz") return std::make_unique<Response>(Probe(pages.healthy()));
+    if (path == "/readyz") return std::make_unique<Response>(Probe(pages.ready()));
+    if (path == "/metrics") return std::make_unique<Response>(Response{200, kMetricsType, pages.metrics()});
+    return nullptr;
+  };
+  handlers.page = [pages](const std::string& path) { return ShowPage(pages, path); };
   std::unique_ptr<HttpServer> http(new HttpServer);
-  httplib::Server& server = http->state_->server;
-  server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };  // owned by the server
-  server.Get("/metrics", [metrics = pages.metrics](const httplib::Request&, httplib::Response& response) {
-    response.set_content(metrics(), kMetricsType);
-  });
-  server.Get("/healthz", [healthy = pages.healthy](const httplib::Request&, httplib::Response& response) {
-    Answer(response, healthy());
-  });
-  server.Get("/readyz", [ready = pages.ready](const httplib::Request&, httplib::Response& response) {
-    Answer(response, ready());
-  });
-  AddPeoplesPages(server, pages);
-  int port = parsed.port;
-  const bool bound =
-      port == 0 ? (port = server.bind_to_any_port(parsed.host)) > 0 : server.bind_to_port(parsed.host, port);
-  if (!bound) {
-    return MakeError(absl::StatusCode::kUnavailable, "ADDRESS_IN_USE",
-                     absl::StrCat("cannot listen on ", address));
-  }
-  http->address_ = absl::StrCat(parsed.host, ":", port);
-  http->state_->thread = std::thread([state = http->state_.get()] { state->server.listen_after_bind(); });
+  ASSIGN_OR_RETURN(http->state_->listener,
+                   HttpListener::Start(parsed.host, parsed.port, std::move(handlers),
+                                       {.max_connections = static_cast<int>(max_connections)}));
+  http->address_ = absl::StrCat(parsed.host, ":", http->state_->listener->port());
   return http;
 }
 
-HttpServer::~HttpServer() {
-  state_->server.stop();
-  if (state_->thread.joinable()) state_->thread.join();
-}
+HttpServer::~HttpServer() = default;
 
 }  // namespace quantmoe

@@ -22,7 +22,8 @@ class HttpServer {
     std::function<absl::StatusOr<std::string>(const std::string&)> report_json;
   };
   // `address` is host:port; port 0 chooses one. UNAVAILABLE ADDRESS_IN_USE.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address, Pages pages);
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address, Pages pages,
+                                                           size_t max_connections = 64);
   ~HttpServer();
   // host:port that it listens on.
   const std::string& address() const { return address_; }

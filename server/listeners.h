@@ -1,4 +1,5 @@
-// One gRPC server on one address, with health and reflection, keepalive and limits.
+// One gRPC server on one address, with health and reflection, keepalive and limits of connections, streams
+// and memory.
 #pragma once
 
 #include <memory>
@@ -8,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include <grpcpp/grpcpp.h>
 
+#include "server/connection_acceptor.h"
 #include "server/coordinator.h"
 
 namespace quantmoe {
@@ -19,7 +21,7 @@ class Listener {
   // Services must outlive it. UNAVAILABLE ADDRESS_IN_USE; INVALID_ARGUMENT TLS_INVALID when a file cannot be
   // read.
   static absl::StatusOr<std::unique_ptr<Listener>> Start(const std::string& address, const TlsFiles& tls,
-                                                         ListenerKind kind,
+                                                         ListenerKind kind, size_t max_connections,
                                                          const std::vector<grpc::Service*>& services);
   ~Listener();
   const std::string& address() const { return address_; }
@@ -33,6 +35,7 @@ class Listener {
  private:
   Listener() = default;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ConnectionAcceptor> acceptor_;  // ends before the server
   std::string address_;
 };
 

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/eventfd.h>
 
+#include "base/descriptor_limit.h"
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/program_exit.h"
@@ -149,6 +150,7 @@ absl::Status Run(Flags flags) {
   flags.coordinator.heartbeat = absl::Seconds(flags.heartbeat_seconds);
   flags.coordinator.blob_min_age = absl::Hours(flags.blob_min_age_hours);
   flags.coordinator.unschedulable_timeout = absl::Hours(flags.unschedulable_hours);
+  flags.coordinator.descriptors = RaiseDescriptorLimit();
   InstallSignals();
   ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Start(flags.coordinator));
   if (!flags.port_file.empty()) RETURN_IF_ERROR(WritePortFile(flags.port_file, *coordinator));

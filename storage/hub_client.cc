@@ -28,6 +28,7 @@ using Json = nlohmann::json;
 
 constexpr size_t kMaxTextBytes = size_t{64} << 20;
 constexpr int kMaxPages = 1000;
+constexpr size_t kMaxFiles = 1'000'000;
 // Longer waits are the caller's business.
 constexpr absl::Duration kLongestWait = absl::Seconds(60);
 constexpr char kRetryAfter[] = "retry_after_seconds";
@@ -352,6 +353,7 @@ absl::StatusOr<std::vector<HubFile>> HubClient::ListFiles(const std::string& rep
     std::string text;
     ASSIGN_OR_RETURN(const HttpReply reply, GetText(url, what, text));
     RETURN_IF_ERROR(AppendFiles(text, files));
+    if (files.size() > kMaxFiles) return Protocol(what, "the list is too long");
     const std::string next = NextPage(reply.head.Header("link"));
     if (next.empty()) return files;
     ASSIGN_OR_RETURN(url, ResolveLocation(url, next));

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include <CLI/CLI.hpp>
 
+#include "base/descriptor_limit.h"
 #include "base/host_memory.h"
 #include "base/log.h"
 #include "base/program_exit.h"
@@ -227,6 +228,7 @@ absl::Status Serve(Flags& flags) {
   flags.worker.models.confined = !flags.worker.models.roots.empty();
   RETURN_IF_ERROR(CheckModelSources(flags.worker.models));
   InitLogging(flags.log_format, flags.log_level);
+  RaiseDescriptorLimit();
   const bool own_scratch = flags.worker.scratch_dir.empty();
   if (own_scratch) flags.worker.scratch_dir = OwnScratchDir();
   std::unique_ptr<Worker> worker;

@@ -1,32 +1,33 @@
 #include "worker/status_endpoint.h"
 
-#include <httplib.h>
-
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
-namespace quantmoe {
+#include "base/status_macros.h"
 
-StatusEndpoint::StatusEndpoint(Pages pages)
-    : pages_(std::move(pages)), server_(std::make_unique<httplib::Server>()) {
-  server_->new_task_queue = [] { return new httplib::ThreadPool(2); };
-  // The default options would let a second process take the same port.
-  server_->set_socket_options([](socket_t socket) {
-    const int yes = 1;
-    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  });
-  server_->Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
-    response.set_content(pages_.metrics(), "text/plain; version=0.0.4; charset=utf-8");
-  });
-  server_->Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
-    response.set_content("ok\n", "text/plain");
-  });
-  server_->Get("/readyz", [this](const httplib::Request&, httplib::Response& response) {
-    const bool ready = pages_.ready();
+namespace quantmoe {
+namespace {
+
+using Response = HttpListener::Response;
+
+std::unique_ptr<Response> Answer(const StatusEndpoint::Pages& pages, const std::string& path) {
+  Response response;
+  if (path == "/metrics") {
+    response.type = "text/plain; version=0.0.4; charset=utf-8";
+    response.body = pages.metrics();
+  } else if (path == "/healthz") {
+    response.body = "ok\n";
+  } else if (path == "/readyz") {
+    const bool ready = pages.ready();
     response.status = ready ? 200 : 503;
-    response.set_content(ready ? "ready\n" : "not ready\n", "text/plain");
-  });
+    response.body = ready ? "ready\n" : "not ready\n";
+  } else {
+    return nullptr;
+  }
+  return std::make_unique<Response>(std::move(response));
 }
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<StatusEndpoint>> StatusEndpoint::Start(const std::string& address,
                                                                       Pages pages) {
@@ -35,22 +36,10 @@ absl::StatusOr<std::unique_ptr<StatusEndpoint>> StatusEndpoint::Start(const std:
   if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port)) {
     return absl::InvalidArgumentError(absl::StrCat("\"", address, "\" is not host:port"));
   }
-  const std::string host = address.substr(0, colon);
-  std::unique_ptr<StatusEndpoint> endpoint(new StatusEndpoint(std::move(pages)));
-  httplib::Server& server = *endpoint->server_;
-  endpoint->port_ = port == 0                                 ? server.bind_to_any_port(host.c_str())
-                    : server.bind_to_port(host.c_str(), port) ? port
-                                                              : -1;
-  if (endpoint->port_ <= 0) return absl::UnavailableError(absl::StrCat("cannot listen on ", address));
-  endpoint->thread_ = std::thread([&server] { server.listen_after_bind(); });
-  return endpoint;
-}
-
-StatusEndpoint::~StatusEndpoint() {
-  // Before the loop runs, stop() would be lost.
-  while (thread_.joinable() && !server_->is_running()) std::this_thread::yield();
-  server_->stop();
-  if (thread_.joinable()) thread_.join();
+  HttpListener::Handlers handlers;
+  handlers.quick = [pages = std::move(pages)](const std::string& path) { return Answer(pages, path); };
+  ASSIGN_OR_RETURN(auto listener, HttpListener::Start(address.substr(0, colon), port, std::move(handlers)));
+  return std::unique_ptr<StatusEndpoint>(new StatusEndpoint(std::move(listener)));
 }
 
 }  // namespace quantmoe

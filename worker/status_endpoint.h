@@ -5,13 +5,10 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "absl/status/statusor.h"
 
-namespace httplib {
-class Server;
-}
+#include "base/http_listener.h"
 
 namespace quantmoe {
 
@@ -24,17 +21,13 @@ class StatusEndpoint {
 
   // `address` is host:port; port 0 chooses one. UNAVAILABLE when it cannot be bound.
   static absl::StatusOr<std::unique_ptr<StatusEndpoint>> Start(const std::string& address, Pages pages);
-  ~StatusEndpoint();
 
-  int port() const { return port_; }
+  int port() const { return listener_->port(); }
 
  private:
-  explicit StatusEndpoint(Pages pages);
+  explicit StatusEndpoint(std::unique_ptr<HttpListener> listener) : listener_(std::move(listener)) {}
 
-  const Pages pages_;
-  std::unique_ptr<httplib::Server> server_;
-  int port_ = 0;
-  std::thread thread_;
+  std::unique_ptr<HttpListener> listener_;
 };
 
 }  // namespace quantmoe

@@ -1,7 +1,7 @@
-#include "base/log_line.h"
-
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
+
+#include "base/log_line.h"
 
 namespace quantmoe {
 namespace {
