@@ -98,7 +98,7 @@ absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
     result["artifact"] = flags.out;
     result["manifest_sha256"] = manifest.sha256;
   }
-  std::cout << result.dump(2) << "\n";
+  std::cout << result.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
   return absl::OkStatus();
 }
 

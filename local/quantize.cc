@@ -56,7 +56,7 @@ absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, Lo
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(*scores));
     result["scores"] = ParseOrderedJson(blob.bytes()).value_or(nullptr);
   }
-  std::cout << result.dump(2) << "\n";
+  std::cout << result.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
   return absl::OkStatus();
 }
 

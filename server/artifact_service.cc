@@ -43,7 +43,7 @@ absl::StatusOr<MappedFile> OpenVerified(const std::string& path, const v1::Diges
 grpc::ServerUnaryReactor* ArtifactServiceHandler::GetArtifact(grpc::CallbackServerContext* context,
                                                               const v1::GetArtifactRequest* request,
                                                               v1::Artifact* response) {
-  UnaryReply reply(core_, context, kService, "GetArtifact");
+  UnaryReply reply(core_, context, *request, kService, "GetArtifact");
   FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
     ASSIGN_OR_RETURN(const Job* job, FindPublished(core_.facts.table(), request->name()));
     *response = ViewArtifact(*job, core_.artifacts_dir);
@@ -55,7 +55,7 @@ grpc::ServerUnaryReactor* ArtifactServiceHandler::GetArtifact(grpc::CallbackServ
 grpc::ServerUnaryReactor* ArtifactServiceHandler::ListArtifacts(grpc::CallbackServerContext* context,
                                                                 const v1::ListArtifactsRequest* request,
                                                                 v1::ListArtifactsResponse* response) {
-  UnaryReply reply(core_, context, kService, "ListArtifacts");
+  UnaryReply reply(core_, context, *request, kService, "ListArtifacts");
   FinishOnLoop(core_, reply, [this, request, response] {
     return ListArtifactPage(core_.facts.table(), *request, core_.artifacts_dir, *response);
   });
@@ -70,7 +70,7 @@ grpc::ServerWriteReactor<v1::Chunk>* ArtifactServiceHandler::DownloadArtifact(
     const std::string file = absl::StrCat(core_.artifacts_dir, "/", job->record.id(), "/", path);
     return FileOpener([file, digest] { return OpenVerified(file, digest); });
   };
-  return StartChunkStream(core_, kService, "DownloadArtifact", request->offset(), locate);
+  return StartChunkStream(core_, kService, "DownloadArtifact", *request, request->offset(), locate);
 }
 
 }  // namespace quantmoe

@@ -14,7 +14,6 @@ namespace quantmoe {
 namespace {
 
 constexpr char kService[] = "BlobService";
-constexpr int kMaxDigests = 10000;
 
 absl::Status CheckDigest(const v1::Digest& digest, absl::string_view field) {
   if (IsSha256(digest.sha256()) && digest.size_bytes() >= 0) return absl::OkStatus();
@@ -23,9 +22,6 @@ absl::Status CheckDigest(const v1::Digest& digest, absl::string_view field) {
 
 absl::Status FindMissing(LocalBlobStore& blobs, const v1::FindMissingBlobsRequest& request,
                          v1::FindMissingBlobsResponse& response) {
-  if (request.digests_size() > kMaxDigests) {
-    return InvalidFields({{"digests", absl::StrCat("at most ", kMaxDigests)}});
-  }
   for (int i = 0; i < request.digests_size(); ++i) {
     RETURN_IF_ERROR(CheckDigest(request.digests(i), absl::StrCat("digests[", i, "]")));
     ASSIGN_OR_RETURN(const bool stored, blobs.Contains(FromProto(request.digests(i))));
@@ -76,6 +72,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   }
 
   absl::Status Receive() {
+    RETURN_IF_ERROR(CheckFieldLimits(request_));
     if (digest_.sha256.empty()) RETURN_IF_ERROR(Begin());
     if (done_ || !request_.has_chunk()) return absl::OkStatus();
     const v1::Chunk& chunk = request_.chunk();
@@ -127,7 +124,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
 grpc::ServerUnaryReactor* BlobServiceHandler::FindMissingBlobs(grpc::CallbackServerContext* context,
                                                                const v1::FindMissingBlobsRequest* request,
                                                                v1::FindMissingBlobsResponse* response) {
-  UnaryReply reply(core_, context, kService, "FindMissingBlobs");
+  UnaryReply reply(core_, context, *request, kService, "FindMissingBlobs");
   RunOnExecutor(core_, reply, [this, reply, request, response] {
     reply.Finish(FindMissing(core_.blobs, *request, *response));
   });
@@ -137,7 +134,7 @@ grpc::ServerUnaryReactor* BlobServiceHandler::FindMissingBlobs(grpc::CallbackSer
 grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServerContext* context,
                                                               const v1::GetUploadStatusRequest* request,
                                                               v1::GetUploadStatusResponse* response) {
-  UnaryReply reply(core_, context, kService, "GetUploadStatus");
+  UnaryReply reply(core_, context, *request, kService, "GetUploadStatus");
   RunOnExecutor(core_, reply, [this, reply, request, response] {
     reply.Finish(UploadStatus(core_.blobs, request->digest(), *response));
   });
@@ -157,7 +154,7 @@ grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(
     RETURN_IF_ERROR(checked);
     return FileOpener([this, digest] { return core_.blobs.Open(digest); });
   };
-  return StartChunkStream(core_, kService, "DownloadBlob", request->offset(), locate);
+  return StartChunkStream(core_, kService, "DownloadBlob", *request, request->offset(), locate);
 }
 
 }  // namespace quantmoe

@@ -13,9 +13,9 @@ constexpr char kService[] = "CatalogService";
 }  // namespace
 
 grpc::ServerUnaryReactor* CatalogServiceHandler::ListHeuristics(grpc::CallbackServerContext* context,
-                                                                const v1::ListHeuristicsRequest*,
+                                                                const v1::ListHeuristicsRequest* request,
                                                                 v1::ListHeuristicsResponse* response) {
-  UnaryReply reply(core_, context, kService, "ListHeuristics");
+  UnaryReply reply(core_, context, *request, kService, "ListHeuristics");
   for (const HeuristicDescription& heuristic : Heuristics()) {
     v1::HeuristicInfo& info = *response->add_heuristics();
     info.set_name(heuristic.name);
@@ -35,9 +35,9 @@ grpc::ServerUnaryReactor* CatalogServiceHandler::ListHeuristics(grpc::CallbackSe
 }
 
 grpc::ServerUnaryReactor* CatalogServiceHandler::ListProfiles(grpc::CallbackServerContext* context,
-                                                              const v1::ListProfilesRequest*,
+                                                              const v1::ListProfilesRequest* request,
                                                               v1::ListProfilesResponse* response) {
-  UnaryReply reply(core_, context, kService, "ListProfiles");
+  UnaryReply reply(core_, context, *request, kService, "ListProfiles");
   for (const RuntimeProfile& profile : RuntimeProfiles()) {
     v1::ProfileInfo& info = *response->add_profiles();
     info.set_name(profile.name);
@@ -52,7 +52,7 @@ grpc::ServerUnaryReactor* CatalogServiceHandler::ListProfiles(grpc::CallbackServ
 grpc::ServerUnaryReactor* CatalogServiceHandler::InspectModel(grpc::CallbackServerContext* context,
                                                               const v1::InspectModelRequest* request,
                                                               v1::InspectModelResponse* response) {
-  UnaryReply reply(core_, context, kService, "InspectModel");
+  UnaryReply reply(core_, context, *request, kService, "InspectModel");
   RunOnExecutor(core_, reply, [this, reply, request, response] {
     auto json = quantmoe::InspectModel(core_, request->model().uri());
     if (json.ok()) response->set_json(*json);

@@ -17,13 +17,15 @@ class ChunkStream final : public Base {
   ChunkStream(Core& core, const char* service, const char* method, int64_t offset)
       : Base(core, service, method), core_(core), offset_(offset) {}
 
-  void Start(std::function<absl::StatusOr<FileOpener>()> locate) {
+  void Start(const google::protobuf::Message& request, std::function<absl::StatusOr<FileOpener>()> locate) {
     KeepAlive();
-    core_.loop.Post([this, self = shared_from_this(), locate = std::move(locate)] {
+    if (const absl::Status status = CheckFieldLimits(request); !status.ok()) return FinishAfterWrites(status);
+    const bool queued = core_.loop.Offer([this, self = shared_from_this(), locate = std::move(locate)] {
       auto open = locate();
       if (!open.ok()) return FinishAfterWrites(open.status());
       PostToExecutor([this, open = *std::move(open)] { Open(open); });
     });
+    if (!queued) FinishAfterWrites(QueueFull());
   }
 
  private:
@@ -68,10 +70,11 @@ class ChunkStream final : public Base {
 }  // namespace
 
 grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(Core& core, const char* service, const char* method,
+                                                      const google::protobuf::Message& request,
                                                       int64_t offset,
                                                       std::function<absl::StatusOr<FileOpener>()> locate) {
   auto stream = std::make_shared<ChunkStream>(core, service, method, offset);
-  stream->Start(std::move(locate));
+  stream->Start(request, std::move(locate));
   return stream.get();
 }
 

@@ -31,6 +31,13 @@ void CommitLoop::Post(std::function<void()> operation) {
   if (!stopping_) queue_.push_back(std::move(operation));
 }
 
+bool CommitLoop::Offer(std::function<void()> operation) {
+  absl::MutexLock lock(&mutex_);
+  if (!stopping_ && queue_.size() >= kMaxQueued) return false;
+  if (!stopping_) queue_.push_back(std::move(operation));
+  return true;
+}
+
 void CommitLoop::AfterCommit(std::function<void(const absl::Status&)> effect) {
   effects_.push_back(std::move(effect));
 }

@@ -36,13 +36,17 @@ class CommitLoop {
   // Runs what is queued, then ends. Operations that are posted later never run.
   void Stop();
 
-  // Thread-safe, never blocks for long.
+  // Thread-safe, never blocks for long. For operations whose number their source bounds: what runs already
+  // must be able to end.
   void Post(std::function<void()> operation);
+  // Post for operations that clients ask for: false when so many wait that one more had better come later.
+  [[nodiscard]] bool Offer(std::function<void()> operation);
   // Only inside an operation or hook: runs `effect` with the result of the commit. It must not block.
   void AfterCommit(std::function<void(const absl::Status& committed)> effect);
 
  private:
   static constexpr size_t kMaxBatch = 64;
+  static constexpr size_t kMaxQueued = 4096;
   static constexpr absl::Duration kMaxLinger = absl::Milliseconds(2);
 
   void Run();

@@ -9,6 +9,7 @@
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "plan/task_graph.h"
 #include "proto/grpc_status.h"
 #include "server/publisher.h"
@@ -18,6 +19,8 @@
 
 namespace quantmoe {
 namespace {
+
+constexpr size_t kMaxReasonBytes = 1000;
 
 // Everything after `prepare`. Runs on the executor: the model is opened again after a restart.
 absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
@@ -299,13 +302,14 @@ void JobLifecycle::CancelRunningTasks(const Job& job, absl::string_view reason) 
   }
 }
 
-void JobLifecycle::ChangeState(const std::string& id, JobState state, absl::string_view reason,
+void JobLifecycle::ChangeState(const std::string& id, JobState state, absl::string_view why,
                                const google::rpc::Status& error, const server::ArtifactRecord& artifact) {
   const Job& job = *facts_.table().Find(id);
-  facts_.Apply(JobStateChanged{id, state, std::string(reason), error, clock_.Now(), artifact});
+  const std::string reason = CutText(why, kMaxReasonBytes);
+  facts_.Apply(JobStateChanged{id, state, reason, error, clock_.Now(), artifact});
   v1::JobEvent event;
   event.mutable_state_changed()->set_state(state);
-  event.mutable_state_changed()->set_reason(std::string(reason));
+  event.mutable_state_changed()->set_reason(reason);
   if (error.code() != 0) *event.mutable_state_changed()->mutable_error() = error;
   facts_.AppendLog(id, std::move(event));
   Log(state == v1::Job::FAILED ? LogLevel::kError : LogLevel::kInfo, "job state changed",

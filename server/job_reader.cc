@@ -17,19 +17,38 @@ namespace {
 constexpr int kPageSize = 50;
 constexpr int kEventPageSize = 1000;
 constexpr int kMaxPageSize = 1000;
+// A client takes messages of 4 MiB.
+constexpr size_t kMaxPageBytes = size_t{3} << 20;
 
-// Newest first, from the job before number `cursor` (0: the newest). Gives the cursor of the next page, 0 at
-// the end.
-int64_t VisitNewestFirst(const JobTable& table, int64_t cursor, int size,
+// What still fits on a page: so many entries, and so many bytes, but one entry whatever its size.
+class PageRoom {
+ public:
+  explicit PageRoom(int entries) : entries_(entries) {}
+
+  bool full() const { return taken_ == entries_; }
+  // False when `entry` begins the next page.
+  bool Take(const google::protobuf::Message& entry) {
+    bytes_ += entry.ByteSizeLong();
+    if (full() || (taken_ > 0 && bytes_ > kMaxPageBytes)) return false;
+    ++taken_;
+    return true;
+  }
+
+ private:
+  const int entries_;
+  int taken_ = 0;
+  size_t bytes_ = 0;
+};
+
+// Newest first, from the job before number `cursor` (0: the newest), until `visit` has no room for one. Gives
+// the cursor of the next page, 0 at the end.
+int64_t VisitNewestFirst(const JobTable& table, int64_t cursor,
                          const std::function<bool(const Job&)>& visit) {
   const auto& numbers = table.by_number();
   auto it = cursor == 0 ? numbers.end() : numbers.lower_bound(cursor);
-  int taken = 0;
   while (it != numbers.begin()) {
-    if (taken == size) return it->first;
     --it;
-    if (visit(*table.Find(it->second))) ++taken;
-    if (taken == size && it != numbers.begin()) return it->first;
+    if (!visit(*table.Find(it->second))) return it->first + 1;
   }
   return 0;
 }
@@ -50,9 +69,13 @@ absl::Status ListJobPage(const JobTable& table, const v1::ListJobsRequest& reque
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), kPageSize, kMaxPageSize));
   ASSIGN_OR_RETURN(const JobState state, ParseStateFilter(request.filter()));
   ASSIGN_OR_RETURN(const int64_t cursor, DecodePageToken(identity, request.page_token()));
-  const int64_t next = VisitNewestFirst(table, cursor, size, [&](const Job& job) {
-    if (state != v1::Job::STATE_UNSPECIFIED && job.record.state() != state) return false;
-    *response.add_jobs() = ViewJob(job);
+  PageRoom room(size);
+  const int64_t next = VisitNewestFirst(table, cursor, [&](const Job& job) {
+    if (state != v1::Job::STATE_UNSPECIFIED && job.record.state() != state) return true;
+    if (room.full()) return false;
+    v1::Job entry = ViewJob(job);
+    if (!room.Take(entry)) return false;
+    *response.add_jobs() = std::move(entry);
     return true;
   });
   if (next != 0) response.set_next_page_token(EncodePageToken(identity, next));
@@ -63,9 +86,13 @@ absl::Status ListArtifactPage(const JobTable& table, const v1::ListArtifactsRequ
                               const std::string& artifacts_dir, v1::ListArtifactsResponse& response) {
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), kPageSize, kMaxPageSize));
   ASSIGN_OR_RETURN(const int64_t cursor, DecodePageToken("ListArtifacts", request.page_token()));
-  const int64_t next = VisitNewestFirst(table, cursor, size, [&](const Job& job) {
-    if (!job.record.has_artifact()) return false;
-    *response.add_artifacts() = ViewArtifact(job, artifacts_dir);
+  PageRoom room(size);
+  const int64_t next = VisitNewestFirst(table, cursor, [&](const Job& job) {
+    if (!job.record.has_artifact()) return true;
+    if (room.full()) return false;
+    v1::Artifact entry = ViewArtifact(job, artifacts_dir);
+    if (!room.Take(entry)) return false;
+    *response.add_artifacts() = std::move(entry);
     return true;
   });
   if (next != 0) response.set_next_page_token(EncodePageToken("ListArtifacts", next));
@@ -77,9 +104,15 @@ absl::Status ListTaskPage(const Job& job, const v1::ListTasksRequest& request,
   const std::string identity = absl::StrCat("ListTasks/", request.job());
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), kPageSize, kMaxPageSize));
   ASSIGN_OR_RETURN(const int64_t cursor, DecodePageToken(identity, request.page_token()));
-  const int64_t end = std::min<int64_t>(cursor + size, std::ssize(job.tasks));
-  for (int64_t i = cursor; i < end; ++i) *response.add_tasks() = ViewTask(job, job.tasks[i]);
-  if (end < std::ssize(job.tasks)) response.set_next_page_token(EncodePageToken(identity, end));
+  PageRoom room(size);
+  for (int64_t i = cursor; i < std::ssize(job.tasks); ++i) {
+    v1::Task entry = ViewTask(job, job.tasks[i]);
+    if (!room.Take(entry)) {
+      response.set_next_page_token(EncodePageToken(identity, i));
+      break;
+    }
+    *response.add_tasks() = std::move(entry);
+  }
   return absl::OkStatus();
 }
 
@@ -87,11 +120,15 @@ absl::Status ListEventPage(StateStore& store, const std::string& job, const v1::
                            v1::ListJobEventsResponse& response) {
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), kEventPageSize, kMaxPageSize));
   ASSIGN_OR_RETURN(const auto events, store.ReadEvents(job, request.after_seq(), size));
+  PageRoom room(size);
   for (const StoredEvent& event : events) {
-    if (!response.add_events()->ParseFromString(event.payload)) {
+    v1::JobEvent entry;
+    if (!entry.ParseFromString(event.payload)) {
       return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
                        absl::StrCat("event ", event.seq, " of ", job));
     }
+    if (!room.Take(entry)) break;
+    *response.add_events() = std::move(entry);
   }
   return absl::OkStatus();
 }

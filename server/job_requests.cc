@@ -1,6 +1,7 @@
 #include "server/job_requests.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include <google/protobuf/io/coded_stream.h>
@@ -22,11 +23,6 @@
 namespace quantmoe {
 namespace {
 
-constexpr int kMaxLabels = 64;
-constexpr size_t kMaxLabelBytes = 63;
-constexpr size_t kMaxDisplayNameBytes = 200;
-constexpr size_t kMaxRequestIdBytes = 64;
-
 // Map entries in key order, so that equal messages have equal bytes.
 std::string CanonicalBytes(const google::protobuf::Message& message) {
   std::string bytes;
@@ -43,31 +39,17 @@ void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>
     violations.push_back(
         {"job_id", absl::StrCat("must match [a-z]([a-z0-9-]{0,61}[a-z0-9])?: ", request.job_id())});
   }
-  if (request.request_id().size() > kMaxRequestIdBytes) {
-    violations.push_back({"request_id", absl::StrCat("at most ", kMaxRequestIdBytes, " characters")});
-  }
-  if (request.job().display_name().size() > kMaxDisplayNameBytes) {
-    violations.push_back({"job.display_name", absl::StrCat("at most ", kMaxDisplayNameBytes, " bytes")});
-  }
-  if (request.job().labels_size() > kMaxLabels) {
-    violations.push_back({"job.labels", absl::StrCat("at most ", kMaxLabels, " labels")});
-  }
-  for (const auto& [key, value] : request.job().labels()) {
-    if (!key.empty() && key.size() <= kMaxLabelBytes && value.size() <= kMaxLabelBytes) continue;
-    violations.push_back(
-        {absl::StrCat("job.labels[", key.substr(0, kMaxLabelBytes), "]"),
-         absl::StrCat("key and value have at most ", kMaxLabelBytes, " bytes, the key at least 1")});
-  }
+  if (request.job().labels().contains("")) violations.push_back({"job.labels", "a key is empty"});
 }
 
 absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldViolation> violations,
                        JobSpec* parsed) {
   const JobSpec spec = JobSpecFromProto(proto, {core.calibration_prose, core.heldout_prose}, violations);
+  std::set<std::string> known;
+  for (const FieldViolation& violation : violations) known.insert(violation.field);
   for (FieldViolation& violation : CheckJobSpec(spec)) {
-    const bool known = std::any_of(violations.begin(), violations.end(), [&](const FieldViolation& other) {
-      return other.field == violation.field || other.field == violation.field + ".sha256";
-    });
-    if (!known) violations.push_back(std::move(violation));
+    if (known.contains(violation.field) || known.contains(violation.field + ".sha256")) continue;
+    violations.push_back(std::move(violation));
   }
   for (const NamedBlob& blob : NamedBlobs(spec)) {
     ASSIGN_OR_RETURN(const bool stored, core.blobs.Contains(blob.digest));

@@ -48,7 +48,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::WithJob(UnaryReply reply, const std
 grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerContext* context,
                                                        const v1::CreateJobRequest* request,
                                                        v1::Job* response) {
-  UnaryReply reply(core_, context, kService, "CreateJob");
+  UnaryReply reply(core_, context, *request, kService, "CreateJob");
   NewJob job;
   job.id = request->job_id();
   job.display_name = request->job().display_name();
@@ -57,7 +57,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
   job.request_id = request->request_id();
   job.request_hash = RequestHash(*request);
   // A repeated request is answered from the job, even if its model has gone meanwhile.
-  core_.loop.Post([this, reply, request, response, job = std::move(job)] {
+  RunOnLoop(core_, reply, [this, reply, request, response, job = std::move(job)] {
     const auto replay = core_.jobs.FindReplay(job.request_id, job.request_hash);
     if (!replay.ok()) return reply.Finish(replay.status());
     if (!replay->empty()) {
@@ -101,16 +101,17 @@ void JobServiceHandler::OpenAndCreate(UnaryReply reply, NewJob job, v1::Job* res
 
 grpc::ServerUnaryReactor* JobServiceHandler::GetJob(grpc::CallbackServerContext* context,
                                                     const v1::GetJobRequest* request, v1::Job* response) {
-  return WithJob(UnaryReply(core_, context, kService, "GetJob"), request->name(), [response](const Job& job) {
-    *response = ViewWholeJob(job);
-    return absl::OkStatus();
-  });
+  return WithJob(UnaryReply(core_, context, *request, kService, "GetJob"), request->name(),
+                 [response](const Job& job) {
+                   *response = ViewWholeJob(job);
+                   return absl::OkStatus();
+                 });
 }
 
 grpc::ServerUnaryReactor* JobServiceHandler::ListJobs(grpc::CallbackServerContext* context,
                                                       const v1::ListJobsRequest* request,
                                                       v1::ListJobsResponse* response) {
-  UnaryReply reply(core_, context, kService, "ListJobs");
+  UnaryReply reply(core_, context, *request, kService, "ListJobs");
   FinishOnLoop(core_, reply,
                [this, request, response] { return ListJobPage(core_.facts.table(), *request, *response); });
   return reply.reactor();
@@ -119,7 +120,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::ListJobs(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* JobServiceHandler::CancelJob(grpc::CallbackServerContext* context,
                                                        const v1::CancelJobRequest* request,
                                                        v1::Job* response) {
-  return WithJob(UnaryReply(core_, context, kService, "CancelJob"), request->name(),
+  return WithJob(UnaryReply(core_, context, *request, kService, "CancelJob"), request->name(),
                  [this, request, response](const Job& job) -> absl::Status {
                    const std::string etag = ViewJob(job).etag();
                    if (!request->etag().empty() && request->etag() != etag) {
@@ -135,8 +136,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::CancelJob(grpc::CallbackServerConte
 
 grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContext* context,
                                                       const v1::RetryJobRequest* request, v1::Job* response) {
-  UnaryReply reply(core_, context, kService, "RetryJob");
-  core_.loop.Post([this, reply, request, response] {
+  UnaryReply reply(core_, context, *request, kService, "RetryJob");
+  RunOnLoop(core_, reply, [this, reply, request, response] {
     const std::string hash = RequestHash(*request);
     const auto replay = core_.jobs.FindReplay(request->request_id(), hash);
     if (!replay.ok()) return reply.Finish(replay.status());
@@ -168,7 +169,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* JobServiceHandler::DeleteJob(grpc::CallbackServerContext* context,
                                                        const v1::DeleteJobRequest* request,
                                                        v1::DeleteJobResponse*) {
-  return WithJob(UnaryReply(core_, context, kService, "DeleteJob"), request->name(),
+  return WithJob(UnaryReply(core_, context, *request, kService, "DeleteJob"), request->name(),
                  [this, request](const Job& job) {
                    const std::string id = job.record.id();
                    return core_.jobs.Delete(id, request->force());
@@ -183,8 +184,8 @@ grpc::ServerWriteReactor<v1::JobEvent>* JobServiceHandler::WatchJob(grpc::Callba
 grpc::ServerUnaryReactor* JobServiceHandler::ListJobEvents(grpc::CallbackServerContext* context,
                                                            const v1::ListJobEventsRequest* request,
                                                            v1::ListJobEventsResponse* response) {
-  UnaryReply reply(core_, context, kService, "ListJobEvents");
-  core_.loop.Post([this, reply, request, response] {
+  UnaryReply reply(core_, context, *request, kService, "ListJobEvents");
+  RunOnLoop(core_, reply, [this, reply, request, response] {
     const auto id = ParseJobName(request->name());
     if (!id.ok() || core_.facts.table().Find(*id) == nullptr)
       return reply.Finish(JobNotFound(request->name()));
@@ -198,15 +199,15 @@ grpc::ServerUnaryReactor* JobServiceHandler::ListJobEvents(grpc::CallbackServerC
 grpc::ServerUnaryReactor* JobServiceHandler::ListTasks(grpc::CallbackServerContext* context,
                                                        const v1::ListTasksRequest* request,
                                                        v1::ListTasksResponse* response) {
-  return WithJob(UnaryReply(core_, context, kService, "ListTasks"), request->job(),
+  return WithJob(UnaryReply(core_, context, *request, kService, "ListTasks"), request->job(),
                  [request, response](const Job& job) { return ListTaskPage(job, *request, *response); });
 }
 
 grpc::ServerUnaryReactor* JobServiceHandler::GetJobReport(grpc::CallbackServerContext* context,
                                                           const v1::GetJobReportRequest* request,
                                                           v1::JobReport* response) {
-  UnaryReply reply(core_, context, kService, "GetJobReport");
-  core_.loop.Post([this, reply, request, response] {
+  UnaryReply reply(core_, context, *request, kService, "GetJobReport");
+  RunOnLoop(core_, reply, [this, reply, request, response] {
     const auto id = ParseJobName(request->name());
     const Job* job = id.ok() ? core_.facts.table().Find(*id) : nullptr;
     if (job == nullptr) return reply.Finish(JobNotFound(request->name()));
@@ -224,8 +225,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::GetJobReport(grpc::CallbackServerCo
 grpc::ServerUnaryReactor* JobServiceHandler::EstimateJob(grpc::CallbackServerContext* context,
                                                          const v1::EstimateJobRequest* request,
                                                          v1::Estimate* response) {
-  UnaryReply reply(core_, context, kService, "EstimateJob");
-  core_.loop.Post([this, reply, request, response] {
+  UnaryReply reply(core_, context, *request, kService, "EstimateJob");
+  RunOnLoop(core_, reply, [this, reply, request, response] {
     RunOnExecutor(core_, reply, [this, reply, request, response, rates = GatherRates(core_)] {
       auto estimate = EstimateSpec(core_, request->spec(), rates);
       if (estimate.ok()) *response = *std::move(estimate);
@@ -238,8 +239,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::EstimateJob(grpc::CallbackServerCon
 grpc::ServerUnaryReactor* JobServiceHandler::GetJobPareto(grpc::CallbackServerContext* context,
                                                           const v1::GetJobParetoRequest* request,
                                                           v1::JobPareto* response) {
-  UnaryReply reply(core_, context, kService, "GetJobPareto");
-  core_.loop.Post([this, reply, request, response] {
+  UnaryReply reply(core_, context, *request, kService, "GetJobPareto");
+  RunOnLoop(core_, reply, [this, reply, request, response] {
     const JobTable& jobs = core_.facts.table();
     const auto id = ParseJobName(request->name());
     const Job* job = id.ok() ? jobs.Find(*id) : nullptr;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/text.h"
 #include "plan/job_spec.h"
 #include "plan/task_graph.h"
 #include "server/job_spec_proto.h"
@@ -11,6 +12,13 @@
 #include "server/resource_names.h"
 
 namespace quantmoe {
+namespace {
+
+// Rows of an earlier server may hold any length.
+constexpr size_t kMaxReasonBytes = 1000;
+
+}  // namespace
+
 v1::Progress ViewProgress(const Job& job) {
   v1::Progress progress;
   for (const TaskKind kind : AllTaskKinds()) {
@@ -39,7 +47,7 @@ v1::Job ViewJob(const Job& job) {
   *view.mutable_labels() = record.labels();
   *view.mutable_spec() = record.spec();
   view.set_state(record.state());
-  view.set_state_reason(record.reason());
+  view.set_state_reason(CutText(record.reason(), kMaxReasonBytes));
   *view.mutable_progress() = ViewProgress(job);
   if (record.has_error()) *view.mutable_error() = record.error();
   if (record.has_artifact()) view.set_artifact(ArtifactName(record.id()));

@@ -1,5 +1,8 @@
 #include "server/job_watchers.h"
 
+#include "absl/strings/str_cat.h"
+
+#include "base/error_info.h"
 #include "server/job_view.h"
 
 namespace quantmoe {
@@ -10,17 +13,26 @@ constexpr absl::Duration kHeartbeatInterval = absl::Seconds(15);
 
 }  // namespace
 
-void JobWatchers::Add(const Job& job, std::shared_ptr<JobWatcher> watcher, absl::Duration now) {
+absl::Status JobWatchers::Add(const Job& job, std::shared_ptr<JobWatcher> watcher, absl::Duration now) {
+  if (count_ >= kMaxWatchers) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHERS",
+                     absl::StrCat("at most ", kMaxWatchers, " jobs are watched at a time"));
+  }
   Followed& followed = followed_[job.record.id()];
   if (followed.watchers.empty()) followed.heartbeat_at = now;
   watcher->LogGrew(job.record.last_seq(), IsTerminal(job.record.state()));
   followed.shown_version = -1;  // a new watcher wants to see where the job stands
-  if (followed.watchers.insert(std::move(watcher)).second) metrics_.WatchersChanged(1);
+  if (followed.watchers.insert(std::move(watcher)).second) {
+    ++count_;
+    metrics_.WatchersChanged(1);
+  }
+  return absl::OkStatus();
 }
 
 void JobWatchers::Remove(const std::string& job, const std::shared_ptr<JobWatcher>& watcher) {
   auto followed = followed_.find(job);
   if (followed == followed_.end() || followed->second.watchers.erase(watcher) == 0) return;
+  --count_;
   metrics_.WatchersChanged(-1);
   if (followed->second.watchers.empty()) followed_.erase(followed);
 }

@@ -34,7 +34,8 @@ class JobWatchers {
  public:
   explicit JobWatchers(Metrics& metrics) : metrics_(metrics) {}
 
-  void Add(const Job& job, std::shared_ptr<JobWatcher> watcher, absl::Duration now);
+  // RESOURCE_EXHAUSTED TOO_MANY_WATCHERS.
+  absl::Status Add(const Job& job, std::shared_ptr<JobWatcher> watcher, absl::Duration now);
   void Remove(const std::string& job, const std::shared_ptr<JobWatcher>& watcher);
   // After a commit: jobs whose log grew or that are gone.
   void Notify(const JobTable& table, const std::set<std::string>& jobs);
@@ -49,7 +50,10 @@ class JobWatchers {
     absl::Duration progress_at = -absl::InfiniteDuration();
     absl::Duration heartbeat_at;
   };
+  static constexpr int kMaxWatchers = 2000;
+
   Metrics& metrics_;
+  int count_ = 0;
   std::map<std::string, Followed> followed_;
 };
 

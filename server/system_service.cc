@@ -19,9 +19,9 @@ v1::Worker SystemServiceHandler::View(const WorkerFacts& worker) const {
 }
 
 grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackServerContext* context,
-                                                                const v1::GetCapabilitiesRequest*,
+                                                                const v1::GetCapabilitiesRequest* request,
                                                                 v1::Capabilities* response) {
-  UnaryReply reply(core_, context, kService, "GetCapabilities");
+  UnaryReply reply(core_, context, *request, kService, "GetCapabilities");
   response->set_version(kServerVersion);
   response->set_api_version(kApiVersion);
   for (const std::string& family : SupportedFamilies()) response->add_families(family);
@@ -35,9 +35,9 @@ grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackSe
 }
 
 grpc::ServerUnaryReactor* SystemServiceHandler::ListWorkers(grpc::CallbackServerContext* context,
-                                                            const v1::ListWorkersRequest*,
+                                                            const v1::ListWorkersRequest* request,
                                                             v1::ListWorkersResponse* response) {
-  UnaryReply reply(core_, context, kService, "ListWorkers");
+  UnaryReply reply(core_, context, *request, kService, "ListWorkers");
   FinishOnLoop(core_, reply, [this, response] {
     for (const auto& [id, worker] : core_.links.table()) *response->add_workers() = View(worker);
     return absl::OkStatus();
@@ -48,7 +48,7 @@ grpc::ServerUnaryReactor* SystemServiceHandler::ListWorkers(grpc::CallbackServer
 grpc::ServerUnaryReactor* SystemServiceHandler::DrainWorker(grpc::CallbackServerContext* context,
                                                             const v1::DrainWorkerRequest* request,
                                                             v1::Worker* response) {
-  UnaryReply reply(core_, context, kService, "DrainWorker");
+  UnaryReply reply(core_, context, *request, kService, "DrainWorker");
   FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
     RETURN_IF_ERROR(core_.sessions.Drain(request->id()));
     *response = View(core_.links.table().at(request->id()));

@@ -56,14 +56,20 @@ void RpcRecord::End(const grpc::Status& status) {
 }
 
 void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body) {
-  core.loop.Post([&core, reply, body = std::move(body)] {
+  RunOnLoop(core, reply, [&core, reply, body = std::move(body)] {
     const absl::Status status = body();
     core.loop.AfterCommit(
         [reply, status](const absl::Status& committed) { reply.Finish(status.ok() ? committed : status); });
   });
 }
 
+void RunOnLoop(Core& core, UnaryReply reply, std::function<void()> body) {
+  if (!reply.admitted()) return;
+  if (!core.loop.Offer(std::move(body))) reply.Finish(QueueFull());
+}
+
 void RunOnExecutor(Core& core, UnaryReply reply, std::function<void()> body) {
+  if (!reply.admitted()) return;
   if (!core.executor.Post(std::move(body))) reply.Finish(QueueFull());
 }
 

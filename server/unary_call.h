@@ -1,5 +1,6 @@
 // One unary RPC from decoding to reply. Reactions only queue: the body runs on the commit loop or on the
-// executor, and the reply leaves from there.
+// executor, and the reply leaves from there. A request with a field beyond its limit (proto/field_limits.h)
+// is answered before anything is queued.
 #pragma once
 
 #include <functional>
@@ -11,6 +12,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "base/error_info.h"
+#include "proto/field_limits.h"
 #include "proto/grpc_status.h"
 #include "server/core.h"
 
@@ -35,9 +37,14 @@ class RpcRecord {
 // The reply to a unary call; Finish exactly once, on any thread. Copies stand for the same call.
 class UnaryReply {
  public:
-  UnaryReply(Core& core, grpc::CallbackServerContext* context, std::string service, std::string method)
+  UnaryReply(Core& core, grpc::CallbackServerContext* context, const google::protobuf::Message& request,
+             std::string service, std::string method)
       : record_(std::make_shared<RpcRecord>(core.metrics, std::move(service), std::move(method))),
-        reactor_(context->DefaultReactor()) {}
+        reactor_(context->DefaultReactor()) {
+    const absl::Status status = CheckFieldLimits(request);
+    admitted_ = status.ok();
+    if (!admitted_) Finish(status);
+  }
 
   void Finish(const absl::Status& status) const {
     const grpc::Status wire = ToGrpcStatus(status);
@@ -45,16 +52,21 @@ class UnaryReply {
     reactor_->Finish(wire);
   }
   grpc::ServerUnaryReactor* reactor() const { return reactor_; }
+  // False: the request was refused and answered.
+  bool admitted() const { return admitted_; }
 
  private:
   std::shared_ptr<RpcRecord> record_;
   grpc::ServerUnaryReactor* reactor_;
+  bool admitted_ = false;
 };
 
-// Runs `body` on the commit loop; its result is the reply once what it changed is committed.
+// Each runs `body` for a call that was admitted; RESOURCE_EXHAUSTED QUEUE_FULL when too many wait.
+// On the commit loop; its result is the reply once what it changed is committed.
 void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body);
-// Runs `body` on the executor; RESOURCE_EXHAUSTED QUEUE_FULL when it takes no more. The body sees to the
-// reply.
+// On the commit loop; the body sees to the reply.
+void RunOnLoop(Core& core, UnaryReply reply, std::function<void()> body);
+// On the executor; the body sees to the reply.
 void RunOnExecutor(Core& core, UnaryReply reply, std::function<void()> body);
 
 absl::Status QueueFull();

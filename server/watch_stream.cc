@@ -13,6 +13,7 @@ namespace quantmoe {
 namespace {
 
 constexpr int kPageEvents = 256;
+constexpr int kMaxStillHeartbeats = 4;
 
 using Base = WriteQueueReactor<grpc::ServerWriteReactor<v1::JobEvent>, v1::JobEvent>;
 
@@ -24,15 +25,18 @@ class WatchStream final : public Base, public JobWatcher {
         name_(request.name()),
         sent_seq_(request.after_seq()) {}
 
-  void Start() {
+  void Start(const v1::WatchJobRequest& request) {
     KeepAlive();
-    core_.loop.Post([this, self = Self()] {
+    if (const absl::Status status = CheckFieldLimits(request); !status.ok()) return FinishAfterWrites(status);
+    const bool queued = core_.loop.Offer([this, self = Self()] {
       const auto id = ParseJobName(name_);
       const Job* job = id.ok() ? core_.facts.table().Find(*id) : nullptr;
       if (job == nullptr) return FinishAfterWrites(JobNotFound(name_));
       job_ = *id;
-      core_.watchers.Add(*job, self, core_.clock.Monotonic());
+      const absl::Status added = core_.watchers.Add(*job, self, core_.clock.Monotonic());
+      if (!added.ok()) FinishAfterWrites(added);
     });
+    if (!queued) FinishAfterWrites(QueueFull());
   }
 
   void LogGrew(int64_t last_seq, bool ended) override {
@@ -52,6 +56,7 @@ class WatchStream final : public Base, public JobWatcher {
     Write(std::move(event));
   }
   void Heartbeat(int64_t last_seq) override {
+    if (IsStuck()) return FinishNow(TooSlow());
     if (queued() == 0) {
       v1::JobEvent event;
       *event.mutable_time() = ToTimestamp(core_.clock.Now());
@@ -64,6 +69,14 @@ class WatchStream final : public Base, public JobWatcher {
 
  private:
   std::shared_ptr<WatchStream> Self() { return std::static_pointer_cast<WatchStream>(shared_from_this()); }
+
+  // On the loop: nothing has left for so many heartbeats although something waits.
+  bool IsStuck() {
+    const int64_t now_written = written();
+    still_ = queued() > 0 && now_written == seen_written_ ? still_ + 1 : 0;
+    seen_written_ = now_written;
+    return still_ >= kMaxStillHeartbeats;
+  }
 
   void OnDrained() override { Advance(); }
 
@@ -115,7 +128,9 @@ class WatchStream final : public Base, public JobWatcher {
 
   Core& core_;
   const std::string name_;
-  std::string job_;  // set on the loop before anything else happens
+  std::string job_;           // set on the loop before anything else happens
+  int64_t seen_written_ = 0;  // of the loop's thread
+  int still_ = 0;
   absl::Mutex state_mutex_;
   int64_t sent_seq_ ABSL_GUARDED_BY(state_mutex_);
   int64_t last_seq_ ABSL_GUARDED_BY(state_mutex_) = 0;
@@ -127,7 +142,7 @@ class WatchStream final : public Base, public JobWatcher {
 
 grpc::ServerWriteReactor<v1::JobEvent>* StartWatch(Core& core, const v1::WatchJobRequest& request) {
   auto stream = std::make_shared<WatchStream>(core, request);
-  stream->Start();
+  stream->Start(request);
   return stream.get();
 }
 

@@ -1,12 +1,16 @@
 #include "server/worker_service.h"
 
+#include <atomic>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
 #include "base/crash_point.h"
 #include "base/status_macros.h"
+#include "proto/grpc_status.h"
+#include "proto/lenient_parse.h"
 #include "server/task_inputs.h"
 #include "server/unary_call.h"
 #include "server/write_queue_reactor.h"
@@ -30,8 +34,19 @@ class SessionStream final : public Base, public WorkerLink {
 
   void OnReadDone(bool ok) override {
     if (!ok) return FinishAfterWrites(absl::OkStatus());
-    core_.loop.Post([this, self = Self(), message = incoming_] { Receive(message); });
-    StartRead(&incoming_);
+    if (const absl::Status status = CheckFieldLimits(incoming_); !status.ok()) {
+      return FinishAfterWrites(status);
+    }
+    if (incoming_.has_task_nack()) {
+      *incoming_.mutable_task_nack()->mutable_reason() = AdoptRpcStatus(incoming_.task_nack().reason());
+    }
+    // A worker that sends faster than the loop takes is read no further until the loop is there.
+    const bool read_on = ++waiting_ < kMaxWaiting;
+    core_.loop.Post([this, self = Self(), message = incoming_] {
+      Receive(message);
+      if (waiting_-- == kMaxWaiting) UnlessFinished([this] { StartRead(&incoming_); });
+    });
+    if (read_on) StartRead(&incoming_);
   }
 
   void Send(v1::CoordinatorMessage message) override { Write(std::move(message)); }
@@ -68,10 +83,22 @@ class SessionStream final : public Base, public WorkerLink {
     });
   }
 
+  static constexpr int kMaxWaiting = 64;
+
   Core& core_;
   v1::WorkerMessage incoming_;
+  std::atomic<int> waiting_{0};  // messages that the loop has not seen yet
   std::string worker_;
 };
+
+std::string BytesOf(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  std::string bytes;
+  if (!buffer.Dump(&slices).ok()) return bytes;
+  for (const grpc::Slice& slice : slices)
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return bytes;
+}
 
 // A result counts only if all of it is there.
 absl::Status CheckOutputs(LocalBlobStore& blobs, const v1::CompleteTaskRequest& request) {
@@ -99,7 +126,7 @@ grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* WorkerServic
 grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServerContext* context,
                                                              const v1::CompleteTaskRequest* request,
                                                              v1::CompleteTaskResponse* response) {
-  UnaryReply reply(core_, context, kService, "CompleteTask");
+  UnaryReply reply(core_, context, *request, kService, "CompleteTask");
   RunOnExecutor(core_, reply, [this, reply, request, response] {
     if (const absl::Status status = CheckOutputs(core_.blobs, *request); !status.ok())
       return reply.Finish(status);
@@ -114,11 +141,17 @@ grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServe
 }
 
 grpc::ServerUnaryReactor* WorkerServiceHandler::FailTask(grpc::CallbackServerContext* context,
-                                                         const v1::FailTaskRequest* request,
-                                                         v1::FailTaskResponse*) {
-  UnaryReply reply(core_, context, kService, "FailTask");
-  FinishOnLoop(core_, reply, [this, request] {
-    core_.attempts.Fail(*request);
+                                                         const grpc::ByteBuffer* request,
+                                                         grpc::ByteBuffer* response) {
+  const grpc::Slice empty;  // what FailTaskResponse is on the wire
+  *response = grpc::ByteBuffer(&empty, 1);
+  v1::FailTaskRequest failure;
+  const absl::Status parsed = ParseLeniently(BytesOf(*request), &failure);
+  *failure.mutable_error() = AdoptRpcStatus(failure.error());
+  UnaryReply reply(core_, context, failure, kService, "FailTask");
+  FinishOnLoop(core_, reply, [this, parsed, failure]() -> absl::Status {
+    RETURN_IF_ERROR(parsed);
+    core_.attempts.Fail(failure);
     return absl::OkStatus();
   });
   return reply.reactor();

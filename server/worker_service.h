@@ -6,7 +6,13 @@
 
 namespace quantmoe {
 
-class WorkerServiceHandler final : public v1::WorkerService::CallbackService {
+// FailTask is read leniently: a failure must end the attempt even if a worker of another version tells it in
+// damaged text.
+using LenientWorkerService =
+    v1::WorkerService::WithCallbackMethod_Session<v1::WorkerService::WithCallbackMethod_CompleteTask<
+        v1::WorkerService::WithRawCallbackMethod_FailTask<v1::WorkerService::Service>>>;
+
+class WorkerServiceHandler final : public LenientWorkerService {
  public:
   explicit WorkerServiceHandler(Core& core) : core_(core) {}
 
@@ -14,8 +20,8 @@ class WorkerServiceHandler final : public v1::WorkerService::CallbackService {
       grpc::CallbackServerContext*) override;
   grpc::ServerUnaryReactor* CompleteTask(grpc::CallbackServerContext*, const v1::CompleteTaskRequest*,
                                          v1::CompleteTaskResponse*) override;
-  grpc::ServerUnaryReactor* FailTask(grpc::CallbackServerContext*, const v1::FailTaskRequest*,
-                                     v1::FailTaskResponse*) override;
+  grpc::ServerUnaryReactor* FailTask(grpc::CallbackServerContext*, const grpc::ByteBuffer*,
+                                     grpc::ByteBuffer*) override;
 
  private:
   Core& core_;

@@ -1,6 +1,6 @@
-// The writing half of every streaming reactor: a queue with one write in flight, Finish exactly once and
-// nothing after it. The object keeps itself alive until gRPC is done with it; callers outside reactions hold
-// a shared_ptr.
+// The writing half of every streaming reactor: a bounded queue with one write in flight, Finish exactly once
+// and nothing after it. A client that does not read what it is sent is ended when the queue is full. The
+// object keeps itself alive until gRPC is done with it; callers outside reactions hold a shared_ptr.
 #pragma once
 
 #include <deque>
@@ -25,6 +25,7 @@ class WriteQueueReactor : public Base, public std::enable_shared_from_this<Write
   void Write(Message message) {
     absl::MutexLock lock(&mutex_);
     if (final_.has_value()) return;
+    if (queue_.size() >= kMaxQueued) return AbandonLocked(TooSlow());
     queue_.push_back(std::move(message));
     if (queue_.size() == 1) this->StartWrite(&queue_.front());
   }
@@ -40,10 +41,18 @@ class WriteQueueReactor : public Base, public std::enable_shared_from_this<Write
   // Ends the stream without what is queued, for clients that are gone or no longer wanted.
   void FinishNow(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
-    if (finished_) return;
-    if (!final_.has_value()) final_ = ToGrpcStatus(status);
-    if (queue_.empty()) return FinishLocked();
-    queue_.erase(queue_.begin() + 1, queue_.end());  // the first is being written
+    AbandonLocked(status);
+  }
+
+  // UNAVAILABLE: the client may ask again, from where it was.
+  static absl::Status TooSlow() {
+    return MakeError(absl::StatusCode::kUnavailable, "CLIENT_TOO_SLOW",
+                     "the client does not read what it is sent");
+  }
+  // Messages that have left so far.
+  int64_t written() {
+    absl::MutexLock lock(&mutex_);
+    return written_;
   }
 
   size_t queued() {
@@ -56,6 +65,7 @@ class WriteQueueReactor : public Base, public std::enable_shared_from_this<Write
     {
       absl::MutexLock lock(&mutex_);
       queue_.pop_front();
+      ++written_;
       if (!ok) {
         queue_.clear();
         if (!final_.has_value()) final_ = grpc::Status::CANCELLED;
@@ -84,11 +94,27 @@ class WriteQueueReactor : public Base, public std::enable_shared_from_this<Write
 
   // Called once by the factory, before the reactor is returned to gRPC.
   void KeepAlive() { keep_alive_ = this->shared_from_this(); }
+  // Starts an operation from outside of reactions, which must not be after Finish.
+  template <typename Start>
+  void UnlessFinished(Start start) {
+    absl::MutexLock lock(&mutex_);
+    if (!finished_) start();
+  }
   // Reactions: everything queued has left; the stream is over.
   virtual void OnDrained() {}
   virtual void OnStreamEnd() {}
 
  private:
+  static constexpr size_t kMaxQueued = 1024;
+
+  // The first message is being written; the status follows it, as soon as the client reads.
+  void AbandonLocked(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (finished_) return;
+    if (!final_.has_value()) final_ = ToGrpcStatus(status);
+    if (queue_.empty()) return FinishLocked();
+    queue_.erase(queue_.begin() + 1, queue_.end());
+  }
+
   void FinishLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (finished_) return;
     finished_ = true;
@@ -101,6 +127,7 @@ class WriteQueueReactor : public Base, public std::enable_shared_from_this<Write
   absl::Mutex mutex_;
   std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);  // the first one is being written
   std::optional<grpc::Status> final_ ABSL_GUARDED_BY(mutex_);
+  int64_t written_ ABSL_GUARDED_BY(mutex_) = 0;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

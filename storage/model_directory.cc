@@ -13,6 +13,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "storage/durable_file.h"
 #include "storage/hub_directory.h"
 #include "storage/object_store_directory.h"
@@ -33,6 +34,7 @@ class LocalModelDirectory : public ModelDirectory {
     while (const dirent* entry = ::readdir(dir.get())) {
       struct stat info {};
       const std::string name = entry->d_name;
+      if (ValidUtf8(name) != name) continue;  // no checkpoint can name it: its documents are JSON
       if (::stat(absl::StrCat(path_, "/", name).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
       const int64_t mtime = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
       files.push_back({name, info.st_size, absl::StrCat(mtime)});

@@ -17,6 +17,7 @@ class LocalDirectory : public testing::Test {
   void SetUp() override {
     WriteTestFile(dir_ / "b.json", "hello");
     WriteTestFile(dir_ / "a.bin", "");
+    WriteTestFile(dir_ / "caf\xE9.json", "no checkpoint can name it");
     std::filesystem::create_directory(dir_ / "folder");
     WriteTestFile(dir_ / "folder/inner", "x");
     std::filesystem::create_symlink(dir_ / "b.json", dir_ / "link.json");
