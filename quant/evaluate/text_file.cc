@@ -92,11 +92,10 @@ absl::Status AppendMessages(const Row& row, const char* field, Json& messages) {
 
 absl::StatusOr<Json> ReadConversation(const Row& row, const char* field) {
   Json messages = Json::array();
-  if (row.HasValue("system")) {
-    ASSIGN_OR_RETURN(const std::string system, row.Text("system"));
-    if (!system.empty()) messages.push_back(Message("system", system));
-  }
   RETURN_IF_ERROR(AppendMessages(row, field, messages));
+  if (!row.HasValue("system") || messages[0]["role"] == "system") return messages;
+  ASSIGN_OR_RETURN(const std::string system, row.Text("system"));
+  if (!system.empty()) messages.insert(messages.begin(), Message("system", system));
   return messages;
 }
 

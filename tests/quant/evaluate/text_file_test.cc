@@ -64,6 +64,7 @@ TEST(TextFileTest, ConversationsOfEachFormAreRendered) {
       Read(
           R"({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "system": "s"})"),
       "[system:s;user:q;assistant:a;]");
+  EXPECT_EQ(Read(R"({"messages": [{"role": "system", "content": "s"}], "system": "t"})"), "[system:s;]");
   EXPECT_EQ(Read(R"({"instruction": "i", "input": "", "output": "o"})"), "[user:i;assistant:o;]");
   EXPECT_EQ(Read(R"({"instruction": "i", "input": "x", "output": "o"})"), "[user:i\n\nx;assistant:o;]");
   EXPECT_EQ(Read(R"({"prompt": "p", "completion": "c"})"), "[user:p;assistant:c;]");
