@@ -69,14 +69,18 @@ BlockProbe AttentionProbe(const Attention& attention, const std::vector<LinearKi
   return BlockProbe(block, energy, /*gates=*/{}, tokens);
 }
 
+at::Tensor FirstRows(const at::Tensor& rows, int64_t count) {
+  return rows.slice(0, 0, std::min(rows.size(0), count)).clone(at::MemoryFormat::Contiguous);
+}
+
 ProbeRows::ProbeRows(size_t shards, c10::Device device)
     : per_shard_(std::max<int64_t>(1, kProbeTokens / static_cast<int64_t>(shards))), device_(device) {}
 
 void ProbeRows::Add(const at::Tensor& rows, const at::Tensor& energy, const at::Tensor& factors) {
   const int64_t take = std::min(rows.size(0), per_shard_);
-  rows_.push_back(rows.slice(0, 0, take));
-  energy_.push_back(energy.slice(0, 0, take));
-  if (factors.defined()) factors_.push_back(factors.slice(0, 0, take));
+  rows_.push_back(FirstRows(rows, take));
+  energy_.push_back(FirstRows(energy, take));
+  if (factors.defined()) factors_.push_back(FirstRows(factors, take));
   count_ += take;
 }
 

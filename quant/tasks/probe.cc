@@ -8,6 +8,7 @@
 #include "quant/artifact/quantized_weights.h"
 #include "quant/model/likelihood.h"
 #include "quant/tasks/arguments.h"
+#include "quant/tasks/block_probe.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
@@ -22,7 +23,7 @@ absl::StatusOr<at::Tensor> Sample(const TaskArguments& arguments, BlobStore& blo
   std::vector<at::Tensor> pieces;
   for (const Digest& digest : arguments.InputSeries("hidden")) {
     ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(blobs, digest));
-    pieces.push_back(tensors.at("hidden").slice(0, 0, kSequences).slice(1, 0, kLength));
+    pieces.push_back(FirstRows(tensors.at("hidden").slice(1, 0, kLength), kSequences));
   }
   return at::cat(pieces, 0);
 }

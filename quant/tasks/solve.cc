@@ -98,8 +98,8 @@ class PartSolver {
       const at::Tensor x = layer.AttentionInput(hidden.flatten(0, 1));
       if (s % stride == 0) {
         // The start of the shard's first sequence: equally long pieces make one batch.
-        sample.push_back(x.slice(0, 0, length));
-        stream.push_back(hidden[0].slice(0, 0, length));
+        sample.push_back(FirstRows(x, length));
+        stream.push_back(FirstRows(hidden[0], length));
       }
       for (InputGroup& group : groups) {
         const LinearKind kind = part_.linears[group.linears.front()].kind;
