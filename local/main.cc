@@ -10,6 +10,7 @@
 #include "base/program_exit.h"
 #include "local/commands.h"
 #include "quant/compute_device.h"
+#include "quant/instruction_set.h"
 #include "quant/tasks/run_task.h"
 #include "quant/torch_guard.h"
 #include "storage/model_source_flags.h"
@@ -50,6 +51,11 @@ int main(int argc, char** argv) {
   app.add_option("--device", device, "auto, cpu, cuda or cuda:N; auto takes the first GPU that can be used")
       ->envname("QUANTMOE_DEVICE")
       ->capture_default_str();
+  std::string instruction_set = "auto";
+  app.add_option("--instruction-set", instruction_set,
+                 "auto, avx512, avx2 or baseline; auto takes the best of this machine")
+      ->envname("QUANTMOE_INSTRUCTION_SET")
+      ->capture_default_str();
   quantmoe::ModelSources models{.roots = {}, .confined = false, .hub = {}};
   quantmoe::AddHubFlags(app, models.hub);
   quantmoe::Run run;
@@ -65,8 +71,10 @@ int main(int argc, char** argv) {
   quantmoe::AddExport(app, run);
   if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
   quantmoe::InitLogging(quantmoe::LogFormat::kText, quantmoe::LogLevel::kWarning);
+  absl::Status status = quantmoe::ChooseInstructionSet(instruction_set);
+  if (!status.ok()) return Report(status);
   quantmoe::SetComputeThreads(threads);
-  absl::Status status = quantmoe::CheckModelSources(models);
+  status = quantmoe::CheckModelSources(models);
   if (status.ok()) status = quantmoe::ChooseComputeDevice(device);
   if (status.ok()) {
     status = quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), [&] { return run(models); });

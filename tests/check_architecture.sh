@@ -37,6 +37,10 @@ parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|fro
 names=$(git ls-files | grep -E '(^|/|_)(utils?|helpers?|common|manager|impl)(\.(h|cc)|/)' | grep -v '^proto/google/' || true)
 [[ -z $names ]] || fail $'name the concept instead of\n'"$names"
 
+# A vector type promises the alignment of a whole vector wherever it is dereferenced; our rows have that of one element.
+casts=$(grep -nE 'reinterpret_cast|aligned\(|may_alias' quant/gptq/*.inc quant/gptq/simd.h || true)
+[[ -z $casts ]] || fail $'vectors meet memory only in quant/gptq/vector_memory.inc, by copies\n'"$casts"
+
 for binary in "$@"; do
   needed=$(readelf -d "$binary") || fail "cannot read $binary"
   [[ $needed != *libtorch* && $needed != *libc10* ]] || fail "$binary needs libtorch"

@@ -20,6 +20,7 @@
 #include "base/program_exit.h"
 #include "base/status_macros.h"
 #include "quant/compute_device.h"
+#include "quant/instruction_set.h"
 #include "quant/tasks/run_task.h"
 #include "storage/model_source_flags.h"
 #include "worker/worker.h"
@@ -33,6 +34,7 @@ struct Flags {
   Worker::Options worker;
   std::string blobs = "auto";
   std::string device = "auto";
+  std::string instruction_set = "auto";
   std::string drain_timeout = "5m";
   std::string exit_when_idle = "inf";
   std::string port_file;
@@ -71,6 +73,10 @@ void AddResourceFlags(CLI::App& app, Flags& flags) {
   app.add_option("--device", flags.device,
                  "auto, cpu, cuda or cuda:N; auto takes the first GPU that can be used")
       ->envname("QUANTMOE_DEVICE")
+      ->capture_default_str();
+  app.add_option("--instruction-set", flags.instruction_set,
+                 "auto, avx512, avx2 or baseline; auto takes the best of this machine")
+      ->envname("QUANTMOE_INSTRUCTION_SET")
       ->capture_default_str();
   app.add_option(
          "--memory", worker.memory_bytes,
@@ -146,9 +152,10 @@ absl::Status ApplyTexts(Flags& flags) {
   return mode.status();
 }
 
-absl::Status AddNumerics(const std::string& choice, Worker::Options& worker) {
+absl::Status AddNumerics(const Flags& flags, Worker::Options& worker) {
+  RETURN_IF_ERROR(ChooseInstructionSet(flags.instruction_set));
   SetComputeThreads(worker.threads);
-  RETURN_IF_ERROR(ChooseComputeDevice(choice));
+  RETURN_IF_ERROR(ChooseComputeDevice(flags.device));
   const ComputeDevice& device = CurrentComputeDevice();
   worker.device = device.name;
   worker.run_task = RunTask;
@@ -217,6 +224,7 @@ absl::Status RunUntilEnd(Flags& flags, std::unique_ptr<Worker>& worker, SignalTh
        {"server", flags.worker.coordinator.address},
        {"http_port", worker->http_port()},
        {"device", flags.worker.device},
+       {"determinism_class", flags.worker.determinism_class},
        {"threads", flags.worker.threads},
        {"memory_bytes", flags.worker.memory_bytes}});
   return worker->AwaitEnd();
@@ -233,7 +241,7 @@ absl::Status Serve(Flags& flags) {
   if (own_scratch) flags.worker.scratch_dir = OwnScratchDir();
   std::unique_ptr<Worker> worker;
   SignalThread signals;
-  RETURN_IF_ERROR(AddNumerics(flags.device, flags.worker));
+  RETURN_IF_ERROR(AddNumerics(flags, flags.worker));
   absl::Status end = RunUntilEnd(flags, worker, signals);
   if (worker != nullptr) worker->Stop();
   std::error_code ignored;

@@ -1,28 +1,19 @@
 #include "quant/gptq/cholesky.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include <ATen/ATen.h>
 
-#include "quant/gptq/simd.h"
+#include "quant/gptq/vector_kernels.h"
 
 namespace quantmoe {
 namespace {
 
 // Columns that are brought up to date by one large product, and columns that are factored together in it.
 constexpr int64_t kPanel = 512;
-constexpr int kBlock = 128;
+constexpr int kBlock = kTriangle;
 static_assert(kPanel % kBlock == 0);
-constexpr int kStep = 8;
-
-// y[0..n) -= factor * x[0..n). Reads and writes up to the next multiple of kStep.
-inline void Subtract(double factor, const double* __restrict x, int n, double* __restrict y) {
-  for (int j = 0; j < n; j += kStep) {
-    for (int step = 0; step < kStep; ++step) y[j + step] -= factor * x[j + step];
-  }
-}
 
 // A diagonal block of at most kBlock columns in f64: A = V V^T, then V^-1.
 class DiagonalBlock {
@@ -38,11 +29,11 @@ class DiagonalBlock {
       // Transposed, so that a column of V is a row here.
       for (int j = i; j < n; ++j) v_[Index(j, i)] = a[i * stride + j];
     }
-    if (!FactorTransposed(v_.data(), n)) return false;
+    if (!Kernels().factor_transposed(v_.data(), n)) return false;
     for (int i = 0; i < n; ++i) {
       for (int j = i; j < n; ++j) a[i * stride + j] = static_cast<float>(v_[Index(j, i)]);
     }
-    InvertTransposed(v_.data(), n, inverse_.data());
+    Kernels().invert_transposed(v_.data(), n, inverse_.data());
     return true;
   }
 
@@ -58,35 +49,6 @@ class DiagonalBlock {
 
  private:
   static size_t Index(int row, int column) { return static_cast<size_t>(row * kBlock + column); }
-
-  // `l` holds L = V^T below and on its diagonal, row-major, and zeros above. The columns of V are taken from
-  // the last to the first, because V is upper triangular.
-  QUANTMOE_SIMD static bool FactorTransposed(double* l, int n) {
-    for (int i = n - 1; i >= 0; --i) {
-      double* column = l + i * kBlock;
-      if (!(column[i] > 0.0) || !std::isfinite(column[i])) return false;
-      const double pivot = std::sqrt(column[i]);
-      for (int j = 0; j < i; ++j) column[j] /= pivot;
-      column[i] = pivot;
-      // A[j, k] -= V[j, i] V[k, i] for the columns before i, of which the part k <= j is kept.
-      for (int j = 0; j < i; ++j) {
-        double* row = l + j * kBlock;
-        Subtract(column[j], column, j + 1, row);
-        for (int k = j + 1; k % kStep != 0; ++k) row[k] = 0.0;
-      }
-    }
-    return true;
-  }
-
-  // X = L^-1 by forward substitution, row after row.
-  QUANTMOE_SIMD static void InvertTransposed(const double* l, int n, double* x) {
-    for (int i = 0; i < n; ++i) {
-      double* row = x + i * kBlock;
-      for (int j = 0; j < i; ++j) Subtract(l[i * kBlock + j], x + j * kBlock, j + 1, row);
-      row[i] += 1.0;
-      for (int j = 0; j <= i; ++j) row[j] /= l[i * kBlock + i];
-    }
-  }
 
   std::vector<double> v_, inverse_;
 };

@@ -1,16 +1,7 @@
-// Two ways to write a hot loop. QUANTMOE_SIMD before a function with plain loops: the compiler vectorises it
-// for AVX-512, AVX2 and the baseline, and the loader picks at start. Explicit vectors (below): only in the
-// .inc files that vector_kernels.cc compiles once for each instruction set.
+// Vectors for the .inc files that vector_kernels.cc compiles once for each instruction set.
 #pragma once
 
 #include <cstdint>
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define QUANTMOE_SIMD \
-  __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default"), optimize("O3"), flatten))
-#else
-#define QUANTMOE_SIMD
-#endif
 
 namespace quantmoe {
 

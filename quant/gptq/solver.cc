@@ -18,7 +18,7 @@
 #include "quant/gptq/effective_rank.h"
 #include "quant/gptq/finite.h"
 #include "quant/gptq/packing.h"
-#include "quant/gptq/simd.h"
+#include "quant/gptq/vector_kernels.h"
 
 namespace quantmoe {
 namespace {
@@ -53,10 +53,6 @@ std::vector<int64_t> ProcessingOrder(const at::Tensor& diagonal, const SolveOpti
   return order;
 }
 
-QUANTMOE_SIMD void Gather(const float* from, const int32_t* index, int64_t count, float* to) {
-  for (int64_t i = 0; i < count; ++i) to[i] = from[index[i]];
-}
-
 // The upper triangle of the Hessian in processing order. Below it, values of the diagonal blocks are finite
 // and the others are not set: nothing depends on either.
 at::Tensor PermutedUpper(const at::Tensor& hessian, const std::vector<int64_t>& order) {
@@ -68,8 +64,8 @@ at::Tensor PermutedUpper(const at::Tensor& hessian, const std::vector<int64_t>& 
   at::parallel_for(0, n, /*grain_size=*/16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t first = row / kBlockColumns * kBlockColumns;
-      Gather(from + order[static_cast<size_t>(row)] * n, index.data() + first, n - first,
-             to + row * n + first);
+      Kernels().gather(from + order[static_cast<size_t>(row)] * n, index.data() + first, n - first,
+                       to + row * n + first);
     }
   });
   return permuted;

@@ -5,9 +5,9 @@
 #include "quant/gptq/simd.h"
 #include "quant/instruction_set.h"
 
-// Not target_clones: the compiler splits vectors for the baseline before it clones. Everything that the .inc
-// files use is included above, so that no inline function of the standard library is compiled for more than
-// the baseline.
+// Not target_clones: the loader would choose, which asks nobody, and the compiler splits vectors for the
+// baseline before it clones. Everything that the .inc files use is included above, so that no inline function
+// of the standard library is compiled for more than the baseline.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define QUANTMOE_VECTOR_TARGETS 1
 #pragma GCC push_options
@@ -25,9 +25,12 @@ namespace quantmoe::avx2 {
 }  // namespace quantmoe::avx2
 #pragma GCC pop_options
 #endif
+#pragma GCC push_options
+#pragma GCC optimize("O3")
 namespace quantmoe::baseline {
 #include "quant/gptq/vector_kernels.inc"
 }  // namespace quantmoe::baseline
+#pragma GCC pop_options
 
 namespace quantmoe {
 
@@ -39,9 +42,6 @@ const VectorKernels& KernelsOf(InstructionSet set) {
   return baseline::kKernels;
 }
 
-const VectorKernels& Kernels() {
-  static const VectorKernels& kernels = KernelsOf(BestInstructionSet());
-  return kernels;
-}
+const VectorKernels& Kernels() { return KernelsOf(CurrentInstructionSet()); }
 
 }  // namespace quantmoe

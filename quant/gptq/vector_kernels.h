@@ -1,5 +1,7 @@
-// The loops that are written with explicit vectors, behind one table for each instruction set.
+// The loops that are compiled for each instruction set, behind one table for each.
 #pragma once
+
+#include <cstdint>
 
 #include "quant/gptq/column_block.h"
 #include "quant/gptq/grid.h"
@@ -9,6 +11,8 @@ namespace quantmoe {
 
 // Output columns whose grids are fitted together.
 constexpr int kFitOutputs = 2 * kVectorLanes;
+// Columns of the Cholesky factor that are factored together, and the length of their rows.
+constexpr int kTriangle = 128;
 
 // Pointers are aligned for their elements and no more.
 struct VectorKernels {
@@ -16,12 +20,21 @@ struct VectorKernels {
   void (*fit_run)(const float* w, const float* h, const GridOptions& options, float* scales);
   // column_block.h
   ColumnErrors (*solve_columns)(const BlockTriangle& triangle, const ColumnRun& run);
+  // to[i] = from[index[i]]
+  void (*gather)(const float* from, const int32_t* index, int64_t count, float* to);
+  // No value is NaN or infinite.
+  bool (*row_is_finite)(const float* values, int64_t count);
+  // `l` [n, kTriangle], n <= kTriangle, holds the lower triangle of a symmetric matrix and zeros above:
+  // replaces it by V^T, where A = V V^T. False when A is not positive definite.
+  bool (*factor_transposed)(double* l, int n);
+  // `x`, zeros before, becomes the inverse of the lower triangle `l`; both as above.
+  void (*invert_transposed)(const double* l, int n, double* x);
 };
 
 // Those compiled for a set; they may run only where the machine has it.
 const VectorKernels& KernelsOf(InstructionSet set);
 
-// Those of BestInstructionSet().
+// Those of CurrentInstructionSet().
 const VectorKernels& Kernels();
 
 }  // namespace quantmoe

@@ -1,6 +1,6 @@
 #include "quant/tasks/run_task.h"
 
-#include <cstdlib>
+#include <atomic>
 
 #include "absl/strings/str_cat.h"
 #include <ATen/ATen.h>
@@ -44,6 +44,8 @@ absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& argumen
   return absl::UnimplementedError("unknown kind of task");
 }
 
+std::atomic<int> compute_threads = 1;
+
 }  // namespace
 
 absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& params_json,
@@ -62,20 +64,21 @@ absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& p
 
 std::string DeterminismClass() {
   const ComputeDevice& device = CurrentComputeDevice();
-  const std::string cpu = absl::StrCat("cpu-", InstructionSetClass(BestInstructionSet()), "-torch2.15-v6");
+  const std::string cpu = absl::StrCat("cpu-", CpuDeterminism(), "-torch2.15-v6");
   return device.is_gpu() ? absl::StrCat(device.determinism, "-", cpu) : cpu;
 }
 
 void SetComputeThreads(int threads) {
-  // Without it MKL splits long sums over threads, and their number would show in the bits
-  // (docs/decisions/0007-same-bits-for-any-thread-count.md). It is read at the first product.
-  if (BestInstructionSet() == InstructionSet::kAvx512) setenv("MKL_CBWR", "AVX512,STRICT", /*overwrite=*/1);
-  if (BestInstructionSet() == InstructionSet::kAvx2) setenv("MKL_CBWR", "AVX2,STRICT", /*overwrite=*/1);
-  at::set_num_threads(threads);
+  compute_threads = threads;
+  SetTaskThreads(threads);
 }
 
-int ComputeThreads() { return at::get_num_threads(); }
+int ComputeThreads() { return compute_threads; }
 
-void SetTaskThreads(int threads) { at::set_num_threads(threads); }
+void SetTaskThreads(int threads) {
+  // MKL splits long sums over threads where it has no strict mode, and their number would show in the bits
+  // (docs/decisions/0007-same-bits-for-any-thread-count.md). Tasks beside each other are still possible.
+  at::set_num_threads(CurrentInstructionSet() == InstructionSet::kBaseline ? 1 : threads);
+}
 
 }  // namespace quantmoe

@@ -398,6 +398,20 @@ def location_story(bench, service):
         bench.check(f"uri {uri}", result.returncode == 0, f"is refused: {result.stderr}")
 
 
+def instruction_set_story(bench):
+    """Instructions that nobody knows, by flag and by environment."""
+    commands = {"local": [bench.programs.local, "inspect", "--model", bench.sound.directory],
+                "worker": ["timeout", "20", bench.programs.worker]}
+    for program, command in commands.items():
+        at = command.index(getattr(bench.programs, program)) + 1
+        tries = {"flag": run([*command[:at], "--instruction-set", "sse9", *command[at:]]),
+                 "environment": run(["env", "QUANTMOE_INSTRUCTION_SET=sse9", *command])}
+        for way, result in tries.items():
+            named = "--instruction-set" in result.stderr and "avx512, avx2 or baseline" in result.stderr
+            bench.check(f"{program} instruction set by {way}", result.returncode == REFUSED and named,
+                        f"ends with {result.returncode}: {result.stderr}")
+
+
 def exposure_story(bench):
     """A listener that others can reach needs TLS or a word of its own."""
     for flag in ("--listen", "--worker-listen", "--http-listen"):
@@ -434,6 +448,7 @@ def main():
         directory = pathlib.Path(os.path.realpath(scratch))
         bench = Bench(programs, directory)
         local_story(bench)
+        instruction_set_story(bench)
         exposure_story(bench)
         with LiveService(programs, bench.models, directory / "service") as service:
             service.start_server()

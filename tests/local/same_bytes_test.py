@@ -9,6 +9,7 @@ import collections
 import concurrent.futures
 import hashlib
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -66,11 +67,15 @@ class Bench:
                                          *self.job_flags())
         return service.spawn("submit", command)
 
-    def quantize_locally(self, threads):
+    def quantize_locally(self, threads, environment=()):
         out = self.directory / f"local-{threads}"
         subprocess.run([str(part) for part in (
             self.programs.local, "--threads", threads, "quantize", "--model", MODEL, "--budget", "3.0", "--out", out,
-            *self.job_flags())], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=DEADLINE_SECONDS)
+            *self.job_flags())], env=dict(os.environ, **dict(environment)), check=True, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, timeout=DEADLINE_SECONDS)
+        computed_by = json.loads((out / "artifact.json").read_text())["determinism_class"]
+        wanted = os.environ.get("QUANTMOE_INSTRUCTION_SET", "")
+        assert f"cpu-{wanted}" in computed_by, f"the artifact says {computed_by}"
         return check_artifact(out)
 
     def check_manifest(self, manifest):
@@ -279,7 +284,10 @@ def four_workers(bench):
 
 @story
 def local_two_threads(bench):
-    bench.check_manifest(bench.quantize_locally(threads=2))
+    """And with the libraries' own variables, which must not choose what they compute with."""
+    bench.check_manifest(bench.quantize_locally(threads=2, environment={
+        "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "ONEDNN_MAX_CPU_ISA": "SSE41"}))
 
 
 @story
@@ -313,12 +321,24 @@ def tell(function, bench):
     return error
 
 
+def choose_instructions(local, instruction_set):
+    """All programs from here on use this set. False where the machine lacks it."""
+    os.environ["QUANTMOE_INSTRUCTION_SET"] = instruction_set
+    asked = subprocess.run([str(local), "inspect", "--model", str(MODEL)], capture_output=True, text=True)
+    assert asked.returncode == 0 or "INSTRUCTION_SET_UNAVAILABLE" in asked.stderr, asked.stderr
+    return asked.returncode == 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for program in ("server", "worker", "client", "local"):
         parser.add_argument(f"--{program}", required=True)
     parser.add_argument("--only", action="append", choices=[function.__name__ for function in STORIES])
+    parser.add_argument("--instruction-set", help="for all programs; skipped where the machine lacks it")
     options = parser.parse_args()
+    if options.instruction_set and not choose_instructions(options.local, options.instruction_set):
+        print(f"[  SKIPPED ] this machine lacks {options.instruction_set}")
+        return 0
     stories = [function for function in STORIES if not options.only or function.__name__ in options.only]
     with tempfile.TemporaryDirectory(prefix="quantmoe-same-bytes-") as directory:
         bench = Bench(options, pathlib.Path(directory))

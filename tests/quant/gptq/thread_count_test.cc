@@ -1,4 +1,4 @@
-// The number of threads must never show in the bits. Without the reproducible mode that SetComputeThreads
+// The number of threads must never show in the bits. Without the reproducible mode that ChooseInstructionSet
 // asks of the BLAS, long sums are split over threads and this fails.
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
@@ -12,9 +12,6 @@
 
 namespace quantmoe {
 namespace {
-
-// Before the first product of any test of this program, as the BLAS reads its mode once.
-[[maybe_unused]] const bool kReproducible = (SetComputeThreads(1), true);
 
 struct Outcome {
   at::Tensor hessian, factor, codes, attention, product;

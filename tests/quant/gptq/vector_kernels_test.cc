@@ -119,6 +119,72 @@ TEST_P(VectorKernelsTest, ColumnsAreSolvedAtAnyAddress) {
   }
 }
 
+TEST_P(VectorKernelsTest, RowsAreGatheredAndCheckedAtAnyAddress) {
+  constexpr size_t kCount = 211;
+  const std::vector<float> values = Normal(kCount, 5);
+  std::vector<int32_t> order(kCount);
+  std::vector<float> wanted(kCount);
+  for (size_t i = 0; i < kCount; ++i) {
+    order[i] = static_cast<int32_t>(i * 17 % kCount);
+    wanted[i] = values[i * 17 % kCount];
+  }
+  for (int offset = 0; offset < kOffsets; ++offset) {
+    Placed<float> from(values, offset), to(std::vector<float>(kCount), (offset + 6) % kOffsets);
+    Placed<int32_t> index(order, (offset + 13) % kOffsets);
+    kernels_.gather(from.data(), index.data(), kCount, to.data());
+    EXPECT_EQ(to.Values(), wanted) << offset << " floats";
+    EXPECT_TRUE(kernels_.row_is_finite(to.data(), kCount));
+    to.data()[3 * offset] = NAN;
+    EXPECT_FALSE(kernels_.row_is_finite(to.data(), kCount));
+    to.data()[3 * offset] = -HUGE_VALF;
+    EXPECT_FALSE(kernels_.row_is_finite(to.data(), kCount));
+  }
+}
+
+// The factor of a matrix that is one by construction, and its inverse.
+TEST_P(VectorKernelsTest, TrianglesAreFactoredAndInvertedAtAnyAddress) {
+  constexpr int kSize = 43;
+  const std::vector<float> random = Normal(kSize * kSize, 6);
+  std::vector<double> wanted(kSize * kTriangle), symmetric(kSize * kTriangle);
+  const auto at = [](std::vector<double>& values, int i, int j) -> double& {
+    return values[static_cast<size_t>(i * kTriangle + j)];
+  };
+  // wanted = V^T with V upper triangular; symmetric = V V^T, its lower triangle.
+  for (int i = 0; i < kSize; ++i) {
+    for (int j = 0; j <= i; ++j) {
+      at(wanted, i, j) = i == j ? 3.0 : 0.1 * random[static_cast<size_t>(i * kSize + j)];
+    }
+  }
+  for (int i = 0; i < kSize; ++i) {
+    for (int j = 0; j <= i; ++j) {
+      for (int k = i; k < kSize; ++k) at(symmetric, i, j) += at(wanted, k, i) * at(wanted, k, j);
+    }
+  }
+  for (int offset = 0; offset < kLine / static_cast<int>(sizeof(double)); ++offset) {
+    Placed<double> lower(symmetric, offset),
+        inverse(std::vector<double>(kSize * kTriangle), (offset + 3) % 8);
+    ASSERT_TRUE(kernels_.factor_transposed(lower.data(), kSize));
+    kernels_.invert_transposed(lower.data(), kSize, inverse.data());
+    std::vector<double> l = lower.Values(), x = inverse.Values();
+    for (int i = 0; i < kSize; ++i) {
+      for (int j = 0; j <= i; ++j) {
+        EXPECT_NEAR(at(l, i, j), at(wanted, i, j), 1e-12) << i << ", " << j;
+        double product = 0;
+        for (int k = j; k <= i; ++k) product += at(l, i, k) * at(x, k, j);
+        EXPECT_NEAR(product, i == j ? 1.0 : 0.0, 1e-12) << i << ", " << j;
+      }
+    }
+    at(symmetric, 20, 20) = -1.0;
+    Placed<double> indefinite(symmetric, offset);
+    EXPECT_FALSE(kernels_.factor_transposed(indefinite.data(), kSize));
+    at(symmetric, 20, 20) = HUGE_VAL;
+    Placed<double> infinite(symmetric, offset);
+    EXPECT_FALSE(kernels_.factor_transposed(infinite.data(), kSize));
+    at(symmetric, 20, 20) = 0;
+    for (int k = 20; k < kSize; ++k) at(symmetric, 20, 20) += at(wanted, k, 20) * at(wanted, k, 20);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sets, VectorKernelsTest, ::testing::ValuesIn(AvailableInstructionSets()),
                          [](const auto& set) { return InstructionSetName(set.param); });
 
