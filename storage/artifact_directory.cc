@@ -13,6 +13,7 @@
 
 #include "base/crash_point.h"
 #include "base/error_info.h"
+#include "base/interruption.h"
 #include "base/json.h"
 #include "base/status_macros.h"
 
@@ -110,6 +111,7 @@ absl::StatusOr<std::vector<ArtifactFile>> MaterialiseArtifact(LocalBlobStore& bl
   fs::create_directories(staging, error);
   if (error) return FileError("create directory", error);
   for (const ArtifactFile& file : files) {
+    RETURN_IF_ERROR(CheckInterrupted());
     RETURN_IF_ERROR(Place(blobs, file.digest, staging / file.path));
     CrashPoint("publish-file-placed");
   }

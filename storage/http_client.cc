@@ -14,6 +14,7 @@
 #include <curl/curl.h>
 
 #include "base/error_info.h"
+#include "base/interruption.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
@@ -22,6 +23,8 @@ namespace {
 constexpr int kMaxRedirects = 5;
 constexpr long kConnectSeconds = 10;
 constexpr long kSilenceSeconds = 30;
+// Less than this counts as silence.
+constexpr long kLeastBytesPerSecond = 1024;
 // The body of an error is read, and dropped, so that the connection can be kept.
 constexpr size_t kMaxErrorBytes = size_t{64} << 10;
 
@@ -164,12 +167,25 @@ class HttpClient::Exchange {
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, lines);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kLeastBytesPerSecond);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kSilenceSeconds);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(absl::ToInt64Milliseconds(get_.deadline)));
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &Exchange::OnProgress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, this);
+    // A thread that looks up a name must not hold up the end of a request that is given up.
+    curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, &Exchange::HeaderLine);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, this);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &Exchange::BodyBytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, this);
+  }
+
+  // Called at least once a second, on the thread that performs.
+  static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    Exchange& exchange = *static_cast<Exchange*>(self);
+    exchange.callback_status_.Update(CheckInterrupted());
+    return exchange.callback_status_.ok() ? 0 : 1;
   }
 
   static size_t HeaderLine(const char* data, size_t, size_t size, void* self) {

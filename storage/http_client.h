@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace quantmoe {
 
@@ -50,6 +51,7 @@ struct HttpGet {
   HttpUrl url;
   std::string bearer;  // sent to the host of `url` only; empty: none
   std::vector<std::pair<std::string, std::string>> headers;
+  absl::Duration deadline = absl::Minutes(2);  // from the start of the request to the end of its body
 };
 
 // Thread-safe. Connections are kept.
@@ -63,7 +65,8 @@ class HttpClient {
 
   // Status and headers of any reply, good or bad. For 200 and 206, `on_head` is called and then `on_bytes`
   // for the pieces of the body; their errors end the transfer and are returned. UNAVAILABLE HUB_UNAVAILABLE
-  // when there is no whole answer; FAILED_PRECONDITION HUB_CERTIFICATE, HUB_REDIRECT.
+  // when there is no whole answer in time; FAILED_PRECONDITION HUB_CERTIFICATE, HUB_REDIRECT. An interruption
+  // of the calling thread (base/interruption.h) ends it within a second or two.
   absl::StatusOr<HttpReply> Get(const HttpGet& get, const OnHead& on_head, const OnBytes& on_bytes);
 
  private:

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "base/error_info.h"
+#include "base/interruption.h"
 #include "base/status_macros.h"
 #include "storage/durable_file.h"
 
@@ -26,6 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kPartial[] = ".partial";
+constexpr absl::Duration kLockPoll = absl::Milliseconds(20);
 // Partial files of processes that are gone.
 constexpr auto kAbandoned = std::chrono::hours(24);
 
@@ -39,8 +41,11 @@ absl::StatusOr<FileDescriptor> LockRange(const std::string& path, int64_t offset
   lock.l_whence = SEEK_SET;
   lock.l_start = offset;
   lock.l_len = length;
-  while (::fcntl(file.get(), F_OFD_SETLKW, &lock) != 0) {
-    if (errno != EINTR) return ErrnoError(errno, absl::StrCat("cannot lock ", path));
+  while (::fcntl(file.get(), F_OFD_SETLK, &lock) != 0) {
+    if (errno != EAGAIN && errno != EACCES && errno != EINTR)
+      return ErrnoError(errno, absl::StrCat("cannot lock ", path));
+    // Whoever holds it fetches the range, which may take long; a wait in the kernel could not be given up.
+    RETURN_IF_ERROR(SleepUnlessInterrupted(kLockPoll));
   }
   return file;
 }

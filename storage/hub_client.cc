@@ -14,10 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/interruption.h"
 #include "base/json.h"
 #include "base/status_macros.h"
 
@@ -31,6 +31,8 @@ constexpr int kMaxPages = 1000;
 constexpr size_t kMaxFiles = 1'000'000;
 // Longer waits are the caller's business.
 constexpr absl::Duration kLongestWait = absl::Seconds(60);
+// What a range may need at least, beside the deadline of any request; one that is cut off goes on from there.
+constexpr int64_t kLeastBytesPerSecond = int64_t{256} << 10;
 constexpr char kRetryAfter[] = "retry_after_seconds";
 
 absl::Status Protocol(absl::string_view what, absl::string_view why) {
@@ -254,6 +256,7 @@ absl::Status HubClient::TryAgain(const std::function<absl::Status(bool& progress
     bool progressed = false;
     const absl::Status status = once(progressed);
     if (status.ok() || !IsRetryable(status)) return status;
+    RETURN_IF_ERROR(CheckInterrupted());
     if (progressed) {
       failures = 1;
       backoff.Reset();
@@ -266,7 +269,11 @@ absl::Status HubClient::TryAgain(const std::function<absl::Status(bool& progress
     const absl::Duration asked = absl::Seconds(seconds);
     if (failures >= options_.attempts || asked > kLongestWait) return status;
     const absl::Duration wait = std::max(backoff.Next(), asked);
-    options_.sleep ? options_.sleep(wait) : absl::SleepFor(wait);
+    if (options_.sleep) {
+      options_.sleep(wait);
+    } else {
+      RETURN_IF_ERROR(SleepUnlessInterrupted(wait));
+    }
   }
 }
 
@@ -366,6 +373,7 @@ absl::Status HubClient::DownloadOnce(Transfer& transfer, bool& progressed) {
   // Without a tag nothing says that the rest belongs to what is there, unless the digest of the whole will.
   if (transfer.tag.empty() && !transfer.whole()) transfer.received = 0;
   HttpGet get{transfer.url, token_, {}};
+  get.deadline += absl::Seconds((transfer.length - transfer.received) / kLeastBytesPerSecond);
   if (!transfer.whole() || transfer.received > 0) {
     get.headers.emplace_back("Range", absl::StrCat("bytes=", transfer.offset + transfer.received, "-",
                                                    transfer.offset + transfer.length - 1));

@@ -28,7 +28,7 @@ struct HubOptions {
   int attempts = 5;  // without progress
   BackoffOptions backoff = {};
   const Clock* clock = &Clock::Real();             // for a Retry-After that is a date
-  std::function<void(absl::Duration)> sleep = {};  // empty: absl::SleepFor
+  std::function<void(absl::Duration)> sleep = {};  // empty: SleepUnlessInterrupted
 };
 
 // quantmoe/hub below XDG_CACHE_HOME, or below ~/.cache, or below the folder for temporary files.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -17,9 +18,12 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "storage/abandonable_call.h"
 
 namespace quantmoe {
 namespace {
+
+using arrow::fs::FileInfo;
 
 constexpr double kConnectSeconds = 5;
 constexpr double kRequestSeconds = 30;
@@ -39,6 +43,17 @@ absl::Status FromArrow(const arrow::Status& status, const std::string& what) {
   }
   if (status.IsOutOfMemory()) return absl::ResourceExhaustedError(message);
   return MakeError(absl::StatusCode::kUnavailable, "OBJECT_STORE_UNAVAILABLE", message);
+}
+
+// What the call gives, never null. Arrow's calls end by their own timeouts only; an interruption leaves them
+// to these.
+template <typename T>
+absl::StatusOr<std::shared_ptr<const T>> Await(const std::string& what,
+                                               std::function<arrow::Result<T>()> call) {
+  std::shared_ptr<arrow::Result<T>> result;
+  RETURN_IF_ERROR(GetUnlessInterrupted<arrow::Result<T>>(std::move(call), result));
+  RETURN_IF_ERROR(FromArrow(result->status(), what));
+  return std::shared_ptr<const T>(result, &result->ValueUnsafe());
 }
 
 std::string Environment(const char* name) {
@@ -80,13 +95,14 @@ absl::StatusOr<std::shared_ptr<arrow::fs::FileSystem>> ConnectS3() {
   options.connect_timeout = kConnectSeconds;
   options.request_timeout = kRequestSeconds;
   options.retry_strategy = arrow::fs::S3RetryStrategy::GetAwsStandardRetryStrategy(kAttempts);
-  auto connected = arrow::fs::S3FileSystem::Make(options);
-  RETURN_IF_ERROR(FromArrow(connected.status(), "cannot set up S3"));
+  ASSIGN_OR_RETURN(const auto connected,
+                   Await<std::shared_ptr<arrow::fs::S3FileSystem>>(
+                       "cannot set up S3", [options] { return arrow::fs::S3FileSystem::Make(options); }));
   // The SDK's threads must end before static objects do; the first client has made Arrow's own by now, so
   // this runs before they are destroyed.
   static const int registered = std::atexit([] { arrow::fs::EnsureS3Finalized().Warn(); });
   (void)registered;
-  return std::shared_ptr<arrow::fs::FileSystem>(*std::move(connected));
+  return std::shared_ptr<arrow::fs::FileSystem>(*connected);
 }
 
 absl::StatusOr<std::shared_ptr<arrow::fs::FileSystem>> ConnectGcs() {
@@ -105,8 +121,9 @@ class ObjectStoreDirectory : public ModelDirectory {
       : files_(std::move(files)), uri_(std::move(uri)) {}
 
   absl::Status CheckExists() {
-    const auto info = files_->GetFileInfo(uri_.path);
-    RETURN_IF_ERROR(FromArrow(info.status(), uri_.ToString()));
+    ASSIGN_OR_RETURN(const auto info, Await<FileInfo>(uri_.ToString(), [files = files_, path = uri_.path] {
+                       return files->GetFileInfo(path);
+                     }));
     if (info->type() == arrow::fs::FileType::Directory) return absl::OkStatus();
     return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
                      absl::StrCat(uri_.ToString(), " does not exist or is no directory"));
@@ -117,8 +134,10 @@ class ObjectStoreDirectory : public ModelDirectory {
   absl::StatusOr<std::vector<ModelFile>> List() override {
     arrow::fs::FileSelector selector;
     selector.base_dir = uri_.path;
-    const auto infos = files_->GetFileInfo(selector);
-    RETURN_IF_ERROR(FromArrow(infos.status(), absl::StrCat("cannot list ", uri_.ToString())));
+    ASSIGN_OR_RETURN(
+        const auto infos,
+        Await<std::vector<FileInfo>>(absl::StrCat("cannot list ", uri_.ToString()),
+                                     [files = files_, selector] { return files->GetFileInfo(selector); }));
     std::vector<ModelFile> listed;
     for (const arrow::fs::FileInfo& info : *infos) {
       if (info.type() != arrow::fs::FileType::File) continue;
@@ -133,14 +152,15 @@ class ObjectStoreDirectory : public ModelDirectory {
     RETURN_IF_ERROR(CheckFileName(name));
     if (offset < 0 || length < 0) return absl::OutOfRangeError(absl::StrCat(name, ": a negative range"));
     ASSIGN_OR_RETURN(const std::shared_ptr<arrow::io::RandomAccessFile> file, OpenFile(name));
-    auto buffer = file->ReadAt(offset, length);
-    RETURN_IF_ERROR(FromArrow(buffer.status(), absl::StrCat("cannot read ", name, " of ", uri_.ToString())));
-    if ((*buffer)->size() < length) {
+    ASSIGN_OR_RETURN(const auto read, Await<std::shared_ptr<arrow::Buffer>>(
+                                          absl::StrCat("cannot read ", name, " of ", uri_.ToString()),
+                                          [file, offset, length] { return file->ReadAt(offset, length); }));
+    std::shared_ptr<arrow::Buffer> buffer = *read;
+    if (buffer->size() < length) {
       return absl::OutOfRangeError(absl::StrCat(name, " ends before ", length, " bytes at offset ", offset));
     }
-    const absl::string_view view(reinterpret_cast<const char*>((*buffer)->data()),
-                                 static_cast<size_t>(length));
-    return MappedFile(*std::move(buffer), view);
+    const absl::string_view view(reinterpret_cast<const char*>(buffer->data()), static_cast<size_t>(length));
+    return MappedFile(std::move(buffer), view);
   }
 
  private:
@@ -151,14 +171,16 @@ class ObjectStoreDirectory : public ModelDirectory {
       if (const auto found = open_.find(name); found != open_.end()) return found->second;
     }
     const std::string path = absl::StrCat(uri_.path, "/", name);
-    const auto info = files_->GetFileInfo(path);
-    RETURN_IF_ERROR(FromArrow(info.status(), absl::StrCat("cannot find ", name)));
+    ASSIGN_OR_RETURN(const auto info,
+                     Await<FileInfo>(absl::StrCat("cannot find ", name),
+                                     [files = files_, path] { return files->GetFileInfo(path); }));
     if (info->type() != arrow::fs::FileType::File) return FileNotFound(name);
-    auto opened = files_->OpenInputFile(*info);
-    RETURN_IF_ERROR(FromArrow(opened.status(), absl::StrCat("cannot open ", name)));
+    ASSIGN_OR_RETURN(const auto opened, Await<std::shared_ptr<arrow::io::RandomAccessFile>>(
+                                            absl::StrCat("cannot open ", name),
+                                            [files = files_, info] { return files->OpenInputFile(*info); }));
     absl::MutexLock lock(&mutex_);
     if (uri_.scheme == ModelUri::Scheme::kGcs && open_.size() >= kMostOpenGcsFiles) open_.clear();
-    return open_.emplace(name, *std::move(opened)).first->second;
+    return open_.emplace(name, *opened).first->second;
   }
 
   const std::shared_ptr<arrow::fs::FileSystem> files_;
