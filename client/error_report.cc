@@ -40,6 +40,10 @@ std::string Hint(const absl::Status& status, const ErrorInfo& info) {
       {"REPORT_NOT_READY", "`quantmoe watch JOB` waits for the job to end"},
       {"JOB_NOT_FOUND", "`quantmoe list` shows the jobs"},
       {"ARTIFACT_NOT_FOUND", "`quantmoe artifact list` shows what is published"},
+      {"NO_WORKER_LEFT",
+       "the workers' logs say why they died; the job goes on when a worker connects, and `quantmoe watch` "
+       "follows it "
+       "again"},
       {"WORKER_NOT_FOUND", "`quantmoe workers` shows the workers"},
       {"DISK_FULL", "free space in the server's data directory; what was sent is kept"},
       {"MODEL_UNSUPPORTED", "`quantmoe capabilities` lists the model families"},

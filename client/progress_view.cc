@@ -89,6 +89,7 @@ void ProgressView::ApplyEvent(const v1::JobEvent& event) {
     FlushFailure(/*ended_the_job=*/event.state_changed().state() == v1::Job::FAILED);
   if (event.has_progress()) TakeProgress(event.progress(), /*live=*/true);
   if (event.has_task_changed()) ApplyTask(event.task_changed(), time);
+  if (event.has_waiting()) ApplyWaiting(event);
   if (event.has_state_changed()) ApplyState(event.state_changed());
   if (event.seq() >= history_end_) in_history_ = false;
 }
@@ -100,6 +101,13 @@ void ProgressView::ApplyState(const v1::StateChanged& change) {
   reason_ = change.reason();
   v1::JobEvent event;
   *event.mutable_state_changed() = change;
+  lines_.push_back(EventLine(event));
+}
+
+void ProgressView::ApplyWaiting(const v1::JobEvent& event) {
+  reason_ = event.waiting().reason();
+  if (waiting_ == reason_) return;
+  waiting_ = reason_;
   lines_.push_back(EventLine(event));
 }
 

@@ -56,6 +56,7 @@ class ProgressView {
   void TakeProgress(const v1::Progress& progress, bool live);
   void ApplyTask(const v1::TaskChanged& task, absl::Time time);
   void ApplyState(const v1::StateChanged& change);
+  void ApplyWaiting(const v1::JobEvent& event);
   // Adds a line when another tenth of the stage is in the log.
   void Announce(const Stage& stage, int done);
   void AnnounceLogged(Stage& stage);
@@ -73,6 +74,7 @@ class ProgressView {
   std::string name_;
   v1::Job::State state_ = v1::Job::STATE_UNSPECIFIED;
   std::string reason_;
+  std::string waiting_;  // why it waits, as a line told it last
   int workers_ = 0;
   std::vector<std::string> order_;
   std::map<std::string, Stage> stages_;

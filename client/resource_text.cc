@@ -169,6 +169,10 @@ std::string StateLine(const v1::StateChanged& change) {
   return change.reason().empty() ? line : absl::StrCat(line, " (", change.reason(), ")");
 }
 
+std::string WaitingLine(const v1::Waiting& waiting) {
+  return waiting.reason().empty() ? "goes on" : absl::StrCat("waits: ", waiting.reason());
+}
+
 std::string WorkerState(v1::Worker::State state) { return v1::Worker::State_Name(state); }
 
 std::string ScalarText(const Json& value) {
@@ -381,7 +385,7 @@ std::string EventLine(const v1::JobEvent& event) {
     case v1::JobEvent::kHeartbeat:
       return "heartbeat";
     case v1::JobEvent::kWaiting:
-      return Printable(event.waiting().reason());
+      return Printable(WaitingLine(event.waiting()));
     case v1::JobEvent::EVENT_NOT_SET:
       break;
   }

@@ -9,13 +9,18 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 
+#include "base/clock.h"
+#include "base/error_info.h"
 #include "base/retry.h"
 #include "base/status_macros.h"
+#include "base/timed_wait.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(200);
+
+absl::Duration Now() { return Clock::Real().Monotonic(); }
 
 // One WatchJob call. A thread reads it, so that the watcher can tick and detach while the stream is quiet.
 class EventStream {
@@ -44,7 +49,7 @@ class EventStream {
     const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
       return !events_.empty() || end_.has_value();
     };
-    mutex_.AwaitWithTimeout(absl::Condition(&ready), kTick);
+    changed_.AwaitFor(mutex_, kTick, ready);
     if (events_.empty()) return std::nullopt;
     v1::JobEvent event = std::move(events_.front());
     events_.pop_front();
@@ -70,15 +75,17 @@ class EventStream {
       };
       mutex_.Await(absl::Condition(&room));
       events_.push_back(std::move(event));
+      changed_.NotifyAll();
     }
     absl::Status status = FromGrpcStatus(reader_->Finish());
-    absl::MutexLock lock(&mutex_);
+    NotifyingLock lock(&mutex_, &changed_);
     end_ = std::move(status);
   }
 
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReader<v1::JobEvent>> reader_;
   absl::Mutex mutex_;
+  TimedWait changed_;
   std::deque<v1::JobEvent> events_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
@@ -87,10 +94,10 @@ class EventStream {
 
 // False when the observer detached meanwhile.
 bool Wait(absl::Duration duration, WatchObserver& observer) {
-  const absl::Time end = absl::Now() + duration;
+  const absl::Duration end = Now() + duration;
   while (!observer.Detached()) {
     observer.OnTick();
-    const absl::Duration left = end - absl::Now();
+    const absl::Duration left = end - Now();
     if (left <= absl::ZeroDuration()) return true;
     absl::SleepFor(std::min(left, kTick));
   }
@@ -108,7 +115,7 @@ class JobFollower {
       heard_ = false;
       absl::StatusOr<v1::Job::State> state = FollowOneStream();
       if (state.ok() || !IsRetryable(state.status())) return state;
-      if (absl::Now() - last_contact_ > options_.give_up_after) return state;
+      if (Now() - last_contact_ > options_.give_up_after) return state;
       if (heard_) backoff.Reset();
       observer_.OnConnectionLost(state.status());
       if (!Wait(backoff.Next(), observer_)) return v1::Job::STATE_UNSPECIFIED;
@@ -118,11 +125,13 @@ class JobFollower {
  private:
   absl::StatusOr<v1::Job::State> FollowOneStream() {
     EventStream stream(connection_, options_.job, options_.after_seq);
-    absl::Time last_message = absl::Now();
+    dead_since_.reset();
+    absl::Duration last_message = Now();
     while (!observer_.Detached()) {
       observer_.OnTick();
+      RETURN_IF_ERROR(CheckWorkers());
       if (const std::optional<v1::JobEvent> event = stream.Next()) {
-        last_message = last_contact_ = absl::Now();
+        last_message = last_contact_ = Now();
         heard_ = true;
         RETURN_IF_ERROR(Take(*event));
         continue;
@@ -131,7 +140,7 @@ class JobFollower {
         if (end->ok() && IsTerminal(state_)) return state_;
         return end->ok() ? absl::UnavailableError("the stream ended before the job") : *end;
       }
-      if (absl::Now() - last_message > options_.silence_limit)
+      if (Now() - last_message > options_.silence_limit)
         return absl::UnavailableError("the server is silent");
     }
     return v1::Job::STATE_UNSPECIFIED;
@@ -149,15 +158,34 @@ class JobFollower {
       options_.after_seq = event.seq();
     }
     if (event.has_state_changed()) state_ = event.state_changed().state();
+    if (event.has_waiting()) NoteWaiting(event.waiting());
     observer_.OnEvent(event);
     return absl::OkStatus();
+  }
+
+  void NoteWaiting(const v1::Waiting& waiting) {
+    why_ = waiting.reason();
+    if (waiting.cause() != v1::Waiting::WORKERS_DIED) {
+      dead_since_.reset();
+    } else if (!dead_since_.has_value()) {
+      dead_since_ = Now();
+    }
+  }
+
+  absl::Status CheckWorkers() const {
+    const bool patient = !dead_since_.has_value() || Now() - *dead_since_ < options_.worker_patience;
+    if (patient) return absl::OkStatus();
+    return MakeError(absl::StatusCode::kFailedPrecondition, "NO_WORKER_LEFT",
+                     absl::StrCat(options_.job, ": ", why_));
   }
 
   const Connection& connection_;
   WatchOptions options_;
   WatchObserver& observer_;
+  std::string why_;                           // it waits
+  std::optional<absl::Duration> dead_since_;  // monotonic
   v1::Job::State state_ = v1::Job::STATE_UNSPECIFIED;
-  absl::Time last_contact_ = absl::Now();
+  absl::Duration last_contact_ = Now();
   bool heard_ = false;
 };
 
@@ -172,11 +200,11 @@ absl::StatusOr<std::optional<v1::Job>> AwaitJob(const Connection& connection, co
   v1::GetJobRequest request;
   request.set_name(options.job);
   Backoff backoff(connection.backoff());
-  const absl::Time start = absl::Now();
+  const absl::Duration start = Now();
   while (true) {
     absl::StatusOr<v1::Job> job = connection.Call(connection.jobs(), &v1::JobService::Stub::GetJob, request);
     if (job.ok()) return *std::move(job);
-    if (!IsRetryable(job.status()) || absl::Now() - start > options.give_up_after) return job.status();
+    if (!IsRetryable(job.status()) || Now() - start > options.give_up_after) return job.status();
     observer.OnConnectionLost(job.status());
     if (!Wait(backoff.Next(), observer)) return std::nullopt;
   }

@@ -35,6 +35,9 @@ struct WatchOptions {
   absl::Duration silence_limit = absl::Seconds(45);
   // Ends the watch when the server could not be reached for this long.
   absl::Duration give_up_after = absl::Minutes(15);
+  // Ends the watch when the workers that ran the job have all died and none has come for this long: long
+  // enough for whoever restarts them.
+  absl::Duration worker_patience = absl::Seconds(15);
 };
 
 // The job as it is now. Tries again while the server is away, as FollowJob does; nothing when the observer
@@ -43,7 +46,8 @@ absl::StatusOr<std::optional<v1::Job>> AwaitJob(const Connection& connection, co
                                                 WatchObserver& observer);
 
 // Returns the state that ended the job, or STATE_UNSPECIFIED when the observer detached. Errors: what the
-// server says (NOT_FOUND), UNAVAILABLE after `give_up_after`, DATA_LOSS when the log has a gap.
+// server says (NOT_FOUND), UNAVAILABLE after `give_up_after`, FAILED_PRECONDITION NO_WORKER_LEFT after
+// `worker_patience`, DATA_LOSS when the log has a gap.
 absl::StatusOr<v1::Job::State> FollowJob(const Connection& connection, WatchOptions options,
                                          WatchObserver& observer);
 

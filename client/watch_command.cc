@@ -256,8 +256,9 @@ void AddWatchCommand(CLI::App& app, CommandContext& context) {
       ->capture_default_str()
       ->type_name("SECONDS");
   command.footer(
-      "Exit code: 0 the job succeeded, 1 failed, 3 cancelled. Ctrl-C leaves the job running and exits with "
-      "130.");
+      "Exit code: 0 the job succeeded, 3 it was cancelled, 1 it failed, or all workers that ran it died and "
+      "none "
+      "came within 15 seconds. Ctrl-C leaves the job running and exits with 130.");
 }
 
 }  // namespace quantmoe

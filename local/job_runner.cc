@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
+#include "base/crash_report.h"
 #include "base/error_info.h"
 #include "base/host_memory.h"
 #include "base/json.h"
@@ -140,6 +141,7 @@ absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const s
   const std::string key = TaskKey(task.kind, task.params_json, inputs, DeterminismClass());
   FinishedTask finished;
   if (LoadResult(key, finished)) return finished;
+  const CrashContext crash_context(task.label);
   static const std::atomic<bool> never_cancelled{false};
   TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled};
   const auto start = std::chrono::steady_clock::now();

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/crash_report.h"
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/program_exit.h"
@@ -41,6 +42,7 @@ int Report(const absl::Status& status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  quantmoe::InstallCrashReport(argv[0]);
   CLI::App app("Every step of a quantmoe job without a service, in one process.", "quantmoe-local");
   app.require_subcommand(1);
   app.set_version_flag("--version", QUANTMOE_VERSION);

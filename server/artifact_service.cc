@@ -70,7 +70,8 @@ grpc::ServerWriteReactor<v1::Chunk>* ArtifactServiceHandler::DownloadArtifact(
     const std::string file = absl::StrCat(core_.artifacts_dir, "/", job->record.id(), "/", path);
     return FileOpener([file, digest] { return OpenVerified(file, digest); });
   };
-  return StartChunkStream(core_, kService, "DownloadArtifact", *request, request->offset(), locate);
+  return StartChunkStream(core_, core_.rooms.blobs, kService, "DownloadArtifact", *request, request->offset(),
+                          locate);
 }
 
 }  // namespace quantmoe

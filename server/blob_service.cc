@@ -42,12 +42,12 @@ absl::Status UploadStatus(LocalBlobStore& blobs, const v1::Digest& digest,
   return absl::OkStatus();
 }
 
-// One upload: reads a message, lets the executor append it, reads the next. Reads and work alternate, so no
+// One upload: reads a message, lets a room append it, reads the next. Reads and work alternate, so no
 // lock.
 class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
  public:
-  Upload(Core& core, v1::UploadBlobResponse* response)
-      : core_(core), record_(core.metrics, kService, "UploadBlob"), response_(response) {
+  Upload(Core& core, Executor& room, v1::UploadBlobResponse* response)
+      : core_(core), room_(room), record_(core.metrics, kService, "UploadBlob"), response_(response) {
     StartRead(&request_);
   }
 
@@ -55,9 +55,9 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   void OnDone() override { delete this; }
 
  private:
-  // Runs the step on the executor; its status ends the call when it is not OK or the upload is complete.
+  // Runs the step in the room; its status ends the call when it is not OK or the upload is complete.
   void Post(absl::Status (Upload::*step)()) {
-    const bool posted = core_.executor.Post([this, step] {
+    const bool posted = room_.Post([this, step] {
       const absl::Status status = (this->*step)();
       if (!status.ok() || done_) return End(status);
       StartRead(&request_);
@@ -112,6 +112,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   }
 
   Core& core_;
+  Executor& room_;
   RpcRecord record_;
   v1::UploadBlobResponse* response_;
   v1::UploadBlobRequest request_;
@@ -125,9 +126,8 @@ grpc::ServerUnaryReactor* BlobServiceHandler::FindMissingBlobs(grpc::CallbackSer
                                                                const v1::FindMissingBlobsRequest* request,
                                                                v1::FindMissingBlobsResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "FindMissingBlobs");
-  RunOnExecutor(core_, reply, [this, reply, request, response] {
-    reply.Finish(FindMissing(core_.blobs, *request, *response));
-  });
+  RunIn(room_, reply,
+        [this, reply, request, response] { reply.Finish(FindMissing(core_.blobs, *request, *response)); });
   return reply.reactor();
 }
 
@@ -135,7 +135,7 @@ grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServ
                                                               const v1::GetUploadStatusRequest* request,
                                                               v1::GetUploadStatusResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "GetUploadStatus");
-  RunOnExecutor(core_, reply, [this, reply, request, response] {
+  RunIn(room_, reply, [this, reply, request, response] {
     reply.Finish(UploadStatus(core_.blobs, request->digest(), *response));
   });
   return reply.reactor();
@@ -143,7 +143,7 @@ grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServ
 
 grpc::ServerReadReactor<v1::UploadBlobRequest>* BlobServiceHandler::UploadBlob(
     grpc::CallbackServerContext*, v1::UploadBlobResponse* response) {
-  return new Upload(core_, response);  // deletes itself in OnDone
+  return new Upload(core_, room_, response);  // deletes itself in OnDone
 }
 
 grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(
@@ -154,7 +154,7 @@ grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(
     RETURN_IF_ERROR(checked);
     return FileOpener([this, digest] { return core_.blobs.Open(digest); });
   };
-  return StartChunkStream(core_, kService, "DownloadBlob", *request, request->offset(), locate);
+  return StartChunkStream(core_, room_, kService, "DownloadBlob", *request, request->offset(), locate);
 }
 
 }  // namespace quantmoe

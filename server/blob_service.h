@@ -9,7 +9,8 @@ namespace quantmoe {
 
 class BlobServiceHandler final : public v1::BlobService::CallbackService {
  public:
-  explicit BlobServiceHandler(Core& core) : core_(core) {}
+  // Transfers are done in `room`, which must outlive it.
+  BlobServiceHandler(Core& core, Executor& room) : core_(core), room_(room) {}
 
   grpc::ServerUnaryReactor* FindMissingBlobs(grpc::CallbackServerContext*, const v1::FindMissingBlobsRequest*,
                                              v1::FindMissingBlobsResponse*) override;
@@ -22,6 +23,7 @@ class BlobServiceHandler final : public v1::BlobService::CallbackService {
 
  private:
   Core& core_;
+  Executor& room_;
 };
 
 }  // namespace quantmoe

@@ -53,7 +53,7 @@ grpc::ServerUnaryReactor* CatalogServiceHandler::InspectModel(grpc::CallbackServ
                                                               const v1::InspectModelRequest* request,
                                                               v1::InspectModelResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "InspectModel");
-  RunOnExecutor(core_, reply, [this, reply, request, response] {
+  RunIn(core_.rooms.For(request->model().uri()), reply, [this, reply, request, response] {
     auto json = quantmoe::InspectModel(core_, request->model().uri());
     if (json.ok()) response->set_json(*json);
     reply.Finish(json.status());

@@ -14,8 +14,8 @@ using Base = WriteQueueReactor<grpc::ServerWriteReactor<v1::Chunk>, v1::Chunk>;
 
 class ChunkStream final : public Base {
  public:
-  ChunkStream(Core& core, const char* service, const char* method, int64_t offset)
-      : Base(core, service, method), core_(core), offset_(offset) {}
+  ChunkStream(Core& core, Executor& room, const char* service, const char* method, int64_t offset)
+      : Base(core, service, method), core_(core), room_(room), offset_(offset) {}
 
   void Start(const google::protobuf::Message& request, std::function<absl::StatusOr<FileOpener>()> locate) {
     KeepAlive();
@@ -23,19 +23,19 @@ class ChunkStream final : public Base {
     const bool queued = core_.loop.Offer([this, self = shared_from_this(), locate = std::move(locate)] {
       auto open = locate();
       if (!open.ok()) return FinishAfterWrites(open.status());
-      PostToExecutor([this, open = *std::move(open)] { Open(open); });
+      PostToRoom([this, open = *std::move(open)] { Open(open); });
     });
     if (!queued) FinishAfterWrites(QueueFull());
   }
 
  private:
   void OnDrained() override {
-    PostToExecutor([this] { SendNext(); });
+    PostToRoom([this] { SendNext(); });
   }
 
-  void PostToExecutor(std::function<void()> work) {
+  void PostToRoom(std::function<void()> work) {
     auto run = [self = shared_from_this(), work = std::move(work)] { work(); };
-    if (!core_.executor.Post(std::move(run))) FinishAfterWrites(QueueFull());
+    if (!room_.Post(std::move(run))) FinishAfterWrites(QueueFull());
   }
 
   void Open(const FileOpener& open) {
@@ -63,17 +63,19 @@ class ChunkStream final : public Base {
   }
 
   Core& core_;
+  Executor& room_;
   int64_t offset_;
   MappedFile file_;
 };
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(Core& core, const char* service, const char* method,
+grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(Core& core, Executor& room, const char* service,
+                                                      const char* method,
                                                       const google::protobuf::Message& request,
                                                       int64_t offset,
                                                       std::function<absl::StatusOr<FileOpener>()> locate) {
-  auto stream = std::make_shared<ChunkStream>(core, service, method, offset);
+  auto stream = std::make_shared<ChunkStream>(core, room, service, method, offset);
   stream->Start(request, std::move(locate));
   return stream.get();
 }

@@ -15,9 +15,10 @@ namespace quantmoe {
 
 using FileOpener = std::function<absl::StatusOr<MappedFile>()>;
 
-// `locate` runs on the commit loop and may refuse; the opener that it gives runs on the executor.
+// `locate` runs on the commit loop and may refuse; the opener that it gives runs in `room`.
 // OUT_OF_RANGE for an offset outside the file; INVALID_ARGUMENT for a request with a field beyond its limit.
-grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(Core& core, const char* service, const char* method,
+grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(Core& core, Executor& room, const char* service,
+                                                      const char* method,
                                                       const google::protobuf::Message& request,
                                                       int64_t offset,
                                                       std::function<absl::StatusOr<FileOpener>()> locate);

@@ -1,7 +1,8 @@
 // The one thread that reads and changes facts. Operations run one after another; what a batch of them changed
 // is committed in one transaction (group commit), and only then their effects leave: replies, messages to
 // workers, events to watchers. So nothing can be seen outside that a crash could take back. When a commit
-// fails, the facts are reloaded from the store and every effect of the batch is told so.
+// fails, the facts are reloaded from the store and every effect of the batch is told so. When the store says
+// that another coordinator has taken over, or cannot be read any more, the process ends.
 #pragma once
 
 #include <deque>
@@ -14,11 +15,16 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
+#include "base/timed_wait.h"
 #include "server/facts_recorder.h"
 #include "server/metrics.h"
 #include "server/state_store.h"
 
 namespace quantmoe {
+
+// Exit codes of a coordinator that must not go on: another one holds a newer term; the store cannot be read.
+inline constexpr int kExitDeposed = 3;
+inline constexpr int kExitStoreLost = 4;
 
 class CommitLoop {
  public:
@@ -50,10 +56,12 @@ class CommitLoop {
   static constexpr absl::Duration kMaxLinger = absl::Milliseconds(2);
 
   void Run();
-  // Waits for operations until the deadline and takes at most `limit`.
-  std::vector<std::function<void()>> Take(size_t limit, absl::Time deadline);
+  // Waits for operations until `deadline` of the monotonic clock and takes at most `limit`.
+  std::vector<std::function<void()>> Take(size_t limit, absl::Duration deadline);
   void RunBatch(std::vector<std::function<void()>> operations);
   void CommitBatch();
+  // After a commit that failed: the facts are those of the store again, or the process ends.
+  void Recover(const absl::Status& failure);
   bool HasWorkLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !queue_.empty(); }
 
   StateStore& store_;
@@ -65,6 +73,7 @@ class CommitLoop {
   std::vector<std::function<void(const absl::Status&)>> effects_;  // of the loop's thread
 
   absl::Mutex mutex_;
+  TimedWait posted_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -2,14 +2,17 @@
 
 #include <filesystem>
 #include <fstream>
+#include <memory>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
+#include "absl/synchronization/mutex.h"
 
 #include "base/crash_point.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/timed_wait.h"
 #include "plan/shipped_prose.h"
 #include "server/connection_limits.h"
 #include "server/coordinator_state.h"
@@ -19,16 +22,14 @@
 namespace quantmoe {
 namespace {
 
-constexpr int kCallThreads = 4;
-constexpr int kStepThreads = 2;
-constexpr size_t kMaxQueuedCalls = 1024;
-constexpr absl::Duration kDrainTime = absl::Seconds(5);
+// For calls in flight; what is left of 10 s is for everything else that ends.
+constexpr absl::Duration kDrainTime = absl::Seconds(4);
 
 SchedulingLimits LimitsOf(const CoordinatorOptions& options) {
   SchedulingLimits limits;
   limits.lease = options.lease;
   limits.heartbeat = options.heartbeat;
-  limits.poison_workers = options.poison_workers;
+  limits.poison_deaths = options.poison_deaths;
   return limits;
 }
 
@@ -58,15 +59,14 @@ Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
       store(std::move(s)),
       blobs(std::move(b)),
       metrics(kServerVersion, store->term()),
-      executor("calls", kCallThreads, kMaxQueuedCalls),
-      steps("steps", kStepThreads, kMaxQueuedCalls),
       facts(*store, *options.clock),
       loop(*store, facts, metrics),
       links(loop),
       jobs({.artifacts_dir = options.data_dir + "/artifacts",
             .models = options.models,
-            .max_active_jobs = options.max_active_jobs},
-           facts, loop, links, *blobs, steps, metrics, *options.clock),
+            .max_active_jobs = options.max_active_jobs,
+            .room_of = [this](const v1::JobSpec& spec) -> Executor& { return rooms.For(spec); }},
+           facts, loop, links, *blobs, rooms.steps, metrics, *options.clock),
       attempts(facts, jobs, links, metrics, *options.clock, LimitsOf(options), store->term()),
       sessions(session_options, facts, jobs, attempts, links, metrics, *options.clock),
       watchers(metrics),
@@ -80,23 +80,24 @@ Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
            .blobs = *blobs,
            .store = *store,
            .loop = loop,
-           .executor = executor,
+           .rooms = rooms,
            .facts = facts,
            .links = links,
            .jobs = jobs,
            .attempts = attempts,
            .sessions = sessions,
            .watchers = watchers},
-      upkeep(core, steps, {LimitsOf(options), options.blob_min_age, options.garbage_interval}),
+      upkeep(core, rooms.steps, {LimitsOf(options), options.blob_min_age, options.garbage_interval}),
       job_service(core),
       artifact_service(core),
       catalog_service(core),
       system_service(core, LimitsOf(options)),
-      blob_service(core),
+      blob_service(core, rooms.blobs),
+      worker_blob_service(core, rooms.worker_blobs),
       worker_service(core) {}
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptions options) {
-  const absl::Time start = absl::Now();
+  const absl::Duration start = Clock::Real().Monotonic();
   std::error_code error;
   options.data_dir = std::filesystem::absolute(options.data_dir, error).lexically_normal().string();
   ASSIGN_OR_RETURN(auto store, SqliteStore::Open(options.data_dir, options.clock->Now()));
@@ -110,14 +111,14 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   ASSIGN_OR_RETURN(s.core.heldout_prose, s.blobs->Put(ShippedHeldoutProse()));
   RETURN_IF_ERROR(s.facts.Reload());
   s.sessions.BeginRecovery();
-  s.metrics.Recovered(absl::Now() - start);
+  s.metrics.Recovered(Clock::Real().Monotonic() - start);
   ExpectCalls(s.metrics);
   std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(state)));
 
   s.loop.Start(
       {.tick = [&s] { s.upkeep.Tick(); },
        .before_commit = [&s] { s.sessions.Dispatch(); },
-       .after_reload = [&s] { s.jobs.Reconcile(); },
+       .after_reload = [&s] { s.sessions.AfterReload(); },
        .news = [&s](const std::set<std::string>& jobs) { s.watchers.Notify(s.facts.table(), jobs); }},
       s.options.tick);
   const ConnectionLimits connections = LimitConnections(s.options.descriptors);
@@ -128,7 +129,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
           {&s.job_service, &s.artifact_service, &s.catalog_service, &s.system_service, &s.blob_service}));
   ASSIGN_OR_RETURN(s.worker_listener,
                    Listener::Start(s.options.worker_listen_address, s.options.tls, ListenerKind::kWorkers,
-                                   connections.workers, {&s.worker_service, &s.blob_service}));
+                                   connections.workers, {&s.worker_service, &s.worker_blob_service}));
   for (const char* service : {v1::JobService::service_full_name(), v1::ArtifactService::service_full_name(),
                               v1::CatalogService::service_full_name(), v1::SystemService::service_full_name(),
                               v1::BlobService::service_full_name()}) {
@@ -168,20 +169,38 @@ void Coordinator::Stop() {
   s.ready = false;
   if (s.public_listener != nullptr) s.public_listener->SetServing(false);
   if (s.worker_listener != nullptr) s.worker_listener->SetServing(false);
-  absl::Notification told;
-  s.loop.Post([&s, &told] {
+  s.rooms.InterruptReadsFromOutside();
+  TellStreams();
+  // All at once: each may take the whole time.
+  std::thread workers([&s] {
+    if (s.worker_listener != nullptr) s.worker_listener->Stop(kDrainTime);
+  });
+  std::thread pages([&s] { s.http.reset(); });
+  if (s.public_listener != nullptr) s.public_listener->Stop(kDrainTime);
+  workers.join();
+  pages.join();
+  s.rooms.Stop();
+  s.loop.Stop();
+  Log(LogLevel::kInfo, "coordinator stopped");
+}
+
+void Coordinator::TellStreams() {
+  struct Told {
+    absl::Mutex mutex;
+    TimedWait changed;
+    bool done ABSL_GUARDED_BY(mutex) = false;
+  };
+  State& s = *state_;
+  const auto told = std::make_shared<Told>();
+  s.loop.Post([&s, told] {
     s.sessions.CloseAll(ShuttingDown());
     s.watchers.CloseAll(ShuttingDown());
-    told.Notify();
+    NotifyingLock lock(&told->mutex, &told->changed);
+    told->done = true;
   });
-  told.WaitForNotificationWithTimeout(kDrainTime);
-  if (s.public_listener != nullptr) s.public_listener->Stop(kDrainTime);
-  if (s.worker_listener != nullptr) s.worker_listener->Stop(kDrainTime);
-  s.steps.Stop();
-  s.executor.Stop();
-  s.loop.Stop();
-  s.http.reset();
-  Log(LogLevel::kInfo, "coordinator stopped");
+  absl::MutexLock lock(&told->mutex);
+  told->changed.AwaitFor(told->mutex, kDrainTime,
+                         [&told]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return told->done; });
 }
 
 }  // namespace quantmoe

@@ -37,7 +37,8 @@ struct CoordinatorOptions {
   absl::Duration heartbeat = absl::Seconds(5);
   absl::Duration no_progress_timeout = absl::Minutes(10);
   absl::Duration unschedulable_timeout = absl::Hours(24);  // then a job without a capable worker fails
-  int poison_workers = 3;  // workers that one task may take down before its job fails; 0: no limit
+  int poison_deaths =
+      3;  // attempts of one task that may end with a dead worker before its job fails; 0: no limit
   absl::Duration tick = absl::Milliseconds(250);  // how often time is looked at
   absl::Duration blob_min_age = absl::Hours(24);  // younger blobs and cached results are never collected
   absl::Duration garbage_interval = absl::Hours(1);
@@ -58,12 +59,14 @@ class Coordinator {
   const std::string& worker_address() const;
   const std::string& http_address() const;
 
-  // Not ready any more, streams are told, calls in flight are answered, then everything ends. Running tasks
-  // go on: their workers come back to the next coordinator. Idempotent.
+  // Not ready any more, streams are told, calls in flight are answered, then everything ends, within 10 s:
+  // reads from outside are given up. Running tasks go on: their workers come back to the next coordinator.
+  // Idempotent.
   void Stop();
 
  private:
   struct State;
+  void TellStreams();
   explicit Coordinator(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -28,9 +28,7 @@ struct Coordinator::State {
   std::unique_ptr<SqliteStore> store;
   std::unique_ptr<LocalBlobStore> blobs;
   Metrics metrics;
-  Executor executor;
-  // Planning and publication apart from calls, so that bulk transfers cannot hold up jobs.
-  Executor steps;
+  Rooms rooms;
   FactsRecorder facts;
   CommitLoop loop;
   WorkerLinks links;
@@ -45,7 +43,8 @@ struct Coordinator::State {
   ArtifactServiceHandler artifact_service;
   CatalogServiceHandler catalog_service;
   SystemServiceHandler system_service;
-  BlobServiceHandler blob_service;
+  BlobServiceHandler blob_service;         // for clients
+  BlobServiceHandler worker_blob_service;  // for workers, which clients' transfers must not hold up
   WorkerServiceHandler worker_service;
 
   std::unique_ptr<Listener> public_listener;

@@ -6,11 +6,11 @@
 
 #include "base/clock.h"
 #include "server/commit_loop.h"
-#include "server/executor.h"
 #include "server/facts_recorder.h"
 #include "server/job_lifecycle.h"
 #include "server/job_watchers.h"
 #include "server/metrics.h"
+#include "server/rooms.h"
 #include "server/task_attempts.h"
 #include "server/worker_links.h"
 #include "server/worker_sessions.h"
@@ -35,10 +35,10 @@ struct Core {
 
   const Clock& clock;
   Metrics& metrics;
-  LocalBlobStore& blobs;  // executor only
-  StateStore& store;      // executor only
+  LocalBlobStore& blobs;  // in the rooms only
+  StateStore& store;      // in the rooms only
   CommitLoop& loop;
-  Executor& executor;
+  Rooms& rooms;
 
   // On the commit loop's thread only.
   FactsRecorder& facts;

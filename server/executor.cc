@@ -2,6 +2,10 @@
 
 #include <pthread.h>
 
+#include "base/crash_report.h"
+#include "base/error_info.h"
+#include "base/interruption.h"
+
 namespace quantmoe {
 
 Executor::Executor(std::string name, int threads, size_t max_queued)
@@ -19,6 +23,7 @@ bool Executor::Post(std::function<void()> work) {
 }
 
 void Executor::Stop() {
+  Interrupt();
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
@@ -30,6 +35,11 @@ void Executor::Stop() {
 
 void Executor::WorkLoop() {
   pthread_setname_np(pthread_self(), name_.c_str());
+  ReportStackOverflowOfThisThread();
+  const InterruptionScope scope([this] {
+    if (!interrupted_) return absl::OkStatus();
+    return MakeError(absl::StatusCode::kUnavailable, "SHUTTING_DOWN", "the coordinator is shutting down");
+  });
   while (true) {
     std::function<void()> work;
     {

@@ -1,6 +1,8 @@
 // A named pool of threads for work that may block: files, model headers, reports. gRPC reactions queue here.
+// What runs in it can ask CheckInterrupted (base/interruption.h) whether it is still wanted.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <string>
@@ -21,7 +23,9 @@ class Executor {
 
   // Queues work; false when the queue is full or the pool has stopped, and then the work never runs.
   [[nodiscard]] bool Post(std::function<void()> work);
-  // Runs what is queued, then ends the threads. Idempotent.
+  // From now on work is interrupted with UNAVAILABLE SHUTTING_DOWN wherever it asks.
+  void Interrupt() { interrupted_ = true; }
+  // Interrupts, runs what is queued, so that everybody gets an answer, then ends the threads. Idempotent.
   void Stop();
 
  private:
@@ -31,6 +35,7 @@ class Executor {
   const std::string name_;
   const size_t max_queued_;
   std::vector<std::thread> threads_;
+  std::atomic<bool> interrupted_{false};
   absl::Mutex mutex_;
   std::deque<std::function<void()>> queue_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

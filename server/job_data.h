@@ -10,7 +10,7 @@
 namespace quantmoe {
 
 // Fills in the digest beside every URI and pins the URI to a commit. What has a digest that is stored already
-// is left as it is. Blocking: executor only. INVALID_FIELD names all fields with a bad URI; INVALID_ARGUMENT
+// is left as it is. Blocking: in a room only. INVALID_FIELD names all fields with a bad URI; INVALID_ARGUMENT
 // DATA_CHANGED when other bytes came than the digest says; errors of storage/data_file.h, with the field.
 absl::Status FetchJobData(Core& core, v1::JobSpec& spec);
 

@@ -205,8 +205,9 @@ void JobLifecycle::StartPlanning(const std::string& id) {
         id, MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", "prepare gave no summary"));
   }
   auto resolved = resolved_.contains(id) ? resolved_[id] : nullptr;
+  Executor& room = resolved == nullptr && options_.room_of ? options_.room_of(job.record.spec()) : executor_;
   const bool posted =
-      executor_.Post([this, id, resolved, spec = job.record.spec_json(), digest = FromProto(*summary)] {
+      room.Post([this, id, resolved, spec = job.record.spec_json(), digest = FromProto(*summary)] {
         auto tasks = PlanTasks(resolved, spec, digest, options_.models, blobs_);
         loop_.Post([this, id, tasks = std::move(tasks)] { FinishPlanning(id, tasks); });
       });
@@ -219,6 +220,8 @@ void JobLifecycle::FinishPlanning(const std::string& id,
   resolved_.erase(id);
   const Job* job = facts_.table().Find(id);
   if (job == nullptr || job->record.state() != v1::Job::RUNNING || job->record.planned()) return;
+  // A step that a stop interrupts is for the next coordinator.
+  if (GetErrorInfo(tasks.status()).reason == "SHUTTING_DOWN") return;
   if (!tasks.ok()) return Fail(id, tasks.status());
   facts_.Apply(TasksPlanned{id, *std::move(tasks)});
   std::vector<int> all;
@@ -248,6 +251,7 @@ void JobLifecycle::FinishPublishing(const std::string& id, absl::StatusOr<server
     });
     return;
   }
+  if (GetErrorInfo(artifact.status()).reason == "SHUTTING_DOWN") return;
   if (!artifact.ok()) return Fail(id, Annotate(artifact.status(), "publication"));
   artifact->set_create_us(absl::ToUnixMicros(clock_.Now()));
   ChangeState(id, v1::Job::SUCCEEDED, "", {}, *artifact);

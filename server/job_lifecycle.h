@@ -4,6 +4,7 @@
 // starts unfinished steps again.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -41,6 +42,9 @@ class JobLifecycle {
     std::string artifacts_dir;
     ModelSources models;
     int max_active_jobs = 1000;
+    // Where a model that must be opened again is read, so that a slow place does not hold up the steps of
+    // other jobs; empty: with all steps.
+    std::function<Executor&(const v1::JobSpec&)> room_of = {};
   };
   JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
                LocalBlobStore& blobs, Executor& executor, Metrics& metrics, const Clock& clock);

@@ -23,7 +23,7 @@ struct ParetoFacts {
 absl::StatusOr<ParetoFacts> GatherParetoFacts(const JobTable& jobs, const Job& job,
                                               const std::string& artifacts_dir);
 
-// `points` as in GetJobParetoRequest. Opens the model for the tensors that stay. Blocking: executor only.
+// `points` as in GetJobParetoRequest. Opens the model for the tensors that stay. Blocking: in a room only.
 absl::StatusOr<v1::JobPareto> BuildPareto(Core& core, const ParetoFacts& facts, int points);
 
 }  // namespace quantmoe

@@ -16,7 +16,7 @@ absl::Status ListTaskPage(const Job& job, const v1::ListTasksRequest& request,
                           v1::ListTasksResponse& response);
 absl::Status ListArtifactPage(const JobTable& table, const v1::ListArtifactsRequest& request,
                               const std::string& artifacts_dir, v1::ListArtifactsResponse& response);
-// Blocking: executor only.
+// Blocking: in a room only.
 absl::Status ListEventPage(StateStore& store, const std::string& job, const v1::ListJobEventsRequest& request,
                            v1::ListJobEventsResponse& response);
 

@@ -33,7 +33,7 @@ struct ReportFacts {
 absl::StatusOr<ReportFacts> GatherReportFacts(const JobTable& jobs, const Job& job,
                                               const std::string& artifacts_dir);
 
-// Reads plan, table, scores and front. Blocking: executor only.
+// Reads plan, table, scores and front. Blocking: in a room only.
 absl::StatusOr<std::string> BuildReport(const ReportFacts& facts, BlobStore& blobs);
 
 }  // namespace quantmoe

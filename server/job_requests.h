@@ -1,5 +1,5 @@
 // What CreateJob, RetryJob and EstimateJob need to know about a request before facts are touched: is it well
-// formed, what does it hash to, and what is the model behind it. Blocking: executor only.
+// formed, what does it hash to, and what is the model behind it. Blocking: in a room only.
 #pragma once
 
 #include <map>

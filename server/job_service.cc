@@ -64,7 +64,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
       *response = ViewWholeJob(*core_.facts.table().Find(*replay));
       return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
-    RunOnExecutor(core_, reply, [this, reply, request, response, job] {
+    RunIn(core_.rooms.For(job.spec), reply, [this, reply, request, response, job] {
       v1::CreateJobRequest filled = *request;
       absl::Status status = FetchJobData(core_, *filled.mutable_job()->mutable_spec());
       if (status.ok()) status = CheckRequest(core_, filled);
@@ -159,7 +159,8 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
     job.request_id = request->request_id();
     job.request_hash = hash;
     job.parent = old->record.id();
-    RunOnExecutor(core_, reply, [this, reply, job = std::move(job), response] {
+    Executor& room = core_.rooms.For(job.spec);
+    RunIn(room, reply, [this, reply, job = std::move(job), response] {
       OpenAndCreate(reply, job, response, /*validate_only=*/false);
     });
   });
@@ -189,7 +190,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::ListJobEvents(grpc::CallbackServerC
     const auto id = ParseJobName(request->name());
     if (!id.ok() || core_.facts.table().Find(*id) == nullptr)
       return reply.Finish(JobNotFound(request->name()));
-    RunOnExecutor(core_, reply, [this, reply, id = *id, request, response] {
+    RunIn(core_.rooms.reads, reply, [this, reply, id = *id, request, response] {
       reply.Finish(ListEventPage(core_.store, id, *request, *response));
     });
   });
@@ -213,7 +214,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::GetJobReport(grpc::CallbackServerCo
     if (job == nullptr) return reply.Finish(JobNotFound(request->name()));
     auto facts = GatherReportFacts(core_.facts.table(), *job, core_.artifacts_dir);
     if (!facts.ok()) return reply.Finish(facts.status());
-    RunOnExecutor(core_, reply, [this, reply, facts = *std::move(facts), response] {
+    RunIn(core_.rooms.reads, reply, [this, reply, facts = *std::move(facts), response] {
       auto json = BuildReport(facts, core_.blobs);
       if (json.ok()) response->set_json(*json);
       reply.Finish(json.status());
@@ -227,11 +228,12 @@ grpc::ServerUnaryReactor* JobServiceHandler::EstimateJob(grpc::CallbackServerCon
                                                          v1::Estimate* response) {
   UnaryReply reply(core_, context, *request, kService, "EstimateJob");
   RunOnLoop(core_, reply, [this, reply, request, response] {
-    RunOnExecutor(core_, reply, [this, reply, request, response, rates = GatherRates(core_)] {
-      auto estimate = EstimateSpec(core_, request->spec(), rates);
-      if (estimate.ok()) *response = *std::move(estimate);
-      reply.Finish(estimate.status());
-    });
+    RunIn(core_.rooms.For(request->spec()), reply,
+          [this, reply, request, response, rates = GatherRates(core_)] {
+            auto estimate = EstimateSpec(core_, request->spec(), rates);
+            if (estimate.ok()) *response = *std::move(estimate);
+            reply.Finish(estimate.status());
+          });
   });
   return reply.reactor();
 }
@@ -247,11 +249,13 @@ grpc::ServerUnaryReactor* JobServiceHandler::GetJobPareto(grpc::CallbackServerCo
     if (job == nullptr) return reply.Finish(JobNotFound(request->name()));
     auto facts = GatherParetoFacts(jobs, *job, core_.artifacts_dir);
     if (!facts.ok()) return reply.Finish(facts.status());
-    RunOnExecutor(core_, reply, [this, reply, facts = *std::move(facts), request, response] {
-      auto pareto = BuildPareto(core_, facts, request->points());
-      if (pareto.ok()) *response = *std::move(pareto);
-      reply.Finish(pareto.status());
-    });
+    // It opens the model.
+    RunIn(core_.rooms.For(job->record.spec()), reply,
+          [this, reply, facts = *std::move(facts), request, response] {
+            auto pareto = BuildPareto(core_, facts, request->points());
+            if (pareto.ok()) *response = *std::move(pareto);
+            reply.Finish(pareto.status());
+          });
   });
   return reply.reactor();
 }

@@ -13,6 +13,11 @@ const Task* Job::Find(absl::string_view label) const {
   return it == by_label.end() ? nullptr : &tasks[it->second];
 }
 
+int Deaths(const Task& task) {
+  // Rows of an older coordinator name the workers and count nothing.
+  return std::max(task.record.deaths(), task.record.killed_workers_size());
+}
+
 void JobTable::Load(server::JobRecord record,
                     std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks) {
   const std::string id = record.id();
@@ -125,6 +130,7 @@ JobTable::Touched JobTable::On(const TaskStarted& event) {
   Leave(job, task);
   task.record.set_state(v1::Task::RUNNING);
   task.record.set_worker(event.worker);
+  job.workers.insert(event.worker);
   task.record.set_token(event.token);
   task.record.set_attempts(task.record.attempts() + 1);
   if (task.record.start_us() == 0) task.record.set_start_us(absl::ToUnixMicros(event.time));
@@ -145,6 +151,7 @@ JobTable::Touched JobTable::On(const TaskAdopted& event) {
   Task& task = GetTask(job, event.task);
   Leave(job, task);
   task.record.set_worker(event.worker);
+  job.workers.insert(event.worker);
   task.acknowledged = true;
   Enter(job, task);
   return {.job = event.job, .tasks = {task.index}};
@@ -186,14 +193,18 @@ JobTable::Touched JobTable::On(const TaskReleased& event) {
   } else if (event.charge == Charge::kInfrastructure) {
     record.set_infrastructure_failures(record.infrastructure_failures() + 1);
   }
-  const auto& killed = record.killed_workers();
-  if (!event.killed_worker.empty() &&
-      std::find(killed.begin(), killed.end(), event.killed_worker) == killed.end()) {
-    record.add_killed_workers(event.killed_worker);
-  }
+  if (!event.killed_worker.empty()) CountDeath(job, task, event.killed_worker);
   task.run_after = event.run_after;
   Enter(job, task);
   return {.job = event.job, .tasks = {task.index}};
+}
+
+void JobTable::CountDeath(Job& job, Task& task, const std::string& worker) {
+  server::TaskRecord& record = task.record;
+  record.set_deaths(Deaths(task) + 1);
+  const auto& known = record.killed_workers();
+  if (std::find(known.begin(), known.end(), worker) == known.end()) record.add_killed_workers(worker);
+  job.dead_workers.insert(worker);
 }
 
 JobTable::Touched JobTable::On(const TaskEnded& event) {
@@ -214,6 +225,7 @@ JobTable::Touched JobTable::On(const JobStateChanged& event) {
   Touched touched{.job = event.job, .tasks = {}};
   job.record.set_state(event.state);
   job.record.set_reason(event.reason);
+  job.waiting.Clear();
   if (event.error.code() != 0) *job.record.mutable_error() = event.error;
   const int64_t now_us = absl::ToUnixMicros(event.time);
   if (event.state == v1::Job::RUNNING && job.record.start_us() == 0) job.record.set_start_us(now_us);
@@ -234,7 +246,10 @@ JobTable::Touched JobTable::On(const JobStateChanged& event) {
 }
 
 JobTable::Touched JobTable::On(const JobExplained& event) {
-  Get(event.job).record.set_reason(event.reason);
+  Job& job = Get(event.job);
+  job.waiting = event.waiting;
+  if (job.record.reason() == event.waiting.reason()) return {};
+  job.record.set_reason(event.waiting.reason());
   return {.job = event.job, .tasks = {}};
 }
 
@@ -255,6 +270,11 @@ void JobTable::AddTask(Job& job, server::TaskDefinition definition, server::Task
   job.by_label[definition.label()] = task.index;
   task.definition = std::move(definition);
   task.record = std::move(record);
+  if (!task.record.worker().empty()) job.workers.insert(task.record.worker());
+  for (const std::string& dead : task.record.killed_workers()) {
+    job.workers.insert(dead);
+    job.dead_workers.insert(dead);
+  }
   job.tasks.push_back(std::move(task));
 }
 

@@ -107,10 +107,10 @@ struct JobStateChanged {
   absl::Time time = {};
   server::ArtifactRecord artifact = {};  // with SUCCEEDED
 };
-// Why the job waits, for people; no event-log row.
+// Why nothing of the job runs; no event-log row. The cause and its time are lost in a restart.
 struct JobExplained {
   std::string job;
-  std::string reason;
+  v1::Waiting waiting;
 };
 struct JobDeleted {
   std::string job;
@@ -151,11 +151,17 @@ struct Job {
   std::set<std::pair<int, int>> ready;  // (-height, index): the most urgent first
   std::set<int> running;
   std::map<std::string, StageCounters> stages;  // by kind
+  std::set<std::string> workers;                // that ran a task of it, as far as the records tell
+  std::set<std::string> dead_workers;           // those that died while they ran one
+  v1::Waiting waiting;                          // why nothing runs; without a cause: nothing is in the way
   int64_t last_assigned = 0;                    // grows with every assignment of any job; for fairness
   int64_t progress_version = 0;                 // grows with every change of a task
 
   const Task* Find(absl::string_view label) const;
 };
+
+// Attempts of a task that ended with the death of their worker.
+int Deaths(const Task& task);
 
 struct TaskRef {
   std::string job;
@@ -218,6 +224,7 @@ class JobTable {
   void AddTask(Job& job, server::TaskDefinition definition, server::TaskRecord record);
   // Fills in dependents, unmet and height of all tasks.
   static void LinkTasks(Job& job);
+  static void CountDeath(Job& job, Task& task, const std::string& worker);
   void SetState(Job& job, Task& task, TaskState state);
   void Enter(Job& job, Task& task);
   void Leave(Job& job, Task& task);

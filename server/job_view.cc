@@ -57,6 +57,7 @@ v1::Job ViewJob(const Job& job) {
   view.set_etag(absl::StrCat("\"", record.revision(), "\""));
   view.set_last_event_seq(record.last_seq());
   if (!record.parent().empty()) view.set_parent_job(JobName(record.parent()));
+  if (job.waiting.cause() != v1::Waiting::CAUSE_UNSPECIFIED) *view.mutable_waiting() = job.waiting;
   return view;
 }
 

@@ -22,6 +22,8 @@ absl::Status JobWatchers::Add(const Job& job, std::shared_ptr<JobWatcher> watche
   if (followed.watchers.empty()) followed.heartbeat_at = now;
   watcher->LogGrew(job.record.last_seq(), IsTerminal(job.record.state()));
   followed.shown_version = -1;  // a new watcher wants to see where the job stands
+  if (followed.shown_waiting.cause() != v1::Waiting::CAUSE_UNSPECIFIED)
+    watcher->Waiting(followed.shown_waiting);
   if (followed.watchers.insert(std::move(watcher)).second) {
     ++count_;
     metrics_.WatchersChanged(1);
@@ -57,16 +59,30 @@ void JobWatchers::Tick(const JobTable& table, absl::Duration now) {
     const Job* job = table.Find(id);
     if (job == nullptr) continue;
     if (followed.shown_version != job->progress_version && now - followed.progress_at >= kProgressInterval) {
-      followed.shown_version = job->progress_version;
       followed.progress_at = now;
-      const v1::Progress progress = ViewProgress(*job);
-      for (const auto& watcher : followed.watchers) watcher->Progress(progress);
+      ShowProgress(*job, followed);
     }
+    ShowWaiting(*job, followed);
     if (now - followed.heartbeat_at >= kHeartbeatInterval) {
       followed.heartbeat_at = now;
       for (const auto& watcher : followed.watchers) watcher->Heartbeat(job->record.last_seq());
     }
   }
+}
+
+void JobWatchers::ShowProgress(const Job& job, Followed& followed) {
+  followed.shown_version = job.progress_version;
+  const v1::Progress progress = ViewProgress(job);
+  for (const auto& watcher : followed.watchers) watcher->Progress(progress);
+}
+
+void JobWatchers::ShowWaiting(const Job& job, Followed& followed) {
+  if (followed.shown_waiting.cause() == job.waiting.cause() &&
+      followed.shown_waiting.reason() == job.waiting.reason()) {
+    return;
+  }
+  followed.shown_waiting = job.waiting;
+  for (const auto& watcher : followed.watchers) watcher->Waiting(job.waiting);
 }
 
 void JobWatchers::CloseAll(const absl::Status& status) {

@@ -26,6 +26,8 @@ class JobWatcher {
   virtual void JobGone() = 0;
   // May be dropped.
   virtual void Progress(const v1::Progress& progress) = 0;
+  // The newest one arrives, those before it may be dropped.
+  virtual void Waiting(const v1::Waiting& waiting) = 0;
   virtual void Heartbeat(int64_t last_seq) = 0;
   virtual void Close(const absl::Status& status) = 0;
 };
@@ -39,7 +41,7 @@ class JobWatchers {
   void Remove(const std::string& job, const std::shared_ptr<JobWatcher>& watcher);
   // After a commit: jobs whose log grew or that are gone.
   void Notify(const JobTable& table, const std::set<std::string>& jobs);
-  // Progress at most twice a second, a heartbeat every 15 s.
+  // Progress at most twice a second, why the job waits at once, a heartbeat every 15 s.
   void Tick(const JobTable& table, absl::Duration now);
   void CloseAll(const absl::Status& status);
 
@@ -47,10 +49,13 @@ class JobWatchers {
   struct Followed {
     std::set<std::shared_ptr<JobWatcher>> watchers;
     int64_t shown_version = -1;
+    v1::Waiting shown_waiting;
     absl::Duration progress_at = -absl::InfiniteDuration();
     absl::Duration heartbeat_at;
   };
   static constexpr int kMaxWatchers = 2000;
+  static void ShowProgress(const Job& job, Followed& followed);
+  static void ShowWaiting(const Job& job, Followed& followed);
 
   Metrics& metrics_;
   int count_ = 0;

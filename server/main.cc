@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -11,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/eventfd.h>
 
+#include "base/crash_report.h"
 #include "base/descriptor_limit.h"
 #include "base/error_info.h"
 #include "base/log.h"
@@ -19,6 +21,7 @@
 #include "server/coordinator.h"
 #include "server/core.h"
 #include "server/listen_address.h"
+#include "storage/abandonable_call.h"
 #include "storage/model_source_flags.h"
 
 namespace quantmoe {
@@ -61,8 +64,8 @@ void Define(CLI::App& app, Flags& flags) {
   option("--unschedulable-timeout", flags.unschedulable_hours,
          "hours for which a job waits for a worker that can take its next task, before it fails")
       ->check(CLI::PositiveNumber);
-  option("--poison-limit", options.poison_workers,
-         "workers that may die while they run one task, before its job fails; 0: no limit")
+  option("--poison-limit", options.poison_deaths,
+         "times that a worker may die while it runs one and the same task, before the job fails; 0: no limit")
       ->check(CLI::NonNegativeNumber);
   option("--log-format", flags.log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
   option("--log-level", flags.log_level, "least level that is logged")
@@ -163,6 +166,7 @@ absl::Status Run(Flags flags) {
 }  // namespace quantmoe
 
 int main(int argc, char** argv) {
+  quantmoe::InstallCrashReport(argv[0]);
   CLI::App app("The coordinator of quantmoe: takes jobs, splits them into tasks, hands these to workers.",
                "quantmoe-server");
   app.set_version_flag("--version", quantmoe::kServerVersion);
@@ -171,5 +175,8 @@ int main(int argc, char** argv) {
   if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
   quantmoe::InitLogging(flags.log_format == "json" ? quantmoe::LogFormat::kJson : quantmoe::LogFormat::kText,
                         quantmoe::ParseLevel(flags.log_level));
-  return quantmoe::ReportExit("quantmoe-server", quantmoe::Run(flags));
+  const int code = quantmoe::ReportExit("quantmoe-server", quantmoe::Run(flags));
+  // Reads that were given up may still use what the end of the program would destroy.
+  if (quantmoe::AbandonedCalls() > 0) std::_Exit(code);
+  return code;
 }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <fstream>
 #include <set>
@@ -218,7 +219,9 @@ void Metrics::JobSubmitted(absl::string_view heuristic) {
 }
 void Metrics::JobFinished(absl::string_view outcome, absl::Duration duration) {
   families_->finished.Add({{"outcome", Text(outcome)}}).Increment();
-  families_->job_duration.Add({}, JobBuckets()).Observe(absl::ToDoubleSeconds(duration));
+  // Its ends are wall times, and the clock may have been set between them.
+  families_->job_duration.Add({}, JobBuckets())
+      .Observe(absl::ToDoubleSeconds(std::max(duration, absl::ZeroDuration())));
 }
 void Metrics::AttemptEnded(absl::string_view kind, absl::string_view outcome) {
   families_->attempts.Add({{"kind", Text(kind)}, {"outcome", Text(outcome)}}).Increment();

@@ -1,4 +1,4 @@
-// Turns the outputs of `publish` into the artifact's directory. Blocking file work: executor only.
+// Turns the outputs of `publish` into the artifact's directory. Blocking file work: in a room only.
 #pragma once
 
 #include <string>

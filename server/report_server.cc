@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <tuple>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
+#include "absl/synchronization/mutex.h"
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "base/timed_wait.h"
 #include "server/job_report.h"
 #include "server/report_page.h"
 #include "server/resource_names.h"
@@ -24,15 +26,19 @@ constexpr size_t kMaxJobs = 500;
 template <typename T>
 absl::StatusOr<T> AskLoop(Core& core, std::function<absl::StatusOr<T>()> question) {
   struct Answer {
-    absl::Notification ready;
-    absl::StatusOr<T> value = absl::UnavailableError("no answer");
+    absl::Mutex mutex;
+    TimedWait changed;
+    std::optional<absl::StatusOr<T>> value ABSL_GUARDED_BY(mutex);
   };
   const auto answer = std::make_shared<Answer>();
   core.loop.Post([answer, question = std::move(question)] {
-    answer->value = question();
-    answer->ready.Notify();
+    absl::StatusOr<T> value = question();
+    NotifyingLock lock(&answer->mutex, &answer->changed);
+    answer->value = std::move(value);
   });
-  if (answer->ready.WaitForNotificationWithTimeout(kPatience)) return std::move(answer->value);
+  absl::MutexLock lock(&answer->mutex);
+  const auto answered = [&answer]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return answer->value.has_value(); };
+  if (answer->changed.AwaitFor(answer->mutex, kPatience, answered)) return *std::move(answer->value);
   return MakeError(absl::StatusCode::kUnavailable, "OVERLOADED", "the coordinator did not answer in time");
 }
 

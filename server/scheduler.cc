@@ -145,38 +145,6 @@ bool IsSuspect(const WorkerFacts& worker, const SchedulingLimits& limits, absl::
   return !worker.connected || now - worker.last_heard >= 2 * limits.heartbeat;
 }
 
-Waiting ExplainWaiting(const Job& job, const WorkerTable& workers, const SchedulingLimits& limits,
-                       absl::Duration now) {
-  if (job.ready.empty() || !job.running.empty()) return {};
-  const Task& task = job.tasks[job.ready.begin()->second];
-  const std::string& wanted = job.record.determinism_class();
-  if (task.run_after > now) {
-    return {.reason = absl::StrCat("waits before the next attempt of ", task.definition.label())};
-  }
-  int usable = 0, of_class = 0;
-  int64_t largest = 0;
-  for (const auto& [id, worker] : workers) {
-    if (worker.draining || IsSuspect(worker, limits, now)) continue;
-    ++usable;
-    if (!wanted.empty() && worker.determinism_class != wanted) continue;
-    ++of_class;
-    largest = std::max(largest, worker.memory_bytes);
-  }
-  if (usable == 0) return {.reason = "no worker is connected", .unschedulable = true};
-  if (of_class == 0) {
-    return {.reason = absl::StrCat("none of ", usable, " workers is of determinism class ", wanted,
-                                   ", to which the first task bound this job"),
-            .unschedulable = true};
-  }
-  if (largest < task.definition.memory_bytes()) {
-    return {
-        .reason = absl::StrCat("task ", task.definition.label(), " needs ", task.definition.memory_bytes(),
-                               " bytes of memory, the largest worker has ", largest),
-        .unschedulable = true};
-  }
-  return {.reason = "all workers are busy"};
-}
-
 std::optional<TaskRef> FindSuspect(const JobTable& jobs, absl::string_view worker) {
   std::optional<TaskRef> suspect;
   absl::Duration earliest = absl::InfiniteDuration();

@@ -23,8 +23,12 @@ struct SchedulingLimits {
   // Retries of one task after running out of memory, and after faults of the infrastructure.
   int memory_retries = 2;
   int infrastructure_retries = 5;
-  // Different workers that may die while they run one task; the last of them ends its job. 0: no limit.
-  int poison_workers = 3;
+  // Attempts of one task that may end with the death of their worker, of one or of several; the last of them
+  // ends its job. 0: no limit.
+  int poison_deaths = 3;
+  // With two such deaths and no worker left, the job ends after this long: fewer workers than the limit
+  // exist.
+  absl::Duration poison_patience = absl::Minutes(1);
 };
 
 struct Assignment {
@@ -52,14 +56,6 @@ std::vector<std::string> ExpiredWorkers(const WorkerTable& workers, const Schedu
                                         absl::Duration now);
 // Heartbeats are late: no new assignments.
 bool IsSuspect(const WorkerFacts& worker, const SchedulingLimits& limits, absl::Duration now);
-
-struct Waiting {
-  std::string reason;
-  bool unschedulable = false;  // no connected worker could take the task, however long it waits for them
-};
-// Why the most urgent ready task of a job has no worker; empty when others run, or nothing is ready.
-Waiting ExplainWaiting(const Job& job, const WorkerTable& workers, const SchedulingLimits& limits,
-                       absl::Duration now);
 
 // The task that probably ended a worker that died: workers run their tasks in the order in which they get
 // them. Empty when it held none that it had received.

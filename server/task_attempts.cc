@@ -1,6 +1,7 @@
 #include "server/task_attempts.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -17,6 +18,8 @@ namespace quantmoe {
 namespace {
 
 constexpr absl::Duration kNackDelay = absl::Seconds(1);
+// One worker may die of anything; a second one that dies of the same task does not.
+constexpr int kFewestPoisonDeaths = 2;
 
 bool SameOutputs(const Task& task, const v1::CompleteTaskRequest& request) {
   return std::equal(task.record.outputs().begin(), task.record.outputs().end(), request.outputs().begin(),
@@ -30,13 +33,21 @@ std::string AttemptLabel(v1::TaskChanged::Outcome outcome) {
   return outcome == v1::TaskChanged::RETURNED ? "returned" : "failed";
 }
 
+// `killed_worker` is the last one that died of it, when the record does not tell yet.
 google::rpc::Status PoisonStatus(const Task& task, absl::string_view killed_worker) {
-  std::vector<std::string> workers(task.record.killed_workers().begin(), task.record.killed_workers().end());
-  workers.emplace_back(killed_worker);
+  std::set<std::string> workers(task.record.killed_workers().begin(), task.record.killed_workers().end());
+  int deaths = Deaths(task);
+  if (!killed_worker.empty()) {
+    workers.emplace(killed_worker);
+    ++deaths;
+  }
   const std::string names = absl::StrJoin(workers, ", ");
-  return ToRpcStatus(MakeError(absl::StatusCode::kFailedPrecondition, "TASK_KILLS_WORKERS",
-                               absl::StrCat(workers.size(), " workers died while they ran it: ", names),
-                               {{"workers", names}}));
+  const bool once_each = static_cast<int>(workers.size()) == deaths;
+  const std::string what = once_each
+                               ? absl::StrCat(deaths, " workers died while they ran it: ", names)
+                               : absl::StrCat("a worker died ", deaths, " times while it ran it: ", names);
+  return ToRpcStatus(MakeError(absl::StatusCode::kFailedPrecondition, "TASK_KILLS_WORKERS", what,
+                               {{"workers", names}, {"deaths", absl::StrCat(deaths)}}));
 }
 
 google::rpc::Status LostStatus(absl::string_view why) {
@@ -55,7 +66,7 @@ void TaskAttempts::Assign(const Assignment& assignment) {
   const std::string token = absl::StrCat(term_, ".", task.record.attempts() + 1, ".", RandomHex(/*bytes=*/8));
   facts_.Apply(TaskStarted{assignment.job, assignment.task, assignment.worker, token, clock_.Now(), now});
   jobs_.MarkRunning(assignment.job);
-  --workers_.table().at(assignment.worker).credits;
+  workers_.TakeCredit(assignment.worker);
 
   v1::CoordinatorMessage message;
   v1::Assign& assign = *message.mutable_assign();
@@ -228,10 +239,18 @@ void TaskAttempts::LoseAllOf(const std::string& worker, const std::vector<TaskRe
 }
 
 bool TaskAttempts::IsPoison(const Task& task, absl::string_view killed_worker) const {
-  if (killed_worker.empty() || limits_.poison_workers == 0) return false;
-  const auto& killed = task.record.killed_workers();
-  const bool is_new = std::find(killed.begin(), killed.end(), killed_worker) == killed.end();
-  return is_new && killed.size() + 1 >= limits_.poison_workers;
+  return !killed_worker.empty() && limits_.poison_deaths != 0 && Deaths(task) + 1 >= limits_.poison_deaths;
+}
+
+bool TaskAttempts::EndPoisoned(const Job& job) {
+  if (limits_.poison_deaths == 0) return false;
+  for (const auto& [height, index] : job.ready) {
+    const Task& task = job.tasks[index];
+    if (Deaths(task) < kFewestPoisonDeaths) continue;
+    EndForGood({job.record.id(), task.definition.label()}, PoisonStatus(task, ""), /*seconds=*/0);
+    return true;
+  }
+  return false;
 }
 
 void TaskAttempts::Return(const TaskRef& ref) { Retry(ref, Charge::kNone, {}, 0, v1::TaskChanged::RETURNED); }

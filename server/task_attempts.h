@@ -48,6 +48,8 @@ class TaskAttempts {
   void LoseAllOf(const std::string& worker, const std::vector<TaskRef>& tasks, absl::string_view why);
   // Back to the queue without charge.
   void Return(const TaskRef& ref);
+  // Ends the job if a ready task of it took down two workers or more; for a job that no worker is left for.
+  bool EndPoisoned(const Job& job);
 
   // The running task that the attempt names by its token; null when it is not the current one.
   const Task* FindRunning(const v1::AttemptRef& attempt, TaskRef& ref) const;
@@ -55,7 +57,7 @@ class TaskAttempts {
  private:
   void Retry(const TaskRef& ref, Charge charge, const google::rpc::Status& error, double seconds,
              v1::TaskChanged::Outcome outcome, absl::string_view killed_worker = "");
-  // Whether another worker that dies of the task is one too many.
+  // Whether another death that the task causes is one too many.
   bool IsPoison(const Task& task, absl::string_view killed_worker) const;
   void EndForGood(const TaskRef& ref, const google::rpc::Status& error, double seconds);
   void AfterEnd(const TaskRef& ref);

@@ -2,9 +2,10 @@
 
 #include <array>
 
-#include "absl/time/clock.h"
 #include <google/protobuf/descriptor.h>
 
+#include "base/clock.h"
+#include "base/interruption.h"
 #include "quantmoe/v1/artifacts.pb.h"
 #include "quantmoe/v1/blobs.pb.h"
 #include "quantmoe/v1/catalog.pb.h"
@@ -47,12 +48,15 @@ void ExpectCalls(Metrics& metrics) {
 }
 
 RpcRecord::RpcRecord(Metrics& metrics, std::string service, std::string method)
-    : metrics_(metrics), service_("quantmoe.v1." + service), method_(std::move(method)), start_(absl::Now()) {
+    : metrics_(metrics),
+      service_("quantmoe.v1." + service),
+      method_(std::move(method)),
+      start_(Clock::Real().Monotonic()) {
   metrics_.RpcStarted(service_, method_);
 }
 
 void RpcRecord::End(const grpc::Status& status) {
-  metrics_.RpcHandled(service_, method_, CodeName(status.error_code()), absl::Now() - start_);
+  metrics_.RpcHandled(service_, method_, CodeName(status.error_code()), Clock::Real().Monotonic() - start_);
 }
 
 void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body) {
@@ -68,14 +72,23 @@ void RunOnLoop(Core& core, UnaryReply reply, std::function<void()> body) {
   if (!core.loop.Offer(std::move(body))) reply.Finish(QueueFull());
 }
 
-void RunOnExecutor(Core& core, UnaryReply reply, std::function<void()> body) {
+void RunIn(Executor& room, UnaryReply reply, std::function<void()> body) {
   if (!reply.admitted()) return;
-  if (!core.executor.Post(std::move(body))) reply.Finish(QueueFull());
+  const bool posted = room.Post([reply, body = std::move(body)] {
+    if (reply.caller_gone()) return reply.Finish(CallerGone());
+    const InterruptionScope scope([&reply] { return reply.caller_gone() ? CallerGone() : absl::OkStatus(); });
+    body();
+  });
+  if (!posted) reply.Finish(QueueFull());
 }
 
 absl::Status QueueFull() {
   return MakeError(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
                    "too many requests wait for an answer");
+}
+
+absl::Status CallerGone() {
+  return MakeError(absl::StatusCode::kCancelled, "CALLER_GONE", "the caller has gone away");
 }
 
 absl::Status ShuttingDown() {

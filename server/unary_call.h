@@ -1,14 +1,16 @@
-// One unary RPC from decoding to reply. Reactions only queue: the body runs on the commit loop or on the
-// executor, and the reply leaves from there. A request with a field beyond its limit (proto/field_limits.h)
-// is answered before anything is queued.
+// One unary RPC from decoding to reply. Reactions only queue: the body runs on the commit loop or in a room,
+// and the reply leaves from there. A request with a field beyond its limit (proto/field_limits.h) is answered
+// before anything is queued.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
 #include <grpcpp/grpcpp.h>
 
 #include "base/error_info.h"
@@ -31,7 +33,7 @@ class RpcRecord {
   Metrics& metrics_;
   const std::string service_;
   const std::string method_;
-  const absl::Time start_;
+  const absl::Duration start_;  // monotonic
 };
 
 // The reply to a unary call; Finish exactly once, on any thread. Copies stand for the same call.
@@ -39,7 +41,7 @@ class UnaryReply {
  public:
   UnaryReply(Core& core, grpc::CallbackServerContext* context, const google::protobuf::Message& request,
              std::string service, std::string method)
-      : record_(std::make_shared<RpcRecord>(core.metrics, std::move(service), std::move(method))),
+      : call_(std::make_shared<Call>(core.metrics, std::move(service), std::move(method), context)),
         reactor_(context->DefaultReactor()) {
     const absl::Status status = CheckFieldLimits(request);
     admitted_ = status.ok();
@@ -48,15 +50,32 @@ class UnaryReply {
 
   void Finish(const absl::Status& status) const {
     const grpc::Status wire = ToGrpcStatus(status);
-    record_->End(wire);
+    call_->record.End(wire);
+    {
+      absl::MutexLock lock(&call_->mutex);
+      call_->context = nullptr;
+    }
     reactor_->Finish(wire);
   }
   grpc::ServerUnaryReactor* reactor() const { return reactor_; }
   // False: the request was refused and answered.
   bool admitted() const { return admitted_; }
+  // The client went away or its deadline has passed: nobody reads the reply.
+  bool caller_gone() const {
+    absl::MutexLock lock(&call_->mutex);
+    return call_->context == nullptr || call_->context->IsCancelled();
+  }
 
  private:
-  std::shared_ptr<RpcRecord> record_;
+  struct Call {
+    Call(Metrics& metrics, std::string service, std::string method, grpc::CallbackServerContext* c)
+        : record(metrics, std::move(service), std::move(method)), context(c) {}
+    RpcRecord record;
+    absl::Mutex mutex;
+    grpc::CallbackServerContext* context
+        ABSL_GUARDED_BY(mutex);  // null once it is finished, and gone with it
+  };
+  std::shared_ptr<Call> call_;
   grpc::ServerUnaryReactor* reactor_;
   bool admitted_ = false;
 };
@@ -66,10 +85,13 @@ class UnaryReply {
 void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body);
 // On the commit loop; the body sees to the reply.
 void RunOnLoop(Core& core, UnaryReply reply, std::function<void()> body);
-// On the executor; the body sees to the reply.
-void RunOnExecutor(Core& core, UnaryReply reply, std::function<void()> body);
+// In a room, unless the caller is gone by then. The body sees to the reply, and is interrupted
+// (base/interruption.h) when the caller goes.
+void RunIn(Executor& room, UnaryReply reply, std::function<void()> body);
 
 absl::Status QueueFull();
+// What ends the work for a caller that is gone.
+absl::Status CallerGone();
 absl::Status ShuttingDown();
 
 }  // namespace quantmoe

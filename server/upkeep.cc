@@ -16,6 +16,8 @@ namespace {
 
 constexpr absl::Duration kGaugeInterval = absl::Seconds(1);
 constexpr absl::Duration kHungAfter = absl::Seconds(30);
+// More than clocks that are being corrected drift between two collections.
+constexpr absl::Duration kClockWasSet = absl::Minutes(1);
 
 int64_t RealMilliseconds() { return absl::ToInt64Milliseconds(Clock::Real().Monotonic()); }
 
@@ -110,7 +112,22 @@ void Upkeep::RefreshGauges() {
   if (!error) core_.metrics.DiskFree(static_cast<int64_t>(space.available));
 }
 
+bool Upkeep::AgesAreKnown() {
+  const absl::Duration now = core_.clock.Monotonic();
+  const absl::Time origin = core_.clock.Now() - now;
+  const absl::Duration step =
+      clock_origin_ == absl::InfinitePast() ? absl::ZeroDuration() : origin - clock_origin_;
+  clock_origin_ = origin;
+  if (absl::AbsDuration(step) > kClockWasSet) {
+    ages_known_from_ = now + options_.blob_min_age;
+    Log(LogLevel::kWarning, "the wall clock was set; nothing is collected until ages are known again",
+        {{"step", absl::FormatDuration(step)}, {"for", absl::FormatDuration(options_.blob_min_age)}});
+  }
+  return now >= ages_known_from_;
+}
+
 void Upkeep::CollectGarbage() {
+  if (!AgesAreKnown()) return;
   auto live = MarkLiveBlobs(core_.facts, core_.store, core_.clock.Now() - options_.blob_min_age);
   if (!live.ok())
     return Log(LogLevel::kWarning, "no garbage collection", {{"error", live.status().ToString()}});

@@ -28,12 +28,16 @@ class Upkeep {
  private:
   void CollectGarbage();
   void RefreshGauges();
+  // False for as long as young blobs are kept after the wall clock was set, by which files tell their age.
+  bool AgesAreKnown();
 
   Core& core_;
   Executor& steps_;
   const Options options_;
   absl::Duration gauges_at_ = -absl::InfiniteDuration();
   absl::Duration garbage_at_ = -absl::InfiniteDuration();
+  absl::Time clock_origin_ = absl::InfinitePast();  // wall time at the start of the monotonic clock
+  absl::Duration ages_known_from_ = -absl::InfiniteDuration();
   std::atomic<int64_t> last_tick_ms_{0};  // monotonic; 0: none yet
 };
 

@@ -1,7 +1,9 @@
 #include "server/watch_stream.h"
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/error_info.h"
 #include "server/job_watchers.h"
@@ -55,6 +57,13 @@ class WatchStream final : public Base, public JobWatcher {
     *event.mutable_progress() = progress;
     Write(std::move(event));
   }
+  void Waiting(const v1::Waiting& waiting) override {
+    {
+      absl::MutexLock lock(&state_mutex_);
+      waiting_ = waiting;
+    }
+    if (queued() == 0) WriteWaiting();
+  }
   void Heartbeat(int64_t last_seq) override {
     if (IsStuck()) return FinishNow(TooSlow());
     if (queued() == 0) {
@@ -78,7 +87,20 @@ class WatchStream final : public Base, public JobWatcher {
     return still_ >= kMaxStillHeartbeats;
   }
 
-  void OnDrained() override { Advance(); }
+  void OnDrained() override {
+    WriteWaiting();
+    Advance();
+  }
+
+  void WriteWaiting() {
+    v1::JobEvent event;
+    {
+      absl::MutexLock lock(&state_mutex_);
+      if (!waiting_.has_value()) return;
+      *event.mutable_waiting() = *std::exchange(waiting_, std::nullopt);
+    }
+    Write(std::move(event));
+  }
 
   void OnStreamEnd() override {
     core_.loop.Post([this, self = Self()] { core_.watchers.Remove(job_, self); });
@@ -90,7 +112,7 @@ class WatchStream final : public Base, public JobWatcher {
       absl::MutexLock lock(&state_mutex_);
       if (reading_) return;
       if (sent_seq_ < last_seq_ && queued() == 0) {
-        reading_ = core_.executor.Post([this, self = Self()] { ReadPage(); });
+        reading_ = core_.rooms.watches.Post([this, self = Self()] { ReadPage(); });
         return;
       }
       if (sent_seq_ < last_seq_ || !ended_) return;
@@ -136,6 +158,7 @@ class WatchStream final : public Base, public JobWatcher {
   int64_t last_seq_ ABSL_GUARDED_BY(state_mutex_) = 0;
   bool ended_ ABSL_GUARDED_BY(state_mutex_) = false;
   bool reading_ ABSL_GUARDED_BY(state_mutex_) = false;
+  std::optional<v1::Waiting> waiting_ ABSL_GUARDED_BY(state_mutex_);  // not written yet
 };
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "server/worker_links.h"
 
+#include <algorithm>
+
 namespace quantmoe {
 
 std::shared_ptr<WorkerLink> WorkerLinks::Find(const std::string& worker) const {
@@ -7,11 +9,29 @@ std::shared_ptr<WorkerLink> WorkerLinks::Find(const std::string& worker) const {
   return it == links_.end() ? nullptr : it->second;
 }
 
+void WorkerLinks::TakeCredit(const std::string& worker) {
+  --table_.at(worker).credits;
+  loop_.AfterCommit([this, worker](const absl::Status& committed) {
+    const auto known = table_.find(worker);
+    if (!committed.ok() && known != table_.end()) ++known->second.credits;
+  });
+}
+
+void WorkerLinks::NoteArrivals() {
+  for (const auto& [worker, link] : links_) {
+    const auto known = table_.find(worker);
+    if (known == table_.end()) continue;
+    known->second.last_heard = std::max(known->second.last_heard, link->heard_at());
+  }
+}
+
 void WorkerLinks::Send(const std::string& worker, v1::CoordinatorMessage message) {
   std::shared_ptr<WorkerLink> link = Find(worker);
   if (link == nullptr) return;
   loop_.AfterCommit([link, message = std::move(message)](const absl::Status& committed) {
-    if (committed.ok()) link->Send(message);
+    if (committed.ok()) return link->Send(message);
+    // A worker that waits for its first answer had better say hello again.
+    if (message.has_welcome()) link->Close(committed);
   });
 }
 

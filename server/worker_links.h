@@ -21,6 +21,8 @@ class WorkerLink {
   virtual ~WorkerLink() = default;
   virtual void Send(v1::CoordinatorMessage message) = 0;
   virtual void Close(const absl::Status& status) = 0;
+  // When the newest message arrived, whether or not it was looked at: on the monotonic clock.
+  virtual absl::Duration heard_at() const = 0;
 };
 
 class WorkerLinks {
@@ -36,6 +38,11 @@ class WorkerLinks {
   void Disconnect(const std::string& worker) { links_.erase(worker); }
   std::shared_ptr<WorkerLink> Find(const std::string& worker) const;
   const std::map<std::string, std::shared_ptr<WorkerLink>>& all() const { return links_; }
+
+  // Takes one of the worker's credits; gives it back when the running commit fails. The worker must be known.
+  void TakeCredit(const std::string& worker);
+  // Brings `last_heard` of connected workers up to what has arrived.
+  void NoteArrivals();
 
   // After the running commit; dropped when the worker is not connected or the commit fails.
   void Send(const std::string& worker, v1::CoordinatorMessage message);

@@ -29,11 +29,13 @@ class SessionStream final : public Base, public WorkerLink {
 
   void Start() {
     KeepAlive();
+    NoteArrival();
     StartRead(&incoming_);
   }
 
   void OnReadDone(bool ok) override {
     if (!ok) return FinishAfterWrites(absl::OkStatus());
+    NoteArrival();
     if (const absl::Status status = CheckFieldLimits(incoming_); !status.ok()) {
       return FinishAfterWrites(status);
     }
@@ -51,11 +53,14 @@ class SessionStream final : public Base, public WorkerLink {
 
   void Send(v1::CoordinatorMessage message) override { Write(std::move(message)); }
   void Close(const absl::Status& status) override { FinishAfterWrites(status); }
+  absl::Duration heard_at() const override { return absl::Nanoseconds(heard_at_ns_.load()); }
 
  private:
   std::shared_ptr<SessionStream> Self() {
     return std::static_pointer_cast<SessionStream>(shared_from_this());
   }
+
+  void NoteArrival() { heard_at_ns_ = absl::ToInt64Nanoseconds(core_.clock.Monotonic()); }
 
   // On the commit loop, which is the only one that touches worker_.
   void Receive(const v1::WorkerMessage& message) {
@@ -87,7 +92,8 @@ class SessionStream final : public Base, public WorkerLink {
 
   Core& core_;
   v1::WorkerMessage incoming_;
-  std::atomic<int> waiting_{0};  // messages that the loop has not seen yet
+  std::atomic<int> waiting_{0};          // messages that the loop has not seen yet
+  std::atomic<int64_t> heard_at_ns_{0};  // monotonic
   std::string worker_;
 };
 
@@ -127,7 +133,7 @@ grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServe
                                                              const v1::CompleteTaskRequest* request,
                                                              v1::CompleteTaskResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "CompleteTask");
-  RunOnExecutor(core_, reply, [this, reply, request, response] {
+  RunIn(core_.rooms.results, reply, [this, reply, request, response] {
     if (const absl::Status status = CheckOutputs(core_.blobs, *request); !status.ok())
       return reply.Finish(status);
     FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {

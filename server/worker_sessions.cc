@@ -1,5 +1,6 @@
 #include "server/worker_sessions.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -7,10 +8,23 @@
 #include "base/crash_point.h"
 #include "base/error_info.h"
 #include "base/log.h"
+#include "server/proto_time.h"
 #include "server/random_id.h"
 #include "server/resource_names.h"
 
 namespace quantmoe {
+namespace {
+
+// Steps of the coordinator that take no longer are not worth a word.
+constexpr absl::Duration kLongStep = absl::Seconds(2);
+constexpr int kTicksOfGrace = 4;
+
+// A job that nobody can serve waits for one thing, whatever is missing at the moment.
+bool IsSameWait(v1::Waiting::Cause before, v1::Waiting::Cause now) {
+  return before == now || (IsUnschedulable(before) && IsUnschedulable(now));
+}
+
+}  // namespace
 
 WorkerSessions::WorkerSessions(Options options, FactsRecorder& facts, JobLifecycle& jobs,
                                TaskAttempts& attempts, WorkerLinks& workers, Metrics& metrics,
@@ -108,7 +122,7 @@ void WorkerSessions::Receive(const std::string& worker, const std::shared_ptr<Wo
     link->Close(MakeError(absl::StatusCode::kAborted, "SESSION_EXPIRED", "the lease ran out"));
     return;
   }
-  facts->second.last_heard = clock_.Monotonic();
+  facts->second.last_heard = std::max(facts->second.last_heard, link->heard_at());
   switch (message.message_case()) {
     case v1::WorkerMessage::kHeartbeat:
       return Heartbeat(facts->second, message.heartbeat());
@@ -196,6 +210,23 @@ absl::Status WorkerSessions::Drain(const std::string& worker) {
 
 void WorkerSessions::Tick() {
   const absl::Duration now = clock_.Monotonic();
+  ExpireLeases(now);
+  if (recovering_ && now >= recovery_until_) EndRecovery();
+  std::erase_if(progress_, [&](const auto& entry) {
+    return now - entry.second.since > 2 * options_.no_progress_timeout;
+  });
+  ExplainJobs();
+}
+
+void WorkerSessions::ExpireLeases(absl::Duration now) {
+  // A coordinator that stood still itself has heard nobody: what came meanwhile is taken in first.
+  if (now - last_tick_ > options_.limits.lease / 2) ticks_of_grace_ = kTicksOfGrace;
+  last_tick_ = now;
+  workers_.NoteArrivals();
+  if (ticks_of_grace_ > 0) {
+    --ticks_of_grace_;
+    return;
+  }
   for (const std::string& worker : ExpiredWorkers(workers_.table(), options_.limits, now)) {
     CrashPoint("lease-sweep");
     const bool connected = workers_.table().at(worker).connected;
@@ -209,11 +240,6 @@ void WorkerSessions::Tick() {
     }
     Remove(worker, connected ? "silent" : "disconnected");
   }
-  if (recovering_ && now >= recovery_until_) EndRecovery();
-  std::erase_if(progress_, [&](const auto& entry) {
-    return now - entry.second.since > 2 * options_.no_progress_timeout;
-  });
-  ExplainJobs();
 }
 
 void WorkerSessions::Remove(const std::string& worker, absl::string_view cause) {
@@ -248,6 +274,12 @@ void WorkerSessions::BeginRecovery() {
   CrashPoint("recovery-begun");
 }
 
+void WorkerSessions::AfterReload() {
+  jobs_.Reconcile();
+  // A worker may have been removed in the batch that failed, and its tasks run again by the facts.
+  BeginRecovery();
+}
+
 void WorkerSessions::EndRecovery() {
   recovering_ = false;
   std::vector<TaskRef> unclaimed;
@@ -262,21 +294,48 @@ void WorkerSessions::EndRecovery() {
 
 void WorkerSessions::ExplainJobs() {
   const absl::Duration now = clock_.Monotonic();
-  std::map<std::string, absl::Duration> since;
+  std::map<std::string, Wait> waits;
+  // What ends a job may change others, so the facts are looked at before any of them changes.
+  std::vector<std::pair<std::string, WaitingReason>> reasons;
   for (const auto& [id, job] : facts_.table().jobs()) {
     if (job.record.state() != v1::Job::QUEUED && job.record.state() != v1::Job::RUNNING) continue;
-    const Waiting waiting = ExplainWaiting(job, workers_.table(), options_.limits, now);
-    if (waiting.reason != job.record.reason()) facts_.Apply(JobExplained{id, waiting.reason});
-    if (!waiting.unschedulable) continue;
-    const auto known = unschedulable_since_.find(id);
-    since[id] = known == unschedulable_since_.end() ? now : known->second;
-    if (now - since[id] < options_.unschedulable_timeout) continue;
-    jobs_.Fail(id, MakeError(absl::StatusCode::kFailedPrecondition, "NO_CAPABLE_WORKER",
-                             absl::StrCat("no worker could take a task for ",
-                                          absl::FormatDuration(options_.unschedulable_timeout), ": ",
-                                          waiting.reason)));
+    reasons.emplace_back(id, ExplainWaiting(job, facts_.table(), workers_.table(), options_.limits, now));
   }
-  unschedulable_since_ = std::move(since);
+  for (const auto& [id, waiting] : reasons) {
+    const auto known = waits_.find(id);
+    const bool same = known != waits_.end() && IsSameWait(known->second.cause, waiting.cause);
+    const Wait& wait = waits[id] = Wait{waiting.cause, same ? known->second.since : now};
+    const absl::Duration waited = now - wait.since;
+    const bool brief = waiting.cause == v1::Waiting::COORDINATOR && waited < kLongStep;
+    Explain(*facts_.table().Find(id), brief ? WaitingReason() : waiting);
+    EndHopeless(id, waiting, waited);
+  }
+  waits_ = std::move(waits);
+}
+
+void WorkerSessions::Explain(const Job& job, const WaitingReason& waiting) {
+  if (job.waiting.cause() == waiting.cause && job.waiting.reason() == waiting.reason) return;
+  v1::Waiting told;
+  told.set_cause(waiting.cause);
+  told.set_reason(waiting.reason);
+  if (job.waiting.cause() == waiting.cause && job.waiting.has_since()) {
+    *told.mutable_since() = job.waiting.since();
+  } else if (waiting.cause != v1::Waiting::CAUSE_UNSPECIFIED) {
+    *told.mutable_since() = ToTimestamp(clock_.Now());
+  }
+  facts_.Apply(JobExplained{job.record.id(), told});
+}
+
+void WorkerSessions::EndHopeless(const std::string& id, const WaitingReason& waiting, absl::Duration waited) {
+  if (waiting.cause == v1::Waiting::WORKERS_DIED && waited >= options_.limits.poison_patience &&
+      attempts_.EndPoisoned(*facts_.table().Find(id))) {
+    return;
+  }
+  if (!IsUnschedulable(waiting.cause) || waited < options_.unschedulable_timeout) return;
+  jobs_.Fail(id, MakeError(absl::StatusCode::kFailedPrecondition, "NO_CAPABLE_WORKER",
+                           absl::StrCat("no worker could take a task for ",
+                                        absl::FormatDuration(options_.unschedulable_timeout), ": ",
+                                        waiting.reason)));
 }
 
 void WorkerSessions::CloseAll(const absl::Status& status) {

@@ -11,6 +11,7 @@
 #include "server/metrics.h"
 #include "server/scheduler.h"
 #include "server/task_attempts.h"
+#include "server/waiting.h"
 #include "server/worker_links.h"
 
 namespace quantmoe {
@@ -51,6 +52,8 @@ class WorkerSessions {
   // back.
   void BeginRecovery();
   bool recovering() const { return recovering_; }
+  // The facts were read again because a commit failed; what is known about workers was not.
+  void AfterReload();
   // Ends all sessions.
   void CloseAll(const absl::Status& status);
 
@@ -63,9 +66,13 @@ class WorkerSessions {
   void WatchProgress(const std::string& worker, const v1::WorkerHeartbeat& heartbeat);
   void ReturnUndelivered(const std::string& worker, const v1::WorkerHeartbeat& heartbeat);
   void Remove(const std::string& worker, absl::string_view cause);
+  void ExpireLeases(absl::Duration now);
   void EndRecovery();
   // Says why jobs wait, and ends those for which no worker has come for too long.
   void ExplainJobs();
+  void Explain(const Job& job, const WaitingReason& waiting);
+  // Ends a job that waited too long for such a cause. The job must exist.
+  void EndHopeless(const std::string& id, const WaitingReason& waiting, absl::Duration waited);
   bool BelongsToAnother(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) const;
   // What the worker should hold by the facts and does not by its Hello.
   void LoseAllBut(const std::set<TaskRef>& held, const std::string& worker);
@@ -77,10 +84,16 @@ class WorkerSessions {
   WorkerLinks& workers_;
   Metrics& metrics_;
   const Clock& clock_;
-  std::map<std::string, Progress> progress_;                   // by token
-  std::map<std::string, absl::Duration> unschedulable_since_;  // by job
+  std::map<std::string, Progress> progress_;  // by token
+  struct Wait {
+    v1::Waiting::Cause cause = v1::Waiting::CAUSE_UNSPECIFIED;
+    absl::Duration since;  // monotonic
+  };
+  std::map<std::string, Wait> waits_;  // by job
   bool recovering_ = false;
   absl::Duration recovery_until_;
+  absl::Duration last_tick_ = absl::InfiniteDuration();
+  int ticks_of_grace_ = 0;
 };
 
 }  // namespace quantmoe

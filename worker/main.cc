@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include <CLI/CLI.hpp>
 
+#include "base/crash_report.h"
 #include "base/descriptor_limit.h"
 #include "base/host_memory.h"
 #include "base/log.h"
@@ -23,12 +25,16 @@
 #include "quant/instruction_set.h"
 #include "quant/tasks/run_task.h"
 #include "storage/model_source_flags.h"
+#include "worker/supervisor.h"
 #include "worker/worker.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr double kDefaultMemoryShare = 0.8;
+// Set for the child of a supervisor, whose flags are the same.
+constexpr char kSupervised[] = "QUANTMOE_SUPERVISED";
+constexpr char kScratchVariable[] = "QUANTMOE_SCRATCH_DIR";
 
 struct Flags {
   Worker::Options worker;
@@ -38,6 +44,7 @@ struct Flags {
   std::string drain_timeout = "5m";
   std::string exit_when_idle = "inf";
   std::string port_file;
+  bool supervise = false;
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;
 };
@@ -91,7 +98,7 @@ void AddResourceFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--scratch-dir", worker.scratch_dir,
                  "where streamed blobs are kept, one directory a worker (default: a temporary one)")
-      ->envname("QUANTMOE_SCRATCH_DIR");
+      ->envname(kScratchVariable);
   app.add_option("--cache", worker.cache_bytes, "most bytes of streamed blobs to keep")
       ->envname("QUANTMOE_CACHE")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
@@ -112,6 +119,9 @@ void AddOperationFlags(CLI::App& app, Flags& flags) {
                  "leave after this long without a task, such as 10m")
       ->envname("QUANTMOE_EXIT_WHEN_IDLE")
       ->capture_default_str();
+  app.add_flag("--supervise", flags.supervise,
+               "run as the parent of a worker that is started again when it dies")
+      ->envname("QUANTMOE_SUPERVISE");
   const std::map<std::string, LogFormat> formats = {{"text", LogFormat::kText}, {"json", LogFormat::kJson}};
   app.add_option("--log-format", flags.log_format, "text or json")
       ->envname("QUANTMOE_LOG_FORMAT")
@@ -249,6 +259,22 @@ absl::Status Serve(Flags& flags) {
   return end;
 }
 
+// The parent of this program with the same flags. What a worker that dies leaves in its scratch directory is
+// there for the next one, and goes with the supervisor.
+int SuperviseWorker(const Flags& flags, int argc, char** argv) {
+  InitLogging(flags.log_format, flags.log_level);
+  SupervisorOptions options;
+  options.program = "/proc/self/exe";
+  options.command.assign(argv, argv + argc);
+  setenv(kSupervised, "1", /*overwrite=*/1);
+  const std::string scratch = flags.worker.scratch_dir.empty() ? OwnScratchDir() : "";
+  if (!scratch.empty()) setenv(kScratchVariable, scratch.c_str(), /*overwrite=*/1);
+  const int code = Supervise(options);
+  std::error_code ignored;
+  if (!scratch.empty()) std::filesystem::remove_all(scratch, ignored);
+  return code;
+}
+
 int Main(int argc, char** argv) {
   Flags flags = DefaultFlags();
   CLI::App app("Computes tasks of quantmoe jobs for a coordinator.", "quantmoe-worker");
@@ -259,10 +285,14 @@ int Main(int argc, char** argv) {
   AddResourceFlags(app, flags);
   AddOperationFlags(app, flags);
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
+  if (flags.supervise && std::getenv(kSupervised) == nullptr) return SuperviseWorker(flags, argc, argv);
   return ReportExit("quantmoe-worker", Serve(flags));
 }
 
 }  // namespace
 }  // namespace quantmoe
 
-int main(int argc, char** argv) { return quantmoe::Main(argc, argv); }
+int main(int argc, char** argv) {
+  quantmoe::InstallCrashReport(argv[0]);
+  return quantmoe::Main(argc, argv);
+}

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include <grpcpp/client_context.h>
 
+#include "base/clock.h"
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -209,7 +210,8 @@ absl::Status StreamedBlobStore::UploadOnce(const Digest& digest, absl::string_vi
 
 absl::Status StreamedBlobStore::Persist(const std::function<absl::Status(int64_t& moved)>& once) {
   Backoff backoff(options_.backoff);
-  absl::Time give_up = absl::Now() + options_.give_up_after;
+  const auto now = [] { return Clock::Real().Monotonic(); };
+  absl::Duration give_up = now() + options_.give_up_after;
   while (true) {
     int64_t moved = 0;
     const absl::Status status = once(moved);
@@ -217,20 +219,20 @@ absl::Status StreamedBlobStore::Persist(const std::function<absl::Status(int64_t
     if (options_.cancelled()) return absl::CancelledError("the task was cancelled");
     if (!WorthAnotherTry(status)) return status;
     if (moved > 0) {
-      give_up = absl::Now() + options_.give_up_after;
+      give_up = now() + options_.give_up_after;
       backoff.Reset();
     }
-    if (absl::Now() >= give_up) return absl::UnavailableError(status.message());
+    if (now() >= give_up) return absl::UnavailableError(status.message());
     Log(LogLevel::kDebug, "blob transfer broke off", {{"error", status.ToString()}, {"moved_bytes", moved}});
     if (!PauseUnlessCancelled(backoff.Next())) return absl::CancelledError("the task was cancelled");
   }
 }
 
 bool StreamedBlobStore::PauseUnlessCancelled(absl::Duration pause) {
-  const absl::Time until = absl::Now() + pause;
-  while (absl::Now() < until) {
+  const absl::Duration until = Clock::Real().Monotonic() + pause;
+  for (absl::Duration left = pause; left > absl::ZeroDuration(); left = until - Clock::Real().Monotonic()) {
     if (options_.cancelled()) return false;
-    absl::SleepFor(std::min(kCancelPoll, until - absl::Now()));
+    absl::SleepFor(std::min(kCancelPoll, left));
   }
   return !options_.cancelled();
 }

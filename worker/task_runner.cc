@@ -4,11 +4,12 @@
 #include <new>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
+#include "base/clock.h"
 #include "base/error_info.h"
 #include "base/host_memory.h"
+#include "base/interruption.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
@@ -71,10 +72,13 @@ v1::RunningAttempt Attempt::Progress() const {
 
 TaskOutcome RunAttempt(Attempt& attempt, const RunEnvironment& environment) {
   ResetPeakMemory();
-  const absl::Time start = absl::Now();
+  const absl::Duration start = Clock::Real().Monotonic();
+  const InterruptionScope scope([&attempt] {
+    return attempt.cancelled() ? absl::CancelledError("the task was cancelled") : absl::OkStatus();
+  });
   absl::StatusOr<std::vector<BlobRef>> outputs = CallGuarded(attempt, environment);
   TaskOutcome outcome;
-  outcome.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  outcome.seconds = absl::ToDoubleSeconds(Clock::Real().Monotonic() - start);
   outcome.peak_memory_bytes = PeakMemoryBytes();
   outcome.status = outputs.status();
   if (outputs.ok()) outcome.outputs = *std::move(outputs);

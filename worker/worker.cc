@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
+#include "base/crash_report.h"
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/status_macros.h"
@@ -69,7 +70,7 @@ Worker::~Worker() { Stop(); }
 
 void Worker::Stop() {
   {
-    absl::MutexLock lock(&mutex_);
+    NotifyingLock lock(&mutex_, &changed_);
     EndLocked(absl::CancelledError("the worker was stopped"));
     if (running_ != nullptr) running_->Cancel();
   }
@@ -84,7 +85,7 @@ absl::Status Worker::Drain() {
 }
 
 void Worker::RequestDrain() {
-  absl::MutexLock lock(&mutex_);
+  NotifyingLock lock(&mutex_, &changed_);
   RequestDrainLocked();
 }
 
@@ -108,6 +109,7 @@ bool Worker::shares_blobs() const {
 // ---- compute
 
 void Worker::ComputeLoop() {
+  ReportStackOverflowOfThisThread();
   while (true) {
     std::shared_ptr<Attempt> attempt;
     std::shared_ptr<BlobStore> blobs;
@@ -129,6 +131,7 @@ void Worker::ComputeLoop() {
 
 void Worker::RunOne(const std::shared_ptr<Attempt>& attempt, const std::shared_ptr<BlobStore>& blobs) {
   const std::string& kind = attempt->spec().kind();
+  const CrashContext context(attempt->spec().task());
   metrics_.SetBusy(true);
   Log(LogLevel::kDebug, "task starts", {{"task", attempt->spec().task()}});
   TaskOutcome outcome = RunAttempt(*attempt, {options_.run_task, *blobs, options_.models});
@@ -139,7 +142,7 @@ void Worker::RunOne(const std::shared_ptr<Attempt>& attempt, const std::shared_p
       {{"task", attempt->spec().task()},
        {"seconds", outcome.seconds},
        {"status", outcome.status.ToString()}});
-  absl::MutexLock lock(&mutex_);
+  NotifyingLock lock(&mutex_, &changed_);
   if (GetErrorInfo(outcome.status).reason == "DEVICE_FAILURE") {
     // An error of a GPU stays with the process: whoever restarts it gives the device back.
     after_drain_ = outcome.status;
@@ -185,7 +188,7 @@ void Worker::Settle(const Delivery& delivery, const absl::Status& answer) {
     Log(LogLevel::kError, "the coordinator does not take the outcome",
         {{"task", delivery.attempt->spec().task()}, {"error", answer.ToString()}});
   }
-  absl::MutexLock lock(&mutex_);
+  NotifyingLock lock(&mutex_, &changed_);
   const auto found = std::find_if(undelivered_.begin(), undelivered_.end(),
                                   [&](const Delivery& other) { return other.attempt == delivery.attempt; });
   if (found == undelivered_.end()) return;

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/retry.h"
+#include "base/timed_wait.h"
 #include "worker/blob_access.h"
 #include "worker/coordinator_client.h"
 #include "worker/metrics.h"
@@ -136,6 +137,8 @@ class Worker {
   WorkerMetrics metrics_;
 
   mutable absl::Mutex mutex_;
+  // Notified by whoever may end the wait of the heartbeat thread, or a pause.
+  TimedWait changed_;
   // Attempts, in the order of their life.
   std::deque<std::shared_ptr<Attempt>> queued_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Attempt> running_ ABSL_GUARDED_BY(mutex_);

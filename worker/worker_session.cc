@@ -50,7 +50,7 @@ void Worker::SessionLoop() {
 
 bool Worker::OnSessionEnd(const absl::Status& status, Backoff& holding, Backoff& idle,
                           absl::Duration& pause) {
-  absl::MutexLock lock(&mutex_);
+  NotifyingLock lock(&mutex_, &changed_);
   if (connected_) {
     holding.Reset();
     idle.Reset();
@@ -80,7 +80,7 @@ bool Worker::PauseUnlessEnded(absl::Duration pause) {
   absl::MutexLock lock(&mutex_);
   const auto ended = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return end_.has_value(); };
   for (absl::Duration left = pause; left > absl::ZeroDuration(); left = until - options_.clock->Monotonic()) {
-    if (mutex_.AwaitWithTimeout(absl::Condition(&ended), left)) return false;
+    if (changed_.AwaitFor(mutex_, left, ended)) return false;
   }
   return !end_.has_value();
 }
@@ -88,7 +88,7 @@ bool Worker::PauseUnlessEnded(absl::Duration pause) {
 absl::Status Worker::RunSession() {
   std::shared_ptr<SessionStream> stream = client_->OpenSession();
   {
-    absl::MutexLock lock(&mutex_);
+    NotifyingLock lock(&mutex_, &changed_);
     if (end_.has_value()) stream->Cancel();
     stream_ = stream;
     last_contact_ = options_.clock->Monotonic();
@@ -145,7 +145,7 @@ absl::StatusOr<BlobAccess> Worker::OpenBlobsFor(const v1::Welcome& welcome) {
 absl::Status Worker::OnWelcome(const v1::Welcome& welcome) {
   ASSIGN_OR_RETURN(BlobAccess access, OpenBlobsFor(welcome));
   const bool shared = !access.shared_dir.empty();
-  absl::MutexLock lock(&mutex_);
+  NotifyingLock lock(&mutex_, &changed_);
   blobs_ = std::move(access);
   if (shared != claims_shared_) {
     claims_shared_ = shared;
@@ -189,7 +189,7 @@ absl::Status Worker::AdmissionLocked(const v1::TaskSpec& task) const {
 
 void Worker::OnAssign(const v1::Assign& assign) {
   auto attempt = std::make_shared<Attempt>(assign.task(), assign.token());
-  absl::MutexLock lock(&mutex_);
+  NotifyingLock lock(&mutex_, &changed_);
   const absl::Status admission = AdmissionLocked(assign.task());
   v1::WorkerMessage& answer = outbox_.emplace_back();
   if (admission.ok()) {
@@ -204,7 +204,7 @@ void Worker::OnAssign(const v1::Assign& assign) {
 }
 
 void Worker::OnCancel(const v1::CancelTask& cancel) {
-  absl::MutexLock lock(&mutex_);
+  NotifyingLock lock(&mutex_, &changed_);
   if (running_ != nullptr && Is(*running_, cancel.attempt())) running_->Cancel();
   const auto found = std::find_if(queued_.begin(), queued_.end(),
                                   [&](const auto& attempt) { return Is(*attempt, cancel.attempt()); });
@@ -215,7 +215,7 @@ void Worker::OnCancel(const v1::CancelTask& cancel) {
 }
 
 void Worker::OnDrop(const v1::AttemptRef& ref) {
-  absl::MutexLock lock(&mutex_);
+  NotifyingLock lock(&mutex_, &changed_);
   if (running_ != nullptr && Is(*running_, ref)) {
     running_->Cancel();
     running_ = nullptr;  // its outcome is thrown away when it comes
@@ -246,7 +246,7 @@ void Worker::HeartbeatLoop() {
         return end_.has_value() || connected_ != was_connected || (connected_ && !outbox_.empty()) ||
                (drain_until_.has_value() && HoldsNothingLocked());
       };
-      mutex_.AwaitWithTimeout(absl::Condition(&wake), HeartbeatWaitLocked());
+      changed_.AwaitFor(mutex_, HeartbeatWaitLocked(), wake);
       if (end_.has_value()) return;
       CheckTimesLocked();
       leave = drain_until_.has_value() &&
@@ -262,7 +262,7 @@ void Worker::HeartbeatLoop() {
     }
     if (!leave) continue;
     if (stream != nullptr) SayGoodbye(*stream);
-    absl::MutexLock lock(&mutex_);
+    NotifyingLock lock(&mutex_, &changed_);
     EndLocked(after_drain_);
   }
 }
@@ -306,7 +306,7 @@ void Worker::SayGoodbye(SessionStream& stream) {
   absl::MutexLock lock(&mutex_);
   const auto closed = [this]()
                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !connected_ || end_.has_value(); };
-  mutex_.AwaitWithTimeout(absl::Condition(&closed), kGoodbyeTimeout);
+  changed_.AwaitFor(mutex_, kGoodbyeTimeout, closed);
 }
 
 }  // namespace quantmoe

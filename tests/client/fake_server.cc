@@ -76,6 +76,7 @@ grpc::Status FakeJobs::WatchJob(grpc::ServerContext* context, const v1::WatchJob
   const bool cut = stream < stream_lengths.size();
   size_t left = cut ? stream_lengths[stream] : log.size();
   const int64_t from = request->after_seq() - static_cast<int64_t>(stream > 0 ? repeat : 0);
+  for (const v1::JobEvent& notice : notices) writer->Write(notice);
   for (const v1::JobEvent& event : log) {
     if (event.seq() <= from) continue;
     if (left-- == 0) break;

@@ -48,6 +48,7 @@ class FakeJobs : public v1::JobService::Service {
   int get_failures = 0;
   std::vector<v1::CreateJobRequest> created;
   std::vector<v1::JobEvent> log;
+  std::vector<v1::JobEvent> notices;  // events without number that come first
   // Events of each successive stream; when they run out the whole rest is sent.
   std::vector<size_t> stream_lengths;
   size_t repeat = 0;  // events that a resumed stream sends once more

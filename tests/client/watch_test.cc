@@ -30,9 +30,10 @@ class WatchTest : public ::testing::Test {
     }
   }
 
-  absl::StatusOr<v1::Job::State> Follow() {
+  absl::StatusOr<v1::Job::State> Follow(absl::Duration worker_patience = absl::Seconds(15)) {
     WatchOptions options;
     options.job = "jobs/a";
+    options.worker_patience = worker_patience;
     return FollowJob(*server_.Connect(), options, recorder_);
   }
 
@@ -75,6 +76,32 @@ TEST_F(WatchTest, AGapIsAnError) {
   server_.jobs.log.erase(server_.jobs.log.begin() + 3);
   EXPECT_THAT(Follow(), StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_THAT(recorder_.seen, ElementsAre(1, 2, 3));
+}
+
+v1::JobEvent Waiting(v1::Waiting::Cause cause) {
+  v1::JobEvent event;
+  event.mutable_waiting()->set_cause(cause);
+  event.mutable_waiting()->set_reason("no worker is connected; 2 died while running solve-l0-p0: a, b");
+  return event;
+}
+
+TEST_F(WatchTest, EndsWhenTheWorkersHaveDiedAndNoneComes) {
+  server_.jobs.notices = {Waiting(v1::Waiting::WORKERS_DIED)};
+  server_.jobs.log.resize(2);
+  server_.jobs.never_end = true;
+  const absl::StatusOr<v1::Job::State> end = Follow(/*worker_patience=*/absl::Milliseconds(1));
+  EXPECT_THAT(end.status(), HasReason("NO_WORKER_LEFT"));
+  EXPECT_EQ(end.status().message(), "jobs/a: no worker is connected; 2 died while running solve-l0-p0: a, b");
+}
+
+TEST_F(WatchTest, GoesOnWhenWorkersAreMissingAndNoneDied) {
+  server_.jobs.notices = {Waiting(v1::Waiting::NO_WORKER)};
+  EXPECT_THAT(Follow(/*worker_patience=*/absl::ZeroDuration()), IsOkAndHolds(v1::Job::SUCCEEDED));
+}
+
+TEST_F(WatchTest, GoesOnWhenAWorkerCameInTime) {
+  server_.jobs.notices = {Waiting(v1::Waiting::WORKERS_DIED), Waiting(v1::Waiting::CAUSE_UNSPECIFIED)};
+  EXPECT_THAT(Follow(/*worker_patience=*/absl::Seconds(15)), IsOkAndHolds(v1::Job::SUCCEEDED));
 }
 
 TEST_F(WatchTest, GivesUpWhenTheServerStaysAway) {

@@ -42,5 +42,34 @@ TEST(GarbageTest, OrphansGoAndTheBlobsOfALiveJobStay) {
   EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
 }
 
+// Until the coordinator has looked at the time again: its worker is silent for a lease.
+void AwaitTicks(RunningServer& server, FakeClock& clock, absl::Duration step) {
+  FakeWorker silent(server.coordinator().worker_address(), {.id = "silent"});
+  clock.Advance(step);
+  EXPECT_EQ(silent.AwaitEnd().error_code(), grpc::StatusCode::ABORTED);
+}
+
+TEST(GarbageTest, AWallClockThatIsSetForwardMakesNothingOld) {
+  FakeClock clock(absl::Now());
+  CoordinatorOptions options = RunningServer::QuickOptions();
+  options.clock = &clock;
+  options.blob_min_age = absl::Hours(24);
+  options.garbage_interval = absl::Hours(1);
+  RunningServer server(options);
+  v1::Digest orphan;
+  {
+    FakeWorker worker(server.coordinator().worker_address(), {.id = "before"});
+    orphan = worker.Upload("just written, of no job yet");
+  }
+  clock.SetWallClockBy(absl::Hours(48));
+  AwaitTicks(server, clock, absl::Hours(1));
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(IsStored(server, orphan));
+  clock.Advance(absl::Hours(24));
+  const absl::Time end = absl::Now() + absl::Seconds(30);
+  while (IsStored(server, orphan) && absl::Now() < end) {
+  }
+  EXPECT_FALSE(IsStored(server, orphan)) << "ages are known again";
+}
+
 }  // namespace
 }  // namespace quantmoe

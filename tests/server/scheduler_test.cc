@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/waiting.h"
+
 namespace quantmoe {
 namespace {
 
@@ -134,8 +136,8 @@ TEST_F(SchedulerTest, AJobStaysInItsClass) {
   AddJob("a", 1, 10, "c1");
   AddWorker("w", 1, 100, "c2");
   EXPECT_THAT(Assign(), IsEmpty());
-  EXPECT_THAT(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_).reason, HasSubstr("class c1"));
-  EXPECT_TRUE(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_).unschedulable);
+  EXPECT_THAT(ExplainWaiting(*jobs_.Find("a"), jobs_, workers_, limits_, now_).reason, HasSubstr("class c1"));
+  EXPECT_TRUE(IsUnschedulable(ExplainWaiting(*jobs_.Find("a"), jobs_, workers_, limits_, now_).cause));
   AddWorker("v", 1, 100, "c1");
   EXPECT_THAT(Assign(), ElementsAre(Field(&Assignment::worker, "v")));
 }
@@ -164,17 +166,18 @@ TEST_F(SchedulerTest, DrainingSilentAndLostWorkersGetNothing) {
   AddWorker("w2").last_heard = now_ - 2 * limits_.heartbeat;
   AddWorker("w3").connected = false;
   EXPECT_THAT(Assign(), IsEmpty());
-  EXPECT_EQ(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_).reason, "no worker is connected");
+  EXPECT_EQ(ExplainWaiting(*jobs_.Find("a"), jobs_, workers_, limits_, now_).reason,
+            "every worker that is connected drains");
 }
 
 TEST_F(SchedulerTest, OnlyWhatNoWorkerCouldTakeIsUnschedulable) {
   AddJob("a", 1, /*memory_bytes=*/101);
   AddWorker("w", /*credits=*/1, /*memory_bytes=*/100);
-  const Waiting waiting = ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_);
-  EXPECT_TRUE(waiting.unschedulable);
+  const WaitingReason waiting = ExplainWaiting(*jobs_.Find("a"), jobs_, workers_, limits_, now_);
+  EXPECT_TRUE(IsUnschedulable(waiting.cause));
   EXPECT_THAT(waiting.reason, HasSubstr("needs 101 bytes of memory, the largest worker has 100"));
   AddWorker("busy", /*credits=*/0, /*memory_bytes=*/101);
-  EXPECT_FALSE(ExplainWaiting(*jobs_.Find("a"), workers_, limits_, now_).unschedulable);
+  EXPECT_FALSE(IsUnschedulable(ExplainWaiting(*jobs_.Find("a"), jobs_, workers_, limits_, now_).cause));
 }
 
 TEST_F(SchedulerTest, TheReceivedTaskThatWasAssignedFirstIsSuspected) {

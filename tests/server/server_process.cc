@@ -21,19 +21,36 @@ int Describe(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -WTE
 
 }  // namespace
 
-ServerProcess::ServerProcess(const std::string& data_dir, const std::string& crash_at) {
+ServerProcess::ServerProcess(const std::string& data_dir, const Options& options) {
   const std::string ports = data_dir + ".ports";
   std::filesystem::remove(ports);
-  std::string arguments[] = {QUANTMOE_SERVER,   "--data-dir",  data_dir,        "--listen",    "127.0.0.1:0",
-                             "--worker-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--model-root",
-                             QUANTMOE_TESTDATA, "--port-file", ports,           "--lease",     "30",
-                             "--heartbeat",     "10",          "--log-level",   "error"};
+  std::string arguments[] = {QUANTMOE_SERVER,
+                             "--data-dir",
+                             data_dir,
+                             "--listen",
+                             "127.0.0.1:0",
+                             "--worker-listen",
+                             "127.0.0.1:0",
+                             "--http-listen",
+                             "127.0.0.1:0",
+                             "--model-root",
+                             QUANTMOE_TESTDATA,
+                             "--port-file",
+                             ports,
+                             "--lease",
+                             options.lease_seconds,
+                             "--heartbeat",
+                             options.heartbeat_seconds,
+                             "--log-level",
+                             "error"};
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  std::string crash = "QUANTMOE_CRASH_AT=" + crash_at;
-  char* environment[] = {crash.data(), nullptr};
-  EXPECT_EQ(posix_spawn(&pid_, QUANTMOE_SERVER, nullptr, nullptr, argv.data(), environment), 0);
+  std::vector<std::string> variables = options.environment;
+  std::vector<char*> environment;
+  for (std::string& variable : variables) environment.push_back(variable.data());
+  environment.push_back(nullptr);
+  EXPECT_EQ(posix_spawn(&pid_, QUANTMOE_SERVER, nullptr, nullptr, argv.data(), environment.data()), 0);
   const absl::Time deadline = absl::Now() + kPatience;
   while (absl::Now() < deadline && !std::filesystem::exists(ports)) {
     siginfo_t info{};
@@ -52,6 +69,11 @@ ServerProcess::~ServerProcess() {
   if (pid_ <= 0) return;
   kill(pid_, SIGKILL);
   AwaitExit();
+}
+
+int ServerProcess::Stop() {
+  kill(pid_, SIGTERM);
+  return AwaitExit();
 }
 
 int ServerProcess::AwaitExit() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -9,8 +10,16 @@ namespace quantmoe {
 
 class ServerProcess {
  public:
-  // `crash_at` is QUANTMOE_CRASH_AT; empty: none. Waits until it listens or has ended.
-  ServerProcess(const std::string& data_dir, const std::string& crash_at);
+  struct Options {
+    std::vector<std::string> environment = {};  // NAME=value
+    std::string lease_seconds = "30";
+    std::string heartbeat_seconds = "10";
+  };
+  // Waits until it listens or has ended.
+  ServerProcess(const std::string& data_dir, const Options& options);
+  // `crash_at` is QUANTMOE_CRASH_AT; empty: none.
+  ServerProcess(const std::string& data_dir, const std::string& crash_at)
+      : ServerProcess(data_dir, Options{.environment = {"QUANTMOE_CRASH_AT=" + crash_at}}) {}
   // Kills it if it still runs.
   ~ServerProcess();
 
@@ -20,6 +29,8 @@ class ServerProcess {
   const std::string& worker_address() const { return worker_address_; }
   // Waits for its end; the exit status, or minus the signal.
   int AwaitExit();
+  // Sends SIGTERM and waits for its end.
+  int Stop();
 
  private:
   pid_t pid_ = -1;

@@ -117,6 +117,74 @@ TEST(TaskFailureTest, ATaskThatKillsItsWorkersEndsItsJob) {
               testing::HasSubstr("task prepare: 3 workers died while they ran it: a, b, c"));
 }
 
+// A worker of this id takes the first task, which takes it down.
+void DieOfTheFirstTask(RunningServer& server, const std::string& id, const std::string& instance) {
+  {
+    FakeWorker worker(server.coordinator().worker_address(), {.id = id, .instance = instance});
+    const v1::Assign assign = worker.AwaitAssign();
+    worker.Acknowledge(AttemptOf(assign));
+    worker.Heartbeat({AttemptOf(assign)}, 1);
+  }
+  AwaitDisconnected(server, id);
+}
+
+TEST(TaskFailureTest, OneWorkerThatIsStartedAgainIsEnoughToFindAPoisonousTask) {
+  FakeClock clock;
+  RunningServer server(WithClock(clock));
+  const std::string name = server.CreateTinyJob();
+  for (const std::string instance : {"1", "2", "3"}) {
+    DieOfTheFirstTask(server, "only", instance);
+    clock.Advance(absl::Seconds(30));
+    server.AwaitJob(name, [](const v1::Job& job) { return job.progress().workers() == 0; });
+    clock.Advance(absl::Seconds(10));  // the backoff
+  }
+  const v1::Job job = server.AwaitEnd(name);
+  EXPECT_THAT(FromRpcStatus(job.error()), HasReason("TASK_KILLS_WORKERS"));
+  EXPECT_THAT(job.error().message(), testing::HasSubstr("a worker died 3 times while it ran it: only"));
+}
+
+TEST(TaskFailureTest, TwoDeadWorkersAndNoOtherEndTheJob) {
+  FakeClock clock;
+  RunningServer server(WithClock(clock));
+  const std::string name = server.CreateTinyJob();
+  for (const std::string id : {"a", "b"}) {
+    DieOfTheFirstTask(server, id, id);
+    clock.Advance(absl::Seconds(30));
+    server.AwaitJob(name, [](const v1::Job& job) { return job.progress().workers() == 0; });
+    clock.Advance(absl::Seconds(10));  // the backoff
+  }
+  const v1::Job waiting = server.AwaitJob(
+      name, [](const v1::Job& job) { return job.waiting().cause() == v1::Waiting::WORKERS_DIED; });
+  EXPECT_EQ(waiting.waiting().reason(), "no worker is connected; 2 died while running prepare: a, b");
+  EXPECT_EQ(waiting.state_reason(), waiting.waiting().reason());
+  EXPECT_EQ(waiting.state(), v1::Job::RUNNING);
+  clock.Advance(absl::Minutes(1));
+  EXPECT_THAT(FromRpcStatus(server.AwaitEnd(name).error()), HasReason("TASK_KILLS_WORKERS"));
+}
+
+TEST(TaskFailureTest, AWatchIsToldAtOnceWhenTheLastWorkerDies) {
+  FakeClock clock;  // stands still: no lease runs out
+  RunningServer server(WithClock(clock));
+  const std::string name = server.CreateTinyJob();
+  DieOfTheFirstTask(server, "a", "1");
+  v1::WatchJobRequest request;
+  request.set_name(name);
+  const auto context = WithDeadline();
+  const auto watch = server.jobs().WatchJob(context.get(), request);
+  v1::JobEvent event;
+  while (event.waiting().cause() != v1::Waiting::WORKERS_DIED && watch->Read(&event)) {
+  }
+  EXPECT_EQ(event.waiting().reason(), "no worker is connected; 1 died while running prepare: a");
+  EXPECT_TRUE(event.waiting().has_since());
+  FakeWorker other(server.coordinator().worker_address(), {.id = "b"});
+  while ((!event.has_waiting() || event.waiting().cause() == v1::Waiting::WORKERS_DIED) &&
+         watch->Read(&event)) {
+  }
+  EXPECT_EQ(event.waiting().cause(), v1::Waiting::WORKERS_SILENT) << "the lease of the dead one goes on";
+  context->TryCancel();
+  (void)watch->Finish();
+}
+
 TEST(TaskFailureTest, AJobThatNoWorkerCanTakeSaysSoAndEnds) {
   FakeClock clock;
   CoordinatorOptions options = WithClock(clock);
