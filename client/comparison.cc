@@ -4,10 +4,12 @@
 #include <map>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include <google/protobuf/util/time_util.h>
 #include <nlohmann/json.hpp>
 
+#include "base/exception_text.h"
 #include "base/json.h"
 
 namespace quantmoe {
@@ -61,8 +63,10 @@ void ReadLinears(const Json& report, ComparedJob& job, Comparison& comparison) {
     const std::string name = linear.at("name").get<std::string>();
     job.widths[name] = linear.at("bits").get<int>();
     if (!weighs || !linear.contains("widths")) continue;
-    for (const auto& [bits, facts] : linear.at("widths").items())
-      comparison.losses[name][std::stoi(bits)] = facts.at("loss").get<double>();
+    for (const auto& [key, facts] : linear.at("widths").items()) {
+      int bits = 0;
+      if (absl::SimpleAtoi(key, &bits)) comparison.losses[name][bits] = facts.at("loss").get<double>();
+    }
   }
   if (weighs) comparison.objective = job.objective;
 }
@@ -127,7 +131,7 @@ absl::Status ReadReport(const v1::Job& job, absl::string_view report_json, Compa
     ReadLinears(report, compared, comparison);
     comparison.original_bytes = report.at("original_bytes").get<int64_t>();
   } catch (const nlohmann::json::exception& error) {
-    return absl::DataLossError(absl::StrCat("the report of ", job.name(), ": ", error.what()));
+    return absl::DataLossError(absl::StrCat("the report of ", job.name(), ": ", ExceptionText(error)));
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include <sys/ioctl.h>
 
+#include "base/exception_text.h"
 #include "client/command_line.h"
 
 namespace {
@@ -59,5 +61,10 @@ int main(int argc, char** argv) {
     static_cast<void>(installed);
     return interrupted.load();
   };
-  return quantmoe::RunCommandLine({argv + 1, argv + argc}, context);
+  try {
+    return quantmoe::RunCommandLine({argv + 1, argv + argc}, context);
+  } catch (const std::exception& error) {
+    std::cerr << "quantmoe: " << quantmoe::ExceptionText(error) << " (INTERNAL)\n";
+    return 1;
+  }
 }

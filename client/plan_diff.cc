@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include <nlohmann/json.hpp>
 
+#include "base/exception_text.h"
 #include "base/json.h"
 #include "client/format.h"
 
@@ -129,7 +130,8 @@ absl::StatusOr<ComparedPlan> ReadComparedPlan(const std::string& title, absl::st
   try {
     return ReadPlan(title, *parsed);
   } catch (const Json::exception& error) {
-    return absl::InvalidArgumentError(absl::StrCat(title, " is neither a plan nor a report: ", error.what()));
+    return absl::InvalidArgumentError(
+        absl::StrCat(title, " is neither a plan nor a report: ", ExceptionText(error)));
   }
 }
 

@@ -158,7 +158,10 @@ bool JobRunner::LoadResult(const std::string& key, FinishedTask& task) {
   const nlohmann::json json = ParseJson(*text).value_or(nullptr);
   if (!json.is_object()) return false;
   for (const auto& [role, digest] : json.items()) {
-    const Digest blob{digest.at("sha256"), digest.at("size")};
+    const bool whole = digest.is_object() && digest.contains("sha256") && digest["sha256"].is_string() &&
+                       digest.contains("size") && digest["size"].is_number_integer();
+    if (!whole) return false;
+    const Digest blob{digest["sha256"].get<std::string>(), digest["size"].get<int64_t>()};
     if (!blobs_.Contains(blob).value_or(false)) return false;
     task.outputs[role] = blob;
   }

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <tuple>
 
+#include "absl/strings/numbers.h"
+
 #include "plan/json_codec.h"
 
 namespace quantmoe {
@@ -32,8 +34,9 @@ json RowJson(const DistortionRow& row) {
 }
 
 int WidthFromKey(const std::string& key) {
-  const int bits = std::stoi(key);
-  if (bits < 1 || bits > 16 || absl::StrCat(bits) != key) throw std::invalid_argument("bad width " + key);
+  int bits = 0;
+  if (!absl::SimpleAtoi(key, &bits) || bits < 1 || bits > 16 || absl::StrCat(bits) != key)
+    throw std::invalid_argument("bad width " + key);
   return bits;
 }
 

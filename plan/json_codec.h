@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
+#include "base/exception_text.h"
 #include "base/json.h"
 #include "nlohmann/json.hpp"
 #include "plan/linears.h"
@@ -33,7 +34,7 @@ absl::StatusOr<T> DecodeJson(absl::string_view text, absl::string_view what, Dec
   try {
     return decode(*json);
   } catch (const std::exception& error) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": ", error.what()));
+    return absl::InvalidArgumentError(absl::StrCat(what, ": ", ExceptionText(error)));
   }
 }
 

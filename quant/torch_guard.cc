@@ -6,12 +6,14 @@
 #include <c10/util/Exception.h>
 
 #include "base/error_info.h"
+#include "base/exception_text.h"
 
 namespace quantmoe {
 
 absl::Status RunGuarded(absl::string_view what, const std::function<absl::Status()>& fn) {
+  // What libtorch appends from the second line on is for those who debug it.
   const auto error = [&](absl::StatusCode code, absl::string_view reason, absl::string_view text) {
-    return MakeError(code, reason, absl::StrCat(what, ": ", text));
+    return MakeError(code, reason, absl::StrCat(what, ": ", text.substr(0, text.find('\n'))));
   };
   try {
     return fn();
@@ -34,7 +36,7 @@ absl::Status RunGuarded(absl::string_view what, const std::function<absl::Status
   } catch (const c10::Error& e) {
     return error(absl::StatusCode::kInternal, "INTERNAL", e.what_without_backtrace());
   } catch (const std::exception& e) {
-    return error(absl::StatusCode::kInternal, "INTERNAL", e.what());
+    return error(absl::StatusCode::kInternal, "INTERNAL", ExceptionText(e));
   }
 }
 

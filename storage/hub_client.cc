@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/exception_text.h"
 #include "base/interruption.h"
 #include "base/json.h"
 #include "base/status_macros.h"
@@ -78,7 +79,7 @@ absl::StatusOr<HubFile> ParseFile(const Json& entry) {
     if (IsHex(file.oid, file.large ? 64 : 40) && file.size_bytes >= 0) return file;
     return Protocol("file list", absl::StrCat("bad size or oid of ", absl::Utf8SafeCHexEscape(file.path)));
   } catch (const Json::exception& error) {
-    return Protocol("file list", error.what());
+    return Protocol("file list", ExceptionText(error));
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/error_info.h"
+#include "base/exception_text.h"
 #include "base/host_memory.h"
 #include "base/interruption.h"
 #include "base/status_macros.h"
@@ -38,7 +39,7 @@ absl::StatusOr<std::vector<BlobRef>> CallGuarded(Attempt& attempt, const RunEnvi
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory while the task ran");
   } catch (const std::exception& error) {
-    return absl::InternalError(error.what());
+    return absl::InternalError(ExceptionText(error));
   } catch (...) {
     return absl::InternalError("an unknown exception left the task");
   }

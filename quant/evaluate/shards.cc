@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/exception_text.h"
 #include "base/json.h"
 #include "base/status_macros.h"
 
@@ -147,7 +148,7 @@ absl::StatusOr<EvalShard> ParseShard(std::string_view bytes) {
   try {
     return ShardFromJson(*parsed);
   } catch (const json::exception& error) {
-    return BadBlob(error.what());
+    return BadBlob(ExceptionText(error));
   }
 }
 

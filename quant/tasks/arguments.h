@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
+#include "base/exception_text.h"
 #include "plan/linears.h"
 #include "plan/model_spec.h"
 #include "plan/task_graph.h"
@@ -30,7 +31,7 @@ class TaskArguments {
     try {
       return params_.at(key).template get<T>();
     } catch (const nlohmann::json::exception& e) {
-      return absl::InvalidArgumentError(absl::StrCat("task parameter ", key, ": ", e.what()));
+      return absl::InvalidArgumentError(absl::StrCat("task parameter ", key, ": ", ExceptionText(e)));
     }
   }
   const nlohmann::json& params() const { return params_; }
