@@ -15,9 +15,11 @@
 #include "absl/strings/str_join.h"
 #include <nlohmann/json.hpp>
 
+#include "base/exception_text.h"
 #include "base/json.h"
+#include "base/python_json.h"
 #include "base/status_macros.h"
-#include "client/declared_widths.h"
+#include "storage/declared_widths.h"
 #include "storage/mapped_file.h"
 #include "storage/safetensors.h"
 
@@ -47,7 +49,7 @@ absl::StatusOr<Json> ReadJson(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;
   if (!in || !(text << in.rdbuf())) return absl::NotFoundError("cannot be read");
-  Json json = ParseJson(text.str()).value_or(nullptr);
+  Json json = ParseOrderedJson(QuoteNonFinite(text.str())).value_or(nullptr);
   if (!json.is_object()) return absl::DataLossError("is no JSON object");
   return json;
 }
@@ -68,7 +70,7 @@ absl::StatusOr<Plan> ParsePlan(const Json& json) {
     }
     return plan;
   } catch (const std::exception& error) {
-    return absl::DataLossError(absl::StrCat("is no plan: ", error.what()));
+    return absl::DataLossError(absl::StrCat("is no plan: ", ExceptionText(error)));
   }
 }
 
@@ -299,12 +301,15 @@ class WeightChecker {
     return files_.size() == 1 && !tensors_.empty() ? tensors_.begin()->second.name : kIndex;
   }
 
-  // Packed tensors that no linear of the plan owns.
+  // Packed tensors that no linear of the plan owns. Scales alone may be anybody's: a source can have a
+  // `weight_scale` that is carried.
   void CheckOthers() {
+    const std::vector<const char*> packed = gptq_
+                                                ? std::vector<const char*>{".qweight", ".qzeros", ".g_idx"}
+                                                : std::vector<const char*>{".weight_packed", ".weight_shape"};
     for (const auto& [name, stored] : tensors_) {
       if (used_.contains(name)) continue;
-      for (const char* suffix :
-           {".qweight", ".qzeros", ".scales", ".g_idx", ".weight_packed", ".weight_scale", ".weight_shape"}) {
+      for (const char* suffix : packed) {
         if (absl::EndsWith(name, suffix)) Add(stored.name, name, "belongs to no linear of the plan");
       }
     }

@@ -8,7 +8,10 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
@@ -48,19 +51,46 @@ absl::StatusOr<Json> ParseIndex(const std::string& text) {
     return Invalid(absl::StrCat(kIndexFile, " ", parsed.status().message()), {{"file", kIndexFile}});
   }
   Json& json = *parsed;
-  if (!twice.empty()) return Invalid(absl::StrCat(kIndexFile, ": tensor ", twice, " occurs twice"));
+  if (!twice.empty()) {
+    const std::string name = absl::Utf8SafeCHexEscape(twice);
+    return Invalid(absl::StrCat(kIndexFile, ": tensor ", name, " occurs twice"),
+                   {{"file", kIndexFile}, {"tensor", name}});
+  }
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     return Invalid(absl::StrCat(kIndexFile, " has no weight_map"), {{"file", kIndexFile}});
   }
   return json;
 }
 
+// A path of the index as one way to write it, without "." and doubled slashes; empty when it could lead out
+// of the model.
+std::string PlainPath(absl::string_view path) {
+  std::vector<absl::string_view> parts;
+  if (absl::StartsWith(path, "/")) return "";
+  for (const absl::string_view part : absl::StrSplit(path, '/')) {
+    if (part == "..") return "";
+    if (!part.empty() && part != ".") parts.push_back(part);
+  }
+  return absl::StrJoin(parts, "/");
+}
+
 absl::StatusOr<WeightMap> ReadWeightMap(const std::string& index_text) {
   ASSIGN_OR_RETURN(const Json index, ParseIndex(index_text));
   WeightMap weights;
   for (const auto& [tensor, file] : index["weight_map"].items()) {
-    if (!file.is_string()) return Invalid(absl::StrCat(kIndexFile, ": tensor ", tensor, " names no file"));
-    auto& names = weights[file.get<std::string>()];
+    const auto invalid = [&](absl::string_view what) {
+      const std::string name = absl::Utf8SafeCHexEscape(tensor);
+      return Invalid(absl::StrCat(kIndexFile, ": tensor ", name, " ", what),
+                     {{"file", kIndexFile}, {"tensor", name}});
+    };
+    if (!file.is_string()) return invalid("names no file");
+    const auto& text = file.get_ref<const std::string&>();
+    const std::string path = PlainPath(text);
+    if (path.empty()) {
+      return invalid(absl::StrCat("is in \"", absl::Utf8SafeCHexEscape(text.substr(0, 200)),
+                                  "\", which is no file of the model"));
+    }
+    auto& names = weights[path];
     if (!names.has_value()) names.emplace();
     names->push_back(tensor);
   }
@@ -124,6 +154,20 @@ const ModelFile* FindFile(const std::vector<ModelFile>& files, absl::string_view
   return found == files.end() ? nullptr : &*found;
 }
 
+// Adds the files of every folder that the index names.
+absl::Status AddFolders(ModelDirectory& directory, const WeightMap& weights, std::vector<ModelFile>& files) {
+  std::set<std::string> folders;
+  for (const auto& [path, wanted] : weights) {
+    const size_t slash = path.rfind('/');
+    if (slash != std::string::npos) folders.insert(path.substr(0, slash));
+  }
+  for (const std::string& folder : folders) {
+    ASSIGN_OR_RETURN(std::vector<ModelFile> listed, directory.ListFolder(folder));
+    std::move(listed.begin(), listed.end(), std::back_inserter(files));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 struct Checkpoint::Opening {
@@ -153,9 +197,12 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::OpenAll(std::shared_ptr<
   WeightMap weights;
   if (FindFile(files, kSingleFile) != nullptr) {
     weights[kSingleFile] = std::nullopt;
+    checkpoint->listing_file_ = kSingleFile;
   } else if (FindFile(files, kIndexFile) != nullptr) {
     ASSIGN_OR_RETURN(index, directory->ReadAll(kIndexFile));
     ASSIGN_OR_RETURN(weights, ReadWeightMap(index));
+    checkpoint->listing_file_ = kIndexFile;
+    RETURN_IF_ERROR(AddFolders(*directory, weights, files));
   } else {
     return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
                      absl::StrCat("the model has neither ", kSingleFile, " nor ", kIndexFile));
@@ -170,6 +217,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::OpenAll(std::shared_ptr<
     if (status.ok()) continue;
     if (damage == nullptr || !absl::IsInvalidArgument(status)) return status;
     damage->problems.push_back(std::string(status.message()));
+    damage->unlisted = damage->unlisted || !wanted.has_value();
     if (wanted.has_value()) damage->lost.insert(wanted->begin(), wanted->end());
   }
   checkpoint->header_digest_ = opening.content.Finish().sha256;

@@ -1,5 +1,5 @@
-// The tensors of a model directory: model.safetensors, or the files that model.safetensors.index.json names.
-// Opening reads headers only, in two ranged reads a file. Thread-safe.
+// The tensors of a model directory: model.safetensors, or the files that model.safetensors.index.json names,
+// which may lie in folders of it. Opening reads headers only, in two ranged reads a file. Thread-safe.
 #pragma once
 
 #include <map>
@@ -27,6 +27,7 @@ class Checkpoint {
   struct Damage {
     std::vector<std::string> problems;
     std::set<std::string, std::less<>> lost;  // tensors that the index places in files that cannot be used
+    bool unlisted = false;  // a file that no index describes is damaged: which tensors are lost is unknown
   };
   // Goes on past weight files that are missing or damaged, and past tensors that they lack, to tell all of
   // it. For people who look: what is opened so may not be computed with.
@@ -48,6 +49,8 @@ class Checkpoint {
   // `length` bytes from `offset` within one tensor; the range must lie inside.
   absl::StatusOr<MappedFile> ReadRange(absl::string_view name, int64_t offset, int64_t length) const;
   ModelDirectory& directory() const { return *directory_; }
+  // The file that says which tensors there are: the index, or the only weight file.
+  const std::string& listing_file() const { return listing_file_; }
   int64_t total_bytes() const { return total_bytes_; }
 
   // Identifies the content for caching: config.json, the index, and name, size, version and header of every
@@ -68,6 +71,7 @@ class Checkpoint {
   std::shared_ptr<ModelDirectory> directory_;
   std::map<std::string, Location, std::less<>> tensors_;
   int64_t total_bytes_ = 0;
+  std::string listing_file_;
   std::string fingerprint_;
   std::string header_digest_;
 };

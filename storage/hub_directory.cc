@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
 #include <nlohmann/json.hpp>
 #include <openssl/evp.h>
 
@@ -98,24 +99,16 @@ class HubDirectory : public ModelDirectory {
     if (!IsCommit(uri_.revision)) {
       ASSIGN_OR_RETURN(uri_.revision, client_->ResolveRevision(uri_.path, uri_.revision));
     }
-    ASSIGN_OR_RETURN(std::vector<HubFile> files, ListCommit());
-    for (HubFile& file : files) {
-      absl::string_view rest = file.path;
-      if (!folder_.empty() && !(absl::ConsumePrefix(&rest, folder_) && absl::ConsumePrefix(&rest, "/")))
-        continue;
-      if (absl::StrContains(rest, '/') || !CheckFileName(rest).ok()) continue;
-      std::string name(rest);
-      files_.emplace(std::move(name), std::move(file));
-    }
-    return absl::OkStatus();
+    return LearnFolder("");
   }
 
   const ModelUri& uri() const override { return uri_; }
 
-  absl::StatusOr<std::vector<ModelFile>> List() override {
-    std::vector<ModelFile> listed;
-    for (const auto& [name, file] : files_) listed.push_back({name, file.size_bytes, file.oid});
-    return listed;
+  absl::StatusOr<std::vector<ModelFile>> List() override { return ListBelow(""); }
+
+  absl::StatusOr<std::vector<ModelFile>> ListFolder(const std::string& folder) override {
+    RETURN_IF_ERROR(CheckFileName(folder));
+    return ListBelow(folder);
   }
 
   absl::StatusOr<MappedFile> Read(const std::string& name, int64_t offset, int64_t length) override {
@@ -144,15 +137,48 @@ class HubDirectory : public ModelDirectory {
   }
 
  private:
+  // "" is the model itself. A folder that does not exist has no files.
+  absl::StatusOr<std::vector<ModelFile>> ListBelow(const std::string& folder) {
+    RETURN_IF_ERROR(LearnFolder(folder));
+    absl::MutexLock lock(&mutex_);
+    std::vector<ModelFile> listed;
+    for (const auto& [name, file] : folders_.at(folder)) listed.push_back({name, file.size_bytes, file.oid});
+    return listed;
+  }
+
+  // Lists a folder of the model once.
+  absl::Status LearnFolder(const std::string& folder) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (folders_.contains(folder)) return absl::OkStatus();
+    }
+    std::string path = folder_;
+    if (!folder.empty()) absl::StrAppend(&path, path.empty() ? "" : "/", folder);
+    absl::StatusOr<std::vector<HubFile>> listed = ListCommit(path);
+    if (absl::IsNotFound(listed.status()) && !folder.empty()) listed = std::vector<HubFile>();
+    RETURN_IF_ERROR(listed.status());
+    FilesByName files;
+    for (HubFile& file : *listed) {
+      absl::string_view rest = file.path;
+      if (!path.empty() && !(absl::ConsumePrefix(&rest, path) && absl::ConsumePrefix(&rest, "/"))) continue;
+      if (absl::StrContains(rest, '/') || !CheckFileName(rest).ok()) continue;
+      std::string name = folder.empty() ? std::string(rest) : absl::StrCat(folder, "/", rest);
+      files.emplace(std::move(name), std::move(file));
+    }
+    absl::MutexLock lock(&mutex_);
+    folders_.try_emplace(folder, std::move(files));
+    return absl::OkStatus();
+  }
+
   // A commit never changes, so its list is kept.
-  absl::StatusOr<std::vector<HubFile>> ListCommit() {
+  absl::StatusOr<std::vector<HubFile>> ListCommit(const std::string& folder) {
     const std::string key = DigestOf(absl::StrCat("folder\n", client_->endpoint(), "\n", uri_.path, "\n",
-                                                  uri_.revision, "\n", folder_))
+                                                  uri_.revision, "\n", folder))
                                 .sha256;
     if (const std::optional<std::string> text = cache_->FindDocument(key)) {
       if (std::optional<std::vector<HubFile>> files = FilesFromJson(*text)) return *std::move(files);
     }
-    ASSIGN_OR_RETURN(std::vector<HubFile> files, client_->ListFiles(uri_.path, uri_.revision, folder_));
+    ASSIGN_OR_RETURN(std::vector<HubFile> files, client_->ListFiles(uri_.path, uri_.revision, folder));
     RETURN_IF_ERROR(cache_->PutDocument(key, FilesToJson(files)));
     return files;
   }
@@ -164,10 +190,16 @@ class HubDirectory : public ModelDirectory {
         .sha256;
   }
 
-  absl::StatusOr<const HubFile*> Find(const std::string& name) const {
+  // What is known of a folder is never changed, so the pointer stays good.
+  absl::StatusOr<const HubFile*> Find(const std::string& name) {
     RETURN_IF_ERROR(CheckFileName(name));
-    const auto found = files_.find(name);
-    if (found == files_.end()) return FileNotFound(name);
+    const size_t slash = name.rfind('/');
+    const std::string folder = slash == std::string::npos ? "" : name.substr(0, slash);
+    RETURN_IF_ERROR(LearnFolder(folder));
+    absl::MutexLock lock(&mutex_);
+    const FilesByName& files = folders_.at(folder);
+    const auto found = files.find(name);
+    if (found == files.end()) return FileNotFound(name);
     return &found->second;
   }
 
@@ -199,7 +231,8 @@ class HubDirectory : public ModelDirectory {
   ModelUri uri_;
   const std::string folder_;
   const int64_t coalesce_gap_bytes_;
-  FilesByName files_;
+  absl::Mutex mutex_;
+  std::map<std::string, FilesByName> folders_ ABSL_GUARDED_BY(mutex_);  // by path below the model
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include <sys/stat.h>
 
 #include "base/error_info.h"
@@ -16,6 +17,7 @@
 #include "base/text.h"
 #include "storage/durable_file.h"
 #include "storage/hub_directory.h"
+#include "storage/lfs_pointer.h"
 #include "storage/object_store_directory.h"
 
 namespace quantmoe {
@@ -27,20 +29,14 @@ class LocalModelDirectory : public ModelDirectory {
 
   const ModelUri& uri() const override { return uri_; }
 
-  absl::StatusOr<std::vector<ModelFile>> List() override {
-    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path_.c_str()), &::closedir);
-    if (dir == nullptr) return ErrnoError(errno, absl::StrCat("cannot list ", path_));
-    std::vector<ModelFile> files;
-    while (const dirent* entry = ::readdir(dir.get())) {
-      struct stat info {};
-      const std::string name = entry->d_name;
-      if (ValidUtf8(name) != name) continue;  // no checkpoint can name it: its documents are JSON
-      if (::stat(absl::StrCat(path_, "/", name).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-      const int64_t mtime = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
-      files.push_back({name, info.st_size, absl::StrCat(mtime)});
-    }
-    std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-    return files;
+  absl::StatusOr<std::vector<ModelFile>> List() override { return ListBelow(""); }
+
+  absl::StatusOr<std::vector<ModelFile>> ListFolder(const std::string& folder) override {
+    RETURN_IF_ERROR(CheckFileName(folder));
+    struct stat info {};
+    if (::stat(absl::StrCat(path_, "/", folder).c_str(), &info) != 0 || !S_ISDIR(info.st_mode))
+      return std::vector<ModelFile>();
+    return ListBelow(folder + "/");
   }
 
   absl::StatusOr<MappedFile> Read(const std::string& name, int64_t offset, int64_t length) override {
@@ -51,6 +47,24 @@ class LocalModelDirectory : public ModelDirectory {
   }
 
  private:
+  // `below` is empty, or a folder and a slash.
+  absl::StatusOr<std::vector<ModelFile>> ListBelow(const std::string& below) const {
+    const std::string path = absl::StrCat(path_, "/", below);
+    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(path.c_str()), &::closedir);
+    if (dir == nullptr) return ErrnoError(errno, absl::StrCat("cannot list ", path));
+    std::vector<ModelFile> files;
+    while (const dirent* entry = ::readdir(dir.get())) {
+      struct stat info {};
+      const std::string name = below + entry->d_name;
+      if (ValidUtf8(name) != name) continue;  // no checkpoint can name it: its documents are JSON
+      if (::stat(absl::StrCat(path_, "/", name).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+      const int64_t mtime = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
+      files.push_back({name, info.st_size, absl::StrCat(mtime)});
+    }
+    std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    return files;
+  }
+
   const ModelUri uri_;
   const std::string path_;
 };
@@ -80,13 +94,14 @@ std::vector<ByteRange> CoalesceRanges(std::vector<ByteRange> ranges, int64_t gap
 absl::Status ModelDirectory::Prefetch(const std::string&, std::vector<ByteRange>) { return absl::OkStatus(); }
 
 absl::Status ModelDirectory::CheckFileName(absl::string_view name) {
-  if (!name.empty() && name != "." && name != ".." && !absl::StrContains(name, '/') &&
-      !absl::StrContains(name, '\\') && !absl::StrContains(name, '\0')) {
-    return absl::OkStatus();
+  bool plain = !absl::StrContains(name, '\\') && !absl::StrContains(name, '\0');
+  for (const absl::string_view part : absl::StrSplit(name, '/')) {
+    plain = plain && !part.empty() && part != "." && part != "..";
   }
-  return MakeError(
-      absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
-      absl::StrCat("\"", absl::Utf8SafeCHexEscape(name.substr(0, 200)), "\" is no plain file name"));
+  if (plain) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
+                   absl::StrCat("\"", absl::Utf8SafeCHexEscape(name.substr(0, 200)),
+                                "\" is no plain path below the model"));
 }
 
 absl::Status ModelDirectory::FileNotFound(absl::string_view name) {
@@ -96,7 +111,9 @@ absl::Status ModelDirectory::FileNotFound(absl::string_view name) {
 
 absl::StatusOr<std::string> ModelDirectory::ReadAll(const std::string& name, int64_t max_bytes) {
   RETURN_IF_ERROR(CheckFileName(name));
-  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, List());
+  const size_t slash = name.rfind('/');
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files,
+                   slash == std::string::npos ? List() : ListFolder(name.substr(0, slash)));
   const auto found =
       std::find_if(files.begin(), files.end(), [&](const auto& file) { return file.name == name; });
   if (found == files.end()) return FileNotFound(name);
@@ -105,6 +122,7 @@ absl::StatusOr<std::string> ModelDirectory::ReadAll(const std::string& name, int
                      absl::StrCat(name, " has ", found->size_bytes, " bytes; the limit is ", max_bytes));
   }
   ASSIGN_OR_RETURN(const MappedFile file, Read(name, 0, found->size_bytes));
+  if (IsLfsPointer(file.bytes())) return LfsPointerError(name);
   return std::string(file.bytes());
 }
 

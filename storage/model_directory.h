@@ -17,7 +17,7 @@
 namespace quantmoe {
 
 struct ModelFile {
-  std::string name;  // relative
+  std::string name;  // relative to the model
   int64_t size_bytes = 0;
   std::string version;  // changes when the content may have changed: mtime in ns, or a digest
 };
@@ -32,20 +32,26 @@ std::vector<ByteRange> CoalesceRanges(std::vector<ByteRange> ranges, int64_t gap
 
 class ModelDirectory {
  public:
+  static constexpr int64_t kMaxSmallFileBytes = int64_t{64} << 20;
+
   virtual ~ModelDirectory() = default;
   // Where the model is. Whoever opens it there later reads the same bytes, if the place can promise that: a
   // revision of the Hub has become a commit.
   virtual const ModelUri& uri() const = 0;
   // Plain files at the top level, by name.
   virtual absl::StatusOr<std::vector<ModelFile>> List() = 0;
-  // `length` bytes at `offset` of a file, no fewer. NOT_FOUND MODEL_FILE_NOT_FOUND; OUT_OF_RANGE.
+  // Plain files of a folder below, by name, which begins with the folder and a slash. None when there is no
+  // such folder; INVALID_ARGUMENT for a path that could leave the directory.
+  virtual absl::StatusOr<std::vector<ModelFile>> ListFolder(const std::string& folder) = 0;
+  // `length` bytes at `offset` of a file, no fewer. The name may have folders. NOT_FOUND
+  // MODEL_FILE_NOT_FOUND; OUT_OF_RANGE.
   virtual absl::StatusOr<MappedFile> Read(const std::string& name, int64_t offset, int64_t length) = 0;
   // Says which ranges of a file will be read soon, so that a remote place can fetch them together. Errors as
   // of Read.
   virtual absl::Status Prefetch(const std::string& name, std::vector<ByteRange> ranges);
-  // A whole small file (at most `max_bytes`, else RESOURCE_EXHAUSTED).
-  // NOT_FOUND MODEL_FILE_NOT_FOUND.
-  absl::StatusOr<std::string> ReadAll(const std::string& name, int64_t max_bytes = int64_t{64} << 20);
+  // A whole small file (at most `max_bytes`, else RESOURCE_EXHAUSTED). NOT_FOUND MODEL_FILE_NOT_FOUND;
+  // INVALID_ARGUMENT MODEL_INVALID for a pointer of Git LFS.
+  absl::StatusOr<std::string> ReadAll(const std::string& name, int64_t max_bytes = kMaxSmallFileBytes);
 
   // NOT_FOUND MODEL_NOT_FOUND when it does not exist or is no directory. `hub` is for kHub. Who was given a
   // URI by somebody else calls OpenModel (storage/model_sources.h).
@@ -53,7 +59,7 @@ class ModelDirectory {
                                                               const HubOptions& hub = HubOptions());
 
  protected:
-  // INVALID_ARGUMENT for a name that could leave the directory.
+  // INVALID_ARGUMENT for a relative path that could leave the directory, or that is not written plainly.
   static absl::Status CheckFileName(absl::string_view name);
   static absl::Status FileNotFound(absl::string_view name);
 };

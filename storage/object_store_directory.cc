@@ -131,21 +131,11 @@ class ObjectStoreDirectory : public ModelDirectory {
 
   const ModelUri& uri() const override { return uri_; }
 
-  absl::StatusOr<std::vector<ModelFile>> List() override {
-    arrow::fs::FileSelector selector;
-    selector.base_dir = uri_.path;
-    ASSIGN_OR_RETURN(
-        const auto infos,
-        Await<std::vector<FileInfo>>(absl::StrCat("cannot list ", uri_.ToString()),
-                                     [files = files_, selector] { return files->GetFileInfo(selector); }));
-    std::vector<ModelFile> listed;
-    for (const arrow::fs::FileInfo& info : *infos) {
-      if (info.type() != arrow::fs::FileType::File) continue;
-      listed.push_back(
-          {info.base_name(), info.size(), absl::StrCat(info.mtime().time_since_epoch().count())});
-    }
-    std::sort(listed.begin(), listed.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-    return listed;
+  absl::StatusOr<std::vector<ModelFile>> List() override { return ListBelow(""); }
+
+  absl::StatusOr<std::vector<ModelFile>> ListFolder(const std::string& folder) override {
+    RETURN_IF_ERROR(CheckFileName(folder));
+    return ListBelow(folder);
   }
 
   absl::StatusOr<MappedFile> Read(const std::string& name, int64_t offset, int64_t length) override {
@@ -164,6 +154,25 @@ class ObjectStoreDirectory : public ModelDirectory {
   }
 
  private:
+  // A folder that does not exist has no files.
+  absl::StatusOr<std::vector<ModelFile>> ListBelow(const std::string& folder) {
+    arrow::fs::FileSelector selector;
+    selector.base_dir = folder.empty() ? uri_.path : absl::StrCat(uri_.path, "/", folder);
+    selector.allow_not_found = !folder.empty();
+    ASSIGN_OR_RETURN(
+        const auto infos,
+        Await<std::vector<FileInfo>>(absl::StrCat("cannot list ", uri_.ToString()),
+                                     [files = files_, selector] { return files->GetFileInfo(selector); }));
+    std::vector<ModelFile> listed;
+    for (const arrow::fs::FileInfo& info : *infos) {
+      if (info.type() != arrow::fs::FileType::File) continue;
+      listed.push_back({folder.empty() ? info.base_name() : absl::StrCat(folder, "/", info.base_name()),
+                        info.size(), absl::StrCat(info.mtime().time_since_epoch().count())});
+    }
+    std::sort(listed.begin(), listed.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    return listed;
+  }
+
   // Opening asks the service for the size, so that each file is opened once.
   absl::StatusOr<std::shared_ptr<arrow::io::RandomAccessFile>> OpenFile(const std::string& name) {
     {

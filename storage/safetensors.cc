@@ -12,6 +12,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "storage/lfs_pointer.h"
 
 namespace quantmoe {
 namespace {
@@ -68,6 +69,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     const absl::StatusOr<DType> dtype = ParseDType(value);
     if (!dtype.ok()) return Fail(dtype.status().message());
     tensor_.dtype = *dtype;
+    if (*dtype == DType::kForeign) tensor_.foreign_dtype = value;
     return true;
   }
 
@@ -147,12 +149,13 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 };
 
 absl::Status CheckSize(const TensorInfo& tensor, const std::string& file) {
-  int64_t bytes = DTypeBytes(tensor.dtype);
+  int64_t most = 8;  // bytes of an element, which no dtype exceeds
   for (const int64_t extent : tensor.shape) {
-    if (__builtin_mul_overflow(bytes, extent, &bytes))
+    if (__builtin_mul_overflow(most, extent, &most) || most > std::numeric_limits<int64_t>::max() / 8)
       return InvalidTensor(file, tensor.name, "the shape overflows");
   }
   if (tensor.end < tensor.begin) return InvalidTensor(file, tensor.name, "data_offsets go backwards");
+  const int64_t bytes = tensor.data_bytes();
   if (tensor.size_bytes() == bytes) return absl::OkStatus();
   return InvalidTensor(
       file, tensor.name,
@@ -191,6 +194,7 @@ absl::StatusOr<int64_t> SafetensorsHeaderBytes(absl::string_view first8, int64_t
   for (size_t i = 0; i < kLengthBytes; ++i) {
     length |= static_cast<uint64_t>(static_cast<unsigned char>(first8[i])) << (8 * i);
   }
+  if (length > kMaxHeaderBytes && MayBeLfsPointer(first8, file_size)) return LfsPointerError(file);
   if (length > kMaxHeaderBytes) {
     return Invalid(file, absl::StrCat("a header of ", length, " bytes; the limit is ", kMaxHeaderBytes));
   }

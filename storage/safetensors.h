@@ -30,11 +30,21 @@ enum class DType {
   kU64,
   kF8E4M3,
   kF8E5M2,
-  kF8E8M0
+  kF8E8M0,
+  kF8E4M3Fnuz,
+  kF8E5M2Fnuz,
+  kF4,
+  kF6E2M3,
+  kF6E3M2,
+  kU16,
+  kC64,
+  kForeign,  // any other name: such a tensor can be carried, never computed with
 };
 
 absl::string_view DTypeName(DType dtype);  // "BF16"
+// kForeign for a name that is none of ours. INVALID_ARGUMENT for a text that cannot be a name.
 absl::StatusOr<DType> ParseDType(absl::string_view name);
+// Of a dtype whose elements are whole bytes; 0 for the others.
 int64_t DTypeBytes(DType dtype);
 
 struct TensorInfo {
@@ -43,9 +53,14 @@ struct TensorInfo {
   std::vector<int64_t> shape;
   int64_t begin = 0;  // bytes from the start of the data section
   int64_t end = 0;
+  std::string foreign_dtype = {};  // what the file says for kForeign
 
   int64_t size_bytes() const { return end - begin; }
   int64_t elements() const;
+  // What shape and dtype take, wherever the tensor lies; for kForeign only the offsets tell.
+  int64_t data_bytes() const;
+  // As a file spells it.
+  absl::string_view dtype_name() const;
 };
 
 struct SafetensorsHeader {
@@ -56,7 +71,7 @@ struct SafetensorsHeader {
 
 // Parses the header of a file of `file_size` bytes. `prefix` must hold at least 8 + header length bytes.
 // INVALID_ARGUMENT MODEL_INVALID names `file` and the tensor: truncated, duplicate, gap, overlap, size that
-// does not match shape and dtype, data that ends beyond or before the file.
+// does not match shape and dtype, data that ends beyond or before the file, and a pointer of Git LFS.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::string_view prefix, int64_t file_size,
                                                          const std::string& file);
 // Bytes that ParseSafetensorsHeader needs (8 + header length), from the first 8 bytes.

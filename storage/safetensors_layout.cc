@@ -4,6 +4,8 @@
 #include <limits>
 #include <tuple>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include <nlohmann/json.hpp>
@@ -17,20 +19,36 @@ namespace {
 struct DTypeFacts {
   DType dtype;
   const char* name;
-  int64_t bytes;
+  int64_t bits;  // 0: unknown
 };
 
 // In the order of the reference implementation's enumeration; its writer sorts by it, last first.
 constexpr std::array kDTypes = {
-    DTypeFacts{DType::kBool, "BOOL", 1},      DTypeFacts{DType::kU8, "U8", 1},
-    DTypeFacts{DType::kI8, "I8", 1},          DTypeFacts{DType::kF8E5M2, "F8_E5M2", 1},
-    DTypeFacts{DType::kF8E4M3, "F8_E4M3", 1}, DTypeFacts{DType::kF8E8M0, "F8_E8M0", 1},
-    DTypeFacts{DType::kI16, "I16", 2},        DTypeFacts{DType::kF16, "F16", 2},
-    DTypeFacts{DType::kBF16, "BF16", 2},      DTypeFacts{DType::kI32, "I32", 4},
-    DTypeFacts{DType::kU32, "U32", 4},        DTypeFacts{DType::kF32, "F32", 4},
-    DTypeFacts{DType::kF64, "F64", 8},        DTypeFacts{DType::kI64, "I64", 8},
-    DTypeFacts{DType::kU64, "U64", 8},
+    DTypeFacts{DType::kForeign, "a foreign dtype", 0},
+    DTypeFacts{DType::kBool, "BOOL", 8},
+    DTypeFacts{DType::kF4, "F4", 4},
+    DTypeFacts{DType::kF6E2M3, "F6_E2M3", 6},
+    DTypeFacts{DType::kF6E3M2, "F6_E3M2", 6},
+    DTypeFacts{DType::kU8, "U8", 8},
+    DTypeFacts{DType::kI8, "I8", 8},
+    DTypeFacts{DType::kF8E5M2, "F8_E5M2", 8},
+    DTypeFacts{DType::kF8E4M3, "F8_E4M3", 8},
+    DTypeFacts{DType::kF8E8M0, "F8_E8M0", 8},
+    DTypeFacts{DType::kF8E4M3Fnuz, "F8_E4M3FNUZ", 8},
+    DTypeFacts{DType::kF8E5M2Fnuz, "F8_E5M2FNUZ", 8},
+    DTypeFacts{DType::kI16, "I16", 16},
+    DTypeFacts{DType::kU16, "U16", 16},
+    DTypeFacts{DType::kF16, "F16", 16},
+    DTypeFacts{DType::kBF16, "BF16", 16},
+    DTypeFacts{DType::kI32, "I32", 32},
+    DTypeFacts{DType::kU32, "U32", 32},
+    DTypeFacts{DType::kF32, "F32", 32},
+    DTypeFacts{DType::kC64, "C64", 64},
+    DTypeFacts{DType::kF64, "F64", 64},
+    DTypeFacts{DType::kI64, "I64", 64},
+    DTypeFacts{DType::kU64, "U64", 64},
 };
+constexpr size_t kMaxDTypeName = 32;
 
 size_t RankOf(DType dtype) {
   return static_cast<size_t>(std::find_if(kDTypes.begin(), kDTypes.end(),
@@ -50,7 +68,7 @@ std::string RenderMetadata(const std::map<std::string, std::string>& metadata) {
 }
 
 std::string RenderTensor(const TensorInfo& tensor) {
-  return absl::StrCat(Quoted(tensor.name), ":{\"dtype\":\"", DTypeName(tensor.dtype), "\",\"shape\":[",
+  return absl::StrCat(Quoted(tensor.name), ":{\"dtype\":\"", tensor.dtype_name(), "\",\"shape\":[",
                       absl::StrJoin(tensor.shape, ","), "],\"data_offsets\":[", tensor.begin, ",", tensor.end,
                       "]}");
 }
@@ -67,19 +85,36 @@ std::string FrameHeader(std::string json) {
 
 absl::string_view DTypeName(DType dtype) { return kDTypes[RankOf(dtype)].name; }
 
-int64_t DTypeBytes(DType dtype) { return kDTypes[RankOf(dtype)].bytes; }
+int64_t DTypeBytes(DType dtype) {
+  const int64_t bits = kDTypes[RankOf(dtype)].bits;
+  return bits % 8 == 0 ? bits / 8 : 0;
+}
 
 absl::StatusOr<DType> ParseDType(absl::string_view name) {
   for (const DTypeFacts& facts : kDTypes) {
     if (name == facts.name) return facts.dtype;
   }
-  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", absl::StrCat("unknown dtype ", name));
+  const bool is_name =
+      !name.empty() && name.size() <= kMaxDTypeName &&
+      std::all_of(name.begin(), name.end(), [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
+  if (is_name) return DType::kForeign;
+  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
+                   absl::StrCat("\"", absl::Utf8SafeCHexEscape(name.substr(0, kMaxDTypeName)),
+                                "\" is no name of a dtype"));
 }
 
 int64_t TensorInfo::elements() const {
   int64_t count = 1;
   for (const int64_t extent : shape) count *= extent;
   return count;
+}
+
+int64_t TensorInfo::data_bytes() const {
+  return dtype == DType::kForeign ? size_bytes() : (elements() * kDTypes[RankOf(dtype)].bits + 7) / 8;
+}
+
+absl::string_view TensorInfo::dtype_name() const {
+  return dtype == DType::kForeign ? absl::string_view(foreign_dtype) : DTypeName(dtype);
 }
 
 int64_t SafetensorsLayout::file_size() const {
@@ -96,8 +131,9 @@ SafetensorsLayout LayOutSafetensors(std::vector<TensorInfo> tensors,
   if (!metadata.empty()) entries.push_back(RenderMetadata(metadata));
   int64_t offset = 0;
   for (TensorInfo& tensor : tensors) {
+    const int64_t bytes = tensor.data_bytes();
     tensor.begin = offset;
-    tensor.end = offset += tensor.elements() * DTypeBytes(tensor.dtype);
+    tensor.end = offset += bytes;
     entries.push_back(RenderTensor(tensor));
   }
   return {FrameHeader(absl::StrCat("{", absl::StrJoin(entries, ","), "}")), std::move(tensors)};

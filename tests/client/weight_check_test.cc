@@ -10,7 +10,7 @@
 #include "gtest/gtest.h"
 #include <nlohmann/json.hpp>
 
-#include "client/declared_widths.h"
+#include "storage/declared_widths.h"
 #include "storage/safetensors.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"

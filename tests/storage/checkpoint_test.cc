@@ -72,7 +72,7 @@ TEST(Checkpoint, DamagedWeightsAreNamed) {
 
 TEST(Checkpoint, IndexesThatLieAreRefused) {
   const struct {
-    const char* index;
+    std::string index;
     const char* message;
   } cases[] = {
       {"not json", "is not valid JSON"},
@@ -86,7 +86,12 @@ TEST(Checkpoint, IndexesThatLieAreRefused) {
       {R"({"weight_map":{"a":"s1.safetensors","b":"s1.safetensors"}})",
        "tensor b is missing from s1.safetensors"},
       {R"({"weight_map":{"a":"s1.safetensors","a":"s2.safetensors"}})", "tensor a occurs twice"},
-      {R"({"weight_map":{"a":"../model/s1.safetensors"}})", "which is missing"},
+      {R"({"weight_map":{"a":"../model/s1.safetensors"}})",
+       "tensor a is in \"../model/s1.safetensors\", which is no file"},
+      {R"({"weight_map":{"a":"x/../../s1.safetensors"}})", "which is no file of the model"},
+      {R"({"weight_map":{"a":"/etc/hostname"}})", "which is no file of the model"},
+      {R"({"weight_map":{"a":"./"}})", "which is no file of the model"},
+      {R"({"weight_map":{"a":"x/s9.safetensors"}})", "names x/s9.safetensors, which is missing"},
       {R"({"weight_map":{"a":"folder"}})", "names folder, which is missing"},
   };
   const TemporaryDirectory dir;
@@ -99,6 +104,21 @@ TEST(Checkpoint, IndexesThatLieAreRefused) {
                       HasReason("MODEL_INVALID")))
         << item.index;
   }
+}
+
+TEST(Checkpoint, ShardsMayLieInFoldersHoweverTheirPathsAreWritten) {
+  const TemporaryDirectory dir;
+  std::filesystem::create_directories(dir / "x/y");
+  WriteTestFile(dir / "s1.safetensors", SmallSafetensors({"a"}));
+  WriteTestFile(dir / "x/y/s2.safetensors", SmallSafetensors({"b", "c"}, 2));
+  WriteTestFile(
+      dir / kIndex,
+      R"({"weight_map":{"a":"./s1.safetensors","b":"x/y/s2.safetensors","c":"x//y/./s2.safetensors"}})");
+  ASSERT_OK_AND_ASSIGN(const auto checkpoint, OpenAt(dir.path()));
+  EXPECT_EQ(checkpoint->tensors().size(), 3u);
+  ASSERT_OK_AND_ASSIGN(const MappedFile bytes, checkpoint->Read("c"));
+  EXPECT_EQ(bytes.bytes(), std::string(4, 2));
+  EXPECT_EQ(checkpoint->listing_file(), kIndex);
 }
 
 TEST(Checkpoint, TensorsThatTheIndexDoesNotNameAreNotPartOfTheModel) {

@@ -91,6 +91,18 @@ TEST_F(HubDirectoryTest, PinsTheRevisionAndListsTheTopLevel) {
   EXPECT_OK(Open("v1.beta"));
 }
 
+TEST_F(HubDirectoryTest, AFolderIsListedWhenItIsAskedForAndOnlyOnce) {
+  ASSERT_OK_AND_ASSIGN(const auto directory, Open());
+  EXPECT_EQ(hub_.CountRequests("/tree/"), 1);
+  EXPECT_THAT(directory->ReadAll("folder/inner.json"), IsOkAndHolds(std::string("{}")));
+  ASSERT_OK_AND_ASSIGN(const std::vector<ModelFile> files, directory->ListFolder("folder"));
+  ASSERT_EQ(files.size(), 1u);
+  EXPECT_EQ(files[0].name, "folder/inner.json");
+  EXPECT_EQ(hub_.CountRequests("/tree/"), 2);
+  EXPECT_THAT(directory->Read("folder/missing", 0, 1), HasReason("MODEL_FILE_NOT_FOUND"));
+  EXPECT_THAT(directory->Read("folder/../config.json", 0, 1), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
 TEST_F(HubDirectoryTest, ACommitNeedsNoQuestionAndItsListIsAskedForOnce) {
   EXPECT_OK(Open(FakeHub::kCommit));
   EXPECT_OK(Open(FakeHub::kCommit));

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
 #include "tests/support/status_matchers.h"
@@ -55,10 +56,36 @@ TEST_F(LocalDirectory, ReadsRangesInFullOrNotAtAll) {
 }
 
 TEST_F(LocalDirectory, NamesCannotLeaveTheDirectory) {
-  for (const std::string name : {"", ".", "..", "folder/inner", "../x", "/etc/hostname", "a\\b"}) {
+  for (const std::string name : {"", ".", "..", "../x", "/etc/hostname", "a\\b", "folder/../b.json",
+                                 "folder//inner", "./b.json", "folder/"}) {
     EXPECT_THAT(directory_->Read(name, 0, 0), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
     EXPECT_THAT(directory_->ReadAll(name), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
   }
+}
+
+TEST_F(LocalDirectory, FoldersAreListedAndReadByPath) {
+  ASSERT_OK_AND_ASSIGN(const std::vector<ModelFile> files, directory_->ListFolder("folder"));
+  ASSERT_EQ(files.size(), 1u);
+  EXPECT_EQ(files[0].name, "folder/inner");
+  EXPECT_THAT(directory_->ReadAll("folder/inner"), IsOkAndHolds(std::string("x")));
+  EXPECT_THAT(directory_->ReadAll("folder/missing"), HasReason("MODEL_FILE_NOT_FOUND"));
+  ASSERT_OK_AND_ASSIGN(const std::vector<ModelFile> none, directory_->ListFolder("missing"));
+  EXPECT_TRUE(none.empty());
+  EXPECT_THAT(directory_->ListFolder(".."), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(LocalDirectory, AnLfsPointerIsNoFile) {
+  for (const char* host : {"git-lfs", "hawser"}) {
+    WriteTestFile(dir_ / "b.json",
+                  absl::StrCat("version https://", host, ".github.com/spec/v1\noid sha256:0\n"));
+    EXPECT_THAT(
+        directory_->ReadAll("b.json"),
+        AllOf(StatusIs(absl::StatusCode::kInvalidArgument,
+                       testing::AllOf(testing::HasSubstr("b.json"), testing::HasSubstr("git lfs pull"))),
+              HasReason("MODEL_INVALID")));
+  }
+  WriteTestFile(dir_ / "b.json", "version https://git-lfs.github.com/spec/v1\n" + std::string(1024, 'x'));
+  EXPECT_OK(directory_->ReadAll("b.json"));
 }
 
 TEST_F(LocalDirectory, WholeFilesAreLimited) {

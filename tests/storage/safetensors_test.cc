@@ -107,7 +107,10 @@ TEST(Safetensors, EveryLieIsRefusedWithFileAndReason) {
       {R"({"__metadata__":{"k":1}})", 0, "a number out of place"},
       {R"({"__metadata__":{"k":{}}})", 0, "an object out of place"},
       {R"({"__metadata__":"pt"})", 0, "a string out of place"},
-      {R"({"a":{"dtype":"F33","shape":[1],"data_offsets":[0,4]}})", 4, "tensor a: unknown dtype F33"},
+      {R"({"a":{"dtype":"F 3","shape":[1],"data_offsets":[0,4]}})", 4, "\"F 3\" is no name of a dtype"},
+      {R"({"a":{"dtype":"","shape":[1],"data_offsets":[0,4]}})", 4, "is no name of a dtype"},
+      {R"({"a":{"dtype":"F33","shape":[1],"data_offsets":[4,0]}})", 4, "go backwards"},
+      {R"({"a":{"dtype":"F4","shape":[4],"data_offsets":[0,4]}})", 4, "need 2 bytes, data_offsets give 4"},
       {R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", 1,
        "tensor a: shape holds -1, which is negative"},
       {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}})", 1, "data_offsets holds -1"},
@@ -133,6 +136,34 @@ TEST(Safetensors, EveryLieIsRefusedWithFileAndReason) {
                       HasReason("MODEL_INVALID")))
         << lie.json;
   }
+}
+
+TEST(Safetensors, EveryDtypeKeepsItsNameAndItsBytes) {
+  const struct {
+    const char* name;
+    int64_t bytes;  // of 4 elements
+  } dtypes[] = {{"BOOL", 4}, {"F4", 2},   {"F6_E2M3", 3}, {"F8_E8M0", 4},  {"F8_E4M3FNUZ", 4},
+                {"U16", 8},  {"C64", 32}, {"F64", 32},    {"MARTIAN_7", 5}};
+  for (const auto& dtype : dtypes) {
+    const std::string bytes = absl::StrCat(dtype.bytes);
+    ASSERT_OK_AND_ASSIGN(
+        const SafetensorsFile file,
+        Parse(RawSafetensors(absl::StrCat(R"({"a":{"dtype":")", dtype.name,
+                                          R"(","shape":[4],"data_offsets":[0,)", bytes, "]}}"),
+                             static_cast<size_t>(dtype.bytes))));
+    const TensorInfo& tensor = file.header().tensors[0];
+    EXPECT_EQ(tensor.dtype_name(), dtype.name);
+    EXPECT_EQ(tensor.data_bytes(), dtype.bytes) << dtype.name;
+    const SafetensorsLayout layout = LayOutSafetensors({tensor}, {});
+    EXPECT_THAT(layout.header, HasSubstr(absl::StrCat("\"dtype\":\"", dtype.name, "\"")));
+    EXPECT_EQ(layout.tensors[0].size_bytes(), dtype.bytes);
+  }
+}
+
+TEST(Safetensors, AnLfsPointerIsNamedAsOne) {
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n";
+  EXPECT_THAT(Parse(pointer), AllOf(StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("git lfs pull")),
+                                    HasReason("MODEL_INVALID")));
 }
 
 TEST(Safetensors, MessagesAreValidTextWhateverTheName) {

@@ -22,6 +22,9 @@ class NotingDirectory : public ModelDirectory {
   explicit NotingDirectory(std::unique_ptr<ModelDirectory> inner) : inner_(std::move(inner)) {}
   const ModelUri& uri() const override { return inner_->uri(); }
   absl::StatusOr<std::vector<ModelFile>> List() override { return inner_->List(); }
+  absl::StatusOr<std::vector<ModelFile>> ListFolder(const std::string& folder) override {
+    return inner_->ListFolder(folder);
+  }
   absl::StatusOr<MappedFile> Read(const std::string& name, int64_t offset, int64_t length) override {
     lengths.push_back(length);
     return inner_->Read(name, offset, length);

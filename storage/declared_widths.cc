@@ -1,4 +1,4 @@
-#include "client/declared_widths.h"
+#include "storage/declared_widths.h"
 
 #include <cctype>
 #include <optional>
