@@ -4,13 +4,18 @@
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "plan/inspection.h"
+#include "quant/text/model_tokenizer.h"
 
 namespace quantmoe {
 namespace {
 
 absl::Status Inspect(const std::string& path, const ModelSources& models) {
   ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path, models));
-  ASSIGN_OR_RETURN(const std::string json, InspectModel(directory));
+  // What the list of files does not tell: whether the tokenizer can be read.
+  const absl::Status tokenizer = OpenTokenizer(*directory).status();
+  std::vector<std::string> problems;
+  if (!tokenizer.ok()) problems.emplace_back(tokenizer.message());
+  ASSIGN_OR_RETURN(const std::string json, InspectModel(directory, problems));
   std::cout << json << "\n";
   return absl::OkStatus();
 }

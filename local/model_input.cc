@@ -6,13 +6,13 @@
 
 #include "absl/strings/str_cat.h"
 #include <ATen/ATen.h>
-#include <nlohmann/json.hpp>
 
-#include "base/error_info.h"
-#include "base/json.h"
 #include "base/status_macros.h"
+#include "plan/gptq_source.h"
+#include "plan/model_files.h"
 #include "quant/artifact/quantized_weights.h"
 #include "storage/data_file.h"
+#include "storage/lfs_pointer.h"
 
 namespace quantmoe {
 
@@ -29,36 +29,22 @@ absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::st
   return std::shared_ptr<ModelDirectory>(std::move(directory));
 }
 
-namespace {
-
-bool IsGptq(const nlohmann::ordered_json& config) {
-  if (!config.is_object() || !config.contains("quantization_config")) return false;
-  const auto& quantization = config["quantization_config"];
-  return quantization.is_object() && quantization.value("quant_method", "") == "gptq";
-}
-
-}  // namespace
-
 absl::StatusOr<ModelInput> OpenModelInput(const std::string& path, const ModelSources& models) {
   ModelInput input;
   ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path, models));
   ASSIGN_OR_RETURN(input.checkpoint, Checkpoint::Open(directory));
-  ASSIGN_OR_RETURN(input.config_json, directory->ReadAll("config.json"));
-  nlohmann::ordered_json config = ParseOrderedJson(input.config_json, kSmallJson).value_or(nullptr);
-  input.quantized = IsGptq(config);
-  if (input.quantized) {
-    if (config["quantization_config"].value("checkpoint_format", "gptq") != "gptq") {
-      return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_UNSUPPORTED",
-                       absl::StrCat(path, "/config.json: quantization_config is not GPTQ v1"));
-    }
-    config.erase("quantization_config");
-    input.config_json = config.dump();
-  }
-  ASSIGN_OR_RETURN(input.spec, ParseModelConfig(input.config_json));
-  if (input.quantized) {
-    input.weights = std::make_unique<GptqWeights>(input.spec, input.checkpoint);
+  ASSIGN_OR_RETURN(input.config_json, ReadModelConfig(*directory));
+  ASSIGN_OR_RETURN(std::optional<GptqSource> quantized, ReadGptqSource(input.config_json));
+  input.quantized = quantized.has_value();
+  if (quantized) {
+    input.config_json = quantized->config_json;
+    ASSIGN_OR_RETURN(input.spec, ParseModelConfig(input.config_json));
+    const auto problems = FindGptqProblems(*quantized, input.spec, *input.checkpoint);
+    if (!problems.empty()) return problems.front();
+    input.weights = std::make_unique<GptqWeights>(*std::move(quantized), input.spec, input.checkpoint);
     return input;
   }
+  ASSIGN_OR_RETURN(input.spec, ParseModelConfig(input.config_json));
   RETURN_IF_ERROR(CheckTensors(input.spec, *input.checkpoint));
   input.weights = std::make_unique<CheckpointWeights>(input.spec, input.checkpoint, at::kFloat);
   return input;
@@ -70,7 +56,9 @@ absl::StatusOr<std::string> ReadUserFile(const std::string& path) {
     return absl::NotFoundError(absl::StrCat("cannot read ", path));
   std::ostringstream text;
   text << in.rdbuf();
-  return std::move(text).str();
+  std::string bytes = std::move(text).str();
+  if (IsLfsPointer(bytes)) return LfsPointerError(path);
+  return bytes;
 }
 
 absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSources& sources) {

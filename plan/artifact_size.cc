@@ -20,7 +20,7 @@ struct Unit {
 
 int64_t DataBytes(const std::vector<TensorInfo>& tensors) {
   int64_t bytes = 0;
-  for (const TensorInfo& tensor : tensors) bytes += tensor.elements() * DTypeBytes(tensor.dtype);
+  for (const TensorInfo& tensor : tensors) bytes += tensor.data_bytes();
   return bytes;
 }
 

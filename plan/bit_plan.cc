@@ -43,7 +43,7 @@ void AddFigures(const AllocationInputs& inputs, BitPlan& plan) {
     weights += static_cast<double>(planned.linear.weights());
     code_bits += static_cast<double>(planned.bits * planned.linear.weights());
     for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.bits, plan.group_size)) {
-      stored_bits += 8.0 * static_cast<double>(tensor.elements() * DTypeBytes(tensor.dtype));
+      stored_bits += 8.0 * static_cast<double>(tensor.data_bytes());
     }
     plan.distortion += planned.distortion;
   }

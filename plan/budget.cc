@@ -125,7 +125,7 @@ int64_t AverageBitsCapacity(double average_bits, int64_t weights) {
 int64_t WidthBytes(const Linear& linear, int bits, int group_size) {
   int64_t bytes = 0;
   for (const TensorInfo& tensor : PackedTensors(linear, bits, group_size)) {
-    bytes += tensor.elements() * DTypeBytes(tensor.dtype);
+    bytes += tensor.data_bytes();
     for (int64_t dimension : tensor.shape) bytes += static_cast<int64_t>(absl::StrCat(dimension).size());
   }
   return bytes;

@@ -5,14 +5,24 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/error_info.h"
+#include "base/python_json.h"
 
 namespace quantmoe {
 namespace {
 
 const nlohmann::json kNull;
 
+// Infinity, -Infinity or NaN as Python writes it, or as transformers 5 does: {"__float__": "Infinity"}.
+absl::string_view NonFinite(const nlohmann::json& value) {
+  if (value.is_string()) return NonFiniteWord(value.get_ref<const std::string&>());
+  if (!value.is_object() || value.size() != 1 || !value.contains("__float__")) return "";
+  const nlohmann::json& word = value["__float__"];
+  return word.is_string() ? absl::string_view(word.get_ref<const std::string&>()) : "";
+}
+
 // Values in messages are cut: a hostile config must not become a hostile log line.
 std::string Show(const nlohmann::json& value) {
+  if (const absl::string_view word = NonFinite(value); !word.empty()) return std::string(word);
   std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   return text.size() > 80 ? text.substr(0, 80) + "..." : text;
 }
@@ -48,6 +58,10 @@ const nlohmann::json& ConfigReader::At(absl::string_view key) const {
 
 bool ConfigReader::Has(absl::string_view key) const { return !At(key).is_null(); }
 
+bool ConfigReader::HasMembers(absl::string_view key) const {
+  return Has(key) && !(At(key).is_object() && At(key).empty());
+}
+
 bool ConfigReader::Named(absl::string_view key) const { return ObjectOf(key).contains(std::string(key)); }
 
 int64_t ConfigReader::Int(absl::string_view key, int64_t min, int64_t max) {
@@ -79,6 +93,10 @@ double ConfigReader::Number(absl::string_view key, double above, double at_most)
   const nlohmann::json& value = At(key);
   if (value.is_null()) {
     Invalid(key, "is missing");
+    return at_most;
+  }
+  if (!NonFinite(value).empty()) {
+    Invalid(key, absl::StrCat("is ", Show(value), ", outside (", above, ", ", at_most, "]"));
     return at_most;
   }
   if (!value.is_number()) {

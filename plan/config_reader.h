@@ -1,6 +1,6 @@
-// Typed access to the fields of config.json. The first problem is kept and every later read returns a
-// harmless value, so that a family reads all its fields without a check after each. A field that is null
-// counts as absent.
+// Typed access to the fields of config.json, parsed after QuoteNonFinite (base/python_json.h). The first
+// problem is kept and every later read returns a harmless value, so that a family reads all its fields
+// without a check after each. A field that is null counts as absent.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,9 @@ class ConfigReader {
   explicit ConfigReader(const nlohmann::json& config, absl::string_view inner = "")
       : config_(config), inner_(inner) {}
 
-  bool Has(absl::string_view key) const;    // present and not null
-  bool Named(absl::string_view key) const;  // present, perhaps null; not dotted
+  bool Has(absl::string_view key) const;         // present and not null
+  bool HasMembers(absl::string_view key) const;  // the same, and no empty object
+  bool Named(absl::string_view key) const;       // present, perhaps null; not dotted
   // The raw value; null when absent. Keys may be dotted: "rope_scaling.factor".
   const nlohmann::json& At(absl::string_view key) const;
 

@@ -53,8 +53,7 @@ int64_t FullestRankBytes(const std::vector<Linear>& linears, const std::vector<T
   for (const TensorInfo& tensor : kept) {
     const auto bias = rank_of_bias.find(tensor.name);
     const int rank = bias == rank_of_bias.end() ? kEveryRank : bias->second;
-    (rank == kEveryRank ? everywhere : own[static_cast<size_t>(rank)]) +=
-        tensor.elements() * DTypeBytes(tensor.dtype);
+    (rank == kEveryRank ? everywhere : own[static_cast<size_t>(rank)]) += tensor.data_bytes();
   }
   return everywhere + *std::max_element(own.begin(), own.end());
 }
@@ -62,7 +61,7 @@ int64_t FullestRankBytes(const std::vector<Linear>& linears, const std::vector<T
 int64_t PackedBytes(const Linear& linear, int bits, int group_size) {
   int64_t bytes = 0;
   for (const TensorInfo& tensor : PackedTensors(linear, bits, group_size)) {
-    bytes += tensor.elements() * DTypeBytes(tensor.dtype);
+    bytes += tensor.data_bytes();
   }
   return bytes;
 }

@@ -10,7 +10,8 @@ void RequireText(ConfigReader& config, absl::string_view key, absl::string_view 
   config.Unsupported(key, absl::StrCat("is \"", text.substr(0, 40), "\"; only ", only, " is supported"));
 }
 
-void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec) {
+void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec,
+                 LayerTypes meaning) {
   const std::vector<std::string> types = config.Texts("layer_types");
   if (!types.empty() && types.size() != spec.layers.size()) {
     config.Invalid("layer_types",
@@ -18,26 +19,40 @@ void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, Mode
   }
   if (!config.status().ok()) return;
   for (size_t l = 0; l < spec.layers.size(); ++l) {
-    if (types.empty()) {
-      spec.layers[l].window = static_cast<int64_t>(l) >= first_layer ? window : 0;
-    } else if (types[l] == "sliding_attention") {
-      spec.layers[l].window = window;
-      if (window == 0)
-        config.Invalid("sliding_window", "is missing although layer_types has sliding_attention");
-    } else if (types[l] != "full_attention") {
+    const int64_t without_types = static_cast<int64_t>(l) >= first_layer ? window : 0;
+    spec.layers[l].window = without_types;
+    if (types.empty()) continue;
+    const bool sliding = types[l] == "sliding_attention";
+    if (!sliding && types[l] != "full_attention") {
       config.Unsupported("layer_types", absl::StrCat("has \"", types[l].substr(0, 40), "\""));
+    }
+    if (sliding && window == 0) {
+      config.Invalid("sliding_window", "is missing although layer_types has sliding_attention");
+    }
+    spec.layers[l].window = sliding ? window : 0;
+    if (meaning == LayerTypes::kMustAgree && spec.layers[l].window != without_types) {
+      config.Unsupported("layer_types",
+                         absl::StrCat("has \"", types[l], "\" for layer ", l,
+                                      " against sliding_window, which has no agreed meaning in "
+                                      "this family"));
     }
   }
 }
 
+int64_t WindowOr(ConfigReader& config, int64_t absent) {
+  return config.IntOr("sliding_window", config.Named("sliding_window") ? 0 : absent);
+}
+
 absl::string_view ExpertsKey(ConfigReader& config, absl::string_view published) {
-  constexpr absl::string_view kWritten = "num_local_experts";
-  if (!config.Has(published) && config.Has(kWritten)) return kWritten;
-  if (config.Has(published) && config.Has(kWritten) && config.At(published) != config.At(kWritten)) {
-    config.Invalid(kWritten, absl::StrCat("is ", config.At(kWritten).dump(), ", but ", published, " is ",
-                                          config.At(published).dump()));
+  absl::string_view key = config.Has(published) ? published : "";
+  for (const absl::string_view name : {"num_local_experts", "num_experts", "n_routed_experts"}) {
+    if (!config.Has(name) || name == key) continue;
+    if (!key.empty() && config.At(name) != config.At(key)) {
+      config.Invalid(name, absl::StrCat("is not the number that ", key, " says"));
+    }
+    if (key.empty()) key = name;
   }
-  return published;
+  return key.empty() ? published : key;
 }
 
 void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::string_view width_key,

@@ -13,11 +13,18 @@ namespace quantmoe {
 
 inline constexpr int64_t kMaxExperts = 4096;
 
+// Whether the reference implementation of a family reads `layer_types`; where it does not, the key may only
+// say what the others say.
+enum class LayerTypes { kRead, kMustAgree };
 // Sliding windows as `layer_types` says; without it, `window` from layer `first_layer` on.
-void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec);
+void ReadWindows(ConfigReader& config, int64_t window, int64_t first_layer, ModelSpec& spec,
+                 LayerTypes types = LayerTypes::kRead);
 
-// The key of the number of experts: the published one, or num_local_experts as transformers 5 writes it. Two
-// numbers are refused.
+// `sliding_window`: `absent` without the key, 0 when it is null.
+int64_t WindowOr(ConfigReader& config, int64_t absent);
+
+// The key of the number of experts: the published one, or one of the names that transformers 5 has for it.
+// Two numbers are refused.
 absl::string_view ExpertsKey(ConfigReader& config, absl::string_view published);
 
 // Number, width and choice of the routed experts.

@@ -17,7 +17,7 @@ void ReadAlternatingWindows(ConfigReader& config, ModelSpec& spec) {
 
 void ReadGptOss(ConfigReader& config, ModelSpec& spec) {
   // transformers would silently take the published settings.
-  if (!config.Has("rope_scaling") && !config.Has("rope_parameters")) {
+  if (!config.HasMembers("rope_scaling") && !config.HasMembers("rope_parameters")) {
     config.Invalid("rope_scaling", "is missing");
   }
   spec.norm_multiply_in_f32 = true;

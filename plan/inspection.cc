@@ -1,7 +1,9 @@
 #include "plan/inspection.h"
 
+#include <algorithm>
 #include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
@@ -11,6 +13,8 @@
 #include "plan/bit_plan.h"
 #include "plan/budget.h"
 #include "plan/linears.h"
+#include "plan/model_files.h"
+#include "plan/model_problems.h"
 #include "plan/model_spec.h"
 #include "plan/tensor_views.h"
 #include "storage/checkpoint.h"
@@ -93,7 +97,7 @@ ordered_json KeptTensorsByReason(const ModelSpec& spec, const std::vector<Tensor
   for (const TensorInfo& tensor : kept) {
     auto& [count, bytes] = sums[std::string(KeptReason(spec, tensor.name))];
     ++count;
-    bytes += tensor.elements() * DTypeBytes(tensor.dtype);
+    bytes += tensor.data_bytes();
   }
   ordered_json reasons = ordered_json::object();
   for (const auto& [reason, sum] : sums) reasons[reason] = {{"tensors", sum.first}, {"bytes", sum.second}};
@@ -133,14 +137,31 @@ ordered_json SizesByWidth(const std::vector<Linear>& linears, const std::vector<
   return sizes;
 }
 
+// What begins as a problem that is known only says more of it.
+void AddProblem(const std::string& problem, ordered_json& problems) {
+  const auto known = std::find_if(problems.begin(), problems.end(), [&](const ordered_json& other) {
+    return absl::StartsWith(problem, other.get_ref<const std::string&>());
+  });
+  if (known == problems.end()) {
+    problems.push_back(problem);
+  } else {
+    *known = problem;
+  }
+}
+
+bool IsLost(const std::string& tensor, const Checkpoint& checkpoint, const Checkpoint::Damage& damage) {
+  return damage.lost.contains(tensor) || (damage.unlisted && checkpoint.Find(tensor) == nullptr);
+}
+
 // What the files lack, then what the tensors that are there do not fit.
 ordered_json Problems(const ModelSpec& spec, const Checkpoint& checkpoint, const Checkpoint::Damage& damage) {
   ordered_json problems = damage.problems;
   if (problems.is_null()) problems = ordered_json::array();
-  for (const absl::Status& status : FindTensorProblems(spec, checkpoint)) {
+  for (const absl::Status& status : FindModelProblems(spec, checkpoint)) {
     const auto metadata = GetErrorInfo(status).metadata;
     const auto tensor = metadata.find("tensor");
-    if (tensor != metadata.end() && damage.lost.contains(tensor->second)) continue;  // its file was named
+    if (tensor != metadata.end() && IsLost(tensor->second, checkpoint, damage))
+      continue;  // its file was named
     problems.push_back(std::string(status.message()));
   }
   if (DefaultGroupSize(ListLinears(spec)) == 0) {
@@ -151,13 +172,16 @@ ordered_json Problems(const ModelSpec& spec, const Checkpoint& checkpoint, const
 
 }  // namespace
 
-absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directory) {
+absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directory,
+                                         const std::vector<std::string>& more) {
   Checkpoint::Damage damage;
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::OpenDamaged(directory, damage));
-  ASSIGN_OR_RETURN(const std::string config, directory->ReadAll("config.json"));
+  ASSIGN_OR_RETURN(const std::string config, ReadModelConfig(*directory));
   ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
   const std::vector<Linear> linears = ListLinears(spec);
   const std::vector<TensorInfo> kept = KeptTensors(spec, *checkpoint);
+  ordered_json problems = Problems(spec, *checkpoint, damage);
+  for (const std::string& problem : more) AddProblem(problem, problems);
   const ordered_json inspection = {{"model_type", spec.model_type},
                                    {"architecture", spec.architecture},
                                    {"layers", spec.num_layers()},
@@ -175,7 +199,7 @@ absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directo
                                    {"kept", KeptTensorsByReason(spec, kept)},
                                    {"artifact_bytes", SizesByWidth(linears, kept)},
                                    {"model_digest", checkpoint->header_digest()},
-                                   {"problems", Problems(spec, *checkpoint, damage)}};
+                                   {"problems", std::move(problems)}};
   return inspection.dump(2);
 }
 

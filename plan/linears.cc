@@ -12,6 +12,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/tensor_views.h"
+#include "plan/tied_head.h"
 
 namespace quantmoe {
 namespace {
@@ -148,6 +149,14 @@ std::vector<NamedShape> KeptShapes(const ModelSpec& spec) {
 
 }  // namespace
 
+std::vector<std::string> ListOtherTensors(const ModelSpec& spec) {
+  std::vector<std::string> names;
+  for (NamedShape& tensor : KeptShapes(spec)) {
+    if (!tensor.name.empty()) names.push_back(std::move(tensor.name));
+  }
+  return names;
+}
+
 absl::string_view LinearKindName(LinearKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
 
 absl::StatusOr<LinearKind> ParseLinearKind(absl::string_view name) {
@@ -242,7 +251,10 @@ std::string TensorNames::FinalNorm(const ModelSpec& spec) {
   return absl::StrCat(spec.names.base, "norm.weight");
 }
 std::string TensorNames::Head(const ModelSpec& spec) {
-  return spec.tied_embeddings ? Embedding(spec) : absl::StrCat(spec.names.head, ".weight");
+  return spec.tied_embeddings ? Embedding(spec) : UntiedHead(spec);
+}
+std::string TensorNames::UntiedHead(const ModelSpec& spec) {
+  return absl::StrCat(spec.names.head, ".weight");
 }
 std::string TensorNames::HeadBias(const ModelSpec& spec) {
   return spec.head_bias ? absl::StrCat(spec.names.head, ".bias") : "";
@@ -317,6 +329,18 @@ absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint) {
   return problems.empty() ? absl::OkStatus() : std::move(problems.front());
 }
 
+std::vector<absl::Status> FindOtherTensorProblems(const ModelSpec& spec, const Checkpoint& checkpoint) {
+  std::vector<absl::Status> problems;
+  const auto add = [&](absl::Status status) {
+    if (!status.ok()) problems.push_back(std::move(status));
+  };
+  for (const NamedShape& tensor : KeptShapes(spec)) {
+    if (!tensor.name.empty()) add(CheckOther(checkpoint, tensor.name, tensor.shape));
+  }
+  add(CheckTiedHead(spec, checkpoint));
+  return problems;
+}
+
 std::vector<absl::Status> FindTensorProblems(const ModelSpec& spec, const Checkpoint& checkpoint) {
   std::vector<absl::Status> problems;
   absl::flat_hash_set<std::string> seen;  // linears may share a tensor
@@ -324,9 +348,7 @@ std::vector<absl::Status> FindTensorProblems(const ModelSpec& spec, const Checkp
     if (!status.ok() && seen.insert(std::string(status.message())).second)
       problems.push_back(std::move(status));
   };
-  for (const NamedShape& tensor : KeptShapes(spec)) {
-    if (!tensor.name.empty()) add(CheckOther(checkpoint, tensor.name, tensor.shape));
-  }
+  for (absl::Status& status : FindOtherTensorProblems(spec, checkpoint)) add(std::move(status));
   for (const Linear& linear : ListLinears(spec)) add(CheckLinear(spec, checkpoint, linear));
   for (int l = 0; l < spec.num_layers(); ++l) {
     if (spec.layers[l].moe) add(CheckExperts(spec, checkpoint, l));

@@ -76,11 +76,15 @@ std::vector<Part> CutParts(const ModelSpec& spec);
 // All linears of all parts, in order.
 std::vector<Linear> ListLinears(const ModelSpec& spec);
 
+// The published names of all tensors beside linears and their biases that the forward pass reads.
+std::vector<std::string> ListOtherTensors(const ModelSpec& spec);
+
 // Names of tensors that are not quantized. `layer` counts from 0; an empty result means the family has none.
 struct TensorNames {
   static std::string Embedding(const ModelSpec& spec);
   static std::string FinalNorm(const ModelSpec& spec);
   static std::string Head(const ModelSpec& spec);  // the embedding when tied
+  static std::string UntiedHead(const ModelSpec& spec);
   static std::string HeadBias(const ModelSpec& spec);
   static std::string InputNorm(const ModelSpec& spec, int layer);
   static std::string PostAttentionNorm(const ModelSpec& spec, int layer);
@@ -115,5 +119,7 @@ std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int ex
 absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint);
 // All errors that CheckTensors could give, each once; the first is the one that it gives.
 std::vector<absl::Status> FindTensorProblems(const ModelSpec& spec, const Checkpoint& checkpoint);
+// Those of them that are about tensors that are no linear's.
+std::vector<absl::Status> FindOtherTensorProblems(const ModelSpec& spec, const Checkpoint& checkpoint);
 
 }  // namespace quantmoe

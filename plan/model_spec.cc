@@ -9,6 +9,7 @@
 
 #include "base/error_info.h"
 #include "base/json.h"
+#include "base/python_json.h"
 #include "base/status_macros.h"
 #include "plan/config_reader.h"
 #include "plan/family_names.h"
@@ -20,6 +21,8 @@ namespace quantmoe {
 namespace {
 
 constexpr int64_t kMaxLayers = 1000;
+constexpr int64_t kDefaultWindow = 4096;      // of the classes that have one when the key is absent
+constexpr int64_t kQwenMaxWindowLayers = 28;  // likewise
 
 // What differs between the families before their own function runs.
 struct Family {
@@ -93,7 +96,8 @@ void RefuseForeignOptions(ConfigReader& config, const Family& family) {
     const nlohmann::json& value = config.At(option.key);
     if (value.is_null() || Lists(family.options, option.key)) continue;
     const bool neutral = (value.is_boolean() && value.get<bool>() == (option.neutral != 0)) ||
-                         (value.is_number() && value.get<double>() == option.neutral);
+                         (value.is_number() && value.get<double>() == option.neutral) ||
+                         (value.is_structured() && value.empty());
     if (!neutral) {
       config.Unsupported(option.key,
                          "would change the arithmetic and is not implemented for this model_type");
@@ -207,15 +211,25 @@ void ReadLlama(ConfigReader& config, ModelSpec& spec) {
 
 void ReadMistral(ConfigReader& config, ModelSpec& spec) {
   ReadDenseLayers(config, spec);
-  // The class default is 4096, so an absent key and a null one differ.
-  const bool absent = !config.Named("sliding_window");
-  ReadWindows(config, absent ? 4096 : config.IntOr("sliding_window", 0), 0, spec);
+  ReadWindows(config, WindowOr(config, kDefaultWindow), 0, spec, LayerTypes::kMustAgree);
 }
 
+// Windows from `max_window_layers` on.
 void ReadQwenWindows(ConfigReader& config, ModelSpec& spec) {
   const bool use = config.BoolOr("use_sliding_window", false);
-  const int64_t first = use ? config.IntOr("max_window_layers", 0, 0) : 0;
-  ReadWindows(config, use ? config.Int("sliding_window") : 0, first, spec);
+  const int64_t first = config.IntOr("max_window_layers", kQwenMaxWindowLayers, 0);
+  ReadWindows(config, use ? WindowOr(config, kDefaultWindow) : 0, first, spec);
+}
+
+// transformers windows all layers of qwen3_moe, and of qwen2_moe every second one below `max_window_layers`;
+// the published code and other runtimes window those from it on.
+void ReadQwenMoeWindows(ConfigReader& config, ModelSpec& spec) {
+  const bool use = config.BoolOr("use_sliding_window", false);
+  const int64_t window = use ? WindowOr(config, kDefaultWindow) : 0;
+  if (window > 0 && window < spec.max_position) {
+    config.Unsupported("use_sliding_window", "true has no agreed meaning in this family");
+  }
+  ReadWindows(config, 0, 0, spec);
 }
 
 void ReadQwen2(ConfigReader& config, ModelSpec& spec) {
@@ -245,7 +259,7 @@ void ReadMixtral(ConfigReader& config, ModelSpec& spec) {
   ReadExperts(config, "num_local_experts", "intermediate_size", spec);
   spec.moe.renormalize = true;
   for (LayerSpec& layer : spec.layers) layer.moe = true;
-  ReadWindows(config, config.IntOr("sliding_window", 0), 0, spec);
+  ReadWindows(config, config.IntOr("sliding_window", 0), 0, spec, LayerTypes::kMustAgree);
 }
 
 // Which layers have experts: `mlp_layer_types` of transformers 5, else `mlp_only_layers` and
@@ -286,14 +300,14 @@ void ReadQwen2Moe(ConfigReader& config, ModelSpec& spec) {
     spec.moe.shared = SharedKind::kSigmoidGated;
     spec.moe.shared_width = config.Int("shared_expert_intermediate_size");
   }
-  ReadQwenWindows(config, spec);
+  ReadQwenMoeWindows(config, spec);
 }
 
 void ReadQwen3Moe(ConfigReader& config, ModelSpec& spec) {
   spec.attention.bias_qkv = spec.attention.bias_o = config.BoolOr("attention_bias", false);
   spec.attention.qk_norm = QkNorm::kPerHead;
   ReadQwenExperts(config, spec);
-  ReadQwenWindows(config, spec);
+  ReadQwenMoeWindows(config, spec);
 }
 
 // Every image model of the family renormalizes, whatever its file says.
@@ -404,7 +418,7 @@ void CheckTextConfig(ConfigReader& config, const Family& family) {
 }  // namespace
 
 absl::StatusOr<ModelSpec> ParseModelConfig(absl::string_view config_json) {
-  const absl::StatusOr<nlohmann::json> parsed = ParseJson(config_json, kSmallJson);
+  const absl::StatusOr<nlohmann::json> parsed = ParseJson(QuoteNonFinite(config_json), kSmallJson);
   if (!parsed.ok() || !parsed->is_object()) {
     return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID",
                      absl::StrCat("config.json: not a JSON object",

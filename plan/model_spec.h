@@ -102,7 +102,8 @@ struct LayerSpec {
 
 // How weights are stored, where the headers of the checkpoint do not say.
 struct StorageSpec {
-  int64_t fp8_block_rows = 0;  // of FP8 with a factor for each block; 0: there is none
+  bool fp8 = false;            // weights may be FP8, with a factor for each block or for the whole
+  int64_t fp8_block_rows = 0;  // 0: there are no blocks
   int64_t fp8_block_columns = 0;
   bool interleaved_experts = false;  // fused gate and up alternate (GPT-OSS); false: halves
 };

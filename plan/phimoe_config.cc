@@ -17,7 +17,7 @@ void ReadPhimoe(ConfigReader& config, ModelSpec& spec) {
   }
   for (LayerSpec& layer : spec.layers) layer.moe = true;
   const int64_t window = config.IntOr("sliding_window", 0);
-  ReadWindows(config, window < spec.max_position ? window : 0, 0, spec);
+  ReadWindows(config, window < spec.max_position ? window : 0, 0, spec, LayerTypes::kMustAgree);
 }
 
 }  // namespace quantmoe

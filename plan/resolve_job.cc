@@ -7,6 +7,8 @@
 #include "plan/candidate_widths.h"
 #include "plan/expert_ranks.h"
 #include "plan/job_spec.h"
+#include "plan/model_files.h"
+#include "plan/model_problems.h"
 #include "plan/shipped_prose.h"
 #include "plan/tensor_views.h"
 #include "plan/width_rules.h"
@@ -42,18 +44,6 @@ void ResolveLength(const std::string& field, int64_t context, int& length,
   if (length > context) {
     violations.push_back({field, absl::StrCat("is ", length, ", above the model's context of ", context)});
   }
-}
-
-// Packed zero points hold 32 output channels of a 3-bit linear in three words.
-absl::Status CheckOutputs(const std::vector<Linear>& linears) {
-  for (const Linear& linear : linears) {
-    if (linear.out % 32 == 0) continue;
-    return MakeError(
-        absl::StatusCode::kInvalidArgument, "MODEL_UNSUPPORTED",
-        absl::StrCat("the output width ", linear.out, " of ", linear.name, " is not a multiple of 32"),
-        {{"tensor", linear.name + ".weight"}});
-  }
-  return absl::OkStatus();
 }
 
 absl::Status CheckAllTokens(const std::vector<Linear>& linears, const std::vector<std::string>& patterns) {
@@ -103,13 +93,6 @@ void ResolveTexts(JobSpec& spec) {
   }
 }
 
-absl::StatusOr<std::string> ReadModelConfig(ModelDirectory& directory) {
-  absl::StatusOr<std::string> config = directory.ReadAll("config.json");
-  if (config.ok() || !absl::IsNotFound(config.status())) return config;
-  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", "the model has no config.json",
-                   {{"file", "config.json"}});
-}
-
 }  // namespace
 
 absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoint,
@@ -117,7 +100,6 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
   RETURN_IF_ERROR(InvalidFields(CheckJobSpec(spec)));
   ResolvedJob job;
   ASSIGN_OR_RETURN(job.model, ParseModelConfig(config_json));
-  RETURN_IF_ERROR(CheckTensors(job.model, checkpoint));
   const std::vector<Linear> linears = ListLinears(job.model);
 
   std::vector<FieldViolation> violations;
@@ -127,7 +109,8 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
                 violations);
   ResolveLength("spec.evaluation.window", job.model.max_position, spec.evaluation.window, violations);
   RETURN_IF_ERROR(InvalidFields(std::move(violations)));
-  RETURN_IF_ERROR(CheckOutputs(linears));
+  if (const auto problems = FindModelProblems(job.model, checkpoint); !problems.empty())
+    return problems.front();
 
   // All widths are solved whatever the profile, so that a second job with another one solves nothing again.
   spec.gptq.widths = CandidateWidths(spec.gptq.widths, "any");

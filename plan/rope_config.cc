@@ -10,7 +10,7 @@ namespace quantmoe {
 namespace {
 
 // The last two place the positions of images; those of text are equal in all their sections.
-constexpr std::array<absl::string_view, 20> kKnownKeys = {"rope_type",
+constexpr std::array<absl::string_view, 21> kKnownKeys = {"rope_type",
                                                           "type",
                                                           "rope_theta",
                                                           "factor",
@@ -27,6 +27,7 @@ constexpr std::array<absl::string_view, 20> kKnownKeys = {"rope_type",
                                                           "long_factor",
                                                           "short_mscale",
                                                           "long_mscale",
+                                                          "finetuned",  // a note, no arithmetic
                                                           "partial_rotary_factor",
                                                           "mrope_section",
                                                           "mrope_interleaved"};
@@ -34,14 +35,30 @@ constexpr std::array<absl::string_view, 20> kKnownKeys = {"rope_type",
 // YaRN's m(s, k), arXiv 2309.00071 eq. 22 with DeepSeek's factor k.
 double YarnScale(double factor, double k) { return factor <= 1 ? 1.0 : 0.1 * k * std::log(factor) + 1.0; }
 
+// Keys of other readers that change nothing at this value, which is the one that they are written with.
+bool IsNeutral(const std::string& key, const nlohmann::json& value) {
+  return (key == "extrapolation_factor" || key == "attn_factor") && value.is_number() &&
+         value.get<double>() == 1;
+}
+
 void CheckKeys(ConfigReader& config, const std::string& object, bool alpha) {
   const nlohmann::json& value = config.At(object);
   if (value.is_null()) return;
   if (!value.is_object()) return config.Invalid(object, "must be an object");
   for (const auto& [key, item] : value.items()) {
-    bool known = item.is_null() || (alpha && key == "alpha");
+    bool known = item.is_null() || (alpha && key == "alpha") || IsNeutral(key, item);
     for (absl::string_view candidate : kKnownKeys) known = known || candidate == key;
     if (!known) config.Unsupported(absl::StrCat(object, ".", key), "is not implemented");
+  }
+}
+
+// transformers 5 takes the older object when there are both.
+void CheckAgreement(ConfigReader& config) {
+  if (!config.HasMembers("rope_parameters") || !config.HasMembers("rope_scaling")) return;
+  const nlohmann::json& parameters = config.At("rope_parameters");
+  for (const auto& [key, item] : config.At("rope_scaling").items()) {
+    if (parameters.contains(key) && parameters[key] == item) continue;
+    config.Invalid(absl::StrCat("rope_scaling.", key), "is not what rope_parameters says");
   }
 }
 
@@ -173,13 +190,14 @@ RopeSpec ReadRope(ConfigReader& config, int64_t head_dim, const RopeDefaults& de
                   int64_t max_position) {
   RopeSpec rope;
   rope.original_max_position = static_cast<double>(max_position);
-  const std::string object = config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const std::string object = config.HasMembers("rope_parameters") ? "rope_parameters" : "rope_scaling";
   CheckKeys(config, object, defaults.alpha);
+  CheckAgreement(config);
   rope.theta = ReadTheta(config, defaults.theta);
   rope.dims = ReadRotaryDims(config, object, head_dim, defaults.partial);
   if (defaults.alpha && config.Has(absl::StrCat(object, ".alpha"))) {
     ReadAlpha(config, object, rope);
-  } else if (config.Has(object)) {
+  } else if (config.HasMembers(object)) {
     ReadScaling(config, object, max_position, rope);
   }
   return rope;

@@ -6,8 +6,9 @@
 
 namespace quantmoe {
 
-// FP8 with a factor per block (DeepSeek-V3, Qwen3) and MXFP4 (GPT-OSS) are read; any other method is
-// MODEL_UNSUPPORTED by name. Which tensors are stored so is told by their dtypes.
+// FP8 with a factor per block (DeepSeek-V3, Qwen3) or per tensor, and MXFP4 (GPT-OSS) are read; any other
+// method is MODEL_UNSUPPORTED by name, and a missing one MODEL_INVALID. Which tensors are stored so is told
+// by their dtypes.
 void ReadSourceQuantization(ConfigReader& config, StorageSpec& storage);
 
 }  // namespace quantmoe

@@ -36,47 +36,13 @@ int64_t Product(const Shape& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
-bool IsFloat(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
-
-// The file that names all tensors: the only weight file, or the index.
-std::string FileOfAll(const Checkpoint& checkpoint) {
-  constexpr char kSingleFile[] = "model.safetensors";
-  const bool single =
-      !checkpoint.tensors().empty() && checkpoint.tensors().begin()->second.file == kSingleFile;
-  return absl::StrCat(kSingleFile, single ? "" : ".index.json");
-}
-
-// An error about a tensor; names its file, or the one that should say where it is.
-absl::Status TensorError(const Checkpoint& checkpoint, const std::string& name, absl::string_view what,
-                         absl::string_view reason = "MODEL_INVALID") {
-  const Checkpoint::Location* found = checkpoint.Find(name);
-  const std::string file = found != nullptr ? found->file : FileOfAll(checkpoint);
-  return MakeError(absl::StatusCode::kInvalidArgument, reason,
-                   absl::StrCat(file, ": tensor ", name, " ", what), {{"tensor", name}, {"file", file}});
-}
-
-// `dtypes`: what the tensor may be, as text for the message.
-absl::Status CheckStored(const Checkpoint& checkpoint, const std::string& name, const Shape& shape,
-                         bool (*allowed)(DType), absl::string_view dtypes) {
-  const Checkpoint::Location* found = checkpoint.Find(name);
-  if (found == nullptr) return TensorError(checkpoint, name, absl::StrCat(ShapeText(shape), " is missing"));
-  if (found->info.shape != shape) {
-    return TensorError(
-        checkpoint, name,
-        absl::StrCat("has shape ", ShapeText(found->info.shape), ", expected ", ShapeText(shape)));
-  }
-  if (allowed(found->info.dtype)) return absl::OkStatus();
-  return TensorError(checkpoint, name,
-                     absl::StrCat("has dtype ", DTypeName(found->info.dtype), ", expected ", dtypes));
-}
-
 absl::Status CheckPlain(const Checkpoint& checkpoint, const std::string& name, const Shape& shape) {
   return CheckStored(checkpoint, name, shape, IsFloat, "F32, F16 or BF16");
 }
 
-absl::Status CheckBytes(const Checkpoint& checkpoint, const std::string& name, const Shape& shape) {
-  return CheckStored(
-      checkpoint, name, shape, [](DType dtype) { return dtype == DType::kU8; }, "U8");
+absl::Status StoredTwice(const Checkpoint& checkpoint, const std::string& one, const std::string& other) {
+  return TensorError(checkpoint, one,
+                     absl::StrCat("and ", other, " hold the same weights; which are meant?"));
 }
 
 TensorView MakeView(const std::string& tensor, const Shape& shape) {
@@ -93,11 +59,34 @@ bool IsFp8(const Checkpoint& checkpoint, absl::string_view name) {
   return found != nullptr && found->info.dtype == DType::kF8E4M3;
 }
 
+// Factors are numbers, or exponents of two: F8_E8M0, which some writers call U8.
+bool IsFactor(DType dtype) { return IsFloat(dtype) || dtype == DType::kF8E8M0 || dtype == DType::kU8; }
+constexpr absl::string_view kFactorDTypes = "F32, F16, BF16 or F8_E8M0";
+
+Shape BlocksOf(const Shape& shape, int64_t rows, int64_t columns) {
+  return {(shape[0] + rows - 1) / rows, (shape[1] + columns - 1) / columns};
+}
+
+// A grid may be somewhat larger than the blocks that there are; what is beyond is padding. But not where it
+// is the grid of blocks of a fraction of the size, of which nothing would be padding.
+bool IsPadded(const Shape& grid, const Shape& shape, int64_t rows, int64_t columns) {
+  const Shape blocks = BlocksOf(shape, rows, columns);
+  if (grid.size() != 2 || grid == blocks) return grid == blocks;
+  for (size_t i = 0; i < 2; ++i) {
+    if (grid[i] < blocks[i] || (grid[i] >= 2 * blocks[i] && grid[i] != blocks[i] + 1)) return false;
+  }
+  for (int64_t part = 2; part <= std::min(rows, columns); ++part) {
+    if (rows % part != 0 || columns % part != 0) continue;
+    if (grid == BlocksOf(shape, rows / part, columns / part)) return false;
+  }
+  return true;
+}
+
+// The factors of an FP8 matrix: one for each block, or, where config.json has no blocks, one for all.
 absl::StatusOr<TensorView> Fp8View(const ModelSpec& spec, const Checkpoint& checkpoint,
                                    const std::string& name) {
   const Shape& shape = checkpoint.Find(name)->info.shape;
-  const int64_t rows = spec.storage.fp8_block_rows, columns = spec.storage.fp8_block_columns;
-  if (rows == 0) {
+  if (!spec.storage.fp8) {
     return TensorError(checkpoint, name,
                        "has dtype F8_E4M3, but config.json has no quantization_config of the method fp8");
   }
@@ -105,17 +94,24 @@ absl::StatusOr<TensorView> Fp8View(const ModelSpec& spec, const Checkpoint& chec
     return TensorError(checkpoint, name, "has dtype F8_E4M3; it is read for matrices only",
                        "MODEL_UNSUPPORTED");
   }
-  const Shape blocks = {(shape[0] + rows - 1) / rows, (shape[1] + columns - 1) / columns};
-  RETURN_IF_ERROR(CheckPlain(checkpoint, ScalesOf(name), blocks));
   TensorView view = MakeView(name, shape);
   view.scales = ScalesOf(name);
   view.encoding = Encoding::kFp8Blocks;
-  view.block_rows = rows;
-  view.block_columns = columns;
+  const bool blocks = spec.storage.fp8_block_rows > 0;
+  view.block_rows = blocks ? spec.storage.fp8_block_rows : std::max<int64_t>(shape[0], 1);
+  view.block_columns = blocks ? spec.storage.fp8_block_columns : std::max<int64_t>(shape[1], 1);
+  Shape expected = BlocksOf(shape, view.block_rows, view.block_columns);
+  if (const Checkpoint::Location* found = checkpoint.Find(view.scales)) {
+    const Shape& stored = found->info.shape;
+    const bool scalar = !blocks && found->info.elements() == 1 && stored.size() < 2;
+    const bool padded = blocks && IsPadded(stored, shape, view.block_rows, view.block_columns);
+    if (scalar || padded) expected = stored;
+  }
+  RETURN_IF_ERROR(CheckStored(checkpoint, view.scales, expected, IsFactor, kFactorDTypes));
   return view;
 }
 
-// A tensor that is stored as it is used, or in FP8.
+// A linear's weight that is stored as it is used, or in FP8.
 absl::StatusOr<TensorView> WholeView(const ModelSpec& spec, const Checkpoint& checkpoint,
                                      const std::string& name) {
   if (IsFp8(checkpoint, name)) return Fp8View(spec, checkpoint, name);
@@ -123,6 +119,14 @@ absl::StatusOr<TensorView> WholeView(const ModelSpec& spec, const Checkpoint& ch
     return TensorError(checkpoint, name, absl::StrCat("is not F8_E4M3, but ", ScalesOf(name), " is there"));
   }
   return MakeView(name, checkpoint.Find(name)->info.shape);
+}
+
+// Whether a tensor that no linear reads is a weight in FP8, which means nothing without its factors, and
+// nothing to a reader of the artifact.
+bool IsKeptFp8(const ModelSpec& spec, const Checkpoint& checkpoint, absl::string_view name) {
+  if (!spec.storage.fp8 || !IsFp8(checkpoint, name)) return false;
+  if (checkpoint.Find(name)->info.shape.size() != 2) return false;
+  return absl::EndsWith(name, ".weight") || checkpoint.Find(ScalesOf(std::string(name))) != nullptr;
 }
 
 // The three ways to store all experts of a layer in one tensor.
@@ -203,6 +207,17 @@ absl::StatusOr<TensorView> PlainFusedView(const ModelSpec& spec, const Checkpoin
   return view;
 }
 
+// Exponents of MXFP4 [experts, outputs, blocks]; rows and columns beyond are padding.
+absl::Status CheckExponents(const Checkpoint& checkpoint, const std::string& name, Shape expected) {
+  const Checkpoint::Location* found = checkpoint.Find(name);
+  if (found != nullptr && found->info.shape.size() == 3 && found->info.shape[0] == expected[0] &&
+      found->info.shape[1] >= expected[1] && found->info.shape[2] >= expected[2]) {
+    expected = found->info.shape;
+  }
+  const auto is_exponent = [](DType dtype) { return dtype == DType::kU8 || dtype == DType::kF8E8M0; };
+  return CheckStored(checkpoint, name, expected, is_exponent, "U8 or F8_E8M0");
+}
+
 absl::StatusOr<TensorView> Mxfp4View(const ModelSpec& spec, const Checkpoint& checkpoint,
                                      const Linear& linear, const FusedTensor& fused) {
   if (!spec.storage.interleaved_experts) {
@@ -217,10 +232,11 @@ absl::StatusOr<TensorView> Mxfp4View(const ModelSpec& spec, const Checkpoint& ch
     return TensorError(checkpoint, fused.name,
                        absl::StrCat("is MXFP4, but 32 does not divide its input width ", linear.in));
   }
-  Shape expected = {spec.moe.experts, FusedOutputs(linear), linear.in / kMxfp4Block};
-  RETURN_IF_ERROR(CheckBytes(checkpoint, view.scales, expected));
-  expected.push_back(kMxfp4Block / 2);
-  RETURN_IF_ERROR(CheckBytes(checkpoint, view.tensor, expected));
+  const Shape expected = {spec.moe.experts, FusedOutputs(linear), linear.in / kMxfp4Block};
+  RETURN_IF_ERROR(CheckExponents(checkpoint, view.scales, expected));
+  const auto is_byte = [](DType dtype) { return dtype == DType::kU8; };
+  const Shape blocks = {expected[0], expected[1], expected[2], kMxfp4Block / 2};
+  RETURN_IF_ERROR(CheckStored(checkpoint, view.tensor, blocks, is_byte, "U8"));
   return view;
 }
 
@@ -235,11 +251,6 @@ std::vector<std::string> FindBiases(const ModelSpec& spec, const Checkpoint& che
   }
   std::erase_if(names, [&](const std::string& name) { return checkpoint.Find(name) == nullptr; });
   return names;
-}
-
-absl::Status StoredTwice(const Checkpoint& checkpoint, const std::string& one, const std::string& other) {
-  return TensorError(checkpoint, one,
-                     absl::StrCat("and ", other, " hold the same weights; which are meant?"));
 }
 
 // The name in the checkpoint of a tensor with a published name.
@@ -270,6 +281,31 @@ std::map<std::string, std::string> Renamed(const ModelSpec& spec, const Checkpoi
 }
 
 }  // namespace
+
+absl::Status TensorError(const Checkpoint& checkpoint, const std::string& name, absl::string_view what,
+                         absl::string_view reason) {
+  const Checkpoint::Location* found = checkpoint.Find(name);
+  const std::string file = found != nullptr ? found->file : checkpoint.listing_file();
+  return MakeError(absl::StatusCode::kInvalidArgument, reason,
+                   absl::StrCat(file, ": tensor ", name, " ", what), {{"tensor", name}, {"file", file}});
+}
+
+bool IsFloat(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
+
+absl::Status CheckStored(const Checkpoint& checkpoint, const std::string& name,
+                         const std::vector<int64_t>& shape, bool (*allowed)(DType),
+                         absl::string_view dtypes) {
+  const Checkpoint::Location* found = checkpoint.Find(name);
+  if (found == nullptr) return TensorError(checkpoint, name, absl::StrCat(ShapeText(shape), " is missing"));
+  if (found->info.shape != shape) {
+    return TensorError(
+        checkpoint, name,
+        absl::StrCat("has shape ", ShapeText(found->info.shape), ", expected ", ShapeText(shape)));
+  }
+  if (allowed(found->info.dtype)) return absl::OkStatus();
+  return TensorError(checkpoint, name,
+                     absl::StrCat("has dtype ", found->info.dtype_name(), ", expected ", dtypes));
+}
 
 absl::StatusOr<TensorView> WeightView(const ModelSpec& spec, const Checkpoint& checkpoint,
                                       const Linear& linear) {
@@ -304,8 +340,10 @@ absl::StatusOr<TensorView> BiasView(const ModelSpec& spec, const Checkpoint& che
 absl::StatusOr<TensorView> OtherView(const ModelSpec& spec, const Checkpoint& checkpoint,
                                      const std::string& name) {
   const std::string stored = StoredName(checkpoint, name);
-  if (checkpoint.Find(stored) == nullptr) return TensorError(checkpoint, name, "is missing");
-  return WholeView(spec, checkpoint, stored);
+  const Checkpoint::Location* found = checkpoint.Find(stored);
+  if (found == nullptr) return TensorError(checkpoint, name, "is missing");
+  if (IsKeptFp8(spec, checkpoint, stored)) return Fp8View(spec, checkpoint, stored);
+  return MakeView(stored, found->info.shape);
 }
 
 absl::Status CheckLinear(const ModelSpec& spec, const Checkpoint& checkpoint, const Linear& linear) {
@@ -396,15 +434,42 @@ std::vector<TensorInfo> KeptTensors(const ModelSpec& spec, const Checkpoint& che
   const std::map<std::string, std::string> renamed = Renamed(spec, checkpoint);
   for (const auto& [name, location] : checkpoint.tensors()) {
     if (taken.contains(name)) continue;
-    if (absl::EndsWith(name, kScaleSuffix) && IsFp8(checkpoint, absl::StripSuffix(name, kScaleSuffix))) {
+    if (absl::EndsWith(name, kScaleSuffix) &&
+        IsKeptFp8(spec, checkpoint, absl::StripSuffix(name, kScaleSuffix))) {
       continue;
     }
-    const auto published = renamed.find(name);
-    const DType dtype = IsFp8(checkpoint, name) ? DTypeOfModel(spec) : location.info.dtype;
-    kept.push_back({published == renamed.end() ? name : published->second, dtype, location.info.shape, 0, 0});
+    TensorInfo info = location.info;
+    if (const auto published = renamed.find(name); published != renamed.end()) info.name = published->second;
+    if (IsKeptFp8(spec, checkpoint, name)) info.dtype = DTypeOfModel(spec);
+    info.end = info.dtype == DType::kForeign ? info.size_bytes() : 0;
+    info.begin = 0;
+    kept.push_back(std::move(info));
   }
   std::sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return kept;
+}
+
+std::vector<absl::Status> FindKeptProblems(const ModelSpec& spec, const Checkpoint& checkpoint) {
+  absl::flat_hash_set<std::string> linears, weights;
+  for (const Linear& linear : ListLinears(spec)) {
+    linears.insert(linear.name);
+    weights.insert(linear.name + ".weight");
+  }
+  const absl::flat_hash_set<std::string> written = {"qweight", "qzeros", "scales", "g_idx"};
+  std::vector<absl::Status> problems;
+  for (const auto& [name, location] : checkpoint.tensors()) {
+    const size_t dot = name.rfind('.');
+    if (dot != std::string::npos && linears.contains(name.substr(0, dot)) &&
+        written.contains(name.substr(dot + 1))) {
+      problems.push_back(
+          TensorError(checkpoint, name,
+                      "has the name of a tensor that the quantized linear needs; is it quantized already?"));
+    }
+    if (weights.contains(name) || !IsKeptFp8(spec, checkpoint, name)) continue;
+    absl::Status status = Fp8View(spec, checkpoint, name).status();
+    if (!status.ok()) problems.push_back(std::move(status));
+  }
+  return problems;
 }
 
 std::string ExpertStorage(const ModelSpec& spec, const Checkpoint& checkpoint) {

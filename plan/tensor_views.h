@@ -19,7 +19,7 @@ namespace quantmoe {
 
 enum class Encoding {
   kPlain,      // F32, F16, BF16
-  kFp8Blocks,  // F8_E4M3 [out, in] and a factor per block, [ceil(out / rows), ceil(in / columns)]
+  kFp8Blocks,  // F8_E4M3 [out, in] and a factor per block, [ceil(out / rows), ceil(in / columns)] or padded
   kMxfp4  // OCP MX v1.0: U8 [out, in / 32, 16], two E2M1 a byte, low half first; E8M0 scales [out, in / 32]
 };
 
@@ -43,7 +43,8 @@ absl::StatusOr<TensorView> WeightView(const ModelSpec& spec, const Checkpoint& c
                                       const Linear& linear);
 absl::StatusOr<TensorView> BiasView(const ModelSpec& spec, const Checkpoint& checkpoint,
                                     const Linear& linear);
-// Any other tensor by its published name, whatever its shape.
+// Any other tensor by its published name, whatever its shape and dtype: as it is stored, or decoded where
+// KeptTensors says so.
 absl::StatusOr<TensorView> OtherView(const ModelSpec& spec, const Checkpoint& checkpoint,
                                      const std::string& name);
 
@@ -54,6 +55,15 @@ absl::Status CheckExperts(const ModelSpec& spec, const Checkpoint& checkpoint, i
 // A tensor that is no linear is there, plain and of this shape.
 absl::Status CheckOther(const Checkpoint& checkpoint, const std::string& name,
                         const std::vector<int64_t>& shape);
+
+// An error about a tensor; names its file, or the one that should say where it is.
+absl::Status TensorError(const Checkpoint& checkpoint, const std::string& name, absl::string_view what,
+                         absl::string_view reason = "MODEL_INVALID");
+// A tensor is there with this shape and a dtype that is allowed; `dtypes` is what the message says of these.
+absl::Status CheckStored(const Checkpoint& checkpoint, const std::string& name,
+                         const std::vector<int64_t>& shape, bool (*allowed)(DType), absl::string_view dtypes);
+// F32, F16 and BF16, which plain weights may be.
+bool IsFloat(DType dtype);
 
 // The smallest run of bytes of a stored tensor that holds what a view reads of it: the outputs themselves
 // where they lie together, else the matrix of the expert.
@@ -71,9 +81,13 @@ int64_t StoredBytes(const Checkpoint& checkpoint, const TensorView& view);
 int64_t LargestReadBytes(const ModelSpec& spec, const Checkpoint& checkpoint);
 
 // The tensors of an artifact that are no quantized linear, by published name: those of the checkpoint that no
-// linear reads, and a bias for each linear that has one. FP8 becomes the dtype of the model. Offsets are not
-// filled in.
+// linear reads, of any dtype, and a bias for each linear that has one. Matrices in FP8 with factors, as
+// layers that predict further tokens have, become the dtype of the model. `begin` is 0, and `end` the size of
+// a tensor whose dtype is foreign.
 std::vector<TensorInfo> KeptTensors(const ModelSpec& spec, const Checkpoint& checkpoint);
+// Every tensor that an artifact cannot keep: its name is one that a quantized linear needs, or its factors
+// are not there. INVALID_ARGUMENT MODEL_INVALID names tensor and file.
+std::vector<absl::Status> FindKeptProblems(const ModelSpec& spec, const Checkpoint& checkpoint);
 
 // How routed experts are stored: "per_expert", "fused", "fused_transposed", then "_fp8" or "_mxfp4"; empty
 // without experts, or when they are not there.

@@ -26,6 +26,7 @@ constexpr std::pair<DType, at::ScalarType> kTypes[] = {
     {DType::kI64, at::kLong},
     {DType::kF8E4M3, at::kFloat8_e4m3fn},
     {DType::kF8E5M2, at::kFloat8_e5m2},
+    {DType::kF8E8M0, at::kFloat8_e8m0fnu},
     {DType::kU32, at::kUInt32},
     {DType::kU64, at::kUInt64},
 };

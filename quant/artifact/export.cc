@@ -99,6 +99,23 @@ std::vector<TensorInfo> StoredAs(ExportFormat format, const Linear& linear, int 
                                        : CompressedTensors(linear, bits, group_size);
 }
 
+// A tensor that the artifact carries may have a name that the format needs for one of its own.
+absl::Status CheckNames(ExportFormat format, const BitPlan& plan, const std::vector<TensorInfo>& kept) {
+  std::set<std::string> needed;
+  for (const PlannedLinear& planned : plan.linears) {
+    for (TensorInfo& tensor : StoredAs(format, planned.linear, planned.bits, plan.group_size))
+      needed.insert(std::move(tensor.name));
+  }
+  for (const TensorInfo& tensor : kept) {
+    if (!needed.contains(tensor.name)) continue;
+    return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_UNSUPPORTED",
+                     absl::StrCat("the artifact carries a tensor ", tensor.name,
+                                  ", which is a name that the format ", ExportFormatName(format), " needs"),
+                     {{"tensor", tensor.name}});
+  }
+  return absl::OkStatus();
+}
+
 void AddFigures(ExportLayout& layout) {
   BitPlan& plan = layout.plan;
   double weights = 0, codes = 0, stored = 0;
@@ -106,7 +123,7 @@ void AddFigures(ExportLayout& layout) {
     weights += static_cast<double>(planned.linear.weights());
     codes += static_cast<double>(planned.bits * planned.linear.weights());
     for (const TensorInfo& tensor : StoredAs(layout.format, planned.linear, planned.bits, plan.group_size))
-      stored += 8.0 * static_cast<double>(tensor.elements() * DTypeBytes(tensor.dtype));
+      stored += 8.0 * static_cast<double>(tensor.data_bytes());
   }
   plan.average_bits = codes / weights;
   plan.stored_bits = stored / weights;
@@ -127,22 +144,11 @@ class Exporter {
       kept_[NameIn(layout.plan, format_, tensor.name)] = tensor.name;
   }
 
-  absl::StatusOr<at::Tensor> Get(const TensorInfo& info) const {
-    const size_t dot = info.name.rfind('.');
-    const auto found = widths_.find(info.name.substr(0, dot));
-    const std::string suffix = info.name.substr(dot + 1);
-    if (found == widths_.end() || suffix == "bias") return Kept(info);
-    const auto& [planned, bits] = found->second;
-    const Linear& linear = planned->linear;
-    if (suffix == "weight_shape") return at::tensor({linear.out, linear.in}, at::kLong);
-    if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
-    ASSIGN_OR_RETURN(SignedLinear solved, artifact_.Linear(*planned));
-    if (bits != planned->bits) solved = Widened(solved, planned->bits, bits);
-    if (suffix == "weight_packed") return solved.qweight.t().contiguous();
-    if (suffix == "weight_scale") return solved.scales.t().contiguous();
-    const GptqTensors stored = MirrorNegativeGroups(solved.qweight, solved.scales, bits);
-    if (suffix == "qzeros") return stored.qzeros;
-    return suffix == "scales" ? stored.scales : stored.qweight;
+  absl::StatusOr<MappedFile> Get(const TensorInfo& info) const {
+    if (const auto kept = kept_.find(info.name); kept != kept_.end())
+      return artifact_.checkpoint().Read(kept->second);
+    ASSIGN_OR_RETURN(const at::Tensor tensor, Packed(info.name));
+    return BytesForLayout(tensor, info);
   }
 
   // Every dequantized weight of a written file equals the artifact's. A linear never straddles two files.
@@ -170,10 +176,20 @@ class Exporter {
   }
 
  private:
-  absl::StatusOr<at::Tensor> Kept(const TensorInfo& info) const {
-    const std::string& name = kept_.at(info.name);
-    ASSIGN_OR_RETURN(const MappedFile bytes, artifact_.checkpoint().Read(name));
-    return TensorFromBytes(artifact_.checkpoint().Find(name)->info, bytes);
+  absl::StatusOr<at::Tensor> Packed(const std::string& name) const {
+    const size_t dot = name.rfind('.');
+    const std::string suffix = name.substr(dot + 1);
+    const auto& [planned, bits] = widths_.at(name.substr(0, dot));
+    const Linear& linear = planned->linear;
+    if (suffix == "weight_shape") return at::tensor({linear.out, linear.in}, at::kLong);
+    if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
+    ASSIGN_OR_RETURN(SignedLinear solved, artifact_.Linear(*planned));
+    if (bits != planned->bits) solved = Widened(solved, planned->bits, bits);
+    if (suffix == "weight_packed") return solved.qweight.t().contiguous();
+    if (suffix == "weight_scale") return solved.scales.t().contiguous();
+    const GptqTensors stored = MirrorNegativeGroups(solved.qweight, solved.scales, bits);
+    if (suffix == "qzeros") return stored.qzeros;
+    return suffix == "scales" ? stored.scales : stored.qweight;
   }
 
   // More bits hold the codes of both signs under one zero point, so no scale needs to be negative.
@@ -339,7 +355,9 @@ absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, Exp
     linears.push_back(planned.linear);
     bits[planned.linear.name] = planned.bits;
   }
-  layout.files = LayOutWeightFiles(linears, KeptIn(artifact, layout.plan, format), [&](const Linear& linear) {
+  const std::vector<TensorInfo> kept = KeptIn(artifact, layout.plan, format);
+  RETURN_IF_ERROR(CheckNames(format, layout.plan, kept));
+  layout.files = LayOutWeightFiles(linears, kept, [&](const Linear& linear) {
     return StoredAs(format, linear, bits.at(linear.name), layout.plan.group_size);
   });
   AddFigures(layout);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_replace.h"
 
 #include "base/json.h"
+#include "base/python_json.h"
 
 namespace quantmoe {
 namespace {
@@ -83,6 +84,15 @@ Rules DynamicRules(const BitPlan& plan, int base_bits, Rules rules) {
   return rules;
 }
 
+// The spec may come from a manifest that somebody edited.
+bool Says(const nlohmann::json& spec, const char* key, const char* text) {
+  return spec.contains(key) && spec[key] == text;
+}
+
+double DampOf(const nlohmann::json& spec) {
+  return spec.contains("damp") && spec["damp"].is_number() ? spec["damp"].get<double>() : 0.01;
+}
+
 }  // namespace
 
 nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
@@ -104,9 +114,9 @@ nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
   rules = DynamicRules(plan, base_bits, std::move(rules));
   if (!rules.empty()) config["dynamic"] = std::move(rules);
   config["meta"] = {{"quantizer", {absl::StrCat("quantmoe:", version)}},
-                    {"damp_percent", gptq_spec.value("damp", 0.01)},
-                    {"static_groups", gptq_spec.value("order", "") != "group"},
-                    {"true_sequential", gptq_spec.value("propagation", "") == "quantized"},
+                    {"damp_percent", DampOf(gptq_spec)},
+                    {"static_groups", !Says(gptq_spec, "order", "group")},
+                    {"true_sequential", Says(gptq_spec, "propagation", "quantized")},
                     {"gptq", gptq_spec},
                     {"heuristic", plan.heuristic},
                     {"average_bits", plan.average_bits}};
@@ -115,9 +125,9 @@ nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
 
 std::string QuantizedModelConfig(const std::string& source_config,
                                  const nlohmann::ordered_json& gptq_config) {
-  nlohmann::ordered_json config = OwnOrderedJson(source_config);
+  nlohmann::ordered_json config = OwnOrderedJson(QuoteNonFinite(source_config));
   config["quantization_config"] = gptq_config;
-  return config.dump(2) + "\n";
+  return UnquoteNonFinite(config.dump(2)) + "\n";
 }
 
 }  // namespace quantmoe

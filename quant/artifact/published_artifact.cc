@@ -9,6 +9,7 @@
 
 #include "base/error_info.h"
 #include "base/json.h"
+#include "base/python_json.h"
 #include "base/status_macros.h"
 #include "plan/artifact_size.h"
 #include "quant/gptq/packing.h"
@@ -31,7 +32,7 @@ absl::StatusOr<Json> ReadObject(ModelDirectory& directory, const std::string& na
   if (!bytes.ok())
     return Annotate(Invalid(absl::StrCat(name, ": ", bytes.status().message())), "no artifact");
   text = *std::move(bytes);
-  Json json = ParseOrderedJson(text).value_or(nullptr);
+  Json json = ParseOrderedJson(QuoteNonFinite(text)).value_or(nullptr);
   if (!json.is_object()) return Invalid(absl::StrCat(name, ": is no JSON object"));
   return json;
 }
@@ -86,6 +87,9 @@ absl::Status PublishedArtifact::ReadManifest() {
   if (TextAt(manifest_, "format") != "quantmoe.artifact" || manifest_.value("version", Json()) != 1) {
     return Invalid(absl::StrCat(kManifest, ": is no quantmoe.artifact of version 1"));
   }
+  const Json spec = manifest_.value("spec", Json::object());
+  if (!spec.is_object() || !spec.value("gptq", Json::object()).is_object())
+    return Invalid(absl::StrCat(kManifest, ": `spec` is not that of a job"));
   if (!manifest_.contains("files") || !manifest_["files"].is_array())
     return Invalid(absl::StrCat(kManifest, ": has no list of files"));
   for (const Json& entry : manifest_["files"]) RETURN_IF_ERROR(CheckFile(*directory_, entry));
@@ -165,7 +169,7 @@ std::vector<TensorInfo> PublishedArtifact::Kept() const {
   }
   std::vector<TensorInfo> kept;
   for (const auto& [name, location] : checkpoint_->tensors()) {
-    if (!packed.contains(name)) kept.push_back({name, location.info.dtype, location.info.shape});
+    if (!packed.contains(name)) kept.push_back(location.info);
   }
   return kept;
 }

@@ -3,18 +3,11 @@
 #include "absl/strings/str_cat.h"
 #include <ATen/ATen.h>
 
-#include "base/error_info.h"
 #include "base/status_macros.h"
+#include "plan/tensor_views.h"
 #include "quant/gptq/packing.h"
 
 namespace quantmoe {
-namespace {
-
-absl::Status Invalid(const std::string& message) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", message);
-}
-
-}  // namespace
 
 PlannedWeights::PlannedWeights(const BitPlan& plan, WeightSource& original, BlobStore& blobs)
     : group_size_(plan.group_size), original_(original), blobs_(blobs) {
@@ -38,21 +31,36 @@ absl::StatusOr<at::Tensor> GptqWeights::Stored(const std::string& name) const {
   return TensorFromBytes(other_.checkpoint().Find(name)->info, bytes);
 }
 
+// [in]: the stored index, or runs of the group size.
+absl::StatusOr<at::Tensor> GptqWeights::GroupOfChannels(const Linear& linear, const GptqForm& form) const {
+  const std::string name = linear.name + ".g_idx";
+  if (other_.checkpoint().Find(name) == nullptr)
+    return at::div(at::arange(linear.in, at::kInt), form.group_size, "floor");
+  ASSIGN_OR_RETURN(const at::Tensor index, Stored(name));
+  const int64_t first = index.min().item<int64_t>(), last = index.max().item<int64_t>();
+  if (first >= 0 && last < form.groups) return index;
+  return TensorError(other_.checkpoint(), name,
+                     absl::StrCat("names groups from ", first, " to ", last, " of ", form.groups));
+}
+
 absl::StatusOr<at::Tensor> GptqWeights::LinearWeight(const Linear& linear) {
-  if (other_.checkpoint().Find(linear.name + ".weight") != nullptr) return other_.LinearWeight(linear);
+  const std::optional<GptqForm> form = FormOf(source_, other_.checkpoint(), linear);
+  if (!form) return other_.LinearWeight(linear);
   GptqTensors stored;
   ASSIGN_OR_RETURN(stored.qweight, Stored(linear.name + ".qweight"));
   ASSIGN_OR_RETURN(stored.qzeros, Stored(linear.name + ".qzeros"));
   ASSIGN_OR_RETURN(stored.scales, Stored(linear.name + ".scales"));
-  const int64_t bits = stored.qweight.size(0) * 32 / linear.in, groups = stored.scales.size(0);
-  if (bits < 2 || bits > 8 || groups == 0 || linear.in % groups != 0 || linear.out % 32 != 0 ||
-      stored.qweight.sizes() != at::IntArrayRef({linear.in * bits / 32, linear.out}) ||
-      stored.qzeros.sizes() != at::IntArrayRef({groups, linear.out * bits / 32}) ||
-      stored.scales.size(1) != linear.out || linear.in * bits % 32 != 0) {
-    return Invalid(absl::StrCat("the tensors of ", linear.name, " do not fit [", linear.out, ", ", linear.in,
-                                "] at any width"));
+  ASSIGN_OR_RETURN(const at::Tensor group_of, GroupOfChannels(linear, *form));
+  const int less = source_.zeros_less_one ? 1 : 0;
+  // Kernels for symmetric linears never look at the zero points, so that others would give other weights.
+  if (form->symmetric && !stored.qzeros.equal(SymmetricZeros(form->groups, linear.out, form->bits, less))) {
+    return TensorError(other_.checkpoint(), linear.name + ".qzeros",
+                       absl::StrCat("has zero points other than ", 1 << (form->bits - 1),
+                                    ", but quantization_config says `sym`"));
   }
-  return DequantizeStored(stored, static_cast<int>(bits));
+  at::Tensor weight = DequantizeStored(stored, form->bits, group_of, less);
+  if (at::isfinite(weight).all().item<bool>()) return weight;
+  return TensorError(other_.checkpoint(), linear.name + ".scales", "holds NaN or infinite values");
 }
 
 }  // namespace quantmoe

@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "plan/bit_plan.h"
+#include "plan/gptq_source.h"
 #include "quant/model/weights.h"
 #include "quant/tensor_bytes.h"
 #include "storage/blob_store.h"
@@ -38,11 +39,12 @@ class PlannedWeights : public WeightSource {
   NamedTensors open_;
 };
 
-// A published directory in GPTQ v1 form. The width of a linear follows from the shapes of its tensors.
+// A directory in GPTQ form, ours or another program's, without any of FindGptqProblems. INVALID_ARGUMENT
+// MODEL_INVALID for a g_idx that names groups that there are not, and for zero points that `sym` denies.
 class GptqWeights : public WeightSource {
  public:
-  GptqWeights(ModelSpec spec, std::shared_ptr<const Checkpoint> checkpoint)
-      : other_(std::move(spec), std::move(checkpoint), at::kFloat) {}
+  GptqWeights(GptqSource source, ModelSpec spec, std::shared_ptr<const Checkpoint> checkpoint)
+      : source_(std::move(source)), other_(std::move(spec), std::move(checkpoint), at::kFloat) {}
 
   absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
   absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override { return other_.LinearBias(linear); }
@@ -50,7 +52,9 @@ class GptqWeights : public WeightSource {
 
  private:
   absl::StatusOr<at::Tensor> Stored(const std::string& name) const;
+  absl::StatusOr<at::Tensor> GroupOfChannels(const Linear& linear, const GptqForm& form) const;
 
+  const GptqSource source_;
   CheckpointWeights other_;
 };
 

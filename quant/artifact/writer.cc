@@ -1,13 +1,15 @@
 #include "quant/artifact/writer.h"
 
 #include <map>
-#include <set>
+#include <memory>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
+#include "plan/model_files.h"
 #include "plan/tensor_views.h"
 #include "quant/gptq/packing.h"
 #include "quant/model/stored_tensor.h"
@@ -24,25 +26,37 @@ class TensorSource {
     for (const PlannedLinear& planned : plan.linears) linears_[planned.linear.name] = &planned;
   }
 
-  absl::StatusOr<at::Tensor> Get(const TensorInfo& info) {
-    const std::string& name = info.name;
-    const size_t dot = name.rfind('.');
-    const auto planned = linears_.find(name.substr(0, dot));
-    const std::string suffix = name.substr(dot + 1);
-    if (planned == linears_.end()) return Kept(OtherView(spec_, checkpoint_, name), info.dtype);
+  absl::StatusOr<MappedFile> Get(const TensorInfo& info) {
+    const size_t dot = info.name.rfind('.');
+    const auto planned = linears_.find(info.name.substr(0, dot));
+    if (planned == linears_.end()) return Kept(OtherView(spec_, checkpoint_, info.name), info);
+    const std::string suffix = info.name.substr(dot + 1);
     const Linear& linear = planned->second->linear;
-    if (suffix == "bias") return Kept(BiasView(spec_, checkpoint_, linear), info.dtype);
-    if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
-    ASSIGN_OR_RETURN(const GptqTensors stored, Stored(*planned->second));
+    if (suffix == "bias" && linear.bias) return Kept(BiasView(spec_, checkpoint_, linear), info);
+    if (!IsPacked(suffix)) return Kept(OtherView(spec_, checkpoint_, info.name), info);
+    ASSIGN_OR_RETURN(const at::Tensor tensor, Packed(*planned->second, suffix));
+    return BytesForLayout(tensor, info);
+  }
+
+ private:
+  static bool IsPacked(const std::string& suffix) {
+    return suffix == "qweight" || suffix == "qzeros" || suffix == "scales" || suffix == "g_idx";
+  }
+
+  absl::StatusOr<at::Tensor> Packed(const PlannedLinear& planned, const std::string& suffix) {
+    if (suffix == "g_idx")
+      return at::div(at::arange(planned.linear.in, at::kInt), group_size_, "floor").contiguous();
+    ASSIGN_OR_RETURN(const GptqTensors stored, Stored(planned));
     if (suffix == "qzeros") return stored.qzeros;
     return suffix == "scales" ? stored.scales : stored.qweight;
   }
 
- private:
-  absl::StatusOr<at::Tensor> Kept(const absl::StatusOr<TensorView>& view, DType dtype) {
+  // As it is stored, whatever its dtype; only what is encoded or a slice becomes a tensor.
+  absl::StatusOr<MappedFile> Kept(const absl::StatusOr<TensorView>& view, const TensorInfo& info) {
     RETURN_IF_ERROR(view.status());
+    if (view->encoding == Encoding::kPlain && view->expert < 0) return checkpoint_.Read(view->tensor);
     ASSIGN_OR_RETURN(const at::Tensor stored, ViewReader(checkpoint_).Read(*view));
-    return stored.to(ScalarTypeOf(dtype)).contiguous();
+    return BytesForLayout(stored.to(ScalarTypeOf(info.dtype)).contiguous(), info);
   }
 
   absl::StatusOr<GptqTensors> Stored(const PlannedLinear& planned) {
@@ -71,6 +85,17 @@ class TensorSource {
   NamedTensors open_;
 };
 
+// Whether a tensor has the scales of codes beside it; tensors that are carried may have any name and any
+// content.
+bool HoldsScales(const std::string& name, const std::map<std::string, std::string>& written) {
+  for (const auto& [scales, codes] :
+       {std::pair(".scales", ".qweight"), std::pair(".weight_scale", ".weight_packed")}) {
+    if (!absl::EndsWith(name, scales)) continue;
+    return written.contains(absl::StrCat(name.substr(0, name.rfind('.')), codes));
+  }
+  return false;
+}
+
 // Compares the stored file with the layout and with what was meant to be written.
 absl::Status ReadBack(const WeightFile& file, const Digest& digest,
                       const std::map<std::string, std::string>& digests, BlobStore& blobs) {
@@ -80,13 +105,12 @@ absl::Status ReadBack(const WeightFile& file, const Digest& digest,
     return absl::DataLossError("tensors are missing");
   for (const TensorInfo& expected : file.layout.tensors) {
     const TensorInfo* found = read.Find(expected.name);
-    if (found == nullptr || found->shape != expected.shape || found->dtype != expected.dtype ||
+    if (found == nullptr || found->shape != expected.shape || found->dtype_name() != expected.dtype_name() ||
         DigestOf(read.Bytes(*found)).sha256 != digests.at(expected.name)) {
       return absl::DataLossError(
           absl::StrCat(file.name, ": tensor ", expected.name, " differs after writing"));
     }
-    if (!absl::EndsWith(expected.name, ".scales") && !absl::EndsWith(expected.name, ".weight_scale"))
-      continue;
+    if (!HoldsScales(expected.name, digests)) continue;
     ASSIGN_OR_RETURN(
         const at::Tensor scales,
         TensorFromBytes(*found, map.Slice(read.header().data_offset + found->begin, found->size_bytes())));
@@ -102,12 +126,12 @@ absl::StatusOr<ArtifactPart> WriteFile(const WeightFile& file, const TensorReade
   RETURN_IF_ERROR(writer->Append(file.layout.header));
   std::map<std::string, std::string> digests;
   for (const TensorInfo& info : file.layout.tensors) {
-    ASSIGN_OR_RETURN(const at::Tensor tensor, read(info));
-    if (tensor.sizes() != at::IntArrayRef(info.shape) || DTypeOf(tensor) != info.dtype) {
-      return absl::InternalError(absl::StrCat("tensor ", info.name, " is not what the layout says"));
-    }
-    digests[info.name] = DigestOf(BytesOf(tensor)).sha256;
-    RETURN_IF_ERROR(writer->Append(BytesOf(tensor)));
+    ASSIGN_OR_RETURN(const MappedFile data, read(info));
+    if (static_cast<int64_t>(data.bytes().size()) != info.size_bytes())
+      return absl::InternalError(
+          absl::StrCat("tensor ", info.name, " has not the size that the layout says"));
+    digests[info.name] = DigestOf(data.bytes()).sha256;
+    RETURN_IF_ERROR(writer->Append(data.bytes()));
   }
   ASSIGN_OR_RETURN(const Digest digest, writer->Commit());
   RETURN_IF_ERROR(ReadBack(file, digest, digests, blobs));
@@ -115,6 +139,14 @@ absl::StatusOr<ArtifactPart> WriteFile(const WeightFile& file, const TensorReade
 }
 
 }  // namespace
+
+absl::StatusOr<MappedFile> BytesForLayout(const at::Tensor& tensor, const TensorInfo& info) {
+  if (tensor.sizes() != at::IntArrayRef(info.shape) || DTypeOf(tensor) != info.dtype)
+    return absl::InternalError(absl::StrCat("tensor ", info.name, " is not what the layout says"));
+  auto owner = std::make_shared<const at::Tensor>(tensor);
+  const absl::string_view bytes = BytesOf(*owner);
+  return MappedFile(std::move(owner), bytes);
+}
 
 absl::StatusOr<std::vector<ArtifactPart>> WriteWeightFiles(const BitPlan& plan, const ModelSpec& spec,
                                                            const Checkpoint& source, BlobStore& blobs) {
@@ -146,29 +178,11 @@ absl::StatusOr<std::vector<ArtifactPart>> WriteLaidOutFiles(const std::vector<We
 }
 
 absl::StatusOr<std::vector<ArtifactPart>> CopyModelFiles(const Checkpoint& source, BlobStore& blobs) {
-  static const std::set<std::string> kCarried = {"generation_config.json",
-                                                 "tokenizer.json",
-                                                 "tokenizer_config.json",
-                                                 "special_tokens_map.json",
-                                                 "added_tokens.json",
-                                                 "vocab.json",
-                                                 "merges.txt",
-                                                 "tokenizer.model",
-                                                 "chat_template.jinja",
-                                                 "chat_template.json",
-                                                 "preprocessor_config.json",
-                                                 "processor_config.json",
-                                                 "LICENSE",
-                                                 "LICENSE.txt",
-                                                 "NOTICE",
-                                                 "USE_POLICY.md"};
-  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, source.directory().List());
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, ListCarriedFiles(source.directory()));
   std::vector<ArtifactPart> parts;
   for (const ModelFile& file : files) {
-    // Model code is copied, never run: remote-code families do not load without it.
-    if (!kCarried.contains(file.name) && !absl::EndsWith(file.name, ".py")) continue;
-    ASSIGN_OR_RETURN(const std::string bytes, source.directory().ReadAll(file.name));
-    ASSIGN_OR_RETURN(const Digest digest, blobs.Put(bytes));
+    ASSIGN_OR_RETURN(const MappedFile bytes, source.directory().Read(file.name, 0, file.size_bytes));
+    ASSIGN_OR_RETURN(const Digest digest, blobs.Put(bytes.bytes()));
     parts.push_back({file.name, digest});
   }
   return parts;

@@ -14,6 +14,7 @@
 #include "plan/bit_plan.h"
 #include "storage/blob_store.h"
 #include "storage/checkpoint.h"
+#include "storage/mapped_file.h"
 
 namespace quantmoe {
 
@@ -27,8 +28,10 @@ struct ArtifactPart {
 absl::StatusOr<std::vector<ArtifactPart>> WriteWeightFiles(const BitPlan& plan, const ModelSpec& spec,
                                                            const Checkpoint& source, BlobStore& blobs);
 
-// Gives a tensor of the layout, in its shape and dtype.
-using TensorReader = std::function<absl::StatusOr<at::Tensor>(const TensorInfo&)>;
+// Gives the bytes of a tensor of the layout.
+using TensorReader = std::function<absl::StatusOr<MappedFile>(const TensorInfo&)>;
+// Those of a tensor that was computed. INTERNAL unless it has the shape and dtype of the layout.
+absl::StatusOr<MappedFile> BytesForLayout(const at::Tensor& tensor, const TensorInfo& info);
 // The same for files that are laid out already; one tensor is in memory at a time.
 absl::StatusOr<std::vector<ArtifactPart>> WriteLaidOutFiles(const std::vector<WeightFile>& files,
                                                             const TensorReader& read, BlobStore& blobs);

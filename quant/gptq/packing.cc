@@ -63,8 +63,8 @@ at::Tensor UnpackRows(const at::Tensor& qweight, int bits) {
   return codes;
 }
 
-at::Tensor SymmetricZeros(int64_t groups, int64_t out, int bits) {
-  const at::Tensor codes = at::full({out, 1}, (1 << (bits - 1)) - 1, at::kByte);
+at::Tensor SymmetricZeros(int64_t groups, int64_t out, int bits, int less) {
+  const at::Tensor codes = at::full({out, 1}, (1 << (bits - 1)) - less, at::kByte);
   return PackRows(codes, bits).t().expand({groups, out * bits / 32}).contiguous();
 }
 
@@ -108,6 +108,13 @@ at::Tensor DequantizeStored(const GptqTensors& stored, int bits) {
   const at::Tensor zeros = UnpackZeros(stored.qzeros, bits).to(at::kFloat).add_(1).unsqueeze(1);
   const at::Tensor centred = codes.to(at::kFloat).view({groups, in / groups, out}).sub_(zeros);
   return centred.mul_(stored.scales.to(at::kFloat).unsqueeze(1)).view({in, out}).t().contiguous();
+}
+
+at::Tensor DequantizeStored(const GptqTensors& stored, int bits, const at::Tensor& group_of, int less) {
+  const at::Tensor zeros = UnpackZeros(stored.qzeros, bits).to(at::kFloat).add_(less);
+  const at::Tensor centred =
+      UnpackRows(stored.qweight, bits).to(at::kFloat).sub_(zeros.index_select(0, group_of));
+  return centred.mul_(stored.scales.to(at::kFloat).index_select(0, group_of)).t().contiguous();
 }
 
 at::Tensor Dequantize(const at::Tensor& codes, const at::Tensor& scales, int bits, int group_size) {

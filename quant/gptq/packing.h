@@ -15,8 +15,8 @@ at::Tensor PackRows(const at::Tensor& codes, int bits);
 // The inverse. qweight [in*bits/32, out] i32 -> codes [in, out] u8.
 at::Tensor UnpackRows(const at::Tensor& qweight, int bits);
 
-// The qzeros of a symmetric linear, which all hold 2^(bits-1) - 1: [groups, out*bits/32] i32.
-at::Tensor SymmetricZeros(int64_t groups, int64_t out, int bits);
+// The qzeros of a symmetric linear, which all hold 2^(bits-1) - less: [groups, out*bits/32] i32.
+at::Tensor SymmetricZeros(int64_t groups, int64_t out, int bits, int less = 1);
 
 // A linear as GPTQ v1 stores it; zeros are 2^(bits-1), or one less in a mirrored group.
 struct GptqTensors {
@@ -37,8 +37,12 @@ struct SignedLinear {
 };
 std::optional<SignedLinear> UnmirrorGroups(const GptqTensors& stored, int bits);
 
-// Weights [out, in] f32 = scale * (code - zero), for any zero points.
+// Weights [out, in] f32 = scale * (code - zero), for any zero points. Groups are runs of in / groups
+// channels.
 at::Tensor DequantizeStored(const GptqTensors& stored, int bits);
+// The same where `group_of` [in] i32 names the group of each input channel, and a stored zero point is `less`
+// less than it is: 1 in version 1 of the format, 0 in version 2. Every group must be one that there is.
+at::Tensor DequantizeStored(const GptqTensors& stored, int bits, const at::Tensor& group_of, int less);
 
 // Weights from codes [in, out] u8 and scales [in/group_size, out]: [out, in] f32 = scale * (code -
 // 2^(bits-1)).

@@ -1,5 +1,6 @@
 #include "quant/model/stored_tensor.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -36,6 +37,7 @@ absl::StatusOr<at::Tensor> ViewReader::ReadOutputs(const std::string& name, cons
     last.offset = run.offset;
   }
   info.shape = std::move(run.shape);
+  if (info.dtype == DType::kF8E8M0) info.dtype = DType::kU8;
   const MappedFile bytes = last.bytes;
   if (whole) last = {};
   ASSIGN_OR_RETURN(const at::Tensor stored, TensorFromBytes(info, bytes));
@@ -47,15 +49,26 @@ absl::StatusOr<at::Tensor> ViewReader::ReadOutputs(const std::string& name, cons
 at::Tensor DecodeFp8Blocks(const at::Tensor& values, const at::Tensor& scales, int64_t rows,
                            int64_t columns) {
   at::Tensor decoded = values.to(at::kFloat);
-  const at::Tensor wide = scales.to(at::kFloat).repeat_interleave(columns, 1).narrow(1, 0, values.size(1));
-  for (int64_t block = 0; block < wide.size(0); ++block) {
+  at::Tensor factors = scales.scalar_type() == at::kByte ? DecodeE8m0(scales) : scales.to(at::kFloat);
+  if (factors.dim() < 2) factors = factors.reshape({1, 1});
+  const int64_t blocks = (values.size(0) + rows - 1) / rows;
+  const at::Tensor wide = factors.repeat_interleave(columns, 1).narrow(1, 0, values.size(1));
+  for (int64_t block = 0; block < blocks; ++block) {
     decoded.slice(0, block * rows, (block + 1) * rows).mul_(wide[block]);
   }
   return decoded;
 }
 
+at::Tensor DecodeE8m0(const at::Tensor& exponents) {
+  at::Tensor decoded = at::empty(exponents.sizes(), at::kFloat);
+  const at::Tensor packed = exponents.contiguous();
+  const uint8_t* from = packed.const_data_ptr<uint8_t>();
+  std::transform(from, from + packed.numel(), decoded.data_ptr<float>(), E8m0);
+  return decoded;
+}
+
 at::Tensor DecodeMxfp4(const at::Tensor& blocks, const at::Tensor& scales) {
-  const at::Tensor packed = blocks.contiguous(), exponents = scales.contiguous();
+  const at::Tensor packed = blocks.contiguous(), exponents = scales.narrow(1, 0, blocks.size(1)).contiguous();
   at::Tensor decoded = at::empty({blocks.size(0), blocks.size(1) * 2 * kBlockBytes}, at::kFloat);
   const uint8_t* from = packed.const_data_ptr<uint8_t>();
   const uint8_t* scale = exponents.const_data_ptr<uint8_t>();

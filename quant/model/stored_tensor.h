@@ -35,11 +35,15 @@ class ViewReader {
 };
 
 // values F8_E4M3 [out, in] times the scale of their block of rows x columns, [ceil(out / rows), ceil(in /
-// columns)] of any float dtype. f32.
+// columns)] or more, which are left out; one element of any shape for a single block. Scales are of any float
+// dtype, or u8: exponents as in DecodeE8m0. f32.
 at::Tensor DecodeFp8Blocks(const at::Tensor& values, const at::Tensor& scales, int64_t rows, int64_t columns);
 
-// OCP Microscaling Formats v1.0, section 5.3.3 (MXFP4): blocks U8 [out, in / 32, 16], low half of a byte
-// first, E8M0 scales U8 [out, in / 32]. [out, in] f32; NaN where a scale is 255.
+// OCP Microscaling Formats v1.0, section 5.4.1: u8 -> f32 2^(x - 127); NaN for 255.
+at::Tensor DecodeE8m0(const at::Tensor& exponents);
+
+// The same document, section 5.3.3 (MXFP4): blocks U8 [out, in / 32, 16], low half of a byte first, E8M0
+// scales U8 [out, in / 32] or wider, of which the rest is left out. [out, in] f32; NaN where a scale is 255.
 at::Tensor DecodeMxfp4(const at::Tensor& blocks, const at::Tensor& scales);
 
 }  // namespace quantmoe

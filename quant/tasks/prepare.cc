@@ -1,6 +1,4 @@
 // prepare: texts to tokens, tokens to the hidden states that enter layer 0, benchmark items to requests.
-#include <set>
-
 #include <ATen/ATen.h>
 
 #include "base/error_info.h"
@@ -63,24 +61,21 @@ class Preparation {
     return absl::OkStatus();
   }
 
-  // A checkpoint on disk is read through once, so that NaN is refused before any work. From an object store
-  // that would be a download of everything: there only the head is read, and each task checks what it reads.
+  // What the forward pass reads of a checkpoint on disk is read through once, so that NaN is refused before
+  // any work. From an object store that would be a download of everything: there only the head is read, and
+  // each task checks what it reads.
   absl::Status CheckWeights() {
     CheckpointWeights weights(model_.spec, model_.checkpoint, at::kFloat);
     ASSIGN_OR_RETURN(const std::string text, arguments_.Param<std::string>("model_uri"));
     ASSIGN_OR_RETURN(const ModelUri uri, ParseModelUri(text));
     if (uri.scheme != ModelUri::Scheme::kFile) return OutputHead::Load(model_.spec, weights).status();
-    std::set<std::string> biases;
     for (const Linear& linear : ListLinears(model_.spec)) {
       RETURN_IF_ERROR(CheckCancelled(context_));
       RETURN_IF_ERROR(LoadLinear(weights, linear).status());
-      if (linear.bias) biases.insert(linear.name + ".bias");
     }
-    for (const TensorInfo& kept : KeptTensors(model_.spec, *model_.checkpoint)) {
-      if (kept.dtype != DType::kF32 && kept.dtype != DType::kF16 && kept.dtype != DType::kBF16) continue;
-      if (biases.contains(kept.name)) continue;
+    for (const std::string& name : ListOtherTensors(model_.spec)) {
       RETURN_IF_ERROR(CheckCancelled(context_));
-      RETURN_IF_ERROR(weights.Other(kept.name).status());
+      RETURN_IF_ERROR(weights.Other(name).status());
     }
     return absl::OkStatus();
   }

@@ -219,7 +219,7 @@ def model_cases():
              with_config(rope_scaling={"type": "martian", "factor": 2})),
         Case("quantized_already", "MODEL_UNSUPPORTED", ["quantization_config"],
              with_config(quantization_config={"quant_method": "gptq"})),
-        Case("no_tokenizer", "MODEL_INVALID", ["tokenizer.json"], without("tokenizer.json"), at_prepare=True),
+        Case("no_tokenizer", "MODEL_INVALID", ["tokenizer.json"], without("tokenizer.json")),
         Case("unknown_tokenizer", "TOKENIZER_UNSUPPORTED", ["tokenizer.json", "model", "Martian"],
              with_tokenizer(lambda tree: tree["model"].update(type="Martian")), at_prepare=True),
         Case("unknown_pre_tokenizer", "TOKENIZER_UNSUPPORTED", ["tokenizer.json", "pre_tokenizer", "Martian"],

@@ -197,12 +197,12 @@ std::vector<int64_t> RankBytes(const BitPlan& plan, const std::vector<TensorInfo
     for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.bits, plan.group_size)) {
       for (int rank = 0; rank < ranks; ++rank) {
         const bool here = planned.linear.expert < 0 || planned.linear.expert / (experts / ranks) == rank;
-        if (here) bytes[rank] += tensor.elements() * DTypeBytes(tensor.dtype);
+        if (here) bytes[rank] += tensor.data_bytes();
       }
     }
   }
   for (const TensorInfo& tensor : kept) {
-    for (int64_t& rank : bytes) rank += tensor.elements() * DTypeBytes(tensor.dtype);
+    for (int64_t& rank : bytes) rank += tensor.data_bytes();
   }
   return bytes;
 }

@@ -367,18 +367,28 @@ TEST(ModelSpecTest, SourceQuantizationIsReadOrRefusedByName) {
   config["quantization_config"] = {{"quant_method", "fp8"}, {"weight_block_size", {128, 64}}};
   EXPECT_EQ(ParseOrDie(config.dump()).storage.fp8_block_rows, 128);
   EXPECT_EQ(ParseOrDie(config.dump()).storage.fp8_block_columns, 64);
+  config["quantization_config"] = {{"quant_method", "fp8"}};
+  EXPECT_EQ(ParseOrDie(config.dump()).storage.fp8_block_rows, 128) << "as the class of transformers";
+  config["quantization_config"] = {{"quant_method", "fp8"},
+                                   {"weight_block_size", nullptr},
+                                   {"activation_scheme", "static"},
+                                   {"scale_fmt", "ue8m0"}};
+  EXPECT_TRUE(ParseOrDie(config.dump()).storage.fp8);
+  EXPECT_EQ(ParseOrDie(config.dump()).storage.fp8_block_rows, 0) << "a factor for a whole weight";
   config["quantization_config"] = {{"quant_method", "mxfp4"}};
   EXPECT_EQ(ParseOrDie(config.dump()).storage.fp8_block_rows, 0);
   const std::vector<std::tuple<json, std::string, std::string>> cases = {
       {{{"quant_method", "awq"}}, "MODEL_UNSUPPORTED", "awq"},
-      {{{"quant_method", "fp8"}}, "MODEL_UNSUPPORTED", "weight_block_size"},
       {{{"quant_method", "fp8"}, {"weight_block_size", {0, 128}}}, "MODEL_INVALID", "weight_block_size"},
       {{{"quant_method", "fp8"}, {"weight_block_size", {128, 128}}, {"fmt", "e5m2"}},
        "MODEL_UNSUPPORTED",
        "e5m2"},
-      {{{"quant_method", "fp8"}, {"weight_block_size", {128, 128}}, {"activation_scheme", "static"}},
-       "MODEL_UNSUPPORTED",
-       "static"},
+      {{{"quant_method", "fp8"}, {"activation_scheme", "martian"}}, "MODEL_UNSUPPORTED", "martian"},
+      {{{"quant_method", "fp8"}, {"scale_fmt", "martian"}}, "MODEL_UNSUPPORTED", "martian"},
+      {{{"quant_method", "fp8"}, {"expert_dtype", "fp4"}}, "MODEL_UNSUPPORTED", "fp4"},
+      {{{"quant_method", nullptr}}, "MODEL_INVALID", "quant_method"},
+      {{{"quant_method", 5}}, "MODEL_INVALID", "quant_method"},
+      {json::object(), "MODEL_INVALID", "quant_method"},
       {json("fp8"), "MODEL_INVALID", "quantization_config"}};
   for (const auto& [quantization, reason, says] : cases) {
     config["quantization_config"] = quantization;
@@ -443,15 +453,91 @@ TEST(ModelSpecTest, YarnScalesCosineAndSine) {
 }
 
 TEST(ModelSpecTest, LayerTypesAndWindows) {
-  json config = MoeJson();
+  json config = LlamaJson();
+  config["model_type"] = "qwen3";
+  config["num_hidden_layers"] = 3;
   config["use_sliding_window"] = true;
   config["sliding_window"] = 64;
+  EXPECT_EQ(ParseOrDie(config.dump()).layers[2].window, 0) << "max_window_layers is 28 when it is absent";
   config["max_window_layers"] = 2;
   EXPECT_EQ(ParseOrDie(config.dump()).layers[1].window, 0);
   EXPECT_EQ(ParseOrDie(config.dump()).layers[2].window, 64);
   config["layer_types"] = {"sliding_attention", "full_attention", "full_attention"};
   EXPECT_EQ(ParseOrDie(config.dump()).layers[0].window, 64);
   EXPECT_EQ(ParseOrDie(config.dump()).layers[2].window, 0);
+}
+
+TEST(ModelSpecTest, WindowsWithoutAnAgreedMeaningAreRefused) {
+  json config = MoeJson();
+  config["use_sliding_window"] = true;
+  config["sliding_window"] = 64;
+  EXPECT_THAT(ParseModelConfig(config.dump()),
+              testing::AllOf(HasReason("MODEL_UNSUPPORTED"), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                                      HasSubstr("`use_sliding_window`"))));
+  for (const json& window : {json(nullptr), json(1 << 20)}) {
+    config["sliding_window"] = window;
+    EXPECT_EQ(ParseOrDie(config.dump()).layers[0].window, 0) << window;
+  }
+  json mistral = LlamaJson();
+  mistral["model_type"] = "mistral";
+  mistral["num_hidden_layers"] = 2;
+  mistral["sliding_window"] = 64;
+  mistral["layer_types"] = {"sliding_attention", "sliding_attention"};
+  EXPECT_EQ(ParseOrDie(mistral.dump()).layers[1].window, 64);
+  mistral["layer_types"] = {"sliding_attention", "full_attention"};
+  EXPECT_THAT(ParseModelConfig(mistral.dump()),
+              testing::AllOf(HasReason("MODEL_UNSUPPORTED"),
+                             StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("`layer_types`"))));
+}
+
+TEST(ModelSpecTest, WhatTheReferenceIgnoresIsIgnored) {
+  const ModelSpec plain = ParseOrDie(LlamaJson().dump());
+  json config = LlamaJson();
+  config["rope_scaling"] = json::object();
+  EXPECT_EQ(ParseOrDie(config.dump()).rope.scaling, RopeScaling::kNone);
+  config["rope_scaling"] = nullptr;
+  config["text_config"] = json::object();
+  config["no_rope_layers"] = json::array();
+  EXPECT_EQ(ParseOrDie(config.dump()).rope.theta, plain.rope.theta);
+  config["rope_scaling"] = {{"type", "yarn"}, {"factor", 2}, {"finetuned", true}, {"attn_factor", 1}};
+  EXPECT_EQ(ParseOrDie(config.dump()).rope.scaling, RopeScaling::kYarn);
+  config["rope_scaling"]["attn_factor"] = 2;
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_UNSUPPORTED"));
+  config["rope_scaling"].erase("attn_factor");
+  config["rope_parameters"] = {{"rope_type", "default"}};
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_INVALID")) << "two rope objects that differ";
+}
+
+TEST(ModelSpecTest, NumbersOfPythonThatAreNoneInJsonAreReadOrNamed) {
+  const std::string text = LlamaJson().dump();
+  const auto with = [&text](const std::string& field) { return "{" + field + "," + text.substr(1); };
+  for (const char* word : {"Infinity", "-Infinity", "NaN", R"({"__float__":"Infinity"})"}) {
+    EXPECT_OK(ParseModelConfig(with(absl::StrCat("\"router_z_loss\":[0.0,", word, "]")))) << word;
+    EXPECT_THAT(ParseModelConfig(with(absl::StrCat("\"rope_theta\":", word))),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("`rope_theta` is ")))
+        << word;
+  }
+  EXPECT_THAT(ParseModelConfig(with(R"("rope_theta":Infinite)")), HasReason("MODEL_INVALID"));
+  EXPECT_OK(ParseModelConfig(with(R"("note":"NaN, \"Infinity\" and -Infinity")")));
+}
+
+TEST(ModelSpecTest, TheNumberOfExpertsHasThreeNames) {
+  json config = json::parse(MixtralConfig());
+  const json experts = config["num_local_experts"];
+  config.erase("num_local_experts");
+  config["num_experts"] = experts;
+  EXPECT_EQ(ParseOrDie(config.dump()).moe.experts, experts.get<int64_t>());
+  config["num_local_experts"] = experts;
+  EXPECT_EQ(ParseOrDie(config.dump()).moe.experts, experts.get<int64_t>());
+  config["num_local_experts"] = experts.get<int64_t>() * 2;
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_INVALID"));
+}
+
+TEST(ModelSpecTest, ADtypeThatIsNoneIsNamed) {
+  json config = LlamaJson();
+  config["torch_dtype"] = "auto";
+  EXPECT_THAT(ParseModelConfig(config.dump()),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("`torch_dtype` is \"auto\"")));
 }
 
 TEST(ModelSpecTest, SparseLayersInBothStyles) {

@@ -1,3 +1,6 @@
+#include <cstdlib>
+#include <filesystem>
+
 #include "plan/bit_plan.h"
 #include "plan/job_spec.h"
 #include "plan/shipped_prose.h"
@@ -13,6 +16,16 @@ JobSpec TinySpec() {
   JobSpec spec = AverageBitsSpec("optimal", 3);
   spec.model_uri = std::string(QUANTMOE_TESTDATA) + "/tiny-qwen2-moe";
   return spec;
+}
+
+// A golden with a tokenizer, which no golden has.
+std::string GoldenWithTokenizer(const std::string& family) {
+  std::string copy = testing::TempDir() + "quantmoe-XXXXXX";
+  const std::string testdata = QUANTMOE_TESTDATA;
+  copy = ::mkdtemp(copy.data());
+  std::filesystem::copy(testdata + "/goldens/" + family, copy);
+  std::filesystem::copy(testdata + "/tiny-qwen2-moe/tokenizer.json", copy + "/tokenizer.json");
+  return copy;
 }
 
 TEST(ResolveJobTest, FillsInEveryDefault) {
@@ -48,7 +61,7 @@ TEST(ResolveJobTest, LengthsAboveTheContextAreRefusedTogether) {
 
 TEST(ResolveJobTest, AGroupSizeThatDoesNotDivideNamesTheLinear) {
   JobSpec spec = TinySpec();
-  spec.model_uri = std::string(QUANTMOE_TESTDATA) + "/goldens/mixtral";
+  spec.model_uri = GoldenWithTokenizer("mixtral");
   ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(spec, kAnywhere));
   EXPECT_EQ(job.spec.gptq.group_size, 32);
   spec.gptq.group_size = 64;
@@ -105,6 +118,16 @@ TEST(ResolveJobTest, TheBudgetOfAnAverageIsWhatThePlanTakes) {
   const SizeBounds two = BoundSizes(ListLinears(job.model), {}, {2}, job.spec.gptq.group_size);
   const int64_t kept = job.sizes.minimum_bytes - two.minimum_bytes;
   EXPECT_NEAR(static_cast<double>(three_bits), static_cast<double>(uniform.minimum_bytes + kept), 2048);
+}
+
+TEST(ResolveJobTest, WhatInspectionFindsIsRefused) {
+  JobSpec spec = TinySpec();
+  spec.model_uri = GoldenWithTokenizer("mixtral");
+  EXPECT_OK(OpenJob(spec, kAnywhere));
+  std::filesystem::remove(spec.model_uri + "/tokenizer.json");
+  EXPECT_THAT(OpenJob(spec, kAnywhere),
+              testing::AllOf(HasReason("MODEL_INVALID"), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                                  testing::HasSubstr("tokenizer.json"))));
 }
 
 TEST(ResolveJobTest, PlacesOutsideTheRootsAndMissingModelsAreRefused) {

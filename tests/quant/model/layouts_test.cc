@@ -7,6 +7,7 @@
 #include <functional>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
@@ -285,6 +286,56 @@ TEST_F(LayoutsTest, Fp8BlocksAreDecoded) {
   ExpectSame(expected, model);
 }
 
+// Exponents of two in place of factors, by the name that transformers gives their dtype and as plain bytes.
+TEST_F(LayoutsTest, Fp8FactorsMayBeExponents) {
+  auto [encoded, plain] = MakeFp8Models("mixtral");
+  encoded.config["quantization_config"]["scale_fmt"] = "ue8m0";
+  int made = 0;
+  for (const Linear& linear : ListLinears(*ParseModelConfig(plain.config.dump()))) {
+    const std::string name = linear.name + ".weight";
+    at::Tensor& factors = encoded.tensors[name + "_scale_inv"];
+    const at::Tensor exponents = at::randint(112, 119, factors.sizes(), at::kByte);
+    const at::Tensor values = encoded.tensors[name].view(at::kByte);
+    factors = made++ % 2 == 0 ? exponents : exponents.view(at::kFloat8_e8m0fnu);
+    at::Tensor decoded = at::empty({linear.out, linear.in}, at::kFloat);
+    for (int64_t r = 0; r < linear.out; ++r) {
+      for (int64_t c = 0; c < linear.in; ++c) {
+        const uint8_t exponent = exponents.const_data_ptr<uint8_t>()[r / 16 * exponents.size(1) + c / 24];
+        decoded.data_ptr<float>()[r * linear.in + c] = static_cast<float>(
+            std::ldexp(DecodeE4m3(values.const_data_ptr<uint8_t>()[r * linear.in + c]), exponent - 127));
+      }
+    }
+    plain.tensors[name] = decoded;
+  }
+  ASSERT_OK_AND_ASSIGN(const Model expected, Write(plain));
+  ASSERT_OK_AND_ASSIGN(const Model model, Write(encoded));
+  ExpectSame(expected, model);
+}
+
+TEST_F(LayoutsTest, PaddingOfAGridOfFactorsIsLeftOut) {
+  auto [encoded, plain] = MakeFp8Models("mixtral");
+  for (auto& [name, tensor] : encoded.tensors) {
+    if (absl::StrContains(name, "_scale_inv")) tensor = at::constant_pad_nd(tensor, {0, 1, 0, 1}, NAN);
+  }
+  ASSERT_OK_AND_ASSIGN(const Model expected, Write(plain));
+  ASSERT_OK_AND_ASSIGN(const Model model, Write(encoded));
+  ExpectSame(expected, model);
+}
+
+TEST_F(LayoutsTest, WithoutBlocksAFactorIsForTheWholeWeight) {
+  auto [encoded, plain] = MakeFp8Models("mixtral");
+  encoded.config["quantization_config"]["weight_block_size"] = nullptr;
+  int made = 0;
+  for (const Linear& linear : ListLinears(*ParseModelConfig(plain.config.dump()))) {
+    const std::string name = linear.name + ".weight";
+    encoded.tensors[name + "_scale_inv"] = ++made % 2 == 0 ? at::full({}, 0.25) : at::full({1, 1}, 0.25);
+    plain.tensors[name] = encoded.tensors[name].to(at::kFloat).mul(0.25);
+  }
+  ASSERT_OK_AND_ASSIGN(const Model expected, Write(plain));
+  ASSERT_OK_AND_ASSIGN(const Model model, Write(encoded));
+  ExpectSame(expected, model);
+}
+
 // What is not run, such as a layer that predicts further tokens, becomes plain too.
 TEST_F(LayoutsTest, KeptFp8BecomesTheDtypeOfTheModel) {
   auto [encoded, plain] = MakeFp8Models("mixtral");
@@ -301,6 +352,12 @@ TEST_F(LayoutsTest, KeptFp8BecomesTheDtypeOfTheModel) {
   CheckpointWeights weights(model.spec, model.checkpoint, at::kFloat);
   ASSERT_OK_AND_ASSIGN(const at::Tensor read, weights.Other(name));
   EXPECT_TRUE(read.equal(made.decoded));
+  EXPECT_TRUE(FindKeptProblems(model.spec, *model.checkpoint).empty());
+  encoded.tensors.erase(name + "_scale_inv");
+  ASSERT_OK_AND_ASSIGN(const Model bare, Write(encoded));
+  const std::vector<absl::Status> problems = FindKeptProblems(bare.spec, *bare.checkpoint);
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_THAT(problems[0], StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(name + "_scale_inv")));
 }
 
 // OCP MX v1.0, E2M1: bias 1.
@@ -356,6 +413,17 @@ TEST_F(LayoutsTest, Mxfp4IsDecoded) {
   ASSERT_OK_AND_ASSIGN(const Model model, Write(encoded));
   EXPECT_EQ(ExpertStorage(expected.spec, *expected.checkpoint), "fused_transposed");
   EXPECT_EQ(ExpertStorage(model.spec, *model.checkpoint), "fused_mxfp4");
+  ExpectSame(expected, model);
+}
+
+TEST_F(LayoutsTest, ExponentsOfMxfp4MayBePaddedAndHaveTheirOwnDtype) {
+  auto [encoded, plain] = MakeMxfp4Models();
+  for (auto& [name, tensor] : encoded.tensors) {
+    if (!absl::StrContains(name, "_proj_scales")) continue;
+    tensor = at::constant_pad_nd(tensor, {0, 2, 0, 3}, 255).view(at::kFloat8_e8m0fnu);
+  }
+  ASSERT_OK_AND_ASSIGN(const Model expected, Write(plain));
+  ASSERT_OK_AND_ASSIGN(const Model model, Write(encoded));
   ExpectSame(expected, model);
 }
 
@@ -493,7 +561,12 @@ TEST_F(LayoutsTest, BadFp8IsNamed) {
   EXPECT_THAT(Problem(spoilt), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is not F8_E4M3")));
   spoilt = encoded;
   spoilt.config["quantization_config"].erase("weight_block_size");
-  EXPECT_THAT(Problem(spoilt), HasReason("MODEL_UNSUPPORTED"));
+  EXPECT_THAT(Problem(spoilt),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("_scale_inv has shape")));
+  spoilt = encoded;  // the grid of smaller blocks is no padding
+  spoilt.config["quantization_config"]["weight_block_size"] = {32, 48};
+  EXPECT_THAT(Problem(spoilt),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("_scale_inv has shape")));
   ASSERT_OK_AND_ASSIGN(const Model model, Write(encoded));
   spoilt = encoded;
   spoilt.tensors[name + "_scale_inv"] = at::full({2, 3}, NAN);
