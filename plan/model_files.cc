@@ -147,7 +147,10 @@ std::vector<absl::Status> FindFileProblems(ModelDirectory& directory) {
   const bool tokenizer = std::any_of(files->begin(), files->end(),
                                      [](const ModelFile& file) { return Lists(kTokenizers, file.name); });
   if (!tokenizer)
-    problems.push_back(Invalid("tokenizer.json", "tokenizer.json is missing from the model directory"));
+    problems.push_back(
+        Invalid("tokenizer.json",
+                "tokenizer.json is missing from the model directory, and so is tiktoken.model; transformers "
+                "makes the former: AutoTokenizer.from_pretrained(DIRECTORY).save_pretrained(DIRECTORY)"));
   return problems;
 }
 

@@ -18,7 +18,7 @@ WORDS = "the keeper of the lamp went down to the water and counted the boats. " 
 SCRIPTED = """raise SystemExit("code of a model directory was run")\n"""
 CARRIED = ["LICENSE-MODEL", "LICENSE-CODE", "License.md", "licence.txt", "USAGE_POLICY", "Acceptable_Use_Policy.md", "NOTICE.txt",
            "THIRD_PARTY_NOTICES.md", "COPYING", "chat_template.jinja", "additional_chat_templates/tool_use.jinja", "tokenization_kimi.py"]
-LEFT = ["license.safetensors", "training_log.txt", "additional_chat_templates/notes.txt", "original/LICENSE"]
+LEFT = ["training_log.txt", "additional_chat_templates/notes.txt", "original/LICENSE"]
 
 
 def conversation(text):
@@ -103,7 +103,7 @@ class Texts:
 
         def score(name, content):
             done = self.run("evaluate", "--model", model, "--text", self.file(name, content), "--window", "32")
-            return json.loads(done.stdout)["tasks"]["perplexity"] if done.returncode == 0 else None
+            return json.loads(done.stdout)["perplexity"] if done.returncode == 0 else None
 
         plain = score("plain.txt", rendered(WORDS) * 2)
         rows = [{"messages": conversation(WORDS)}] * 2
@@ -130,7 +130,7 @@ class Texts:
                            leave=["tokenizer.json", "tokenizer_config.json"])
         self.refused(other, WORDS, "TOKENIZER_UNSUPPORTED", "QWenTokenizer", "convert_tiktoken_to_fast")
         spm = self.model("sentencepiece", {"tokenizer.model": "x"}, leave=["tokenizer.json"])
-        self.refused(spm, WORDS, "MODEL_INVALID", "tokenizer.json is missing", "tokenizer.model", "save_pretrained")
+        self.refused(spm, WORDS, "MODEL_INVALID", "tokenizer.json is missing", "save_pretrained")
 
 
 def main():
