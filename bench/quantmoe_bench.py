@@ -33,9 +33,8 @@ class Model:
         kept = self.out / f"{name}-{bits}.json"
         if not kept.exists():
             artifact = self.out / "artifact"
-            shutil.rmtree(artifact, ignore_errors=True)
             label, *params = heuristic.split(":")
-            self.run("quantize", "--model", self.options.model, "--out", artifact, "--work-dir", self.out / "work", "--no-evaluation",
+            self.run("quantize", "--model", self.options.model, "--out", artifact, "--overwrite", "--work-dir", self.out / "work", "--no-evaluation",
                      "--bits", bits, "--heuristic", label, *sum((["--param", p] for p in params), []), *self.options.quantize)
             plan = json.loads((artifact / "quantmoe_plan.json").read_text())
             result = {"bits": plan["average_bits"], "bytes": plan["weight_file_bytes"], "windows": self.windows(artifact)}

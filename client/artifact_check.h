@@ -8,9 +8,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-namespace quantmoe {
+#include "storage/artifact_manifest.h"
 
-inline constexpr char kManifestName[] = "artifact.json";
+namespace quantmoe {
 
 // SHA-256 by relative path. The manifest's `files` is a list of {path, sha256} or an object from path to
 // digest, where a digest is a text or {sha256}. DATA_LOSS when it is neither.

@@ -22,7 +22,7 @@ namespace {
 struct ArtifactFlags {
   std::string job;
   std::string out;
-  bool force = false;
+  bool overwrite = false;
 };
 
 // "artifacts/x" for x, jobs/x and artifacts/x.
@@ -66,7 +66,11 @@ absl::StatusOr<int> Download(CommandContext& context, const ArtifactFlags& flags
   DownloadOptions options;
   const std::string id = std::filesystem::path(artifact.name()).filename().string();
   options.directory = flags.out.empty() ? id : flags.out;
-  options.force = flags.force;
+  options.overwrite = flags.overwrite;
+  options.on_interrupted = [&context](const std::string& staging) {
+    context.err << "what was downloaded is kept in " << staging << ": the same command goes on with it"
+                << std::endl;
+  };
   if (!context.json) {
     options.on_file = [&context](const v1::ArtifactFile& file, bool kept) {
       context.out << (kept ? "kept        " : "downloaded  ") << Printable(file.path()) << std::endl;
@@ -144,9 +148,9 @@ void AddArtifactCommands(CLI::App& app, CommandContext& context) {
   for (CLI::App* command : {&show, &download}) {
     command->add_option("job", flags->job, "Id or name of the job")->required()->type_name("JOB");
   }
-  download.add_option("--out", flags->out, "Where to; a directory named as the job by default")
+  download.add_option("--out", flags->out, "A new or empty directory; one named as the job by default")
       ->type_name("DIR");
-  download.add_flag("--force", flags->force, "Replace files with other content");
+  download.add_flag("--overwrite,--force", flags->overwrite, "Replace an earlier artifact at --out");
   CLI::App& verify = AddCommand(group, context, "verify",
                                 "Check an artifact against its manifest, and its weights against its plan",
                                 [&context, flags] { return Verify(context, flags->out); });

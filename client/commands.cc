@@ -1,6 +1,5 @@
 #include "client/commands.h"
 
-#include <fstream>
 #include <ostream>
 #include <utility>
 
@@ -9,6 +8,7 @@
 
 #include "base/status_macros.h"
 #include "client/json_output.h"
+#include "storage/output_directory.h"
 
 namespace quantmoe {
 
@@ -35,10 +35,7 @@ CLI::App& AddCommand(CLI::App& parent, CommandContext& context, const std::strin
 }
 
 absl::Status WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  return file ? absl::OkStatus() : absl::UnavailableError(absl::StrCat("cannot write ", path));
+  return WriteOutputFile(path, text);
 }
 
 std::string ResourceName(const std::string& prefix, const std::string& text) {

@@ -70,7 +70,7 @@ void AddCompletionCommand(CLI::App& app, CommandContext& context);
 absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection,
                                const WatchOptions& options);
 
-// UNAVAILABLE names the path.
+// WriteOutputFile of storage/output_directory.h.
 absl::Status WriteFile(const std::string& path, const std::string& text);
 
 // `prefix/id` of an id or of a full name.

@@ -1,6 +1,6 @@
 #include "client/compare_cases.h"
 
-#include <filesystem>
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -12,8 +12,10 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "base/uniform_label.h"
 #include "client/format.h"
 #include "storage/digest.h"
+#include "storage/output_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -90,18 +92,6 @@ void CheckDistinct(const std::vector<T>& values, const char* flag, Complaints& c
   }
 }
 
-// Hours of work should not end at a file that cannot be written.
-void CheckOutput(const std::string& path, const char* flag, Complaints& complaints) {
-  if (path.empty()) return;
-  std::error_code ignored;
-  const std::filesystem::path directory = std::filesystem::absolute(path).parent_path();
-  if (!std::filesystem::is_directory(directory, ignored)) {
-    complaints.Add({flag, absl::StrCat("there is no directory '", directory.string(), "'")});
-  } else if (std::filesystem::is_directory(path, ignored)) {
-    complaints.Add({flag, absl::StrCat("'", path, "' is a directory")});
-  }
-}
-
 void CheckFlags(const CompareFlags& flags, Complaints& complaints) {
   CheckDistinct(flags.heuristics, "--heuristics", complaints);
   CheckDistinct(flags.bits, "--bits", complaints);
@@ -111,9 +101,31 @@ void CheckFlags(const CompareFlags& flags, Complaints& complaints) {
   if (BudgetsOf(flags).empty()) {
     complaints.Add({"--bits", "give budgets with --bits, --bytes, --stored-bits or --rank-bytes"});
   }
-  CheckOutput(flags.markdown, "--markdown", complaints);
-  CheckOutput(flags.html, "--html", complaints);
-  CheckOutput(flags.json, "--out-json", complaints);
+  complaints.Add(CheckOutputFile(flags.markdown, "--markdown"));
+  complaints.Add(CheckOutputFile(flags.html, "--html"));
+  complaints.Add(CheckOutputFile(flags.json, "--out-json"));
+}
+
+bool Names(const std::vector<std::string>& heuristics, const std::string& name) {
+  return std::any_of(heuristics.begin(), heuristics.end(),
+                     [&](const std::string& one) { return one.substr(0, one.find(':')) == name; });
+}
+
+// Whether a plan of one width spends all of it.
+bool IsFilledByUniform(const Budget& budget, const std::vector<int>& asked_widths) {
+  if (!budget.flags.bits) return false;
+  const std::vector<int> widths = asked_widths.empty() ? std::vector<int>{2, 3, 4, 8} : asked_widths;
+  return std::find(widths.begin(), widths.end(), *budget.flags.bits) != widths.end();
+}
+
+// With the control of equal bytes, where uniform plans are asked and none fills the budget.
+std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const Budget& budget) {
+  std::vector<std::string> heuristics = flags.heuristics;
+  if (!flags.no_control && Names(heuristics, "uniform") && !Names(heuristics, kEqualBytesControl) &&
+      !IsFilledByUniform(budget, flags.spec.widths)) {
+    heuristics.push_back(kEqualBytesControl);
+  }
+  return heuristics;
 }
 
 // The spec that all jobs share, with a budget and a heuristic that do not matter.
@@ -156,7 +168,7 @@ absl::StatusOr<std::vector<CompareCase>> MakeCompareCases(const CompareFlags& fl
   complaints.Add(shared.status());
   std::vector<CompareCase> cases;
   for (const Budget& budget : BudgetsOf(flags)) {
-    for (const std::string& heuristic : flags.heuristics) {
+    for (const std::string& heuristic : HeuristicsAt(flags, budget)) {
       absl::StatusOr<CompareCase> made =
           MakeCase(flags, budget, heuristic, shared.ok() ? *shared : v1::JobSpec());
       complaints.Add(made.status());

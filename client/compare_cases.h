@@ -20,6 +20,7 @@ struct CompareFlags {
   std::vector<std::string> bytes;
   std::vector<double> stored_bits;
   std::vector<std::string> rank_bytes;
+  bool no_control = false;
   std::string name;
   std::string markdown, html, json;
 };

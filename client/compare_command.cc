@@ -122,6 +122,7 @@ class ComparisonRun {
     comparison.model = cases_.front().request.job().spec().model().uri();
     for (const CompareCase& one : cases_) comparison.jobs.push_back(one.compared);
     AlignLosses(comparison);
+    NamePlans(comparison);
     MarkBest(comparison);
     return comparison;
   }
@@ -221,6 +222,10 @@ void AddCompareCommand(CLI::App& app, CommandContext& context) {
   AddList(command, "--bytes", flags->bytes, "Budgets as sizes of the weight files, such as 10GiB,12GiB");
   AddList(command, "--stored-bits", flags->stored_bits, "Budgets as bits with scales and zero points");
   AddList(command, "--rank-bytes", flags->rank_bytes, "Budgets as bytes on the fullest of --ranks ranks");
+  command.add_flag(
+      "--no-control", flags->no_control,
+      "Leave out in-order, the control of equal bytes that is added where no uniform plan fills a "
+      "budget");
   command.add_option("--name", flags->name, "Start of the jobs' ids; the server chooses them by default")
       ->type_name("PREFIX");
   command.add_option("--markdown", flags->markdown, "Also write the tables as Markdown")->type_name("FILE");

@@ -11,6 +11,7 @@
 
 #include "base/exception_text.h"
 #include "base/json.h"
+#include "base/uniform_label.h"
 
 namespace quantmoe {
 namespace {
@@ -42,6 +43,7 @@ void ReadScores(const Json& scores, ComparedJob& job) {
   const Json& reference = scores.at("reference");
   SplitScores(reference.at("comparison"), job.against_uniform, nullptr);
   job.uniform_bytes = reference.at("weight_file_bytes").get<int64_t>();
+  job.uniform_bits = reference.at("bits").get<int>();
   // Without perplexity there is none.
   const Json& verdict = scores.at("verdict");
   if (verdict.is_object()) job.verdict = verdict.at("recommends").get<std::string>();
@@ -61,7 +63,9 @@ void ReadLinears(const Json& report, ComparedJob& job, Comparison& comparison) {
   const bool weighs = report.at("plan").value("heuristic", "") == "optimal" && comparison.losses.empty();
   for (const Json& linear : report.value("linears", Json::array())) {
     const std::string name = linear.at("name").get<std::string>();
-    job.widths[name] = linear.at("bits").get<int>();
+    const int width = linear.at("bits").get<int>();
+    job.width = job.widths.empty() || job.width == width ? width : 0;
+    job.widths[name] = width;
     if (!weighs || !linear.contains("widths")) continue;
     for (const auto& [key, facts] : linear.at("widths").items()) {
       int bits = 0;
@@ -110,7 +114,8 @@ void AddFigures(const ComparedJob& job, Json& json) {
   json["benchmarks"] = Json::array();
   for (const MeasuredChange& change : job.benchmarks) json["benchmarks"].push_back(ChangeJson(change));
   if (job.against_uniform) {
-    json["uniform"] = {{"weight_file_bytes", job.uniform_bytes},
+    json["uniform"] = {{"plan", ReferenceName(job)},
+                       {"weight_file_bytes", job.uniform_bytes},
                        {"perplexity", ChangeJson(*job.against_uniform)},
                        {"recommends", job.verdict}};
   }
@@ -165,6 +170,20 @@ void ReadCost(const v1::Job& job, ComparedJob& compared) {
   }
 }
 
+void NamePlans(Comparison& comparison) {
+  std::map<std::string, double> spent;  // by budget
+  for (const ComparedJob& job : comparison.jobs)
+    spent[job.budget] = std::max(spent[job.budget], job.average_bits);
+  for (ComparedJob& job : comparison.jobs) {
+    const bool uniform = job.heuristic == "uniform" && job.failure.empty();
+    job.plan = uniform ? UniformLabel(job.width, job.average_bits, spent[job.budget]) : job.heuristic;
+  }
+}
+
+std::string ReferenceName(const ComparedJob& job) {
+  return UniformLabel(job.uniform_bits, job.uniform_bits, job.average_bits);
+}
+
 void MarkBest(Comparison& comparison) {
   std::map<std::string, std::vector<ComparedJob*>> budgets;
   for (ComparedJob& job : comparison.jobs) budgets[job.budget].push_back(&job);
@@ -178,7 +197,7 @@ std::string ComparisonJson(const Comparison& comparison) {
                {"original_bytes", comparison.original_bytes},
                {"jobs", Json::array()}};
   for (const ComparedJob& job : comparison.jobs) {
-    Json row = {{"heuristic", job.heuristic}, {"budget", job.budget}, {"job", job.job}};
+    Json row = {{"heuristic", job.heuristic}, {"plan", job.plan}, {"budget", job.budget}, {"job", job.job}};
     if (job.failure.empty()) {
       AddFigures(job, row);
     } else {

@@ -31,6 +31,8 @@ struct ComparedJob {
   std::string job;        // `jobs/{job}`; empty when it was refused
   std::string failure;    // why there are no figures; empty: there are
 
+  std::string plan;  // what the plan is called (NamePlans)
+  int width = 0;     // of all linears; 0: several
   double average_bits = 0;
   int64_t weight_file_bytes = 0;
   double loss = 0;  // predicted; comparable where the objective is the same
@@ -38,10 +40,11 @@ struct ComparedJob {
   std::map<std::string, int> widths;         // of each linear
   std::optional<MeasuredChange> perplexity;  // from the original weights
   std::vector<MeasuredChange> benchmarks;    // likewise
-  // Perplexity from the uniform plan of the same budget, and which of the two that favours: "plan",
+  // Perplexity from the largest uniform plan within the budget, and which of the two that favours: "plan",
   // "uniform" or "either". Uniform plans have no such reference.
   std::optional<MeasuredChange> against_uniform;
   int64_t uniform_bytes = 0;
+  int uniform_bits = 0;
   std::string verdict;
 
   int tasks = 0;
@@ -70,6 +73,11 @@ void AlignLosses(Comparison& comparison);
 
 // What the job cost, whether it succeeded or not.
 void ReadCost(const v1::Job& job, ComparedJob& compared);
+
+// Calls each plan what it is: by its heuristic, a uniform one as UniformLabel does.
+void NamePlans(Comparison& comparison);
+// The same of the uniform plan that the job was measured against.
+std::string ReferenceName(const ComparedJob& job);
 
 // Marks the job with the lowest perplexity of every budget; without any perplexity, the one with the lowest
 // predicted loss, where all losses of the budget have one objective. Equal figures are all marked, and a

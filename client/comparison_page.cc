@@ -89,7 +89,7 @@ std::string IntervalRow(const ComparedJob& job, const Axis& axis) {
   const MeasuredChange& change = *job.perplexity;
   const double left = axis.At(change.low), right = axis.At(change.high);
   return absl::StrCat(
-      "<div class=\"row", job.best ? " best" : "", "\"><span class=\"name\">", Escape(job.heuristic), ", ",
+      "<div class=\"row", job.best ? " best" : "", "\"><span class=\"name\">", Escape(job.plan), ", ",
       Escape(job.budget), Badge(job.best), "</span><span class=\"track\">",
       absl::StrFormat("<u style=\"left:%.2f%%\"></u><i style=\"left:%.2f%%;width:%.2f%%\"></i>"
                       "<b style=\"left:%.2f%%\"></b>",

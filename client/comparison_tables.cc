@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 
+#include "base/uniform_label.h"
 #include "client/byte_size.h"
 
 namespace quantmoe {
@@ -19,7 +20,7 @@ bool IsShare(const MeasuredChange& change) { return absl::StartsWith(change.metr
 double ScaleOf(const MeasuredChange& change) { return IsShare(change) ? 100 : 1; }
 
 ComparisonRow StartRow(const ComparedJob& job) {
-  return {{job.budget, job.heuristic}, job.best, !job.failure.empty()};
+  return {{job.budget, job.plan}, job.best, !job.failure.empty()};
 }
 
 std::vector<std::string> PlanFigures(const ComparedJob& job) {
@@ -34,7 +35,7 @@ std::vector<std::string> PlanFigures(const ComparedJob& job) {
 ComparisonTable PlanTable(const Comparison& comparison) {
   ComparisonTable table{"Plans",
                         {{"budget"},
-                         {"heuristic"},
+                         {"plan"},
                          {"bits", Align::kRight},
                          {"weights", Align::kRight},
                          {"predicted loss", Align::kRight},
@@ -57,13 +58,14 @@ ComparisonTable PlanTable(const Comparison& comparison) {
 }
 
 ComparisonTable UniformTable(const Comparison& comparison) {
-  ComparisonTable table{"Perplexity against the uniform plan of the same budget",
+  ComparisonTable table{"Perplexity against the largest uniform plan within the budget",
                         {{"budget"},
-                         {"heuristic"},
+                         {"plan"},
                          {"weights", Align::kRight},
-                         {"uniform weights", Align::kRight},
+                         {"reference"},
+                         {"its weights", Align::kRight},
                          {"perplexity", Align::kRight},
-                         {"uniform", Align::kRight},
+                         {"of the reference", Align::kRight},
                          {"change [95%]", Align::kRight},
                          {"verdict"}},
                         {}};
@@ -71,9 +73,9 @@ ComparisonTable UniformTable(const Comparison& comparison) {
     if (!job.against_uniform) continue;
     const MeasuredChange& change = *job.against_uniform;
     ComparisonRow row = StartRow(job);
-    for (std::string cell : {FormatByteSize(job.weight_file_bytes), FormatByteSize(job.uniform_bytes),
-                             FormatNumber(change.after, 5), FormatNumber(change.before, 5),
-                             ChangeText(change, 1), job.verdict}) {
+    for (std::string cell : {FormatByteSize(job.weight_file_bytes), ReferenceName(job),
+                             FormatByteSize(job.uniform_bytes), FormatNumber(change.after, 5),
+                             FormatNumber(change.before, 5), ChangeText(change, 1), job.verdict}) {
       row.cells.push_back(std::move(cell));
     }
     table.rows.push_back(std::move(row));
@@ -106,7 +108,7 @@ ComparisonTable BenchmarkTable(const Comparison& comparison, const std::string& 
                         {}};
   const std::vector<const ComparedJob*> jobs = MeasuredAt(comparison, budget);
   if (jobs.empty()) return table;
-  for (const ComparedJob* job : jobs) table.columns.push_back({job->heuristic, Align::kRight});
+  for (const ComparedJob* job : jobs) table.columns.push_back({job->plan, Align::kRight});
   for (const MeasuredChange& score : jobs.front()->benchmarks) {
     ComparisonRow row{{score.task, absl::StrCat(score.metric, IsShare(score) ? " %" : ""),
                        absl::StrFormat("%.2f", score.before * ScaleOf(score))}};
@@ -119,7 +121,7 @@ ComparisonTable BenchmarkTable(const Comparison& comparison, const std::string& 
 ComparisonTable WorkTable(const Comparison& comparison) {
   ComparisonTable table{"Work",
                         {{"budget"},
-                         {"heuristic"},
+                         {"plan"},
                          {"tasks", Align::kRight},
                          {"reused", Align::kRight},
                          {"worker time", Align::kRight},
@@ -237,8 +239,13 @@ std::string ComparisonLegend(const Comparison& comparison) {
   if (any([](const ComparedJob& job) { return !job.verdict.empty(); })) {
     absl::StrAppend(
         &text,
-        "Verdict: whether the plan or the uniform plan of the same budget has the lower perplexity; "
+        "Verdict: whether the plan or the largest uniform plan within the budget has the lower perplexity; "
         "either, when the interval of their difference holds 0. ");
+  }
+  if (any([](const ComparedJob& job) { return absl::StrContains(job.plan, "(fewer bytes)"); })) {
+    absl::StrAppend(
+        &text, "Where a uniform plan has fewer bytes, no width fills the budget: ", kEqualBytesControl,
+        ", the same width with the next one for the first layers, is the control of equal bytes. ");
   }
   return std::string(absl::StripTrailingAsciiWhitespace(text));
 }

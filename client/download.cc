@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -16,6 +17,8 @@
 #include "base/status_macros.h"
 #include "client/artifact_check.h"
 #include "client/upload.h"
+#include "storage/output_directory.h"
+#include "storage/publication.h"
 
 namespace quantmoe {
 namespace {
@@ -129,43 +132,72 @@ class PartFile {
 class ArtifactDownload {
  public:
   ArtifactDownload(const Connection& connection, const v1::Artifact& artifact, const DownloadOptions& options)
-      : connection_(connection), artifact_(artifact), options_(options), root_(options.directory) {}
+      : connection_(connection), artifact_(artifact), options_(options) {}
 
   absl::Status Run() {
     ASSIGN_OR_RETURN(const std::vector<v1::ArtifactFile> files, FilesInOrder(artifact_));
-    std::vector<bool> kept;
-    for (const v1::ArtifactFile& file : files) {
-      ASSIGN_OR_RETURN(const bool keep, KeepExisting(file));
-      kept.push_back(keep);
+    if (IsThere(files)) {
+      for (const v1::ArtifactFile& file : files) Tell(file, /*kept=*/true);
+      return absl::OkStatus();
     }
-    RETURN_IF_ERROR(RemoveOldManifest(files, kept));
-    for (size_t i = 0; i < files.size(); ++i) {
-      if (!kept[i]) RETURN_IF_ERROR(FetchFile(files[i]));
-      if (options_.on_file) options_.on_file(files[i], kept[i]);
+    ASSIGN_OR_RETURN(const std::string target,
+                     CheckOutputDirectory(options_.directory, {.overwrite = options_.overwrite}));
+    ASSIGN_OR_RETURN(Publication publication, Publication::Begin(target, options_.overwrite));
+    root_ = publication.staging();
+    earlier_ = publication.replaced();
+    if (HoldsOthers(files)) RETURN_IF_ERROR(publication.StartAgain());
+    const absl::Status fetched = TakeAll(files);
+    if (fetched.ok()) return publication.Finish();
+    std::error_code error;
+    if (!fs::is_empty(root_, error) || error) {
+      if (options_.on_interrupted) options_.on_interrupted(root_.string());
+    } else {
+      (void)publication.Discard();
+    }
+    return fetched;
+  }
+
+ private:
+  // The whole artifact, from an earlier run.
+  bool IsThere(const std::vector<v1::ArtifactFile>& files) const {
+    const fs::path root = options_.directory;
+    return std::all_of(files.rbegin(), files.rend(),
+                       [&](const v1::ArtifactFile& file) { return HasBytesOf(root / file.path(), file); });
+  }
+
+  // What is staged is of another artifact.
+  bool HoldsOthers(const std::vector<v1::ArtifactFile>& files) const {
+    std::vector<ArtifactFile> ours;
+    for (const v1::ArtifactFile& file : files) {
+      ours.push_back({file.path(), {}});
+      ours.push_back({PartOf(file.path()), {}});
+    }
+    return !FirstForeignEntry(root_.string(), ours).empty();
+  }
+
+  absl::Status TakeAll(const std::vector<v1::ArtifactFile>& files) const {
+    for (const v1::ArtifactFile& file : files) {
+      const bool kept = HasBytesOf(root_ / file.path(), file) || TakeFromEarlier(file);
+      if (!kept) RETURN_IF_ERROR(FetchFile(file));
+      Tell(file, kept);
     }
     return absl::OkStatus();
   }
 
- private:
-  // True when the file is there with its bytes.
-  absl::StatusOr<bool> KeepExisting(const v1::ArtifactFile& file) const {
-    const fs::path target = root_ / file.path();
-    std::error_code ignored;
-    if (!fs::exists(fs::symlink_status(target, ignored))) return false;
-    if (fs::is_regular_file(target, ignored) && HasBytesOf(target, file)) return true;
-    if (options_.force && !fs::is_directory(target, ignored)) return false;
-    return absl::AlreadyExistsError(
-        absl::StrCat(target.string(), " exists with other content; choose another --out, or use --force"));
+  // A file that the artifact to be replaced has, too, is not fetched again.
+  bool TakeFromEarlier(const v1::ArtifactFile& file) const {
+    if (earlier_.empty() || !HasBytesOf(earlier_ / file.path(), file)) return false;
+    std::error_code error;
+    fs::create_directories((root_ / file.path()).parent_path(), error);
+    fs::create_hard_link(earlier_ / file.path(), root_ / file.path(), error);
+    return !error;
   }
 
-  // An old manifest must not vouch for a directory that is half replaced.
-  absl::Status RemoveOldManifest(const std::vector<v1::ArtifactFile>& files,
-                                 const std::vector<bool>& kept) const {
-    std::error_code error;
-    if (!files.empty() && !kept.back()) fs::remove(root_ / files.back().path(), error);
-    return error ? absl::PermissionDeniedError(absl::StrCat("cannot write in ", root_.string()))
-                 : absl::OkStatus();
+  void Tell(const v1::ArtifactFile& file, bool kept) const {
+    if (options_.on_file) options_.on_file(file, kept);
   }
+
+  static std::string PartOf(const std::string& path) { return path + ".part"; }
 
   absl::Status FetchFile(const v1::ArtifactFile& file) const {
     const fs::path target = root_ / file.path();
@@ -173,7 +205,7 @@ class ArtifactDownload {
     fs::create_directories(target.parent_path(), error);
     if (error)
       return absl::PermissionDeniedError(absl::StrCat("cannot make ", target.parent_path().string()));
-    PartFile part(target.string() + ".part");
+    PartFile part(PartOf(target.string()));
     bool resumed = fs::exists(part.path(), error);
     while (true) {
       RETURN_IF_ERROR(part.Open(file.digest().size_bytes()));
@@ -235,7 +267,8 @@ class ArtifactDownload {
   const Connection& connection_;
   const v1::Artifact& artifact_;
   const DownloadOptions& options_;
-  const fs::path root_;
+  fs::path root_;     // where files are staged
+  fs::path earlier_;  // an artifact that is replaced
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Downloads an artifact: every file through a `.part` file that a later run goes on with, digests checked,
-// the manifest last, so that a directory with a manifest is complete.
+// Downloads an artifact into a staging folder (storage/publication.h): every file through a `.part` file that
+// a later run goes on with, digests checked, the manifest last. The directory appears when it is whole.
 #pragma once
 
 #include <functional>
@@ -14,11 +14,13 @@ namespace quantmoe {
 
 struct DownloadOptions {
   std::string directory;
-  // Replace files that are there with other bytes. Without it they are ALREADY_EXISTS, before anything is
-  // written.
-  bool force = false;
+  // Replace an earlier artifact. Without it, and always for anything else that is there, INVALID_FIELD
+  // (--out) before anything is written.
+  bool overwrite = false;
   // Told after each file: kept means that it was there already.
   std::function<void(const v1::ArtifactFile& file, bool kept)> on_file;
+  // Told where the files are that a later run goes on with, when this one fails.
+  std::function<void(const std::string& staging)> on_interrupted = nullptr;
 };
 
 // DATA_LOSS DIGEST_MISMATCH when received bytes are not those that the artifact names; the damaged part is

@@ -12,6 +12,7 @@
 #include "client/commands.h"
 #include "client/error_report.h"
 #include "client/plan_diff.h"
+#include "storage/output_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -42,6 +43,7 @@ absl::StatusOr<int> MeasureAt(CommandContext& context, const Connection& connect
 }
 
 absl::StatusOr<int> Pareto(CommandContext& context, const ParetoFlags& flags) {
+  RETURN_IF_ERROR(CheckOutputFile(flags.svg, "--svg"));
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
   v1::GetJobRequest get;
   get.set_name(ResourceName("jobs", flags.job));

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
+#include "base/uniform_label.h"
 #include "client/byte_size.h"
 #include "client/format.h"
 
@@ -191,7 +192,16 @@ void AddScore(TextTable& table, const std::string& name, const Metric& metric, c
                 items.is_number() ? FormatCount(Integer(items)) : ""});
 }
 
-std::string Scores(const Json& scores) {
+// A uniform plan that leaves much of the budget unspent says little about a plan that does not.
+std::string ReferenceNote(const Json& scores, const Json& plan_bytes) {
+  const auto reference = Number(At(scores, {"reference", "weight_file_bytes"})), spent = Number(plan_bytes);
+  if (!reference || !spent || *reference >= 0.99 * *spent) return "";
+  return absl::StrFormat(
+      "  That uniform plan has %.0f%% fewer bytes; %s is the control of equal bytes (quantmoe compare).\n",
+      100 * (1 - *reference / *spent), kEqualBytesControl);
+}
+
+std::string Scores(const Json& scores, const Json& plan_bytes) {
   const Json& before = At(scores, {"original"});
   const Json& after = At(scores, {"planned"});
   const Json& comparison = At(scores, {"comparison"});
@@ -222,8 +232,9 @@ std::string Scores(const Json& scores) {
     for (const Metric& metric : kMetrics) AddScore(table, name, metric, old_score, new_score, comparison);
   }
   const std::string verdict = Text(At(scores, {"verdict", "text"}));
-  return absl::StrCat(table.empty() ? "" : table.Render(2),
-                      verdict.empty() ? "" : absl::StrCat("  ", verdict, "\n"));
+  return absl::StrCat(
+      table.empty() ? "" : table.Render(2),
+      verdict.empty() ? "" : absl::StrCat("  ", verdict, "\n", ReferenceNote(scores, plan_bytes)));
 }
 
 // Widths in ascending order, whatever the order of the keys.
@@ -342,7 +353,8 @@ absl::StatusOr<std::string> RenderReport(absl::string_view json, const ReportOpt
   const Json report = ParseOrderedJson(json).value_or(nullptr);
   if (!report.is_object()) return absl::DataLossError("the report of the server is no JSON object");
   std::string text = Summary(report);
-  absl::StrAppend(&text, Section("Scores", Scores(At(report, {"scores"}))));
+  absl::StrAppend(&text,
+                  Section("Scores", Scores(At(report, {"scores"}), At(report, {"weight_file_bytes"}))));
   absl::StrAppend(&text, Section("Widths by kind of linear", Histogram(At(report, {"plan", "histogram"}))));
   absl::StrAppend(&text, Section("Rounded to nearest instead of solved", Fallbacks(At(report, {"linears"}))));
   absl::StrAppend(&text, Section("Settings", Settings(report)));

@@ -58,6 +58,7 @@ absl::Status AddTasks(const EvaluateFlags& flags, const ModelSources& sources, R
 
 absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
   const c10::InferenceMode inference;
+  RETURN_IF_ERROR(CheckOutputFile(flags.items, "--items", FoldersReadFor(flags.model, models), {flags.text}));
   ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model, models));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(model.checkpoint->directory()));
   const int context = static_cast<int>(model.spec.max_position);
@@ -94,7 +95,7 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
                       {"cpu_seconds", speed.cpu_seconds},
                       {"tokens_per_second", static_cast<double>(speed.tokens) / speed.seconds}};
   std::cout << printed << "\n";
-  return flags.items.empty() ? absl::OkStatus() : WriteUserFile(flags.items, ItemsToJsonLines(report));
+  return flags.items.empty() ? absl::OkStatus() : WriteOutputFile(flags.items, ItemsToJsonLines(report));
 }
 
 }  // namespace

@@ -1,12 +1,15 @@
 #include "quant/artifact/export.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include <c10/core/InferenceMode.h>
 #include <nlohmann/json.hpp>
 
@@ -14,7 +17,12 @@
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/model_input.h"
+#include "local/work_end.h"
+#include "quant/torch_guard.h"
 #include "storage/artifact_directory.h"
+#include "storage/durable_file.h"
+#include "storage/output_directory.h"
+#include "storage/work_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -22,33 +30,64 @@ namespace {
 struct ExportFlags {
   std::string artifact, out;
   std::string format = "gptq", profile = "any";
-  bool estimate = false;
+  bool overwrite = false, estimate = false;
 };
 
-// Where blobs are until the directory is whole; nothing is left of it.
-class WorkDirectory {
- public:
-  explicit WorkDirectory(std::string path) : path_(std::move(path)) {}
-  ~WorkDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  WorkDirectory(const WorkDirectory&) = delete;
-  WorkDirectory& operator=(const WorkDirectory&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  const std::string path_;
+struct Places {
+  std::string out, work;
 };
 
-absl::Status CheckOut(const ExportFlags& flags) {
-  if (flags.out.empty() && !flags.estimate) return InvalidFields({{"--out", "must be given"}});
-  for (const std::string& path : {flags.out, flags.out + ".work"}) {
-    std::error_code ignored;
-    if (!flags.estimate && std::filesystem::exists(path, ignored))
-      return InvalidFields({{"--out", absl::StrCat(path, " exists already")}});
+absl::StatusOr<Places> DecidePlaces(const ExportFlags& flags, const ModelSources& models) {
+  if (flags.out.empty()) return InvalidFields({{"--out", "must be given"}});
+  OutputRules rules{
+      .flag = "--out", .overwrite = flags.overwrite, .apart_from = FoldersReadFor(flags.artifact, models)};
+  for (ReadFolder& folder : rules.apart_from) {
+    if (folder.what == "the model") folder.what = "the artifact that is exported";
   }
-  return absl::OkStatus();
+  Places places;
+  ASSIGN_OR_RETURN(places.out, CheckOutputDirectory(flags.out, rules));
+  ASSIGN_OR_RETURN(places.work, CheckWorkPath(places.out + ".work", rules));
+  return places;
+}
+
+// The manifest of an export that is written already, where all its files are still there.
+std::optional<Digest> FindWritten(const std::string& kept, LocalBlobStore& blobs) {
+  const absl::StatusOr<std::string> text = ReadUserFile(kept);
+  if (!text.ok()) return std::nullopt;
+  const std::vector<std::string> parts = absl::StrSplit(*text, ' ');
+  Digest manifest{parts.front()};
+  if (parts.size() != 2 || !absl::SimpleAtoi(parts.back(), &manifest.size_bytes)) return std::nullopt;
+  const absl::StatusOr<MappedFile> bytes = blobs.Open(manifest);
+  if (!bytes.ok()) return std::nullopt;
+  const absl::StatusOr<std::vector<ArtifactFile>> files = ParseArtifactManifest(bytes->bytes());
+  if (!files.ok()) return std::nullopt;
+  for (const ArtifactFile& file : *files) {
+    if (!blobs.Contains(file.digest).value_or(false)) return std::nullopt;
+  }
+  return manifest;
+}
+
+// Writes the blobs of an export, unless a run whose end failed has done so.
+absl::StatusOr<Digest> WriteOnce(const PublishedArtifact& artifact, const ExportLayout& layout,
+                                 const std::string& work_dir, LocalBlobStore& blobs) {
+  const std::string key =
+      DigestOf(absl::StrCat(artifact.manifest_sha256(), " ", ExportFormatName(layout.format), " ",
+                            layout.plan.profile, " ", QUANTMOE_VERSION))
+          .sha256;
+  const std::string kept = absl::StrCat(work_dir, "/results/", key);
+  if (const std::optional<Digest> written = FindWritten(kept, blobs)) return *written;
+  ASSIGN_OR_RETURN(const Digest manifest, WriteExport(artifact, layout, QUANTMOE_VERSION, blobs));
+  RETURN_IF_ERROR(MakeDirs(work_dir + "/results"));
+  RETURN_IF_ERROR(WriteFileDurably(kept, absl::StrCat(manifest.sha256, " ", manifest.size_bytes)));
+  return manifest;
+}
+
+absl::StatusOr<Digest> ExportIn(const Places& places, const PublishedArtifact& artifact,
+                                const ExportLayout& layout, bool overwrite) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(places.work + "/blobs"));
+  ASSIGN_OR_RETURN(const Digest manifest, WriteOnce(artifact, layout, places.work, *blobs));
+  RETURN_IF_ERROR(MaterialiseArtifact(*blobs, manifest, places.out, overwrite).status());
+  return manifest;
 }
 
 // Loaders that take the export without a complaint and compute something else (docs/formats.md, section 10).
@@ -79,7 +118,10 @@ nlohmann::ordered_json Sizes(const ExportLayout& layout) {
 absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
   const c10::InferenceMode inference;
   ASSIGN_OR_RETURN(const ExportFormat format, ParseExportFormat(flags.format));
-  RETURN_IF_ERROR(CheckOut(flags));
+  Places places;
+  if (!flags.estimate) {
+    ASSIGN_OR_RETURN(places, DecidePlaces(flags, models));
+  }
   ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(flags.artifact, models));
   const absl::StatusOr<PublishedArtifact> artifact = PublishedArtifact::Open(std::move(directory));
   if (!artifact.ok()) return Annotate(artifact.status(), flags.artifact);
@@ -90,13 +132,13 @@ absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
                               layout.plan.weight_file_bytes, " in the export (", layout.widened, " of ",
                               layout.plan.linears.size(), " linears stored wider)\n");
     for (const std::string& warning : Warnings(layout)) std::cerr << "warning: " << warning << "\n";
-    const WorkDirectory work(flags.out + ".work");
-    ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs,
-                     LocalBlobStore::Open(work.path() + "/blobs"));
-    ASSIGN_OR_RETURN(const Digest manifest, WriteExport(*artifact, layout, QUANTMOE_VERSION, *blobs));
-    RETURN_IF_ERROR(MaterialiseArtifact(*blobs, manifest, flags.out).status());
+    ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(places.work, WorkDirectory::Use::kShared));
+    const absl::StatusOr<Digest> manifest =
+        RunGuardedOr<Digest>("export", [&] { return ExportIn(places, *artifact, layout, flags.overwrite); });
+    EndWork(work, /*own=*/true, manifest.status());
+    RETURN_IF_ERROR(manifest.status());
     result["artifact"] = flags.out;
-    result["manifest_sha256"] = manifest.sha256;
+    result["manifest_sha256"] = manifest->sha256;
   }
   std::cout << result.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
   return absl::OkStatus();
@@ -109,7 +151,8 @@ void AddExport(CLI::App& app, Run& run) {
       "export", "Writes the weights of a finished artifact in the form that another runtime loads.");
   auto flags = std::make_shared<ExportFlags>();
   command->add_option("--artifact", flags->artifact, "directory of the artifact")->required();
-  command->add_option("--out", flags->out, "new directory of the export");
+  command->add_option("--out", flags->out, "directory of the export: a new name or an empty folder");
+  command->add_flag("--overwrite", flags->overwrite, "replace an earlier export or artifact at --out");
   command->add_option("--format", flags->format, "gptq or compressed-tensors");
   command->add_option("--profile", flags->profile,
                       "any, gptqmodel, vllm or sglang: codes are stored wider where the runtime needs it");

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -18,6 +17,7 @@
 #include "quant/compute_device.h"
 #include "quant/tasks/run_task.h"
 #include "quant/torch_guard.h"
+#include "storage/durable_file.h"
 
 namespace quantmoe {
 namespace {
@@ -38,7 +38,7 @@ int LanesThatFit(const std::vector<PlannedTask>& tasks, int threads) {
 }  // namespace
 
 absl::Status JobRunner::Run(const Reporter& report) {
-  std::filesystem::create_directories(work_dir_ + "/results");
+  RETURN_IF_ERROR(MakeDirs(work_dir_ + "/results"));
   ASSIGN_OR_RETURN(std::vector<PlannedTask> tasks, PlanTasks(report));
   return RunSideBySide(std::move(tasks), report);
 }
@@ -148,7 +148,7 @@ absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const s
   ASSIGN_OR_RETURN(const std::vector<BlobRef> outputs, RunTask(task.kind, task.params_json, inputs, context));
   finished.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   for (const BlobRef& output : outputs) finished.outputs[output.role] = output.digest;
-  RETURN_IF_ERROR(SaveResult(key, task.label, finished));
+  RETURN_IF_ERROR(SaveResult(key, finished));
   return finished;
 }
 
@@ -169,19 +169,11 @@ bool JobRunner::LoadResult(const std::string& key, FinishedTask& task) {
   return true;
 }
 
-absl::Status JobRunner::SaveResult(const std::string& key, const std::string& label,
-                                   const FinishedTask& task) {
+absl::Status JobRunner::SaveResult(const std::string& key, const FinishedTask& task) {
   nlohmann::json json = nlohmann::json::object();
   for (const auto& [role, digest] : task.outputs)
     json[role] = {{"sha256", digest.sha256}, {"size", digest.size_bytes}};
-  const std::string path = ResultPath(work_dir_, key);
-  // Two tasks may have one key, and end at the same time.
-  const std::string part = absl::StrCat(path, ".", label, ".part");
-  RETURN_IF_ERROR(WriteUserFile(part, json.dump()));
-  std::error_code error;
-  std::filesystem::rename(part, path, error);
-  return error ? absl::InternalError(absl::StrCat("cannot write ", path, ": ", error.message()))
-               : absl::OkStatus();
+  return WriteFileDurably(ResultPath(work_dir_, key), json.dump());
 }
 
 }  // namespace quantmoe

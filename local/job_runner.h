@@ -51,7 +51,7 @@ class JobRunner {
   absl::StatusOr<std::vector<BlobRef>> ResolveInputs(const PlannedTask& task) const;
   absl::StatusOr<FinishedTask> Compute(const PlannedTask& task, const std::vector<BlobRef>& inputs);
   bool LoadResult(const std::string& key, FinishedTask& task);
-  absl::Status SaveResult(const std::string& key, const std::string& label, const FinishedTask& task);
+  absl::Status SaveResult(const std::string& key, const FinishedTask& task);
 
   const ResolvedJob& job_;
   LocalBlobStore& blobs_;

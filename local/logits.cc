@@ -39,6 +39,8 @@ absl::StatusOr<at::Tensor> ReadIds(const std::string& path) {
 
 absl::Status Logits(const LogitsFlags& flags, const ModelSources& models) {
   const c10::InferenceMode inference;
+  RETURN_IF_ERROR(
+      CheckOutputFile(flags.out, "--out", FoldersReadFor(flags.model, models), {flags.input_ids}));
   ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model, models));
   ASSIGN_OR_RETURN(const at::Tensor ids, ReadIds(flags.input_ids));
   if (flags.dtype == "bf16" && !model.quantized) {

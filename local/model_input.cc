@@ -67,11 +67,13 @@ absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSou
   return std::string(data.file.bytes());
 }
 
-absl::Status WriteUserFile(const std::string& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  return out ? absl::OkStatus() : absl::InternalError(absl::StrCat("cannot write ", path));
+std::vector<ReadFolder> FoldersReadFor(const std::string& model, const ModelSources& models) {
+  std::vector<ReadFolder> folders;
+  const absl::StatusOr<ModelUri> uri = ParseModelUri(AbsoluteUri(model));
+  if (uri.ok() && uri->scheme == ModelUri::Scheme::kFile) folders = FoldersOfModel(uri->path);
+  const std::string& cache = models.hub.cache_dir;
+  folders.push_back({"the cache of the Hub", NormalPath(cache.empty() ? DefaultHubCacheDir() : cache)});
+  return folders;
 }
 
 }  // namespace quantmoe

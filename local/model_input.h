@@ -11,6 +11,7 @@
 #include "quant/text/model_tokenizer.h"
 #include "storage/checkpoint.h"
 #include "storage/model_sources.h"
+#include "storage/output_directory.h"
 
 namespace quantmoe {
 
@@ -32,8 +33,10 @@ absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::st
 absl::StatusOr<std::string> ReadUserFile(const std::string& path);
 // The same, or a file of a data set (storage/data_file.h).
 absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSources& sources);
-absl::Status WriteUserFile(const std::string& path, const std::string& text);
 // An absolute path or URI from what the user typed.
 std::string AbsoluteUri(const std::string& path);
+// What outputs must stay clear of: the folder of the model, if it is one on this machine, and the cache of
+// the Hub.
+std::vector<ReadFolder> FoldersReadFor(const std::string& model, const ModelSources& models);
 
 }  // namespace quantmoe

@@ -40,6 +40,7 @@ absl::Status AddMeasured(const std::string& directory, const DistortionTable& ta
 }
 
 absl::Status Trace(const ParetoFlags& flags, const ModelSources& models) {
+  RETURN_IF_ERROR(CheckOutputFile(flags.svg, "--svg", FoldersReadFor(flags.model, models), {flags.table}));
   ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
   ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model, models));
@@ -52,7 +53,7 @@ absl::Status Trace(const ParetoFlags& flags, const ModelSources& models) {
   for (const std::string& directory : flags.measured) {
     RETURN_IF_ERROR(AddMeasured(directory, table, spec, front));
   }
-  if (!flags.svg.empty()) RETURN_IF_ERROR(WriteUserFile(flags.svg, DrawFrontAsSvg(front)));
+  if (!flags.svg.empty()) RETURN_IF_ERROR(WriteOutputFile(flags.svg, DrawFrontAsSvg(front)));
   std::cout << (flags.json ? ParetoFrontToJson(front) + "\n" : DrawFrontAsText(front));
   return absl::OkStatus();
 }

@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
@@ -11,9 +10,13 @@
 #include "local/job_flags.h"
 #include "local/job_runner.h"
 #include "local/model_input.h"
+#include "local/work_end.h"
 #include "plan/job_estimate.h"
 #include "plan/tensor_views.h"
+#include "quant/torch_guard.h"
 #include "storage/artifact_directory.h"
+#include "storage/output_directory.h"
+#include "storage/work_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -21,8 +24,31 @@ namespace {
 struct QuantizeFlags {
   JobFlags job;
   std::string out, work_dir, table;
-  bool estimate = false;
+  bool overwrite = false, estimate = false;
 };
+
+// Where everything goes, decided before any work.
+struct Places {
+  std::string out;   // empty for an estimate
+  std::string work;  // beside --out, or --work-dir
+};
+
+absl::StatusOr<Places> DecidePlaces(const QuantizeFlags& flags, const ModelSources& models) {
+  OutputRules rules{
+      .flag = "--out", .overwrite = flags.overwrite, .apart_from = FoldersReadFor(flags.job.model, models)};
+  RETURN_IF_ERROR(
+      CheckOutputFile(flags.table, "--table", rules.apart_from, {flags.job.calibration, flags.job.text}));
+  const bool own_work = flags.work_dir.empty();
+  Places places;
+  ASSIGN_OR_RETURN(places.work, CheckWorkPath(own_work ? NormalPath(flags.out) + ".work" : flags.work_dir,
+                                              {.flag = own_work ? "--out" : "--work-dir",
+                                               .overwrite = false,
+                                               .apart_from = rules.apart_from}));
+  if (flags.estimate) return places;
+  rules.apart_from.push_back({"the working folder", places.work});
+  ASSIGN_OR_RETURN(places.out, CheckOutputDirectory(flags.out, rules));
+  return places;
+}
 
 void Report(const std::string& label, size_t done, size_t total) {
   std::cerr << absl::StrCat("[", done, "/", total, "] ", label, "\n");
@@ -80,36 +106,31 @@ absl::Status PrintEstimate(const ResolvedJob& job, const ModelSources& models) {
   return absl::OkStatus();
 }
 
-absl::Status QuantizeIn(const std::string& work_dir, const QuantizeFlags& flags, const ModelSources& models) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(work_dir + "/blobs"));
+absl::Status QuantizeIn(const Places& places, const QuantizeFlags& flags, const ModelSources& models) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(places.work + "/blobs"));
   ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(flags.job, models, *blobs));
   ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
   if (flags.estimate) return PrintEstimate(job, models);
-  JobRunner runner(job, *blobs, work_dir, models);
+  JobRunner runner(job, *blobs, places.work, models);
   RETURN_IF_ERROR(runner.Run(Report));
   ASSIGN_OR_RETURN(const Digest manifest, runner.Output("publish", "manifest"));
-  RETURN_IF_ERROR(MaterialiseArtifact(*blobs, manifest, flags.out).status());
+  // First, so that the artifact is not in the way of another try.
   if (!flags.table.empty()) {
     ASSIGN_OR_RETURN(const Digest table, runner.Output("allocate", "table"));
     ASSIGN_OR_RETURN(const MappedFile blob, blobs->Open(table));
-    RETURN_IF_ERROR(WriteUserFile(flags.table, std::string(blob.bytes())));
+    RETURN_IF_ERROR(WriteOutputFile(flags.table, std::string(blob.bytes())));
   }
+  RETURN_IF_ERROR(MaterialiseArtifact(*blobs, manifest, places.out, flags.overwrite).status());
   return PrintResult(runner, flags, *blobs, manifest);
 }
 
-bool HoldsResults(const std::string& work_dir) {
-  std::error_code error;
-  return !std::filesystem::is_empty(work_dir + "/results", error) && !error;
-}
-
-// A work directory of our own choice stays only where another try can go on from it.
 absl::Status Quantize(const QuantizeFlags& flags, const ModelSources& models) {
-  const std::string work_dir = flags.work_dir.empty() ? flags.out + ".work" : flags.work_dir;
-  absl::Status status = QuantizeIn(work_dir, flags, models);
-  if (flags.work_dir.empty() && (status.ok() || !HoldsResults(work_dir))) {
-    std::error_code ignored;
-    std::filesystem::remove_all(work_dir, ignored);
-  }
+  ASSIGN_OR_RETURN(const Places places, DecidePlaces(flags, models));
+  ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(places.work, WorkDirectory::Use::kShared));
+  const absl::Status status = RunGuarded("quantize", [&] { return QuantizeIn(places, flags, models); });
+  // An estimate leaves what a run is to go on with.
+  const bool done = !flags.estimate || !HoldsResults(work);
+  EndWork(work, flags.work_dir.empty() && done, status);
   return status;
 }
 
@@ -121,7 +142,10 @@ void AddQuantize(CLI::App& app, Run& run) {
   auto flags = std::make_shared<QuantizeFlags>();
   AddPlanFlags(*command, flags->job.plan);
   AddJobFlags(*command, flags->job);
-  command->add_option("--out", flags->out, "directory of the artifact")->required();
+  command->add_option("--out", flags->out, "directory of the artifact: a new name or an empty folder")
+      ->required();
+  command->add_flag("--overwrite", flags->overwrite,
+                    "replace an earlier artifact at --out, which stays until the new one is complete");
   command->add_option("--work-dir", flags->work_dir,
                       "keep results here and go on from them; default: beside --out, removed at the end");
   command->add_flag("--estimate", flags->estimate, "only say what the job would need, as JSON");

@@ -38,6 +38,7 @@ absl::StatusOr<at::Tensor> Matrix(const NamedTensors& tensors, const std::string
 
 absl::Status SolveFile(const SolveFlags& flags) {
   const c10::InferenceMode inference;
+  RETURN_IF_ERROR(CheckOutputFile(flags.out, "--out", {}, {flags.input}));
   ASSIGN_OR_RETURN(const NamedTensors tensors, ReadTensorFile(flags.input));
   ASSIGN_OR_RETURN(const at::Tensor weight, Matrix(tensors, "W"));
   ASSIGN_OR_RETURN(const at::Tensor hessian, Matrix(tensors, "H"));

@@ -75,6 +75,12 @@ std::vector<HeuristicRecord> MakeCatalog() {  // NOLINT(readability-function-siz
          "error; gate: the same, tokens weighted by the gate of their expert",
          {"measured", "block", "distortion", "gate"}}}},
       {"uniform", "The largest width that fits for all linears.", true, {}},
+      {"in-order",
+       "Control of equal bytes: as uniform, then the next larger width for the first layers, linear by "
+       "linear, "
+       "as far as the budget goes.",
+       true,
+       {}},
       {"attention-first",
        "Attention is raised first, then shared experts and dense layers, then experts by layer.", true,
        Levels()},

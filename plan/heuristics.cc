@@ -59,6 +59,14 @@ Allocation Uniform(const AllocationProblem& problem) {
   return {};
 }
 
+// One width for all as far as it goes, and the next one for the first layers.
+Allocation LayersInOrder(const AllocationProblem& problem) {
+  const std::vector<ChoiceGroup> groups = MakeGroups(problem, Grain::kLinear);
+  std::vector<RaiseUnit> order;
+  for (size_t g = 0; g < groups.size(); ++g) order.push_back({{g}, problem.widths.front()});
+  return Fill(problem, groups, order, /*open=*/true);
+}
+
 // What a ranking raises to.
 struct Levels {
   int raise = 0;
@@ -293,6 +301,7 @@ const std::vector<HeuristicDescription>& Heuristics() {
 
 Allocation RunHeuristic(const std::string& heuristic, const AllocationProblem& problem) {
   if (heuristic == "uniform") return Uniform(problem);
+  if (heuristic == "in-order") return LayersInOrder(problem);
   if (heuristic == "attention-first") return ClassFirst(problem, /*attention_first=*/true);
   if (heuristic == "shared-first") return ClassFirst(problem, /*attention_first=*/false);
   if (heuristic == "expert-frequency") return RankExperts(problem, FrequencyScore);

@@ -1,14 +1,14 @@
 #include "quant/tensor_bytes.h"
 
-#include <cstdio>
-#include <fstream>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include <ATen/ATen.h>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "storage/durable_file.h"
 
 namespace quantmoe {
 namespace {
@@ -113,18 +113,9 @@ absl::StatusOr<NamedTensors> ReadTensorFile(const std::string& path) {
 
 absl::Status WriteTensorFile(const std::string& path, const NamedTensors& tensors) {
   const SafetensorsLayout layout = LayOut(tensors);
-  const std::string staging = absl::StrCat(path, ".part");
-  std::ofstream out(staging, std::ios::binary | std::ios::trunc);
-  out.write(layout.header.data(), static_cast<std::streamsize>(layout.header.size()));
-  for (const TensorInfo& info : layout.tensors) {
-    const absl::string_view bytes = BytesOf(tensors.at(info.name));
-    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  }
-  out.close();
-  if (!out || std::rename(staging.c_str(), path.c_str()) != 0) {
-    return absl::InternalError(absl::StrCat("cannot write ", path));
-  }
-  return absl::OkStatus();
+  std::vector<absl::string_view> pieces = {layout.header};
+  for (const TensorInfo& info : layout.tensors) pieces.push_back(BytesOf(tensors.at(info.name)));
+  return WriteFileDurably(path, pieces);
 }
 
 }  // namespace quantmoe

@@ -18,6 +18,8 @@
 #include "server/coordinator_state.h"
 #include "server/random_id.h"
 #include "server/report_server.h"
+#include "storage/durable_file.h"
+#include "storage/output_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -31,6 +33,13 @@ SchedulingLimits LimitsOf(const CoordinatorOptions& options) {
   limits.heartbeat = options.heartbeat;
   limits.poison_deaths = options.poison_deaths;
   return limits;
+}
+
+// As it was named, links and all: workers on other machines may know the place by that name.
+std::string AbsoluteDataDir(const std::string& dir) {
+  std::error_code ignored;
+  const std::filesystem::path path = std::filesystem::absolute(dir, ignored).lexically_normal();
+  return path.has_filename() ? path.string() : path.parent_path().string();
 }
 
 // A file by which a worker finds out whether it sees the same directory.
@@ -98,10 +107,10 @@ Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptions options) {
   const absl::Duration start = Clock::Real().Monotonic();
-  std::error_code error;
-  options.data_dir = std::filesystem::absolute(options.data_dir, error).lexically_normal().string();
+  options.data_dir = AbsoluteDataDir(options.data_dir);
+  RETURN_IF_ERROR(ClaimDataDirectory(options.data_dir));
   ASSIGN_OR_RETURN(auto store, SqliteStore::Open(options.data_dir, options.clock->Now()));
-  std::filesystem::create_directories(options.data_dir + "/artifacts", error);
+  RETURN_IF_ERROR(MakeDirs(options.data_dir + "/artifacts"));
   ASSIGN_OR_RETURN(auto blobs, LocalBlobStore::Open(options.data_dir + "/blobs"));
   ASSIGN_OR_RETURN(auto sessions, PrepareSessions(options, blobs->dir(), store->term()));
   auto state =

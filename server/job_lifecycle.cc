@@ -1,7 +1,6 @@
 #include "server/job_lifecycle.h"
 
 #include <deque>
-#include <filesystem>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -245,10 +244,7 @@ void JobLifecycle::FinishPublishing(const std::string& id, absl::StatusOr<server
   const Job* job = facts_.table().Find(id);
   if (job == nullptr || job->record.state() != v1::Job::RUNNING) {
     // Cancelled or deleted meanwhile: nobody refers to the directory.
-    (void)executor_.Post([dir = absl::StrCat(options_.artifacts_dir, "/", id)] {
-      std::error_code ignored;
-      std::filesystem::remove_all(dir, ignored);
-    });
+    (void)executor_.Post([dir = absl::StrCat(options_.artifacts_dir, "/", id)] { Unpublish(dir); });
     return;
   }
   if (GetErrorInfo(artifact.status()).reason == "SHUTTING_DOWN") return;
@@ -283,10 +279,7 @@ absl::Status JobLifecycle::Delete(const std::string& id, bool force) {
   loop_.AfterCommit(
       [this, dir = absl::StrCat(options_.artifacts_dir, "/", id)](const absl::Status& committed) {
         if (!committed.ok()) return;
-        (void)executor_.Post([dir] {
-          std::error_code ignored;
-          std::filesystem::remove_all(dir, ignored);
-        });
+        (void)executor_.Post([dir] { Unpublish(dir); });
       });
   return absl::OkStatus();
 }

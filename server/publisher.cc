@@ -9,6 +9,8 @@
 #include "plan/json_codec.h"
 #include "server/task_inputs.h"
 #include "storage/artifact_directory.h"
+#include "storage/output_directory.h"
+#include "storage/work_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -59,15 +61,23 @@ absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
   if (!artifact.has_manifest()) {
     return MakeError(absl::StatusCode::kInternal, "MANIFEST_INVALID", "publish gave no manifest");
   }
-  ASSIGN_OR_RETURN(
-      const std::vector<ArtifactFile> files,
-      MaterialiseArtifact(blobs, FromProto(artifact.manifest()), absl::StrCat(artifacts_dir, "/", job)));
+  ASSIGN_OR_RETURN(const std::vector<ArtifactFile> files,
+                   MaterialiseArtifact(blobs, FromProto(artifact.manifest()),
+                                       absl::StrCat(artifacts_dir, "/", job), /*overwrite=*/true));
   for (const ArtifactFile& file : files) {
     auto& added = *artifact.add_files();
     added.set_path(file.path);
     *added.mutable_digest() = ToProto(file.digest);
   }
   return artifact;
+}
+
+void Unpublish(const std::string& directory) {
+  absl::Status removed = RemoveWorkDirectory(StagingBeside(directory));
+  removed.Update(RemoveArtifact(directory));
+  if (removed.ok()) return;
+  Log(LogLevel::kWarning, "an artifact was not removed",
+      {{"directory", directory}, {"error", std::string(removed.message())}});
 }
 
 }  // namespace quantmoe

@@ -19,4 +19,8 @@ absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
                                                        const std::string& artifacts_dir,
                                                        const std::string& job);
 
+// Removes what PublishArtifact made or began in `directory`, and nothing else. What cannot be removed is
+// logged.
+void Unpublish(const std::string& directory);
+
 }  // namespace quantmoe

@@ -6,19 +6,16 @@
 
 #include "absl/status/statusor.h"
 
+#include "storage/artifact_manifest.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {
 
-struct ArtifactFile {
-  std::string path;  // relative, forward slashes
-  Digest digest;
-};
-
-// Links (or copies) every file that the manifest blob lists into `directory`, artifact.json last, through a
-// temporary directory and one rename: the directory is whole or absent. What was there is replaced; repeating
-// gives the same. INTERNAL MANIFEST_INVALID; DATA_LOSS, RESOURCE_EXHAUSTED DISK_FULL from the file system.
+// Links (or copies) every file that the manifest blob lists into `directory` (a normal path), artifact.json
+// last, through a Publication: the directory is whole or absent. With `overwrite` an earlier artifact is
+// replaced, so that repeating gives the same; nothing else ever is. INTERNAL MANIFEST_INVALID;
+// FAILED_PRECONDITION OUTPUT_EXISTS; DATA_LOSS, RESOURCE_EXHAUSTED DISK_FULL from the file system.
 absl::StatusOr<std::vector<ArtifactFile>> MaterialiseArtifact(LocalBlobStore& blobs, const Digest& manifest,
-                                                              const std::string& directory);
+                                                              const std::string& directory, bool overwrite);
 
 }  // namespace quantmoe

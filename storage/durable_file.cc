@@ -89,10 +89,17 @@ absl::Status RenameDurably(const std::string& from, const std::string& to) {
 }
 
 absl::Status WriteFileDurably(const std::string& path, absl::string_view bytes) {
+  return WriteFileDurably(path, std::vector<absl::string_view>{bytes});
+}
+
+absl::Status WriteFileDurably(const std::string& path, const std::vector<absl::string_view>& pieces) {
   std::string staging = absl::StrCat(path, ".XXXXXX");
   FileDescriptor fd(::mkostemp(staging.data(), O_CLOEXEC));
   if (!fd.ok()) return ErrnoError(errno, absl::StrCat("cannot create ", path));
-  absl::Status status = WriteAll(fd.get(), bytes);
+  absl::Status status;
+  for (const absl::string_view piece : pieces) {
+    if (status.ok()) status = WriteAll(fd.get(), piece);
+  }
   if (status.ok() && ::fchmod(fd.get(), 0644) != 0) status = ErrnoError(errno, "cannot set the mode");
   if (status.ok()) status = SyncFile(fd.get());
   if (status.ok()) status = RenameDurably(staging, path);

@@ -4,6 +4,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -43,5 +44,7 @@ absl::Status RenameDurably(const std::string& from, const std::string& to);
 
 // Replaces `path` by `bytes`: after a crash it holds the old or the new content, never a part.
 absl::Status WriteFileDurably(const std::string& path, absl::string_view bytes);
+// The same of bytes that lie in several places.
+absl::Status WriteFileDurably(const std::string& path, const std::vector<absl::string_view>& pieces);
 
 }  // namespace quantmoe

@@ -96,11 +96,15 @@ std::vector<CachedFile> ListCached(const std::string& dir) {
   for (fs::recursive_directory_iterator entry(dir, error), end; !error && entry != end;
        entry.increment(error)) {
     std::error_code gone;
-    if (!entry->is_regular_file(gone) || entry->path().filename() == "lock") continue;
+    // Whatever has another name is not ours to remove.
+    const fs::path& path = entry->path();
+    const bool partial = path.extension() == kPartial;
+    if (!entry->is_regular_file(gone) || !ParseRangeName((partial ? path.stem() : path.filename()).string()))
+      continue;
     const auto used = entry->last_write_time(gone);
     const auto bytes = static_cast<int64_t>(entry->file_size(gone));
-    if (gone || (entry->path().extension() == kPartial && now - used < kAbandoned)) continue;
-    files.push_back({used, bytes, entry->path()});
+    if (gone || (partial && now - used < kAbandoned)) continue;
+    files.push_back({used, bytes, path});
   }
   return files;
 }

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -24,7 +26,9 @@
 #include "quant/compute_device.h"
 #include "quant/instruction_set.h"
 #include "quant/tasks/run_task.h"
+#include "storage/durable_file.h"
 #include "storage/model_source_flags.h"
+#include "storage/work_directory.h"
 #include "worker/supervisor.h"
 #include "worker/worker.h"
 
@@ -144,8 +148,12 @@ Flags DefaultFlags() {
 }
 
 // Two workers must not share a cache: each forgets files by its own account.
-std::string OwnScratchDir() {
-  return (std::filesystem::temp_directory_path() / absl::StrCat("quantmoe-worker-", getpid())).string();
+absl::StatusOr<WorkDirectory> OwnScratch() {
+  std::error_code error;
+  const std::filesystem::path place = std::filesystem::temp_directory_path(error);
+  std::string dir = absl::StrCat(error ? "/tmp" : place.string(), "/quantmoe-worker-XXXXXX");
+  if (mkdtemp(dir.data()) == nullptr) return ErrnoError(errno, absl::StrCat("cannot create ", dir));
+  return WorkDirectory::Open(dir, WorkDirectory::Use::kAlone);
 }
 
 absl::Status ApplyTexts(Flags& flags) {
@@ -247,15 +255,17 @@ absl::Status Serve(Flags& flags) {
   RETURN_IF_ERROR(CheckModelSources(flags.worker.models));
   InitLogging(flags.log_format, flags.log_level);
   RaiseDescriptorLimit();
-  const bool own_scratch = flags.worker.scratch_dir.empty();
-  if (own_scratch) flags.worker.scratch_dir = OwnScratchDir();
+  std::optional<WorkDirectory> own_scratch;
+  if (flags.worker.scratch_dir.empty()) {
+    ASSIGN_OR_RETURN(own_scratch, OwnScratch());
+    flags.worker.scratch_dir = own_scratch->path();
+  }
   std::unique_ptr<Worker> worker;
   SignalThread signals;
   RETURN_IF_ERROR(AddNumerics(flags, flags.worker));
   absl::Status end = RunUntilEnd(flags, worker, signals);
   if (worker != nullptr) worker->Stop();
-  std::error_code ignored;
-  if (own_scratch) std::filesystem::remove_all(flags.worker.scratch_dir, ignored);
+  if (own_scratch.has_value()) end.Update(own_scratch->Remove());
   return end;
 }
 
@@ -267,11 +277,15 @@ int SuperviseWorker(const Flags& flags, int argc, char** argv) {
   options.program = "/proc/self/exe";
   options.command.assign(argv, argv + argc);
   setenv(kSupervised, "1", /*overwrite=*/1);
-  const std::string scratch = flags.worker.scratch_dir.empty() ? OwnScratchDir() : "";
-  if (!scratch.empty()) setenv(kScratchVariable, scratch.c_str(), /*overwrite=*/1);
+  std::optional<WorkDirectory> scratch;
+  if (flags.worker.scratch_dir.empty()) {
+    absl::StatusOr<WorkDirectory> made = OwnScratch();
+    if (!made.ok()) return ReportExit("quantmoe-worker", made.status());
+    scratch = *std::move(made);
+    setenv(kScratchVariable, scratch->path().c_str(), /*overwrite=*/1);
+  }
   const int code = Supervise(options);
-  std::error_code ignored;
-  if (!scratch.empty()) std::filesystem::remove_all(scratch, ignored);
+  if (scratch.has_value()) (void)scratch->Remove();
   return code;
 }
 

@@ -141,6 +141,8 @@ class Platform:
     def download_file(self, artifact_name, file, target):
         if target.exists() and file_digest(target) == file.digest.sha256:
             return
+        if target.exists():
+            raise SystemExit(f"{target} exists with other content; choose another --out")
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
 

@@ -116,6 +116,24 @@ TEST_F(CompareTest, EveryHeuristicAtEveryBudget) {
   EXPECT_THAT(err_.str(), HasSubstr("[2/6] random:seed=1:scope=layer at 3 bits: jobs/"));
 }
 
+TEST_F(CompareTest, AControlOfEqualBytesIsAddedWhereNoUniformPlanFillsTheBudget) {
+  const auto heuristics = [this](std::vector<std::string> command) {
+    server_.jobs.created.clear();
+    EXPECT_EQ(Run(std::move(command)), kExitOk) << err_.str();
+    std::string names;
+    for (const v1::CreateJobRequest& request : Created())
+      absl::StrAppend(&names, request.job().spec().heuristic().name(), " ");
+    return names;
+  };
+  EXPECT_EQ(heuristics({"/m", "--bits", "3,2.5"}), "optimal uniform optimal uniform in-order ");
+  EXPECT_EQ(heuristics({"/m", "--bits", "3,8", "--widths", "2,8"}),
+            "optimal uniform in-order optimal uniform ");
+  EXPECT_EQ(heuristics({"/m", "--bytes", "4KB"}), "optimal uniform in-order ");
+  EXPECT_EQ(heuristics({"/m", "--bits", "2.5", "--no-control"}), "optimal uniform ");
+  EXPECT_EQ(heuristics({"/m", "--bits", "2.5", "--heuristics", "in-order,uniform"}), "in-order uniform ");
+  EXPECT_EQ(heuristics({"/m", "--bits", "2.5", "--heuristics", "optimal"}), "optimal ");
+}
+
 TEST_F(CompareTest, TheSameCommandFindsTheSameJobs) {
   const std::vector<std::string> command = {"/m", "--bits", "3", "--param", "a=1", "--param", "b=2"};
   EXPECT_EQ(Run(command), kExitOk) << err_.str();

@@ -59,6 +59,7 @@ Comparison Example() {
   const ComparedJob optimal = Read(kReport, comparison);
   ComparedJob uniform = optimal;
   uniform.heuristic = "uniform";
+  uniform.width = 3;
   uniform.job = "jobs/b";
   uniform.perplexity->after = 7.75;
   uniform.against_uniform.reset();
@@ -70,7 +71,19 @@ Comparison Example() {
   failed.failure = "no | luck: <b>*x*</b> & [here](http://x)\n\"so\"";
   ComparedJob alone = optimal;
   alone.budget = "2.5 bits";
-  comparison.jobs = {optimal, uniform, failed, alone};
+  ComparedJob fewer = alone;
+  fewer.heuristic = "uniform";
+  fewer.width = 2;
+  fewer.average_bits = 2;
+  fewer.weight_file_bytes = int64_t{4} << 30;
+  fewer.perplexity->after = 9.5;
+  fewer.against_uniform.reset();
+  fewer.verdict.clear();
+  alone.average_bits = 2.4999;
+  alone.uniform_bits = 2;
+  alone.uniform_bytes = fewer.weight_file_bytes;
+  comparison.jobs = {optimal, uniform, failed, alone, fewer};
+  NamePlans(comparison);
   MarkBest(comparison);
   return comparison;
 }
@@ -110,6 +123,15 @@ TEST(ComparisonTest, LossesOfAllPlansAreOnTheScaleOfTheOptimalOne) {
   EXPECT_DOUBLE_EQ(comparison.jobs[0].loss, 0.7);
   EXPECT_DOUBLE_EQ(comparison.jobs[1].loss, 0.3);
   EXPECT_DOUBLE_EQ(comparison.jobs[2].loss, 123.456);
+}
+
+TEST(ComparisonTest, AUniformPlanThatLeavesBytesUnspentIsNamedSo) {
+  const Comparison comparison = Example();
+  EXPECT_EQ(comparison.jobs[1].plan, "uniform-3");
+  EXPECT_EQ(comparison.jobs[4].plan, "uniform-2 (fewer bytes)");
+  EXPECT_EQ(ReferenceName(comparison.jobs[0]), "uniform-3");
+  EXPECT_EQ(ReferenceName(comparison.jobs[3]), "uniform-2 (fewer bytes)");
+  EXPECT_THAT(RenderComparison(comparison), HasSubstr("in-order"));
 }
 
 TEST(ComparisonTest, EvaluationMayHaveBeenSkipped) {

@@ -1,5 +1,7 @@
 #include "client/report_text.h"
 
+#include "absl/strings/str_cat.h"
+
 #include "tests/client/golden.h"
 #include "tests/support/status_matchers.h"
 
@@ -55,6 +57,18 @@ TEST(ReportTextTest, MissingAndOddPartsAreLeftOut) {
     EXPECT_THAT(RenderReport(json, {.linears = true}), IsOk()) << json;
   }
   EXPECT_THAT(RenderReport("{}", {}).value(), Not(HasSubstr("Scores")));
+}
+
+TEST(ReportTextTest, SaysWhenTheUniformPlanOfTheVerdictHasFewerBytes) {
+  const auto render = [](const char* reference_bytes) {
+    return RenderReport(
+               absl::StrCat(R"({"weight_file_bytes": 1000, "scores": {"reference": {"weight_file_bytes": )",
+                            reference_bytes, R"(}, "verdict": {"text": "The plan beats uniform 2 bits."}}})"),
+               {})
+        .value();
+  };
+  EXPECT_THAT(render("800"), HasSubstr("has 20% fewer bytes; in-order is the control of equal bytes"));
+  EXPECT_THAT(render("999"), Not(HasSubstr("fewer bytes")));
 }
 
 TEST(ReportTextTest, RefusesWhatIsNoReport) {

@@ -28,13 +28,18 @@ def main():
         out = pathlib.Path(scratch, "out")
         compared = run("compare", "--budgets", "2.5,3", "--heuristics", "optimal,uniform,random:unit=block:seed=2", "--out", out)
         assert compared.returncode == 0, compared.stderr[-3000:]
-        assert compared.stdout == (out / "comparison.md").read_text() and compared.stdout.count("\n") == 2 + 6, compared.stdout
+        assert compared.stdout == (out / "comparison.md").read_text() and compared.stdout.count("\n") == 2 + 7, compared.stdout
         tasks = [line.split("] ")[1] for line in compared.stderr.splitlines() if "optimal 2.5" in line]
         # Every plan allocates, is measured beside its uniform one, and published; nothing else is computed again.
         computed = len(list((out / "work/results").iterdir()))
         again = [task for task in tasks if task.split("-")[0] in ("allocate", "evaluate", "publish")]
         assert computed <= len(tasks) + 5 * len(again), (computed, len(tasks), again)
         rows = {(row["heuristic"], row["budget"]): row for row in json.loads((out / "comparison.json").read_text())}
+        # No uniform plan has 2.5 bits: it is named as what it is, and a control spends the same bytes as the plan.
+        assert rows["uniform", "2.5"]["plan"] == "uniform-2 (fewer bytes)" and rows["uniform", "3"]["plan"] == "uniform-3", rows
+        assert rows["optimal", "2.5"]["reference_plan"] == "uniform-2 (fewer bytes)" and ("in-order", "3") not in rows, rows
+        spent, control = rows["optimal", "2.5"]["weight_file_bytes"], rows["in-order", "2.5"]["weight_file_bytes"]
+        assert abs(spent - control) < 0.01 * spent and rows["uniform", "2.5"]["weight_file_bytes"] < 0.99 * control, (spent, control)
         for (heuristic, budget), row in rows.items():
             assert row["average_bits"] <= float(budget)
             size = sum(file.stat().st_size for file in pathlib.Path(row["artifact"]).glob("*.safetensors"))

@@ -285,6 +285,27 @@ TEST(HeuristicsTest, MissingStatisticsAreNamed) {
   EXPECT_OK(Allocate(table, AverageBitsSpec("optimal", 3), {}));
 }
 
+TEST(HeuristicsTest, InOrderIsUniformWhereThatFillsTheBudgetAndSpendsTheRestOnTheFirstLayers) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/4)));
+  for (const double bits : {2.0, 3.0, 4.0, 8.0}) {
+    ASSERT_OK_AND_ASSIGN(const BitPlan uniform, Allocate(table, AverageBitsSpec("uniform", bits), {}));
+    ASSERT_OK_AND_ASSIGN(const BitPlan control, Allocate(table, AverageBitsSpec("in-order", bits), {}));
+    EXPECT_EQ(control.weight_file_bytes, uniform.weight_file_bytes) << bits;
+    EXPECT_EQ(NamesAt(control, static_cast<int>(bits)).size(), control.linears.size()) << bits;
+  }
+  ASSERT_OK_AND_ASSIGN(const BitPlan uniform, Allocate(table, AverageBitsSpec("uniform", 2.5), {}));
+  ASSERT_OK_AND_ASSIGN(const BitPlan control, Allocate(table, AverageBitsSpec("in-order", 2.5), {}));
+  EXPECT_EQ(uniform.average_bits, 2.0);
+  EXPECT_NEAR(control.average_bits, 2.5, 0.05);
+  int last_raised = 0, first_left = 99;
+  for (const PlannedLinear& planned : control.linears) {
+    EXPECT_TRUE(planned.bits == 2 || planned.bits == 3) << planned.linear.name;
+    if (planned.bits == 3) last_raised = std::max(last_raised, planned.linear.layer);
+    if (planned.bits == 2) first_left = std::min(first_left, planned.linear.layer);
+  }
+  EXPECT_LE(last_raised, first_left) << "a later layer is raised before an earlier one";
+}
+
 TEST(HeuristicsTest, WhatNeedsNoDataIsDecidedByShapes) {
   const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
   DistortionTable empty = table;
