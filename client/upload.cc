@@ -2,6 +2,8 @@
 
 #include <fstream>
 #include <memory>
+#include <random>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +17,16 @@ namespace {
 
 constexpr size_t kChunkBytes = 2 << 20;
 constexpr int kMaxTriesWithoutProgress = 5;
+constexpr int kMaxDamagedUploads = 4;
+
+// Apart from those of other clients: what they left of the same file may be damaged.
+std::string RandomUploadId() {
+  std::random_device random;
+  return absl::StrCat(absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8),
+                      absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8));
+}
+
+bool IsDamage(const absl::Status& status) { return GetErrorInfo(status).reason == "DIGEST_MISMATCH"; }
 
 v1::Digest ToProto(const Digest& digest) {
   v1::Digest proto;
@@ -29,8 +41,8 @@ absl::Status CannotRead(const std::string& path) {
 
 // Sends the bytes from `offset`. A write that fails means that the server has ended the call; its status says
 // why.
-absl::Status SendFrom(const Connection& connection, const Digest& digest, const std::string& path,
-                      int64_t offset) {
+absl::Status SendFrom(const Connection& connection, const Digest& digest, const std::string& upload_id,
+                      const std::string& path, int64_t offset) {
   std::ifstream file(path, std::ios::binary);
   if (!file || !file.seekg(offset)) return CannotRead(path);
   grpc::ClientContext context;
@@ -39,6 +51,7 @@ absl::Status SendFrom(const Connection& connection, const Digest& digest, const 
   auto writer = connection.blobs().UploadBlob(&context, &response);
   v1::UploadBlobRequest request;
   *request.mutable_digest() = ToProto(digest);
+  request.set_upload_id(upload_id);
   bool open = writer->Write(request);
   std::vector<char> buffer(kChunkBytes);
   while (open && offset < digest.size_bytes) {
@@ -76,16 +89,22 @@ absl::Status UploadFile(const Connection& connection, const Digest& digest, cons
   Backoff backoff(connection.backoff());
   v1::GetUploadStatusRequest request;
   *request.mutable_digest() = ToProto(digest);
+  request.set_upload_id(RandomUploadId());
   int64_t best = -1;
-  for (int tries = 0;;) {
+  for (int tries = 0, damaged = 0;;) {
     ASSIGN_OR_RETURN(
         const v1::GetUploadStatusResponse kept,
         connection.CallWithRetry(connection.blobs(), &v1::BlobService::Stub::GetUploadStatus, request));
     if (kept.complete()) return absl::OkStatus();
     tries = kept.committed_bytes() > best ? 1 : tries + 1;
     best = std::max(best, kept.committed_bytes());
-    const absl::Status sent = SendFrom(connection, digest, path, kept.committed_bytes());
+    const absl::Status sent = SendFrom(connection, digest, request.upload_id(), path, kept.committed_bytes());
     if (sent.ok()) return sent;
+    if (IsDamage(sent) && ++damaged < kMaxDamagedUploads) {
+      // On the way, unless the file has changed since it was hashed.
+      ASSIGN_OR_RETURN(const Digest now, DigestOfFile(path));
+      if (now == digest) continue;
+    }
     if (!IsRetryable(sent) || tries == kMaxTriesWithoutProgress)
       return Annotate(sent, absl::StrCat("upload of ", path));
     absl::SleepFor(backoff.Next());

@@ -44,6 +44,7 @@ absl::Status ErrnoError(int error, absl::string_view what) {
       return MakeError(absl::StatusCode::kPermissionDenied, "FILE_ACCESS_DENIED", message);
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:  // a limit of the file system or of the process: no file grows further
       return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
     default:
       return MakeError(absl::StatusCode::kInternal, "IO_ERROR", message);

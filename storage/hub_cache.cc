@@ -140,6 +140,8 @@ std::optional<MappedFile> HubCache::Find(const std::string& key, int64_t offset,
   if (!range.has_value()) return std::nullopt;
   const std::string path = absl::StrCat(dir, "/", RangeName(range->offset, range->length));
   absl::StatusOr<MappedFile> map = MappedFile::OpenRange(path, offset - range->offset, length);
+  // A file that was cut short would be found, and found too short, each time.
+  if (absl::IsOutOfRange(map.status())) ::unlink(path.c_str());
   if (!map.ok()) return std::nullopt;
   ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);  // used now; what fails only ages
   return *std::move(map);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <random>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -36,9 +37,37 @@ void SetDeadline(grpc::ClientContext& context) {
   context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
 }
 
-// A stream that the other side cut off is worth another try, and so are bytes that were damaged on the way.
+// Bytes that are damaged on every way point to the memory or the disk of one side.
+constexpr int kMaxDamagedTransfers = 4;
+
+// Damaged on the way: what the coordinator stores is intact as far as it knows, and so is what this side has.
+bool IsDamage(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) && GetErrorInfo(status).reason == "DIGEST_MISMATCH";
+}
+
+// A full disk of the coordinator: somebody may make room, and the result is worth waiting for.
+bool IsCoordinatorFull(const absl::Status& status) {
+  const ErrorInfo info = GetErrorInfo(status);
+  const auto place = info.metadata.find("place");
+  return info.reason == "DISK_FULL" && place != info.metadata.end() && place->second == "coordinator";
+}
+
+// A stream that the other side cut off is worth another try.
 bool WorthAnotherTry(const absl::Status& status) {
-  return IsRetryable(status) || absl::IsCancelled(status) || absl::IsOutOfRange(status);
+  return IsRetryable(status) || absl::IsCancelled(status) || absl::IsOutOfRange(status) || IsDamage(status) ||
+         IsCoordinatorFull(status);
+}
+
+absl::Status DamagedTooOften(const Digest& digest) {
+  return MakeError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
+                   absl::StrCat("blob ", digest.sha256, " arrived damaged ", kMaxDamagedTransfers, " times"),
+                   {{"sha256", digest.sha256}});
+}
+
+std::string RandomUploadId() {
+  std::random_device random;
+  return absl::StrCat(absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8),
+                      absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8));
 }
 
 }  // namespace
@@ -64,9 +93,11 @@ class StreamedBlobStore::Writer : public BlobWriter {
 
 absl::StatusOr<std::unique_ptr<StreamedBlobStore>> StreamedBlobStore::Open(
     Options options, v1::BlobService::StubInterface& service, WorkerMetrics& metrics) {
-  ASSIGN_OR_RETURN(auto cache, LocalBlobStore::Open(options.cache_dir));
+  ASSIGN_OR_RETURN(auto cache, LocalBlobStore::Open(options.cache_dir, DamagedBlobs::kDelete));
+  if (options.upload_id.empty()) options.upload_id = RandomUploadId();
   std::unique_ptr<StreamedBlobStore> store(
       new StreamedBlobStore(std::move(options), std::move(cache), service, metrics));
+  store->cache_->OnFullDisk([raw = store.get()] { return raw->EvictOldest(); });
   RETURN_IF_ERROR(store->IndexCache());
   return store;
 }
@@ -123,7 +154,7 @@ absl::StatusOr<MappedFile> StreamedBlobStore::OpenExclusively(const Digest& dige
   // A damaged cache file would be taken for the blob that is already there.
   std::error_code ignored;
   std::filesystem::remove(cache_->PathOf(digest), ignored);
-  RETURN_IF_ERROR(Persist([&](int64_t& moved) { return DownloadOnce(digest, moved); }));
+  RETURN_IF_ERROR(Persist(digest, [&](int64_t& moved) { return DownloadOnce(digest, moved); }));
   // Mapped before the cache may shrink: an evicted file lives on in its map.
   ASSIGN_OR_RETURN(MappedFile file, cache_->Open(digest));
   Touch(digest);
@@ -134,7 +165,7 @@ absl::StatusOr<bool> StreamedBlobStore::Contains(const Digest& digest) {
   v1::FindMissingBlobsRequest request;
   *request.add_digests() = ToProto(digest);
   v1::FindMissingBlobsResponse response;
-  RETURN_IF_ERROR(Persist([&](int64_t&) {
+  RETURN_IF_ERROR(Persist(digest, [&](int64_t&) {
     grpc::ClientContext context;
     SetDeadline(context);
     return FromGrpcStatus(service_.FindMissingBlobs(&context, request, &response));
@@ -162,15 +193,15 @@ absl::Status StreamedBlobStore::DownloadOnce(const Digest& digest, int64_t& move
   const absl::Status remote = FromGrpcStatus(stream->Finish());
   if (!local.ok()) return local;
   RETURN_IF_ERROR(remote);
-  const absl::Status committed = cache_->CommitPartial(digest);
-  return absl::IsInvalidArgument(committed) ? absl::AbortedError(committed.message()) : committed;
+  return cache_->CommitPartial(digest);
 }
 
 absl::Status StreamedBlobStore::Upload(const Digest& digest) {
   ASSIGN_OR_RETURN(const bool present, Contains(digest));
   if (present) return absl::OkStatus();
   ASSIGN_OR_RETURN(const MappedFile file, cache_->Open(digest));
-  return Annotate(Persist([&](int64_t& moved) { return UploadOnce(digest, file.bytes(), moved); }), "upload");
+  return Annotate(Persist(digest, [&](int64_t& moved) { return UploadOnce(digest, file.bytes(), moved); }),
+                  "upload");
 }
 
 absl::Status StreamedBlobStore::UploadOnce(const Digest& digest, absl::string_view bytes, int64_t& moved) {
@@ -180,6 +211,7 @@ absl::Status StreamedBlobStore::UploadOnce(const Digest& digest, absl::string_vi
     SetDeadline(context);
     v1::GetUploadStatusRequest request;
     *request.mutable_digest() = ToProto(digest);
+    request.set_upload_id(options_.upload_id);
     RETURN_IF_ERROR(FromGrpcStatus(service_.GetUploadStatus(&context, request, &status)));
   }
   if (status.complete()) return absl::OkStatus();
@@ -188,6 +220,7 @@ absl::Status StreamedBlobStore::UploadOnce(const Digest& digest, absl::string_vi
   auto stream = service_.UploadBlob(&context, &response);
   v1::UploadBlobRequest request;
   *request.mutable_digest() = ToProto(digest);
+  request.set_upload_id(options_.upload_id);
   int64_t offset = std::min(status.committed_bytes(), static_cast<int64_t>(bytes.size()));
   // At least one message: it names the blob even when every byte is there already.
   do {
@@ -203,26 +236,32 @@ absl::Status StreamedBlobStore::UploadOnce(const Digest& digest, absl::string_vi
     moved += static_cast<int64_t>(piece.size());
     metrics_.CountBlobBytes("write", "coordinator", static_cast<int64_t>(piece.size()));
     request.clear_digest();
+    request.clear_upload_id();
   } while (offset < static_cast<int64_t>(bytes.size()));
   stream->WritesDone();
   return FromGrpcStatus(stream->Finish());
 }
 
-absl::Status StreamedBlobStore::Persist(const std::function<absl::Status(int64_t& moved)>& once) {
+absl::Status StreamedBlobStore::Persist(const Digest& digest,
+                                        const std::function<absl::Status(int64_t& moved)>& once) {
   Backoff backoff(options_.backoff);
   const auto now = [] { return Clock::Real().Monotonic(); };
   absl::Duration give_up = now() + options_.give_up_after;
+  int damaged = 0;
   while (true) {
     int64_t moved = 0;
     const absl::Status status = once(moved);
     if (status.ok()) return status;
     if (options_.cancelled()) return absl::CancelledError("the task was cancelled");
     if (!WorthAnotherTry(status)) return status;
-    if (moved > 0) {
+    if (IsDamage(status) && ++damaged == kMaxDamagedTransfers) return DamagedTooOften(digest);
+    if (moved > 0 && !IsCoordinatorFull(status)) {
       give_up = now() + options_.give_up_after;
       backoff.Reset();
     }
-    if (now() >= give_up) return absl::UnavailableError(status.message());
+    if (now() >= give_up) {
+      return IsCoordinatorFull(status) ? status : absl::UnavailableError(status.message());
+    }
     Log(LogLevel::kDebug, "blob transfer broke off", {{"error", status.ToString()}, {"moved_bytes", moved}});
     if (!PauseUnlessCancelled(backoff.Next())) return absl::CancelledError("the task was cancelled");
   }
@@ -255,6 +294,22 @@ void StreamedBlobStore::Touch(const Digest& digest) {
     std::filesystem::remove(cache_->PathOf(old), ignored);
     metrics_.CountBlobCache("evicted");
   }
+}
+
+bool StreamedBlobStore::EvictOldest() {
+  Digest oldest;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (recent_.empty()) return false;
+    oldest = recent_.back();
+    cached_bytes_ -= oldest.size_bytes;
+    position_.erase(oldest.sha256);
+    recent_.pop_back();
+  }
+  std::error_code ignored;
+  std::filesystem::remove(cache_->PathOf(oldest), ignored);
+  metrics_.CountBlobCache("evicted");
+  return true;
 }
 
 std::vector<Digest> StreamedBlobStore::OverflowLocked(const Digest& newest) {

@@ -32,6 +32,8 @@ class StreamedBlobStore : public BlobStore {
     // How long one transfer is tried again without any byte getting through, before UNAVAILABLE is returned.
     absl::Duration give_up_after = absl::Minutes(2);
     BackoffOptions backoff;
+    // Under which the coordinator keeps parts of uploads; empty: a random one.
+    std::string upload_id = {};
     // Polled between tries and chunks; true ends a transfer with CANCELLED.
     std::function<bool()> cancelled = [] { return false; };
   };
@@ -56,12 +58,14 @@ class StreamedBlobStore : public BlobStore {
       : options_(std::move(options)), cache_(std::move(cache)), service_(service), metrics_(metrics) {}
 
   absl::Status IndexCache();
+  // Forgets what was not used for longest, to make room on a full disk; false when the cache is empty.
+  bool EvictOldest();
   absl::StatusOr<MappedFile> OpenExclusively(const Digest& digest);
   absl::Status Upload(const Digest& digest);
   absl::Status UploadOnce(const Digest& digest, absl::string_view bytes, int64_t& moved);
   absl::Status DownloadOnce(const Digest& digest, int64_t& moved);
   // Calls `once` until it succeeds, fails for good, or nothing moves for too long.
-  absl::Status Persist(const std::function<absl::Status(int64_t& moved)>& once);
+  absl::Status Persist(const Digest& digest, const std::function<absl::Status(int64_t& moved)>& once);
   bool PauseUnlessCancelled(absl::Duration pause);
 
   void Touch(const Digest& digest);

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/error_info.h"
+#include "proto/grpc_status.h"
 #include "storage/digest.h"
 
 namespace quantmoe {
@@ -121,8 +123,11 @@ grpc::Status FakeBlobs::UploadBlob(grpc::ServerContext*, grpc::ServerReader<v1::
     bytes += request.chunk().data();
     if (breaks > 0) return --breaks, Unavailable();
   }
-  if (DigestOf(bytes).sha256 != digest.sha256())
-    return {grpc::StatusCode::INVALID_ARGUMENT, "DIGEST_MISMATCH"};
+  if (damaged > 0 && !bytes.empty()) bytes[0] ^= 1, --damaged;
+  if (DigestOf(bytes).sha256 != digest.sha256()) {
+    partial.erase(digest.sha256());
+    return ToGrpcStatus(MakeError(absl::StatusCode::kInvalidArgument, "DIGEST_MISMATCH", "arrived damaged"));
+  }
   stored[digest.sha256()] = bytes;
   return grpc::Status::OK;
 }

@@ -69,6 +69,7 @@ class FakeBlobs : public v1::BlobService::Service {
   std::map<std::string, std::string> partial;  // by digest
   int breaks = 0;                              // uploads that end with UNAVAILABLE after their first chunk
   bool progress_before_break = true;           // whether that chunk is kept
+  int damaged = 0;                             // uploads that arrive with other bytes
   std::vector<int64_t> first_offsets;          // of each upload
   size_t largest_chunk = 0;
 };

@@ -48,6 +48,17 @@ TEST_F(UploadTest, GoesOnWhereABrokenUploadStopped) {
   EXPECT_THAT(server_.blobs.first_offsets, ElementsAre(0, kChunk, 2 * kChunk));
 }
 
+TEST_F(UploadTest, WhatArrivesDamagedIsSentAgainAndNotForEver) {
+  ASSERT_THAT(uploads_.Add(files_.Write("file", "text")), IsOk());
+  server_.blobs.damaged = 2;
+  ASSERT_THAT(uploads_.Send(*server_.Connect()), IsOk());
+  EXPECT_EQ(server_.blobs.stored[DigestOf("text").sha256], "text");
+  EXPECT_EQ(server_.blobs.first_offsets.size(), 3u);
+  server_.blobs.stored.clear();
+  server_.blobs.damaged = 1000;
+  EXPECT_THAT(uploads_.Send(*server_.Connect()), HasReason("DIGEST_MISMATCH"));
+}
+
 TEST_F(UploadTest, GivesUpWithoutProgress) {
   ASSERT_THAT(uploads_.Add(files_.Write("file", "text")), IsOk());
   server_.blobs.breaks = 1000;

@@ -3,12 +3,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <thread>
 
 #include "absl/time/clock.h"
 #include <sys/resource.h>
 #include <sys/wait.h>
 
+#include "base/error_info.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -217,6 +219,116 @@ TEST_F(LocalBlobs, ManyWritersOfTheSameBlobsAgree) {
   for (std::thread& thread : threads) thread.join();
   for (const absl::Status& result : results) EXPECT_OK(result);
   EXPECT_EQ(StagedFiles(), 0u);
+}
+
+// ---- Damage
+
+void FlipABit(const std::string& path) {
+  std::filesystem::permissions(path, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  const char first = static_cast<char>(file.get() ^ 1);
+  file.seekp(0);
+  file.put(first);
+}
+
+TEST_F(LocalBlobs, ADamagedBlobIsSetAsideAndCountsAsMissing) {
+  ASSERT_OK_AND_ASSIGN(const Digest digest, store_->Put("hello"));
+  for (int times = 1; times <= 2; ++times) {
+    FlipABit(store_->PathOf(digest));
+    EXPECT_THAT(OpenStore()->Open(digest), HasReason("DIGEST_MISMATCH"));
+    EXPECT_THAT(store_->Contains(digest), IsOkAndHolds(false));
+    EXPECT_THAT(store_->Open(digest), HasReason("BLOB_NOT_FOUND"));
+    EXPECT_TRUE(std::filesystem::exists(dir_ / "blobs/quarantine/" + digest.sha256 + ".damaged-" +
+                                        std::to_string(times)));
+    EXPECT_EQ(store_->quarantined(), times);
+    ASSERT_OK(store_->Put("hello"));
+    EXPECT_OK(store_->Open(digest));
+  }
+  const auto none_live = [](const std::string&) { return false; };
+  ASSERT_OK(store_->CollectGarbage(none_live, absl::Hours(1), absl::Now() + absl::Hours(6)));
+  EXPECT_EQ(store_->quarantined(), 2);
+  ASSERT_OK(store_->CollectGarbage(none_live, absl::Hours(1), absl::Now() + absl::Hours(8)));
+  EXPECT_EQ(store_->quarantined(), 0);
+}
+
+TEST_F(LocalBlobs, AChangeAfterTheFirstReadIsSeenAndAQuestionIsNone) {
+  ASSERT_OK_AND_ASSIGN(const Digest digest, store_->Put("hello"));
+  ASSERT_OK(store_->Open(digest));
+  EXPECT_THAT(store_->Contains(digest), IsOkAndHolds(true));
+  FlipABit(store_->PathOf(digest));
+  EXPECT_THAT(store_->Open(digest), HasReason("DIGEST_MISMATCH"));
+}
+
+TEST_F(LocalBlobs, VerifyFindsWhatTheFileSystemDoesNotTell) {
+  ASSERT_OK_AND_ASSIGN(const Digest digest, store_->Put("hello"));
+  ASSERT_OK(store_->Open(digest));
+  const auto before = std::filesystem::last_write_time(store_->PathOf(digest));
+  FlipABit(store_->PathOf(digest));
+  std::filesystem::last_write_time(store_->PathOf(digest), before);
+  EXPECT_THAT(store_->Verify(digest), HasReason("DIGEST_MISMATCH"));
+}
+
+TEST_F(LocalBlobs, ACacheDeletesWhatIsDamaged) {
+  ASSERT_OK_AND_ASSIGN(const auto cache, LocalBlobStore::Open(dir_ / "cache", DamagedBlobs::kDelete));
+  ASSERT_OK_AND_ASSIGN(const Digest digest, cache->Put("hello"));
+  FlipABit(cache->PathOf(digest));
+  EXPECT_THAT(cache->Open(digest), HasReason("DIGEST_MISMATCH"));
+  EXPECT_FALSE(std::filesystem::exists(cache->PathOf(digest)));
+  EXPECT_EQ(cache->quarantined(), 0);
+}
+
+TEST_F(LocalBlobs, EnsureWritesOnlyWhatIsNotThereIntact) {
+  ASSERT_OK_AND_ASSIGN(const Digest digest, store_->Ensure("hello"));
+  const auto written = std::filesystem::last_write_time(store_->PathOf(digest));
+  ASSERT_OK(store_->Ensure("hello"));
+  EXPECT_EQ(std::filesystem::last_write_time(store_->PathOf(digest)), written);
+  FlipABit(store_->PathOf(digest));
+  ASSERT_OK(store_->Ensure("hello"));
+  EXPECT_OK(OpenStore()->Open(digest));
+}
+
+TEST_F(LocalBlobs, UploadersDoNotSeeEachOthersParts) {
+  const Digest digest = DigestOf("hello world");
+  ASSERT_OK(store_->AppendPartial(digest, 0, "HELLO", "stale"));
+  EXPECT_THAT(store_->PartialSize(digest, "mine"), IsOkAndHolds(0));
+  ASSERT_OK(store_->AppendPartial(digest, 0, "hello", "mine"));
+  ASSERT_OK(store_->AppendPartial(digest, 5, " world", "mine"));
+  ASSERT_OK(store_->CommitPartial(digest, "mine"));
+  EXPECT_OK(store_->Open(digest));
+  EXPECT_THAT(store_->PartialSize(digest, "stale"), IsOkAndHolds(5));
+  ASSERT_OK(store_->DropPartial(digest, "stale"));
+  EXPECT_THAT(store_->PartialSize(digest, "stale"), IsOkAndHolds(0));
+  EXPECT_THAT(store_->PartialSize(digest, "../x"), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(LocalBlobs, APartLongerThanTheBlobIsForgotten) {
+  const Digest digest = DigestOf("hello");
+  WriteTestFile(dir_ / "blobs/staging/partial-" + digest.sha256, "something else");
+  EXPECT_THAT(store_->PartialSize(digest), IsOkAndHolds(0));
+  ASSERT_OK(store_->AppendPartial(digest, 0, "hello"));
+  EXPECT_OK(store_->CommitPartial(digest));
+}
+
+TEST_F(LocalBlobs, AFullCacheMakesRoomAndGoesOn) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{1000, RLIM_INFINITY};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    int calls = 0;
+    store_->OnFullDisk([&] {
+      limit.rlim_cur = 3000;
+      ::setrlimit(RLIMIT_FSIZE, &limit);
+      return ++calls == 1;
+    });
+    const std::string fits(2500, 'x'), never(5000, 'y');
+    const bool made_room = store_->Put(fits).ok() && store_->Open(DigestOf(fits)).ok() && calls == 1;
+    const absl::Status full = store_->Put(never).status();
+    ::_exit(made_room && GetErrorInfo(full).reason == "DISK_FULL" && calls == 2 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 }  // namespace

@@ -78,6 +78,14 @@ TEST_F(HubCacheTest, ARangeOfAnotherLengthIsNotStored) {
   EXPECT_FALSE(cache_->Holds("ab01", 0, 5));
 }
 
+TEST_F(HubCacheTest, ARangeThatWasCutShortIsFetchedOnceMore) {
+  Get(*cache_, "ab", 0, "hello world");
+  std::filesystem::resize_file(dir_ / "cache/files/ab/ab/0-11", 3);
+  EXPECT_EQ(Get(*cache_, "ab", 6, "world"), "world");
+  EXPECT_EQ(Get(*cache_, "ab", 6, "xxxxx"), "world");
+  EXPECT_EQ(fills_, 2);
+}
+
 TEST_F(HubCacheTest, WhoWantsTheSameRangeWaitsForIt) {
   ASSERT_OK_AND_ASSIGN(const auto other, HubCache::Open(dir_ / "cache", 0));
   absl::Notification filling;

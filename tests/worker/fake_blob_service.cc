@@ -4,6 +4,9 @@
 
 #include <grpcpp/server_builder.h>
 
+#include "base/error_info.h"
+#include "proto/grpc_status.h"
+
 namespace quantmoe {
 namespace {
 
@@ -48,9 +51,14 @@ void FakeBlobService::BreakStreams(int times, int64_t after_bytes) {
   break_after_ = after_bytes;
 }
 
-void FakeBlobService::DamageNextDownload() {
+void FakeBlobService::DamageDownloads(int times) {
   absl::MutexLock lock(&mutex_);
-  damage_ = true;
+  damaged_downloads_ = times;
+}
+
+void FakeBlobService::DamageUploads(int times) {
+  absl::MutexLock lock(&mutex_);
+  damaged_uploads_ = times;
 }
 
 void FakeBlobService::SetDown(bool down) {
@@ -124,9 +132,16 @@ grpc::Status FakeBlobService::UploadBlob(grpc::ServerContext*,
 
 grpc::Status FakeBlobService::CommitUpload(const std::string& sha256) {
   absl::MutexLock lock(&mutex_);
-  const std::string bytes = std::move(partial_[sha256]);
+  std::string bytes = std::move(partial_[sha256]);
   partial_.erase(sha256);
-  if (DigestOf(bytes).sha256 != sha256) return {grpc::StatusCode::INVALID_ARGUMENT, "digest mismatch"};
+  if (damaged_uploads_ > 0 && !bytes.empty()) {
+    --damaged_uploads_;
+    bytes.back() ^= 1;
+  }
+  if (DigestOf(bytes).sha256 != sha256) {
+    return ToGrpcStatus(MakeError(absl::StatusCode::kInvalidArgument, "DIGEST_MISMATCH", "arrived damaged",
+                                  {{"sha256", sha256}}));
+  }
   blobs_[sha256] = bytes;
   return grpc::Status::OK;
 }
@@ -140,8 +155,10 @@ grpc::Status FakeBlobService::DownloadBlob(grpc::ServerContext*, const v1::Downl
     const auto found = blobs_.find(request->digest().sha256());
     if (found == blobs_.end()) return {grpc::StatusCode::NOT_FOUND, "no such blob"};
     bytes = found->second;
-    if (damage_ && !bytes.empty()) bytes.back() ^= 1;
-    damage_ = false;
+    if (damaged_downloads_ > 0 && !bytes.empty()) {
+      --damaged_downloads_;
+      bytes.back() ^= 1;
+    }
     download_offsets_.push_back(request->offset());
   }
   const auto size = static_cast<int64_t>(bytes.size());

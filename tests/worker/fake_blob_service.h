@@ -27,7 +27,10 @@ class FakeBlobService final : public v1::BlobService::Service {
   // Each of the next `times` streams breaks with UNAVAILABLE after this many bytes.
   void BreakStreams(int times, int64_t after_bytes);
   // One bit of the next download is wrong.
-  void DamageNextDownload();
+  void DamageNextDownload() { DamageDownloads(1); }
+  void DamageDownloads(int times);
+  // What the next so many uploads send is wrong when it arrives.
+  void DamageUploads(int times);
   // Every call fails with UNAVAILABLE from now on, or no longer.
   void SetDown(bool down);
 
@@ -55,7 +58,8 @@ class FakeBlobService final : public v1::BlobService::Service {
   std::map<std::string, std::string> partial_ ABSL_GUARDED_BY(mutex_);
   int breaks_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t break_after_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool damage_ ABSL_GUARDED_BY(mutex_) = false;
+  int damaged_downloads_ ABSL_GUARDED_BY(mutex_) = 0;
+  int damaged_uploads_ ABSL_GUARDED_BY(mutex_) = 0;
   bool down_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<int64_t> upload_offsets_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> download_offsets_ ABSL_GUARDED_BY(mutex_);

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error_info.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/worker/fake_blob_service.h"
@@ -110,6 +111,36 @@ TEST_F(StreamedBlobStoreTest, DamagedBytesAreFetchedAgain) {
   ASSERT_OK_AND_ASSIGN(const MappedFile file, store_->Open(digest));
   EXPECT_EQ(DigestOf(file.bytes()), digest);
   EXPECT_EQ(service_.download_offsets().size(), 2u);
+}
+
+TEST_F(StreamedBlobStoreTest, BytesThatAreDamagedOnEveryWayAreDataLossOfTheBlob) {
+  const Digest digest = service_.Store(Pattern(kMebibyte));
+  service_.DamageDownloads(1000);
+  const absl::Status lost = store_->Open(digest).status();
+  EXPECT_THAT(lost, testing::AllOf(StatusIs(absl::StatusCode::kDataLoss), HasReason("DIGEST_MISMATCH")));
+  EXPECT_EQ(GetErrorInfo(lost).metadata.at("sha256"), digest.sha256);
+  EXPECT_LT(service_.download_offsets().size(), 10u);
+}
+
+TEST_F(StreamedBlobStoreTest, AnUploadThatArrivesDamagedIsSentAgain) {
+  service_.DamageUploads(2);
+  ASSERT_OK_AND_ASSIGN(const Digest digest, store_->Put(Pattern(kMebibyte)));
+  EXPECT_TRUE(service_.Has(digest));
+  EXPECT_EQ(service_.uploads(), 3);
+  service_.DamageUploads(1000);
+  EXPECT_THAT(store_->Put(Pattern(kMebibyte, 2)), StatusIs(absl::StatusCode::kDataLoss));
+}
+
+TEST_F(StreamedBlobStoreTest, AForeignPartOfADownloadIsForgotten) {
+  const Digest digest = service_.Store(Pattern(kMebibyte));
+  for (const int64_t size : {int64_t{10}, 2 * kMebibyte}) {
+    dir_.Write("cache/staging/partial-" + digest.sha256, std::string(static_cast<size_t>(size), 'x'));
+    ASSERT_OK_AND_ASSIGN(const MappedFile file, store_->Open(digest));
+    EXPECT_EQ(DigestOf(file.bytes()), digest);
+    store_.reset();
+    std::filesystem::remove_all(dir_ / "cache");
+    store_ = Open();
+  }
 }
 
 TEST_F(StreamedBlobStoreTest, ASecondReadComesFromTheCache) {
