@@ -7,6 +7,7 @@
 #include "server/job_reader.h"
 #include "server/job_view.h"
 #include "server/resource_names.h"
+#include "server/task_inputs.h"
 #include "server/unary_call.h"
 
 namespace quantmoe {
@@ -30,11 +31,16 @@ absl::StatusOr<v1::Digest> FindFile(const server::ArtifactRecord& artifact, cons
                    absl::StrCat("the artifact has no file ", path), {{"file", path}});
 }
 
-// Damage of the published file must not reach a client unnoticed.
-absl::StatusOr<MappedFile> OpenVerified(const std::string& path, const v1::Digest& digest) {
-  ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(path));
-  if (DigestOf(file.bytes()).sha256 == digest.sha256()) return file;
-  return MakeError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH", "the stored bytes of the file are damaged",
+// Damage of the published file must not reach a client unnoticed. The same bytes may still be among the
+// blobs.
+absl::StatusOr<MappedFile> OpenVerified(LocalBlobStore& blobs, const std::string& path,
+                                        const v1::Digest& digest) {
+  absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+  if (file.ok() && DigestOf(file->bytes()).sha256 == digest.sha256()) return file;
+  if (auto blob = blobs.Open(FromProto(digest)); blob.ok()) return blob;
+  return MakeError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
+                   absl::StrCat(path, file.ok() ? " is damaged" : " is lost",
+                                ": submit the job again, it computes only what is not stored intact"),
                    {{"sha256", digest.sha256()}});
 }
 
@@ -68,7 +74,7 @@ grpc::ServerWriteReactor<v1::Chunk>* ArtifactServiceHandler::DownloadArtifact(
     ASSIGN_OR_RETURN(const Job* job, FindPublished(core_.facts.table(), name));
     ASSIGN_OR_RETURN(const v1::Digest digest, FindFile(job->record.artifact(), path));
     const std::string file = absl::StrCat(core_.artifacts_dir, "/", job->record.id(), "/", path);
-    return FileOpener([file, digest] { return OpenVerified(file, digest); });
+    return FileOpener([this, file, digest] { return OpenVerified(core_.blobs, file, digest); });
   };
   return StartChunkStream(core_, core_.rooms.blobs, kService, "DownloadArtifact", *request, request->offset(),
                           locate);

@@ -1,6 +1,8 @@
 #include "server/blob_service.h"
 
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -30,14 +32,21 @@ absl::Status FindMissing(LocalBlobStore& blobs, const v1::FindMissingBlobsReques
   return absl::OkStatus();
 }
 
-absl::Status UploadStatus(LocalBlobStore& blobs, const v1::Digest& digest,
+absl::Status CheckUploadId(const std::string& id) {
+  if (id.empty() || IsUploadId(id)) return absl::OkStatus();
+  return InvalidFields({{"upload_id", "has 1 to 64 letters, digits or hyphens"}});
+}
+
+absl::Status UploadStatus(LocalBlobStore& blobs, const v1::GetUploadStatusRequest& request,
                           v1::GetUploadStatusResponse& response) {
+  const v1::Digest& digest = request.digest();
   RETURN_IF_ERROR(CheckDigest(digest, "digest"));
+  RETURN_IF_ERROR(CheckUploadId(request.upload_id()));
   ASSIGN_OR_RETURN(const bool stored, blobs.Contains(FromProto(digest)));
   response.set_complete(stored);
   response.set_committed_bytes(digest.size_bytes());
   if (stored) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const int64_t kept, blobs.PartialSize(FromProto(digest)));
+  ASSIGN_OR_RETURN(const int64_t kept, blobs.PartialSize(FromProto(digest), request.upload_id()));
   response.set_committed_bytes(kept);
   return absl::OkStatus();
 }
@@ -59,6 +68,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   void Post(absl::Status (Upload::*step)()) {
     const bool posted = room_.Post([this, step] {
       const absl::Status status = (this->*step)();
+      if (IsDiskFull(status)) return EndFull(status);
       if (!status.ok() || done_) return End(status);
       StartRead(&request_);
     });
@@ -71,10 +81,20 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     Finish(wire);
   }
 
+  // The uploader must be able to tell this disk from its own.
+  void EndFull(const absl::Status& status) {
+    core_.disk.NoteFull();
+    End(MakeError(status.code(), "DISK_FULL", absl::StrCat("the disk of the coordinator: ", status.message()),
+                  {{"place", "coordinator"}}));
+  }
+
   absl::Status Receive() {
     RETURN_IF_ERROR(CheckFieldLimits(request_));
     if (digest_.sha256.empty()) RETURN_IF_ERROR(Begin());
     if (done_ || !request_.has_chunk()) return absl::OkStatus();
+    if (std::exchange(first_, false) && request_.chunk().offset() == 0) {
+      RETURN_IF_ERROR(core_.blobs.DropPartial(digest_, upload_));
+    }
     const v1::Chunk& chunk = request_.chunk();
     const int64_t length = static_cast<int64_t>(chunk.data().size());
     if (length > kMaxChunkBytes)
@@ -82,7 +102,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     if (chunk.offset() < 0 || chunk.offset() + length > digest_.size_bytes) {
       return InvalidFields({{"chunk.offset", absl::StrCat("beyond the size ", digest_.size_bytes)}});
     }
-    RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, chunk.offset(), chunk.data()));
+    RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, chunk.offset(), chunk.data(), upload_));
     core_.metrics.BlobBytes("upload", length);
     CrashPoint("upload-chunk-stored");
     return absl::OkStatus();
@@ -90,7 +110,9 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
 
   absl::Status Begin() {
     RETURN_IF_ERROR(CheckDigest(request_.digest(), "digest"));
+    RETURN_IF_ERROR(CheckUploadId(request_.upload_id()));
     digest_ = FromProto(request_.digest());
+    upload_ = request_.upload_id();
     ASSIGN_OR_RETURN(done_, core_.blobs.Contains(digest_));
     *response_->mutable_digest() = request_.digest();
     return absl::OkStatus();
@@ -100,15 +122,15 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   absl::Status Complete() {
     done_ = true;
     if (digest_.sha256.empty()) return InvalidFields({{"digest", "the first message must name the blob"}});
-    ASSIGN_OR_RETURN(const int64_t kept, core_.blobs.PartialSize(digest_));
+    ASSIGN_OR_RETURN(const int64_t kept, core_.blobs.PartialSize(digest_, upload_));
     if (kept < digest_.size_bytes) {
       return MakeError(absl::StatusCode::kFailedPrecondition, "UPLOAD_INCOMPLETE",
                        absl::StrCat("bytes ", kept, " of ", digest_.size_bytes),
                        {{"committed_bytes", absl::StrCat(kept)}});
     }
     // An empty blob has no chunk that would have made its staging file.
-    if (digest_.size_bytes == 0) RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, 0, ""));
-    return core_.blobs.CommitPartial(digest_);
+    if (digest_.size_bytes == 0) RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, 0, "", upload_));
+    return core_.blobs.CommitPartial(digest_, upload_);
   }
 
   Core& core_;
@@ -117,6 +139,8 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   v1::UploadBlobResponse* response_;
   v1::UploadBlobRequest request_;
   Digest digest_;
+  std::string upload_;
+  bool first_ = true;  // no chunk has come yet
   bool done_ = false;
 };
 
@@ -136,7 +160,7 @@ grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServ
                                                               v1::GetUploadStatusResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "GetUploadStatus");
   RunIn(room_, reply, [this, reply, request, response] {
-    reply.Finish(UploadStatus(core_.blobs, request->digest(), *response));
+    reply.Finish(UploadStatus(core_.blobs, *request, *response));
   });
   return reply.reactor();
 }

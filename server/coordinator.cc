@@ -1,9 +1,9 @@
 #include "server/coordinator.h"
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +16,7 @@
 #include "plan/shipped_prose.h"
 #include "server/connection_limits.h"
 #include "server/coordinator_state.h"
+#include "server/job_data.h"
 #include "server/random_id.h"
 #include "server/report_server.h"
 #include "storage/durable_file.h"
@@ -53,18 +54,48 @@ absl::StatusOr<WorkerSessions::Options> PrepareSessions(const CoordinatorOptions
   sessions.blob_dir = blob_dir;
   sessions.blob_dir_probe = "probe";
   sessions.blob_dir_probe_text = RandomHex(/*bytes=*/16);
-  std::ofstream probe(absl::StrCat(blob_dir, "/", sessions.blob_dir_probe), std::ios::trunc);
-  probe << sessions.blob_dir_probe_text;
-  probe.close();
-  if (probe.good()) return sessions;
-  return MakeError(absl::StatusCode::kInternal, "FILE_ERROR", "the blob directory cannot be written");
+  RETURN_IF_ERROR(
+      WriteFileDurably(absl::StrCat(blob_dir, "/", sessions.blob_dir_probe), sessions.blob_dir_probe_text));
+  return sessions;
+}
+
+// Repeats a step of the start for as long as the disk is full and the reserve has something to give.
+template <typename Step>
+auto WithReserve(DiskReserve& disk, const Step& step) {
+  while (true) {
+    auto result = step();
+    absl::Status status;
+    if constexpr (std::is_same_v<decltype(result), absl::Status>) {
+      status = result;
+    } else {
+      status = result.status();
+    }
+    if (!IsDiskFull(status) || !disk.GiveUp()) return result;
+  }
+}
+
+// Brings back a text that a job was submitted with: the shipped ones, and files that the spec names by URI.
+bool RestoreText(Core& core, const Digest& digest, v1::JobSpec spec) {
+  if (RestoreShippedText(core, digest)) return true;
+  if (!FetchJobData(core, spec).ok()) return false;
+  return core.blobs.Verify(digest).ok();
+}
+
+void ReportUnreadable(const FactsRecorder& facts, Metrics& metrics) {
+  metrics.RecordsSetAside(facts.unreadable().size());
+  for (const auto& [job, error] : facts.unreadable()) {
+    Log(LogLevel::kError, "the records of a job cannot be read and were set aside",
+        {{"job", job}, {"error", error.ToString()}});
+  }
 }
 
 }  // namespace
 
-Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
-                          std::unique_ptr<LocalBlobStore> b, WorkerSessions::Options session_options)
+Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<DiskReserve> d,
+                          std::unique_ptr<SqliteStore> s, std::unique_ptr<LocalBlobStore> b,
+                          WorkerSessions::Options session_options)
     : options(std::move(o)),
+      disk(std::move(d)),
       store(std::move(s)),
       blobs(std::move(b)),
       metrics(kServerVersion, store->term()),
@@ -74,8 +105,10 @@ Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
       jobs({.artifacts_dir = options.data_dir + "/artifacts",
             .models = options.models,
             .max_active_jobs = options.max_active_jobs,
-            .room_of = [this](const v1::JobSpec& spec) -> Executor& { return rooms.For(spec); }},
-           facts, loop, links, *blobs, rooms.steps, metrics, *options.clock),
+            .room_of = [this](const v1::JobSpec& spec) -> Executor& { return rooms.For(spec); },
+            .restore_text = [this](const Digest& digest,
+                                   const v1::JobSpec& spec) { return RestoreText(core, digest, spec); }},
+           facts, loop, links, *blobs, *disk, rooms.steps, metrics, *options.clock),
       attempts(facts, jobs, links, metrics, *options.clock, LimitsOf(options), store->term()),
       sessions(session_options, facts, jobs, attempts, links, metrics, *options.clock),
       watchers(metrics),
@@ -87,6 +120,7 @@ Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s,
            .clock = *options.clock,
            .metrics = metrics,
            .blobs = *blobs,
+           .disk = *disk,
            .store = *store,
            .loop = loop,
            .rooms = rooms,
@@ -109,16 +143,25 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   const absl::Duration start = Clock::Real().Monotonic();
   options.data_dir = AbsoluteDataDir(options.data_dir);
   RETURN_IF_ERROR(ClaimDataDirectory(options.data_dir));
-  ASSIGN_OR_RETURN(auto store, SqliteStore::Open(options.data_dir, options.clock->Now()));
-  RETURN_IF_ERROR(MakeDirs(options.data_dir + "/artifacts"));
-  ASSIGN_OR_RETURN(auto blobs, LocalBlobStore::Open(options.data_dir + "/blobs"));
-  ASSIGN_OR_RETURN(auto sessions, PrepareSessions(options, blobs->dir(), store->term()));
-  auto state =
-      std::make_unique<State>(std::move(options), std::move(store), std::move(blobs), std::move(sessions));
+  auto disk = std::make_unique<DiskReserve>(
+      DiskReserve::Options{options.data_dir, options.disk_reserve_bytes, options.free_bytes});
+  ASSIGN_OR_RETURN(auto store, SqliteStore::Open(options.data_dir, options.clock->Now(),
+                                                 [&reserve = *disk] { return reserve.GiveUp(); }));
+  RETURN_IF_ERROR(WithReserve(*disk, [&] { return MakeDirs(options.data_dir + "/artifacts"); }));
+  ASSIGN_OR_RETURN(auto blobs,
+                   WithReserve(*disk, [&] { return LocalBlobStore::Open(options.data_dir + "/blobs"); }));
+  ASSIGN_OR_RETURN(auto sessions,
+                   WithReserve(*disk, [&] { return PrepareSessions(options, blobs->dir(), store->term()); }));
+  disk->Refresh();
+  auto state = std::make_unique<State>(std::move(options), std::move(disk), std::move(store),
+                                       std::move(blobs), std::move(sessions));
   State& s = *state;
-  ASSIGN_OR_RETURN(s.core.calibration_prose, s.blobs->Put(ShippedCalibrationProse()));
-  ASSIGN_OR_RETURN(s.core.heldout_prose, s.blobs->Put(ShippedHeldoutProse()));
+  ASSIGN_OR_RETURN(s.core.calibration_prose,
+                   WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedCalibrationProse()); }));
+  ASSIGN_OR_RETURN(s.core.heldout_prose,
+                   WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedHeldoutProse()); }));
   RETURN_IF_ERROR(s.facts.Reload());
+  ReportUnreadable(s.facts, s.metrics);
   s.sessions.BeginRecovery();
   s.metrics.Recovered(Clock::Real().Monotonic() - start);
   ExpectCalls(s.metrics);
@@ -151,6 +194,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
                         {.metrics = [&s] { return s.metrics.Serialize(); },
                          .healthy = [&s] { return s.upkeep.Beats(); },
                          .ready = [&s] { return s.ready.load() && s.upkeep.Beats(); },
+                         .notice = [&s] { return s.disk->Explain(); },
                          .jobs = [&s] { return ShowJobs(s.core); },
                          .report = [&s](const std::string& job) { return ShowReport(s.core, job); },
                          .report_json = [&s](const std::string& job) { return ReadReport(s.core, job); }},

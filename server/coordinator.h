@@ -8,6 +8,8 @@
 // main.cc refuses that beyond loopback.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,12 +46,17 @@ struct CoordinatorOptions {
   absl::Duration garbage_interval = absl::Hours(1);
   int max_active_jobs = 1000;
   size_t descriptors = 1024;  // that the process may have open; connections take a share of them
+  // Room that is kept for the state store (disk_reserve.h); 0: none.
+  int64_t disk_reserve_bytes = int64_t{64} << 20;
+  // Bytes that may be written below a directory; empty: asks the file system.
+  std::function<int64_t(const std::string& dir)> free_bytes = {};
   const Clock* clock = &Clock::Real();
 };
 
 class Coordinator {
  public:
-  // FAILED_PRECONDITION DATA_DIR_IN_USE, DATA_LOSS STORE_DAMAGED, UNAVAILABLE ADDRESS_IN_USE.
+  // FAILED_PRECONDITION DATA_DIR_IN_USE, STORE_EMPTY or STORE_FOREIGN, DATA_LOSS STORE_DAMAGED, UNAVAILABLE
+  // ADDRESS_IN_USE, RESOURCE_EXHAUSTED DISK_FULL.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(CoordinatorOptions options);
   // Stops.
   ~Coordinator();

@@ -10,6 +10,7 @@
 #include "server/catalog_service.h"
 #include "server/coordinator.h"
 #include "server/core.h"
+#include "server/disk_reserve.h"
 #include "server/http_server.h"
 #include "server/job_service.h"
 #include "server/listeners.h"
@@ -21,10 +22,11 @@
 namespace quantmoe {
 
 struct Coordinator::State {
-  State(CoordinatorOptions o, std::unique_ptr<SqliteStore> s, std::unique_ptr<LocalBlobStore> b,
-        WorkerSessions::Options session_options);
+  State(CoordinatorOptions o, std::unique_ptr<DiskReserve> d, std::unique_ptr<SqliteStore> s,
+        std::unique_ptr<LocalBlobStore> b, WorkerSessions::Options session_options);
 
   const CoordinatorOptions options;
+  std::unique_ptr<DiskReserve> disk;
   std::unique_ptr<SqliteStore> store;
   std::unique_ptr<LocalBlobStore> blobs;
   Metrics metrics;

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "server/commit_loop.h"
+#include "server/disk_reserve.h"
 #include "server/facts_recorder.h"
 #include "server/job_lifecycle.h"
 #include "server/job_watchers.h"
@@ -36,7 +37,8 @@ struct Core {
   const Clock& clock;
   Metrics& metrics;
   LocalBlobStore& blobs;  // in the rooms only
-  StateStore& store;      // in the rooms only
+  DiskReserve& disk;
+  StateStore& store;  // in the rooms only
   CommitLoop& loop;
   Rooms& rooms;
 

@@ -8,7 +8,11 @@ namespace quantmoe {
 absl::Status FactsRecorder::Reload() {
   ASSIGN_OR_RETURN(std::vector<StoredJob> jobs, store_.LoadJobs());
   table_ = JobTable();
-  for (StoredJob& job : jobs) table_.Load(std::move(job.record), std::move(job.tasks));
+  unreadable_.clear();
+  for (StoredJob& job : jobs) {
+    if (!job.unreadable.ok()) unreadable_[job.record.id()] = job.unreadable;
+    table_.Load(std::move(job.record), std::move(job.tasks));
+  }
   dirty_jobs_.clear();
   dirty_tasks_.clear();
   deleted_jobs_.clear();

@@ -25,6 +25,8 @@ class FactsRecorder {
   // Replaces the facts with what is stored and forgets changes that were not committed.
   absl::Status Reload();
   const JobTable& table() const { return table_; }
+  // Jobs whose rows could not all be read, and why.
+  const std::map<std::string, absl::Status>& unreadable() const { return unreadable_; }
 
   void Apply(const Event& event);
   // Appends a row to the job's event log; sets its number and time.
@@ -48,6 +50,7 @@ class FactsRecorder {
   StateStore& store_;
   const Clock& clock_;
   JobTable table_;
+  std::map<std::string, absl::Status> unreadable_;
   std::set<std::string> dirty_jobs_;
   std::map<std::pair<std::string, int>, bool> dirty_tasks_;  // value: the definition is new
   std::set<std::string> deleted_jobs_;

@@ -41,14 +41,17 @@ absl::StatusOr<Digests> MarkLiveBlobs(FactsRecorder& facts, StateStore& store, a
     if (IsTerminal(job.record.state())) continue;
     for (const Task& task : job.tasks) keys_in_use.insert(task.record.key());
   }
-  std::vector<std::string> forgotten;
-  RETURN_IF_ERROR(store.VisitCachedResults([&](const CachedResult& result) {
-    if (result.last_used < oldest_use && !keys_in_use.contains(result.key)) {
-      forgotten.push_back(result.key);
-      return;
-    }
-    for (const v1::TaskBlob& output : result.outputs) live.insert(output.digest().sha256());
-  }));
+  std::vector<std::string> forgotten, unreadable;
+  RETURN_IF_ERROR(store.VisitCachedResults(
+      [&](const CachedResult& result) {
+        if (result.last_used < oldest_use && !keys_in_use.contains(result.key)) {
+          forgotten.push_back(result.key);
+          return;
+        }
+        for (const v1::TaskBlob& output : result.outputs) live.insert(output.digest().sha256());
+      },
+      unreadable));
+  forgotten.insert(forgotten.end(), unreadable.begin(), unreadable.end());
   for (const std::string& key : forgotten) facts.ForgetResult(key);
   return live;
 }

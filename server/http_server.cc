@@ -18,7 +18,10 @@ constexpr char kPlainType[] = "text/plain; charset=utf-8";
 
 using Response = HttpListener::Response;
 
-Response Probe(bool good) { return {good ? 200 : 503, kPlainType, good ? "ok\n" : "unavailable\n"}; }
+Response Probe(bool good, const std::string& notice = "") {
+  return {good ? 200 : 503, kPlainType,
+          absl::StrCat(good ? "ok\n" : "unavailable\n", notice, notice.empty() ? "" : "\n")};
+}
 
 Response Show(const absl::StatusOr<std::string>& body, const char* type) {
   if (body.ok()) return {200, type, *body};
@@ -62,7 +65,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string&
   HttpListener::Handlers handlers;
   handlers.quick = [pages](const std::string& path) -> std::unique_ptr<Response> {
     if (path == "/healthz") return std::make_unique<Response>(Probe(pages.healthy()));
-    if (path == "/readyz") return std::make_unique<Response>(Probe(pages.ready()));
+    if (path == "/readyz") return std::make_unique<Response>(Probe(pages.ready(), pages.notice()));
     if (path == "/metrics") return std::make_unique<Response>(Response{200, kMetricsType, pages.metrics()});
     return nullptr;
   };

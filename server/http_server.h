@@ -16,6 +16,9 @@ class HttpServer {
     std::function<std::string()> metrics;
     std::function<bool()> healthy;
     std::function<bool()> ready;
+    // What /readyz says beside "ok" while the coordinator answers but cannot do all of its work; empty:
+    // nothing.
+    std::function<std::string()> notice;
     // Pages for people. The JSON of a report is called with the job's id.
     std::function<absl::StatusOr<std::string>()> jobs;
     std::function<absl::StatusOr<std::string>(const std::string&)> report;

@@ -9,6 +9,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "plan/shipped_prose.h"
 #include "storage/data_file.h"
 
 namespace quantmoe {
@@ -67,6 +68,11 @@ absl::Status Fetch(Core& core, const NamedData& data) {
 }
 
 }  // namespace
+
+bool RestoreShippedText(Core& core, const Digest& digest) {
+  if (digest == core.calibration_prose) return core.blobs.Ensure(ShippedCalibrationProse()).ok();
+  return digest == core.heldout_prose && core.blobs.Ensure(ShippedHeldoutProse()).ok();
+}
 
 absl::Status FetchJobData(Core& core, v1::JobSpec& spec) {
   const std::vector<NamedData> all = ListData(spec);

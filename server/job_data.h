@@ -14,4 +14,7 @@ namespace quantmoe {
 // DATA_CHANGED when other bytes came than the digest says; errors of storage/data_file.h, with the field.
 absl::Status FetchJobData(Core& core, v1::JobSpec& spec);
 
+// Stores a text that comes with the program again, if the digest is that of one. Blocking: executor only.
+bool RestoreShippedText(Core& core, const Digest& digest);
+
 }  // namespace quantmoe

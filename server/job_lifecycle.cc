@@ -1,5 +1,6 @@
 #include "server/job_lifecycle.h"
 
+#include <algorithm>
 #include <deque>
 
 #include "absl/strings/escaping.h"
@@ -7,6 +8,7 @@
 
 #include "base/error_info.h"
 #include "base/log.h"
+#include "base/retry.h"
 #include "base/status_macros.h"
 #include "base/text.h"
 #include "plan/task_graph.h"
@@ -14,6 +16,7 @@
 #include "server/publisher.h"
 #include "server/random_id.h"
 #include "server/resource_names.h"
+#include "server/scheduler.h"
 #include "server/task_inputs.h"
 
 namespace quantmoe {
@@ -39,12 +42,50 @@ absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<co
   return tasks;
 }
 
+// A result that is lost more often points to a disk that destroys what is written to it.
+constexpr int kMaxReopened = 5;
+constexpr int kMaxStepRetries = 8;
+
+absl::Status TextLost(const std::set<std::string>& lost) {
+  return MakeError(
+      absl::StatusCode::kDataLoss, "BLOB_LOST",
+      absl::StrCat("the text with SHA-256 ", *lost.begin(),
+                   ", which the job was submitted with, is lost or damaged and cannot be fetched "
+                   "again: submit the job again with the file"),
+      {{"sha256", *lost.begin()}});
+}
+
+absl::Status LostTooOften(const Task& task) {
+  return MakeError(absl::StatusCode::kDataLoss, "BLOB_LOST",
+                   absl::StrCat("the result of task ", task.definition.label(), " was lost or damaged ",
+                                task.record.reopened() + 1, " times: check the disk of the data directory"),
+                   {{"task", task.definition.label()}});
+}
+
+bool Produces(const Task& task, const std::set<std::string>& lost) {
+  return std::any_of(task.record.outputs().begin(), task.record.outputs().end(),
+                     [&](const v1::TaskBlob& output) { return lost.contains(output.digest().sha256()); });
+}
+
+// Whether somebody will still read the outputs of a task that is DONE.
+bool IsNeeded(const Job& job, const Task& task) {
+  const std::string& label = task.definition.label();
+  if (label == "publish" || (label == "prepare" && !job.record.planned())) return true;
+  return std::any_of(task.dependents.begin(), task.dependents.end(),
+                     [&](int dependent) { return job.tasks[dependent].record.state() != v1::Task::DONE; });
+}
+
 absl::Status JobAlreadyExists(absl::string_view id) {
   return MakeError(absl::StatusCode::kAlreadyExists, "JOB_ALREADY_EXISTS",
                    absl::StrCat("job ", id, " exists"), {{"name", JobName(id)}});
 }
 
 }  // namespace
+
+bool IsLostBlob(const absl::Status& error) {
+  const std::string reason = GetErrorInfo(error).reason;
+  return reason == "BLOB_NOT_FOUND" || (reason == "DIGEST_MISMATCH" && absl::IsDataLoss(error));
+}
 
 v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome) {
   v1::JobEvent event;
@@ -60,12 +101,14 @@ v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome) {
 }
 
 JobLifecycle::JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
-                           LocalBlobStore& blobs, Executor& executor, Metrics& metrics, const Clock& clock)
+                           LocalBlobStore& blobs, DiskReserve& disk, Executor& executor, Metrics& metrics,
+                           const Clock& clock)
     : options_(std::move(options)),
       facts_(facts),
       loop_(loop),
       workers_(workers),
       blobs_(blobs),
+      disk_(disk),
       executor_(executor),
       metrics_(metrics),
       clock_(clock) {}
@@ -92,6 +135,7 @@ absl::StatusOr<std::string> JobLifecycle::Create(NewJob job) {
     return MakeError(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
                      absl::StrCat("unfinished jobs: ", facts_.table().active_jobs()));
   }
+  RETURN_IF_ERROR(disk_.CheckRoom());
   server::JobRecord record;
   record.set_id(id);
   record.set_create_number(facts_.table().next_number());
@@ -190,6 +234,7 @@ void JobLifecycle::Reconcile() {
     const auto is_done = [](const Task* task) {
       return task != nullptr && task->record.state() == v1::Task::DONE;
     };
+    if (!MayStep(id)) continue;
     if (!job.record.planned() && is_done(prepare)) StartPlanning(id);
     if (is_done(publish)) StartPublishing(id);
   }
@@ -215,13 +260,18 @@ void JobLifecycle::StartPlanning(const std::string& id) {
 
 void JobLifecycle::FinishPlanning(const std::string& id,
                                   absl::StatusOr<std::vector<server::TaskDefinition>> tasks) {
-  planning_.erase(id);
-  resolved_.erase(id);
   const Job* job = facts_.table().Find(id);
-  if (job == nullptr || job->record.state() != v1::Job::RUNNING || job->record.planned()) return;
+  if (job == nullptr || job->record.state() != v1::Job::RUNNING || job->record.planned()) {
+    planning_.erase(id);
+    resolved_.erase(id);
+    return;
+  }
   // A step that a stop interrupts is for the next coordinator.
   if (GetErrorInfo(tasks.status()).reason == "SHUTTING_DOWN") return;
-  if (!tasks.ok()) return Fail(id, tasks.status());
+  if (!tasks.ok()) return RecoverStep(id, "prepare", planning_, tasks.status());
+  planning_.erase(id);
+  resolved_.erase(id);
+  step_retries_.erase(id);
   facts_.Apply(TasksPlanned{id, *std::move(tasks)});
   std::vector<int> all;
   for (const Task& task : job->tasks) all.push_back(task.index);
@@ -240,17 +290,108 @@ void JobLifecycle::StartPublishing(const std::string& id) {
 }
 
 void JobLifecycle::FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact) {
-  publishing_.erase(id);
   const Job* job = facts_.table().Find(id);
   if (job == nullptr || job->record.state() != v1::Job::RUNNING) {
+    publishing_.erase(id);
     // Cancelled or deleted meanwhile: nobody refers to the directory.
     (void)executor_.Post([dir = absl::StrCat(options_.artifacts_dir, "/", id)] { Unpublish(dir); });
     return;
   }
+  // A step that a stop interrupts is for the next coordinator.
   if (GetErrorInfo(artifact.status()).reason == "SHUTTING_DOWN") return;
-  if (!artifact.ok()) return Fail(id, Annotate(artifact.status(), "publication"));
+  if (!artifact.ok()) {
+    return RecoverStep(id, "publish", publishing_, Annotate(artifact.status(), "publication"));
+  }
+  publishing_.erase(id);
+  step_retries_.erase(id);
   artifact->set_create_us(absl::ToUnixMicros(clock_.Now()));
   ChangeState(id, v1::Job::SUCCEEDED, "", {}, *artifact);
+}
+
+bool JobLifecycle::MayStep(const std::string& id) const {
+  const auto retry = step_retries_.find(id);
+  return retry == step_retries_.end() || retry->second.not_before <= clock_.Monotonic();
+}
+
+void JobLifecycle::RecoverStep(const std::string& id, const std::string& label,
+                               std::set<std::string>& in_step, const absl::Status& error) {
+  if (IsLostBlob(error)) {
+    const Task& task = *facts_.table().Find(id)->Find(label);
+    CheckBlobs(id, {task.record.outputs().begin(), task.record.outputs().end()},
+               [this, id, &in_step, error](const BlobCheck& check) {
+                 in_step.erase(id);
+                 if (facts_.table().Find(id) == nullptr) return;
+                 check.lost.empty() ? Fail(id, error) : Reopen(id, check.lost);
+               });
+    return;
+  }
+  in_step.erase(id);
+  StepRetry& retry = step_retries_[id];
+  const bool full = IsDiskFull(error);
+  if (full) disk_.NoteFull();
+  if (!full && (!IsRetryable(error) || retry.failures >= kMaxStepRetries)) return Fail(id, error);
+  retry.not_before = clock_.Monotonic() + RetryDelay(++retry.failures);
+  Log(LogLevel::kWarning, "a step of the coordinator is tried again later",
+      {{"job", id}, {"after", label}, {"error", error.ToString()}});
+  retry.error = std::string(error.message());
+}
+
+std::string JobLifecycle::ExplainStep(const std::string& id) const {
+  const auto retry = step_retries_.find(id);
+  return retry == step_retries_.end() ? "" : absl::StrCat("is tried again after: ", retry->second.error);
+}
+
+void JobLifecycle::CheckInputs(const std::string& id, const std::string& label,
+                               std::function<void(const BlobCheck&)> then) {
+  const Job& job = *facts_.table().Find(id);
+  absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, *job.Find(label));
+  // An input that was reopened already has no digest: the task waits for it anyway.
+  if (!inputs.ok()) return then({.lost = {}, .restored = true});
+  CheckBlobs(id, *std::move(inputs), std::move(then));
+}
+
+void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
+                              std::function<void(const BlobCheck&)> then) {
+  const bool posted =
+      executor_.Post([this, spec = facts_.table().Find(id)->record.spec(), then, blobs = std::move(blobs)] {
+        BlobCheck check;
+        for (const v1::TaskBlob& blob : blobs) {
+          const Digest digest = FromProto(blob.digest());
+          if (!IsLostBlob(blobs_.Verify(digest))) continue;
+          const bool restored = options_.restore_text && options_.restore_text(digest, spec);
+          if (restored) {
+            check.restored = true;
+          } else {
+            check.lost.insert(digest.sha256);
+          }
+        }
+        loop_.Post([then, check] { then(check); });
+      });
+  if (!posted) then({});
+}
+
+void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lost) {
+  const Job& job = *facts_.table().Find(id);
+  if (job.record.state() != v1::Job::RUNNING) return;
+  std::set<std::string> unmade = lost;
+  std::vector<int> reopened;
+  for (const Task& task : job.tasks) {
+    if (task.record.state() != v1::Task::DONE || !Produces(task, lost)) continue;
+    for (const v1::TaskBlob& output : task.record.outputs()) unmade.erase(output.digest().sha256());
+    if (IsNeeded(job, task)) reopened.push_back(task.index);
+  }
+  if (!unmade.empty()) return Fail(id, TextLost(unmade));
+  for (int index : reopened) {
+    const Task& task = job.tasks[index];
+    if (task.record.reopened() >= kMaxReopened) return Fail(id, LostTooOften(task));
+    Log(LogLevel::kWarning, "a lost result is computed again",
+        {{"job", id}, {"task", task.definition.label()}});
+    metrics_.ResultReopened(task.definition.kind());
+    if (!task.record.key().empty()) facts_.ForgetResult(task.record.key());
+    facts_.Apply(TaskReopened{id, task.definition.label()});
+    facts_.AppendLog(id, TaskEvent(task, v1::TaskChanged::REOPENED));
+  }
+  ResolveReadyTasks(id, reopened);
 }
 
 void JobLifecycle::Cancel(const std::string& id, absl::string_view reason) {
@@ -276,6 +417,7 @@ absl::Status JobLifecycle::Delete(const std::string& id, bool force) {
   CancelRunningTasks(job, "the job was deleted");
   facts_.Apply(JobDeleted{id});
   resolved_.erase(id);
+  step_retries_.erase(id);
   loop_.AfterCommit(
       [this, dir = absl::StrCat(options_.artifacts_dir, "/", id)](const absl::Status& committed) {
         if (!committed.ok()) return;
@@ -313,6 +455,7 @@ void JobLifecycle::ChangeState(const std::string& id, JobState state, absl::stri
       {{"job", id}, {"state", v1::Job::State_Name(state)}, {"reason", reason}});
   if (!IsTerminal(state)) return;
   resolved_.erase(id);
+  step_retries_.erase(id);
   metrics_.JobFinished(v1::Job::State_Name(state),
                        absl::Microseconds(job.record.finish_us() - job.record.create_us()));
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -15,6 +16,7 @@
 
 #include "plan/job_spec.h"
 #include "server/commit_loop.h"
+#include "server/disk_reserve.h"
 #include "server/executor.h"
 #include "server/facts_recorder.h"
 #include "server/metrics.h"
@@ -22,6 +24,12 @@
 #include "storage/blob_store.h"
 
 namespace quantmoe {
+
+// Which of some blobs the store has no more.
+struct BlobCheck {
+  std::set<std::string> lost;  // SHA-256
+  bool restored = false;       // some were lost and came back from where they are from
+};
 
 struct NewJob {
   std::string id;  // empty: chosen here
@@ -45,12 +53,15 @@ class JobLifecycle {
     // Where a model that must be opened again is read, so that a slow place does not hold up the steps of
     // other jobs; empty: with all steps.
     std::function<Executor&(const v1::JobSpec&)> room_of = {};
+    // Brings back a lost text of a spec that can be had again; false when it cannot. Blocking.
+    std::function<bool(const Digest& digest, const v1::JobSpec& spec)> restore_text = {};
   };
   JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
-               LocalBlobStore& blobs, Executor& executor, Metrics& metrics, const Clock& clock);
+               LocalBlobStore& blobs, DiskReserve& disk, Executor& executor, Metrics& metrics,
+               const Clock& clock);
 
   // The new job's id, or that of the job this request made before. ALREADY_EXISTS JOB_ALREADY_EXISTS,
-  // INVALID_ARGUMENT REQUEST_ID_PAYLOAD_MISMATCH, RESOURCE_EXHAUSTED QUEUE_FULL.
+  // INVALID_ARGUMENT REQUEST_ID_PAYLOAD_MISMATCH, RESOURCE_EXHAUSTED QUEUE_FULL or DISK_FULL.
   absl::StatusOr<std::string> Create(NewJob job);
   // The job that an earlier request with this id made; empty when there is none. REQUEST_ID_PAYLOAD_MISMATCH.
   absl::StatusOr<std::string> FindReplay(const std::string& request_id, const std::string& request_hash);
@@ -67,13 +78,28 @@ class JobLifecycle {
   // A READY task takes the result of an equal one.
   void FinishFromCache(const std::string& id, const std::string& label,
                        const std::vector<v1::TaskBlob>& outputs);
+  // Reads every input of the task on the executor, and tells on the loop's thread which are lost.
+  void CheckInputs(const std::string& id, const std::string& label,
+                   std::function<void(const BlobCheck&)> then);
+  // Has the producers of lost blobs run again. The job fails when nobody produces one of them, or a result is
+  // lost time after time.
+  void Reopen(const std::string& id, const std::set<std::string>& lost);
   // A cancelling job without running tasks is CANCELLED.
   void SettleCancellation(const std::string& id);
   // Starts steps that no one is doing: after a restart, or when the executor was full.
   void Reconcile();
   void MarkRunning(const std::string& id);
+  DiskReserve& disk() { return disk_; }
+  // Why a step of the coordinator waits; empty when none of the job does.
+  std::string ExplainStep(const std::string& id) const;
 
  private:
+  // A step of the coordinator that must be tried again.
+  struct StepRetry {
+    int failures = 0;
+    absl::Duration not_before;  // monotonic
+    std::string error;
+  };
   void ResolveReadyTasks(const std::string& id, std::vector<int> candidates);
   // The outputs of an equal task that still exist; empty when there are none.
   std::vector<v1::TaskBlob> FindCachedOutputs(const std::string& key);
@@ -81,6 +107,13 @@ class JobLifecycle {
   void FinishPlanning(const std::string& id, absl::StatusOr<std::vector<server::TaskDefinition>> tasks);
   void StartPublishing(const std::string& id);
   void FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact);
+  // Planning or publication failed on the outputs of the task `label`: has lost ones made again, waits for
+  // what may come back, or fails the job. `in_step` keeps the step from starting meanwhile.
+  void RecoverStep(const std::string& id, const std::string& label, std::set<std::string>& in_step,
+                   const absl::Status& error);
+  bool MayStep(const std::string& id) const;
+  void CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
+                  std::function<void(const BlobCheck&)> then);
   void CancelRunningTasks(const Job& job, absl::string_view reason);
   void ChangeState(const std::string& id, JobState state, absl::string_view reason,
                    const google::rpc::Status& error = {}, const server::ArtifactRecord& artifact = {});
@@ -90,13 +123,18 @@ class JobLifecycle {
   CommitLoop& loop_;
   WorkerLinks& workers_;
   LocalBlobStore& blobs_;
+  DiskReserve& disk_;
   Executor& executor_;
   Metrics& metrics_;
   const Clock& clock_;
   absl::flat_hash_map<std::string, std::shared_ptr<const ResolvedJob>> resolved_;
   std::set<std::string> planning_;
   std::set<std::string> publishing_;
+  std::map<std::string, StepRetry> step_retries_;  // by job
 };
+
+// Whether an error says that a blob is missing or damaged.
+bool IsLostBlob(const absl::Status& error);
 
 // The event-log row of a task's change.
 v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome);

@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "server/job_view.h"
 #include "server/page_token.h"
+#include "server/stored_records.h"
 
 namespace quantmoe {
 namespace {
@@ -122,11 +123,7 @@ absl::Status ListEventPage(StateStore& store, const std::string& job, const v1::
   ASSIGN_OR_RETURN(const auto events, store.ReadEvents(job, request.after_seq(), size));
   PageRoom room(size);
   for (const StoredEvent& event : events) {
-    v1::JobEvent entry;
-    if (!entry.ParseFromString(event.payload)) {
-      return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-                       absl::StrCat("event ", event.seq, " of ", job));
-    }
+    v1::JobEvent entry = DecodeEvent(event);
     if (!room.Take(entry)) break;
     *response.add_events() = std::move(entry);
   }

@@ -53,7 +53,7 @@ absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldVi
   }
   for (const NamedBlob& blob : NamedBlobs(spec)) {
     ASSIGN_OR_RETURN(const bool stored, core.blobs.Contains(blob.digest));
-    if (!stored)
+    if (!stored && !RestoreShippedText(core, blob.digest))
       violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
   }
   if (parsed != nullptr) *parsed = spec;

@@ -160,7 +160,9 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
     job.request_hash = hash;
     job.parent = old->record.id();
     Executor& room = core_.rooms.For(job.spec);
-    RunIn(room, reply, [this, reply, job = std::move(job), response] {
+    RunIn(room, reply, [this, reply, job = std::move(job), response]() mutable {
+      // Texts that were lost since are fetched again where that is possible.
+      if (const absl::Status data = FetchJobData(core_, job.spec); !data.ok()) return reply.Finish(data);
       OpenAndCreate(reply, job, response, /*validate_only=*/false);
     });
   });

@@ -181,17 +181,17 @@ JobTable::Touched JobTable::On(const TaskReleased& event) {
   Task& task = GetTask(job, event.task);
   Leave(job, task);
   server::TaskRecord& record = task.record;
-  record.set_state(v1::Task::READY);
+  const std::string worker = record.worker();
+  // An input may have been lost while the task ran.
+  record.set_state(task.unmet > 0 ? v1::Task::BLOCKED : v1::Task::READY);
   record.clear_token();
   record.clear_worker();
   record.set_seconds(record.seconds() + event.seconds);
   if (event.error.code() != 0) *record.mutable_error() = event.error;
+  RecordCharge(record, event.charge, worker);
   if (event.charge == Charge::kMemory) {
-    record.set_memory_failures(record.memory_failures() + 1);
     record.set_exhausted_memory_bytes(
         std::max(record.exhausted_memory_bytes(), event.exhausted_memory_bytes));
-  } else if (event.charge == Charge::kInfrastructure) {
-    record.set_infrastructure_failures(record.infrastructure_failures() + 1);
   }
   if (!event.killed_worker.empty()) CountDeath(job, task, event.killed_worker);
   task.run_after = event.run_after;
@@ -205,6 +205,28 @@ void JobTable::CountDeath(Job& job, Task& task, const std::string& worker) {
   const auto& known = record.killed_workers();
   if (std::find(known.begin(), known.end(), worker) == known.end()) record.add_killed_workers(worker);
   job.dead_workers.insert(worker);
+}
+
+JobTable::Touched JobTable::On(const TaskReopened& event) {
+  Job& job = Get(event.job);
+  Task& task = GetTask(job, event.task);
+  Leave(job, task);
+  task.record.set_state(v1::Task::BLOCKED);
+  task.record.clear_outputs();
+  task.record.clear_token();
+  task.record.set_cached(false);
+  task.record.clear_finish_us();
+  task.record.set_reopened(task.record.reopened() + 1);
+  Enter(job, task);
+  Touched touched{.job = event.job, .tasks = {task.index}};
+  for (int dependent : task.dependents) {
+    Task& other = job.tasks[dependent];
+    ++other.unmet;
+    if (other.record.state() != v1::Task::READY) continue;
+    SetState(job, other, v1::Task::BLOCKED);
+    touched.tasks.push_back(dependent);
+  }
+  return touched;
 }
 
 JobTable::Touched JobTable::On(const TaskEnded& event) {

@@ -18,6 +18,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
+#include "server/attempt_history.h"
 #include "server/state.pb.h"
 
 namespace quantmoe {
@@ -76,7 +77,6 @@ struct TaskDone {
   double seconds = 0;
   absl::Time time;
 };
-enum class Charge { kNone, kMemory, kInfrastructure };
 // The attempt ended without result and the task waits for another.
 struct TaskReleased {
   std::string job;
@@ -87,6 +87,11 @@ struct TaskReleased {
   google::rpc::Status error = {};
   absl::Duration run_after = {};   // monotonic
   std::string killed_worker = {};  // that died while it ran the task
+};
+// The result of a DONE task is lost: it is BLOCKED again, and so are those that wait to run on it.
+struct TaskReopened {
+  std::string job;
+  std::string task;
 };
 // The task ends for good without a result: FAILED or CANCELLED.
 struct TaskEnded {
@@ -118,7 +123,7 @@ struct JobDeleted {
 
 using Event =
     std::variant<JobCreated, JobBound, TasksPlanned, TaskReady, TaskStarted, TaskAcknowledged, TaskAdopted,
-                 TaskDone, TaskReleased, TaskEnded, JobStateChanged, JobExplained, JobDeleted>;
+                 TaskDone, TaskReleased, TaskReopened, TaskEnded, JobStateChanged, JobExplained, JobDeleted>;
 
 // ---- Facts ----
 
@@ -214,6 +219,7 @@ class JobTable {
   Touched On(const TaskAdopted& event);
   Touched On(const TaskDone& event);
   Touched On(const TaskReleased& event);
+  Touched On(const TaskReopened& event);
   Touched On(const TaskEnded& event);
   Touched On(const JobStateChanged& event);
   Touched On(const JobExplained& event);

@@ -61,6 +61,10 @@ void Define(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(0.02, 600.0));
   option("--blob-min-age", flags.blob_min_age_hours, "hours for which unused blobs are kept")
       ->check(CLI::NonNegativeNumber);
+  option("--disk-reserve", options.disk_reserve_bytes,
+         "room kept on the disk, such as 64MiB, by which a full disk can be cleared up; 0: none")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::NonNegativeNumber);
   option("--unschedulable-timeout", flags.unschedulable_hours,
          "hours for which a job waits for a worker that can take its next task, before it fails")
       ->check(CLI::PositiveNumber);

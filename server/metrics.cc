@@ -128,6 +128,14 @@ struct Metrics::Families {
   Gauge& cas = Gauges("quantmoe_cas_bytes", "Bytes of stored blobs at the last sweep.").Add({});
   Counter& evicted = Counters("quantmoe_cas_evicted_bytes_total", "Bytes of blobs deleted.").Add({});
   Gauge& disk_free = Gauges("quantmoe_disk_free_bytes", "Free space of the data directory.").Add({});
+  Gauge& disk_full =
+      Gauges("quantmoe_disk_full", "1 while the data directory has no room and no task starts.").Add({});
+  Gauge& quarantined = Gauges("quantmoe_quarantined_blobs", "Damaged blobs that were set aside.").Add({});
+  Family<Counter>& reopened =
+      Counters("quantmoe_results_reopened_total", "Results that were lost and are computed again.");
+  Gauge& set_aside =
+      Gauges("quantmoe_records_set_aside", "Jobs whose stored records could not be read at the start.")
+          .Add({});
   Family<Counter>& blob_bytes = Counters("quantmoe_blob_bytes_total", "Blob bytes streamed.");
   Family<Gauge>& build_info = Gauges("quantmoe_build_info", "1; the labels tell the build.");
   Family<Counter>& rpc_started = Counters("grpc_server_started_total", "RPCs started.");
@@ -247,6 +255,12 @@ void Metrics::StoreCommitted(absl::Duration time, size_t rows, bool ok) {
   families_->store_batch.Observe(static_cast<double>(rows));
   if (!ok) families_->store_errors.Increment();
 }
+void Metrics::DiskFull(bool full) { families_->disk_full.Set(full ? 1 : 0); }
+void Metrics::QuarantinedBlobs(int64_t blobs) { families_->quarantined.Set(static_cast<double>(blobs)); }
+void Metrics::ResultReopened(absl::string_view kind) {
+  families_->reopened.Add({{"kind", Text(kind)}}).Increment();
+}
+void Metrics::RecordsSetAside(size_t jobs) { families_->set_aside.Set(static_cast<double>(jobs)); }
 void Metrics::Recovered(absl::Duration time) { families_->recovery.Set(absl::ToDoubleSeconds(time)); }
 void Metrics::WatchersChanged(int delta) { families_->watchers.Increment(delta); }
 void Metrics::BlobBytes(absl::string_view direction, int64_t bytes) {

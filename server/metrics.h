@@ -56,6 +56,10 @@ class Metrics {
   void StoredBlobBytes(int64_t bytes);
   void GarbageCollected(int64_t bytes);
   void DiskFree(int64_t bytes);
+  void DiskFull(bool full);
+  void QuarantinedBlobs(int64_t blobs);
+  void ResultReopened(absl::string_view kind);
+  void RecordsSetAside(size_t jobs);
   void RpcStarted(absl::string_view service, absl::string_view method);
   void RpcHandled(absl::string_view service, absl::string_view method, absl::string_view code,
                   absl::Duration time);

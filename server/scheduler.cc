@@ -31,8 +31,8 @@ std::vector<FreeWorker> FindFreeWorkers(const JobTable& jobs, const WorkerTable&
                                         const SchedulingLimits& limits, absl::Duration now) {
   std::vector<FreeWorker> free;
   for (const auto& [id, worker] : workers) {
-    const bool usable =
-        worker.connected && !worker.draining && worker.credits > 0 && !IsSuspect(worker, limits, now);
+    const bool usable = worker.connected && !worker.draining && worker.credits > 0 &&
+                        worker.rests_until <= now && !IsSuspect(worker, limits, now);
     if (!usable) continue;
     free.push_back({&worker, worker.credits, worker.memory_bytes - UsedMemory(jobs, id)});
   }
@@ -51,10 +51,34 @@ bool Fits(const Task& task, const FreeWorker& worker, const WorkerTable& workers
   return exhausted == 0 || worker.facts->memory_bytes > exhausted || !HasLargerWorker(workers, exhausted);
 }
 
+// Whether the worker could run the task at some time: not whether it is free.
+bool CouldRun(const Job& job, const Task& task, const WorkerFacts& worker, const SchedulingLimits& limits,
+              absl::Duration now) {
+  const std::string& wanted = job.record.determinism_class();
+  return !worker.draining && !IsSuspect(worker, limits, now) &&
+         (wanted.empty() || worker.determinism_class == wanted) &&
+         worker.memory_bytes >= task.definition.memory_bytes();
+}
+
+// A worker that failed the task gets it again only when no other that could run it has failed it less often.
+bool IsKeptFrom(const WorkerFacts& worker, const Job& job, const Task& task, const WorkerTable& workers,
+                const SchedulingLimits& limits, absl::Duration now) {
+  const int failures = FailuresOn(task.record, worker.id);
+  if (failures == 0) return false;
+  return std::any_of(workers.begin(), workers.end(), [&](const auto& entry) {
+    return FailuresOn(task.record, entry.first) < failures && entry.second.rests_until <= now &&
+           CouldRun(job, task, entry.second, limits, now);
+  });
+}
+
 class Round {
  public:
   Round(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits, absl::Duration now)
-      : jobs_(jobs), workers_(workers), now_(now), free_(FindFreeWorkers(jobs, workers, limits, now)) {
+      : jobs_(jobs),
+        workers_(workers),
+        limits_(limits),
+        now_(now),
+        free_(FindFreeWorkers(jobs, workers, limits, now)) {
     for (const auto& [id, job] : jobs.jobs()) {
       const bool runs = job.record.state() == v1::Job::QUEUED || job.record.state() == v1::Job::RUNNING;
       if (runs && !job.ready.empty()) queue_.insert({job.last_assigned, job.record.create_number(), &job});
@@ -96,7 +120,8 @@ class Round {
   std::vector<FreeWorker>::iterator FindWorker(const Job& job, const Task& task) {
     const std::string& wanted = job.record.determinism_class();
     return std::find_if(free_.begin(), free_.end(), [&](const FreeWorker& worker) {
-      return (wanted.empty() || worker.facts->determinism_class == wanted) && Fits(task, worker, workers_);
+      return (wanted.empty() || worker.facts->determinism_class == wanted) && Fits(task, worker, workers_) &&
+             !IsKeptFrom(*worker.facts, job, task, workers_, limits_, now_);
     });
   }
 
@@ -117,6 +142,7 @@ class Round {
 
   const JobTable& jobs_;
   const WorkerTable& workers_;
+  const SchedulingLimits& limits_;
   const absl::Duration now_;
   std::vector<FreeWorker> free_;
   std::set<std::tuple<int64_t, int64_t, const Job*>> queue_;
@@ -143,6 +169,20 @@ std::vector<std::string> ExpiredWorkers(const WorkerTable& workers, const Schedu
 
 bool IsSuspect(const WorkerFacts& worker, const SchedulingLimits& limits, absl::Duration now) {
   return !worker.connected || now - worker.last_heard >= 2 * limits.heartbeat;
+}
+
+bool HasUntriedWorker(const Job& job, const Task& task, const WorkerTable& workers,
+                      const SchedulingLimits& limits, absl::Duration now) {
+  return std::any_of(workers.begin(), workers.end(), [&](const auto& entry) {
+    return FailuresOn(task.record, entry.first) == 0 && CouldRun(job, task, entry.second, limits, now);
+  });
+}
+
+bool IsExhausted(const Job& job, const Task& task, const WorkerTable& workers, const SchedulingLimits& limits,
+                 absl::Duration now) {
+  if (task.record.memory_failures() > limits.memory_retries) return true;
+  if (WorkersThatFailed(task.record) >= limits.failing_workers) return true;
+  return Faults(task.record) > limits.fault_retries && !HasUntriedWorker(job, task, workers, limits, now);
 }
 
 std::optional<TaskRef> FindSuspect(const JobTable& jobs, absl::string_view worker) {

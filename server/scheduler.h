@@ -20,9 +20,12 @@ namespace quantmoe {
 struct SchedulingLimits {
   absl::Duration lease = absl::Seconds(20);
   absl::Duration heartbeat = absl::Seconds(5);
-  // Retries of one task after running out of memory, and after faults of the infrastructure.
+  // Retries of one task after running out of memory, and after faults of the infrastructure when every worker
+  // that could run it has met one.
   int memory_retries = 2;
-  int infrastructure_retries = 5;
+  int fault_retries = 5;
+  // Different workers on which one task may meet faults or shortages.
+  int failing_workers = 6;
   // Attempts of one task that may end with the death of their worker, of one or of several; the last of them
   // ends its job. 0: no limit.
   int poison_deaths = 3;
@@ -56,6 +59,13 @@ std::vector<std::string> ExpiredWorkers(const WorkerTable& workers, const Schedu
                                         absl::Duration now);
 // Heartbeats are late: no new assignments.
 bool IsSuspect(const WorkerFacts& worker, const SchedulingLimits& limits, absl::Duration now);
+
+// Whether a worker that could run the task now, or after others, has not failed it yet.
+bool HasUntriedWorker(const Job& job, const Task& task, const WorkerTable& workers,
+                      const SchedulingLimits& limits, absl::Duration now);
+// Whether the task has failed too often for another try to make sense.
+bool IsExhausted(const Job& job, const Task& task, const WorkerTable& workers, const SchedulingLimits& limits,
+                 absl::Duration now);
 
 // The task that probably ended a worker that died: workers run their tasks in the order in which they get
 // them. Empty when it held none that it had received.

@@ -1,5 +1,7 @@
 #include "server/sqlite_connection.h"
 
+#include <cerrno>
+
 #include "absl/strings/str_cat.h"
 #include <sqlite3.h>
 
@@ -10,6 +12,10 @@ namespace {
 
 absl::Status ToStatus(sqlite3* db, int code) {
   const std::string message = absl::StrCat("state store: ", sqlite3_errmsg(db));
+  // Not every way to run out of room is SQLITE_FULL: a quota, or the shared memory beside the log.
+  const int error = sqlite3_system_errno(db);
+  const bool wrote = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN;
+  if (wrote && (error == ENOSPC || error == EDQUOT || error == EFBIG)) code = SQLITE_FULL;
   switch (code & 0xff) {
     case SQLITE_FULL:
       return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);

@@ -7,6 +7,7 @@
 
 #include "base/crash_point.h"
 #include "base/error_info.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "storage/digest.h"
 
@@ -51,6 +52,47 @@ absl::Status SchemaUnknown(absl::string_view message) {
 }
 
 }  // namespace
+
+absl::Status CheckOrigin(SqliteConnection& db) {
+  ASSIGN_OR_RETURN(
+      SqliteStatement tables,
+      db.Prepare("SELECT COUNT(*), COALESCE(SUM(name = 'schema_migration'), 0) FROM sqlite_master"));
+  RETURN_IF_ERROR(tables.Step().status());
+  const bool foreign = tables.Integer(0) > 0 && tables.Integer(1) == 0;
+  RETURN_IF_ERROR(tables.Step().status());
+  if (!foreign) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_FOREIGN",
+                   "state.db is a database of another program: it is left as it is");
+}
+
+absl::Status SetOrphansAside(SqliteConnection& db, absl::Time now) {
+  // What identifies a row of the table beside its job, and what it holds.
+  struct Table {
+    const char* name;
+    const char* number;
+    const char* bytes;
+  };
+  constexpr Table kTables[] = {{"task", "number", "definition || record"},
+                               {"event", "seq", "payload"},
+                               {"idempotency", "0", "request_id"}};
+  for (const Table& table : kTables) {
+    const std::string orphans = absl::StrCat(" FROM ", table.name, " WHERE job NOT IN (SELECT id FROM job)");
+    ASSIGN_OR_RETURN(SqliteStatement count, db.Prepare(absl::StrCat("SELECT COUNT(*)", orphans)));
+    RETURN_IF_ERROR(count.Step().status());
+    const int64_t rows = count.Integer(0);
+    RETURN_IF_ERROR(count.Step().status());
+    if (rows == 0) continue;
+    Log(LogLevel::kError, "rows of the state store that belong to no job were set aside",
+        {{"table", table.name}, {"rows", rows}});
+    RETURN_IF_ERROR(db.Execute(absl::StrCat(
+        "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS set_aside(source TEXT NOT NULL, job TEXT NOT NULL, "
+        "number "
+        "INTEGER NOT NULL, bytes BLOB NOT NULL, found_us INTEGER NOT NULL); INSERT INTO set_aside SELECT '",
+        table.name, "', job, ", table.number, ", ", table.bytes, ", ", absl::ToUnixMicros(now), orphans,
+        "; DELETE", orphans, "; COMMIT")));
+  }
+  return absl::OkStatus();
+}
 
 absl::Status MigrateSchema(SqliteConnection& db, absl::Time now) {
   RETURN_IF_ERROR(db.Execute(

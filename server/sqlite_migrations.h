@@ -9,6 +9,12 @@
 
 namespace quantmoe {
 
+// FAILED_PRECONDITION STORE_FOREIGN when another program made the file.
+absl::Status CheckOrigin(SqliteConnection& db);
+
+// Rows that belong to no job go to the table `set_aside`, where they are in nobody's way.
+absl::Status SetOrphansAside(SqliteConnection& db, absl::Time now);
+
 // Brings the schema up to date; each step is one transaction. FAILED_PRECONDITION STORE_SCHEMA_UNKNOWN.
 absl::Status MigrateSchema(SqliteConnection& db, absl::Time now);
 

@@ -12,13 +12,14 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "server/sqlite_migrations.h"
+#include "server/stored_records.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr char kPragmas[] =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA "
-    "journal_size_limit=67108864;";
+    "journal_size_limit=67108864; PRAGMA temp_store=MEMORY;";
 
 absl::StatusOr<int> LockDirectory(const std::string& dir) {
   const std::string path = dir + "/LOCK";
@@ -40,26 +41,45 @@ absl::Status QuickCheck(SqliteConnection& db) {
   return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED", "the state store fails its integrity check");
 }
 
+absl::Status Damaged(absl::string_view what) {
+  return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED", absl::StrCat("unreadable row of ", what));
+}
+
 absl::StatusOr<int64_t> TakeTerm(SqliteConnection& db, absl::Time now) {
   ASSIGN_OR_RETURN(
       SqliteStatement take,
       db.Prepare("UPDATE leader SET term = term + 1, elected_us = ? WHERE id = 1 RETURNING term"));
   take.Bind(1, absl::ToUnixMicros(now));
-  RETURN_IF_ERROR(take.Step().status());
+  ASSIGN_OR_RETURN(const bool found, take.Step());
+  if (!found) return Damaged("leader");
   const int64_t term = take.Integer(0);
   RETURN_IF_ERROR(take.Step().status());
   return term;
 }
+
+// An empty file would be taken for a new store, and the jobs whose data lies beside it for gone. The folders
+// are made after the store was opened for the first time.
+absl::Status CheckNotEmptied(const std::string& dir) {
+  std::error_code error;
+  const std::string path = dir + "/state.db";
+  if (std::filesystem::file_size(path, error) != 0 || error) return absl::OkStatus();
+  const bool used = std::filesystem::exists(dir + "/blobs", error) ||
+                    std::filesystem::exists(dir + "/artifacts", error) ||
+                    std::filesystem::exists(path + "-wal", error);
+  if (!used) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "STORE_EMPTY",
+                   absl::StrCat(path,
+                                " is empty, but the folders of an earlier start are beside it: put the file "
+                                "back from a backup; to begin without the earlier jobs, delete it"));
+}
+
+bool IsDiskFull(const absl::Status& status) { return GetErrorInfo(status).reason == "DISK_FULL"; }
 
 // The outputs of a cached result are stored in the outputs of an otherwise empty record.
 std::string EncodeOutputs(const std::vector<v1::TaskBlob>& outputs) {
   server::TaskRecord record;
   record.mutable_outputs()->Assign(outputs.begin(), outputs.end());
   return record.SerializeAsString();
-}
-
-absl::Status Damaged(absl::string_view what) {
-  return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED", absl::StrCat("unreadable row of ", what));
 }
 
 template <typename Message>
@@ -78,21 +98,33 @@ absl::StatusOr<CachedResult> DecodeCachedResult(const SqliteStatement& row) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& dir, absl::Time now) {
+absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string& dir, absl::Time now,
+                                                               MakeRoom make_room) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
   std::unique_ptr<SqliteStore> store(new SqliteStore);
+  store->make_room_ = std::move(make_room);
   ASSIGN_OR_RETURN(store->lock_fd_, LockDirectory(dir));
-  const std::string path = dir + "/state.db";
-  ASSIGN_OR_RETURN(store->writer_, SqliteConnection::Open(path, /*read_only=*/false));
-  RETURN_IF_ERROR(store->writer_->Execute(kPragmas));
-  RETURN_IF_ERROR(QuickCheck(*store->writer_));
-  RETURN_IF_ERROR(MigrateSchema(*store->writer_, now));
-  ASSIGN_OR_RETURN(store->term_, TakeTerm(*store->writer_, now));
+  RETURN_IF_ERROR(CheckNotEmptied(dir));
+  while (true) {
+    const absl::Status opened = store->OpenDatabase(dir + "/state.db", now);
+    if (opened.ok()) return store;
+    if (!IsDiskFull(opened) || !store->make_room_ || !store->make_room_()) return opened;
+  }
+}
+
+absl::Status SqliteStore::OpenDatabase(const std::string& path, absl::Time now) {
+  ASSIGN_OR_RETURN(writer_, SqliteConnection::Open(path, /*read_only=*/false));
+  RETURN_IF_ERROR(CheckOrigin(*writer_));
+  RETURN_IF_ERROR(writer_->Execute(kPragmas));
+  RETURN_IF_ERROR(QuickCheck(*writer_));
+  RETURN_IF_ERROR(MigrateSchema(*writer_, now));
+  RETURN_IF_ERROR(SetOrphansAside(*writer_, now));
+  ASSIGN_OR_RETURN(term_, TakeTerm(*writer_, now));
   CrashPoint("after-term");
-  absl::MutexLock lock(&store->mutex_);
-  ASSIGN_OR_RETURN(store->reader_, SqliteConnection::Open(path, /*read_only=*/true));
-  return store;
+  absl::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(reader_, SqliteConnection::Open(path, /*read_only=*/true));
+  return absl::OkStatus();
 }
 
 SqliteStore::~SqliteStore() {
@@ -100,6 +132,13 @@ SqliteStore::~SqliteStore() {
 }
 
 absl::Status SqliteStore::Commit(const std::vector<Change>& changes) {
+  while (true) {
+    const absl::Status status = CommitOnce(changes);
+    if (!IsDiskFull(status) || !make_room_ || !make_room_()) return status;
+  }
+}
+
+absl::Status SqliteStore::CommitOnce(const std::vector<Change>& changes) {
   RETURN_IF_ERROR(writer_->Execute("BEGIN IMMEDIATE"));
   absl::Status status = CheckTerm();
   for (auto change = changes.begin(); status.ok() && change != changes.end(); ++change)
@@ -187,23 +226,25 @@ absl::Status SqliteStore::Write(const DeleteJobRows& change) {
 absl::StatusOr<std::vector<StoredJob>> SqliteStore::LoadJobs() {
   std::vector<StoredJob> jobs;
   absl::flat_hash_map<std::string, size_t> positions;
-  ASSIGN_OR_RETURN(SqliteStatement rows, writer_->Prepare("SELECT record FROM job ORDER BY number"));
+  ASSIGN_OR_RETURN(SqliteStatement rows,
+                   writer_->Prepare("SELECT id, number, record FROM job ORDER BY number"));
   while (true) {
     ASSIGN_OR_RETURN(const bool more, rows.Step());
     if (!more) break;
-    StoredJob& job = jobs.emplace_back();
-    RETURN_IF_ERROR(Decode(rows.Bytes(0), "job", job.record));
-    positions[job.record.id()] = jobs.size() - 1;
+    jobs.push_back(ReadJob(rows.Bytes(0), rows.Integer(1), rows.Bytes(2)));
+    positions[jobs.back().record.id()] = jobs.size() - 1;
   }
   ASSIGN_OR_RETURN(SqliteStatement tasks,
                    writer_->Prepare("SELECT job, definition, record FROM task ORDER BY job, number"));
   while (true) {
     ASSIGN_OR_RETURN(const bool more, tasks.Step());
-    if (!more) return jobs;
-    auto& [definition, record] = jobs[positions.at(tasks.Bytes(0))].tasks.emplace_back();
-    RETURN_IF_ERROR(Decode(tasks.Bytes(1), "task", definition));
-    RETURN_IF_ERROR(Decode(tasks.Bytes(2), "task", record));
+    if (!more) break;
+    if (const auto job = positions.find(tasks.Bytes(0)); job != positions.end()) {
+      ReadTask(tasks.Bytes(1), tasks.Bytes(2), jobs[job->second]);
+    }
   }
+  for (StoredJob& job : jobs) SettleUnreadable(job);
+  return jobs;
 }
 
 absl::StatusOr<std::vector<StoredEvent>> SqliteStore::ReadEvents(absl::string_view job, int64_t after_seq,
@@ -232,14 +273,19 @@ absl::StatusOr<std::optional<CachedResult>> SqliteStore::FindCachedResult(absl::
   return result;
 }
 
-absl::Status SqliteStore::VisitCachedResults(const std::function<void(const CachedResult&)>& visit) {
+absl::Status SqliteStore::VisitCachedResults(const std::function<void(const CachedResult&)>& visit,
+                                             std::vector<std::string>& unreadable) {
   absl::MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(SqliteStatement rows, reader_->Prepare("SELECT key, outputs, used_us FROM task_cache"));
   while (true) {
     ASSIGN_OR_RETURN(const bool more, rows.Step());
     if (!more) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const CachedResult result, DecodeCachedResult(rows));
-    visit(result);
+    const absl::StatusOr<CachedResult> result = DecodeCachedResult(rows);
+    if (result.ok()) {
+      visit(*result);
+    } else {
+      unreadable.emplace_back(rows.Bytes(0));
+    }
   }
 }
 

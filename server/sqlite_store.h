@@ -2,8 +2,10 @@
 // coordinator owns (flock on LOCK).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/synchronization/mutex.h"
 
@@ -14,9 +16,13 @@ namespace quantmoe {
 
 class SqliteStore : public StateStore {
  public:
-  // Locks the directory, checks and migrates the file, takes the next term.
-  // FAILED_PRECONDITION DATA_DIR_IN_USE when another coordinator has it; DATA_LOSS STORE_DAMAGED.
-  static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& dir, absl::Time now);
+  // Frees some room on a full disk; false when it cannot.
+  using MakeRoom = std::function<bool()>;
+  // Locks the directory, checks and migrates the file, sets rows without a job aside, takes the next term.
+  // FAILED_PRECONDITION DATA_DIR_IN_USE when another coordinator has it, STORE_EMPTY when the file is empty
+  // beside data of jobs, STORE_FOREIGN when another program made it; DATA_LOSS STORE_DAMAGED.
+  static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& dir, absl::Time now,
+                                                           MakeRoom make_room = {});
   ~SqliteStore() override;
 
   int64_t term() const override { return term_; }
@@ -25,10 +31,13 @@ class SqliteStore : public StateStore {
   absl::StatusOr<std::vector<StoredEvent>> ReadEvents(absl::string_view job, int64_t after_seq,
                                                       int limit) override;
   absl::StatusOr<std::optional<CachedResult>> FindCachedResult(absl::string_view key) override;
-  absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>& visit) override;
+  absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>& visit,
+                                  std::vector<std::string>& unreadable) override;
 
  private:
   SqliteStore() = default;
+  absl::Status OpenDatabase(const std::string& path, absl::Time now);
+  absl::Status CommitOnce(const std::vector<Change>& changes);
   absl::Status CheckTerm();
   absl::Status Apply(const Change& change);
   absl::Status Write(const PutJob& change);
@@ -39,6 +48,7 @@ class SqliteStore : public StateStore {
   absl::Status Write(const DeleteCachedResult& change);
   absl::Status Write(const DeleteJobRows& change);
 
+  MakeRoom make_room_;
   int lock_fd_ = -1;
   int64_t term_ = 0;
   std::unique_ptr<SqliteConnection> writer_;  // used by the committing thread only

@@ -59,6 +59,9 @@ using Change = std::variant<PutJob, PutTask, AppendEvent, PutCachedResult, Touch
 struct StoredJob {
   server::JobRecord record;
   std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks;  // by index
+  // Not OK when rows of the job cannot be read. They stay in the store as they are, and what is given here
+  // stands for them: the job as FAILED unless it had ended, without tasks.
+  absl::Status unreadable = {};
 };
 struct StoredEvent {
   int64_t seq = 0;
@@ -87,7 +90,9 @@ class StateStore {
   virtual absl::StatusOr<std::vector<StoredEvent>> ReadEvents(absl::string_view job, int64_t after_seq,
                                                               int limit) = 0;
   virtual absl::StatusOr<std::optional<CachedResult>> FindCachedResult(absl::string_view key) = 0;
-  virtual absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>& visit) = 0;
+  // Skips results that cannot be read; `unreadable` gets their keys.
+  virtual absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>& visit,
+                                          std::vector<std::string>& unreadable) = 0;
 };
 
 }  // namespace quantmoe

@@ -111,6 +111,8 @@ absl::StatusOr<v1::CompleteTaskResponse::Outcome> TaskAttempts::Complete(
   metrics_.TaskRan(kind, clock_.Monotonic() - task->started_at);
   if (auto worker = workers_.table().find(task->record.worker()); worker != workers_.table().end()) {
     ++worker->second.tasks_done;
+    worker->second.shortages_in_row = 0;
+    worker->second.rests_until = absl::ZeroDuration();
   }
   facts_.Apply(TaskDone{ref->job, ref->task, outputs, /*cached=*/false, request.seconds(), clock_.Now()});
   facts_.AppendLog(ref->job, TaskEvent(*task, v1::TaskChanged::COMMITTED));
@@ -148,8 +150,38 @@ void TaskAttempts::Fail(const v1::FailTaskRequest& request) {
     case v1::FailTaskRequest::DRAINED:
       return Retry(ref, Charge::kNone, {}, request.seconds(), v1::TaskChanged::RETURNED);
     default:
-      return Retry(ref, Charge::kInfrastructure, error, request.seconds(), v1::TaskChanged::FAILED);
+      return FailOfInfrastructure(request, ref, error);
   }
+}
+
+void TaskAttempts::FailOfInfrastructure(const v1::FailTaskRequest& request, const TaskRef& ref,
+                                        const google::rpc::Status& error) {
+  const absl::Status status = FromRpcStatus(error);
+  const Task& task = *facts_.table().FindTask(ref.job, ref.task);
+  if (IsDiskFull(status) && IsOfCoordinator(status, task.record.worker())) {
+    jobs_.disk().NoteFull();
+    return Retry(ref, Charge::kNone, error, request.seconds(), v1::TaskChanged::FAILED);
+  }
+  if (!IsLostBlob(status)) {
+    return Retry(ref, ChargeOf(status), error, request.seconds(), v1::TaskChanged::FAILED);
+  }
+  // The attempt stays the current one until it is known whether the worker or the store has lost the blob.
+  jobs_.CheckInputs(ref.job, ref.task, [this, request, error](const BlobCheck& check) {
+    TaskRef failed;
+    if (FindRunning(request.attempt(), failed) == nullptr) return;
+    const bool lost = !check.lost.empty() || check.restored;
+    Retry(failed, lost ? Charge::kNone : Charge::kShortage, error, request.seconds(),
+          v1::TaskChanged::FAILED);
+    if (!check.lost.empty()) jobs_.Reopen(failed.job, check.lost);
+  });
+}
+
+bool TaskAttempts::IsOfCoordinator(const absl::Status& disk_full, const std::string& worker) const {
+  const auto facts = workers_.table().find(worker);
+  const std::map<std::string, std::string> metadata = GetErrorInfo(disk_full).metadata;
+  const auto place = metadata.find("place");
+  return (place != metadata.end() && place->second == "coordinator") ||
+         (facts != workers_.table().end() && facts->second.shared_blobs);
 }
 
 void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::Status& error, double seconds,
@@ -157,20 +189,22 @@ void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::S
   const Job& job = *facts_.table().Find(ref.job);
   const Task& task = *job.Find(ref.task);
   const server::TaskRecord& record = task.record;
-  const bool exhausted = (charge == Charge::kMemory && record.memory_failures() >= limits_.memory_retries) ||
-                         (charge == Charge::kInfrastructure &&
-                          record.infrastructure_failures() >= limits_.infrastructure_retries);
+  Task charged = task;
+  RecordCharge(charged.record, charge, record.worker());
+  const absl::Duration now = clock_.Monotonic();
+  const bool exhausted = charge != Charge::kNone && IsExhausted(job, charged, workers_.table(), limits_, now);
   if (job.record.state() != v1::Job::CANCELLING) {
     if (IsPoison(task, killed_worker)) return EndForGood(ref, PoisonStatus(task, killed_worker), seconds);
     if (exhausted) return EndForGood(ref, error, seconds);
   }
   metrics_.AttemptEnded(task.definition.kind(), AttemptLabel(outcome));
 
-  TaskReleased released{
-      ref.job, ref.task, charge, seconds, 0, error, clock_.Monotonic(), std::string(killed_worker)};
-  if (charge == Charge::kInfrastructure)
-    released.run_after += RetryDelay(record.infrastructure_failures() + 1);
+  TaskReleased released{ref.job, ref.task, charge, seconds, 0, error, now, std::string(killed_worker)};
+  if (charge == Charge::kFault || charge == Charge::kShortage)
+    released.run_after += RetryDelay(Faults(charged.record) + Shortages(charged.record));
+  if (!killed_worker.empty()) released.run_after += RetryDelay(Deaths(task) + 1);
   const auto worker = workers_.table().find(record.worker());
+  if (charge == Charge::kShortage && worker != workers_.table().end()) Rest(worker->second, now);
   if (charge == Charge::kMemory && worker != workers_.table().end()) {
     released.exhausted_memory_bytes = worker->second.memory_bytes;
   }
@@ -179,6 +213,10 @@ void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::S
   facts_.AppendLog(ref.job, std::move(event));
   facts_.Apply(released);
   AfterEnd(ref);
+}
+
+void TaskAttempts::Rest(WorkerFacts& worker, absl::Duration now) {
+  if (++worker.shortages_in_row > 1) worker.rests_until = now + RetryDelay(worker.shortages_in_row - 1);
 }
 
 void TaskAttempts::EndForGood(const TaskRef& ref, const google::rpc::Status& error, double seconds) {
@@ -224,7 +262,11 @@ bool TaskAttempts::Adopt(const v1::AttemptRef& attempt, const std::string& worke
 }
 
 void TaskAttempts::Lose(const TaskRef& ref, absl::string_view why) {
-  Retry(ref, Charge::kInfrastructure, LostStatus(why), 0, v1::TaskChanged::LOST);
+  Retry(ref, Charge::kNone, LostStatus(why), 0, v1::TaskChanged::LOST);
+}
+
+void TaskAttempts::TakeAway(const TaskRef& ref, absl::string_view why) {
+  Retry(ref, Charge::kFault, LostStatus(why), 0, v1::TaskChanged::LOST);
 }
 
 void TaskAttempts::LoseAllOf(const std::string& worker, const std::vector<TaskRef>& tasks,
@@ -233,8 +275,7 @@ void TaskAttempts::LoseAllOf(const std::string& worker, const std::vector<TaskRe
   for (const TaskRef& ref : tasks) {
     // The end of one may have ended the job of the next.
     if (facts_.table().FindTask(ref.job, ref.task)->record.state() != v1::Task::RUNNING) continue;
-    Retry(ref, Charge::kInfrastructure, LostStatus(why), 0, v1::TaskChanged::LOST,
-          ref == suspect ? worker : "");
+    Retry(ref, Charge::kNone, LostStatus(why), 0, v1::TaskChanged::LOST, ref == suspect ? worker : "");
   }
 }
 

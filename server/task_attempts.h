@@ -42,7 +42,9 @@ class TaskAttempts {
   // True when `worker` holds the current attempt now.
   bool Adopt(const v1::AttemptRef& attempt, const std::string& worker);
 
-  // The worker that ran it is gone, or the attempt is stuck.
+  // The attempt stands still: a fault of its worker.
+  void TakeAway(const TaskRef& ref, absl::string_view why);
+  // The worker that ran it is gone. A lease that ran out or a restart costs no attempt.
   void Lose(const TaskRef& ref, absl::string_view why);
   // The worker died. Its tasks are lost; what it ran is blamed, and ends its job once it took down too many.
   void LoseAllOf(const std::string& worker, const std::vector<TaskRef>& tasks, absl::string_view why);
@@ -57,6 +59,12 @@ class TaskAttempts {
  private:
   void Retry(const TaskRef& ref, Charge charge, const google::rpc::Status& error, double seconds,
              v1::TaskChanged::Outcome outcome, absl::string_view killed_worker = "");
+  void FailOfInfrastructure(const v1::FailTaskRequest& request, const TaskRef& ref,
+                            const google::rpc::Status& error);
+  // Whether a full disk that the worker met is the coordinator's.
+  bool IsOfCoordinator(const absl::Status& disk_full, const std::string& worker) const;
+  // After the second shortage in a row the worker gets nothing for a while.
+  static void Rest(WorkerFacts& worker, absl::Duration now);
   // Whether another death that the task causes is one too many.
   bool IsPoison(const Task& task, absl::string_view killed_worker) const;
   void EndForGood(const TaskRef& ref, const google::rpc::Status& error, double seconds);

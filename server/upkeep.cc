@@ -15,6 +15,10 @@ namespace quantmoe {
 namespace {
 
 constexpr absl::Duration kGaugeInterval = absl::Seconds(1);
+// On a full disk what is only kept for later jobs goes early. Young blobs stay: a running task, or a client
+// that is about to create a job, may have just written them.
+constexpr absl::Duration kFullDiskInterval = absl::Seconds(30);
+constexpr absl::Duration kFullDiskMinAge = absl::Minutes(10);
 constexpr absl::Duration kHungAfter = absl::Seconds(30);
 // More than clocks that are being corrected drift between two collections.
 constexpr absl::Duration kClockWasSet = absl::Minutes(1);
@@ -86,9 +90,10 @@ void Upkeep::Tick() {
     gauges_at_ = now;
     RefreshGauges();
   }
-  if (now - garbage_at_ >= options_.garbage_interval) {
+  const bool full = core_.disk.full();
+  if (now - garbage_at_ >= (full ? kFullDiskInterval : options_.garbage_interval)) {
     garbage_at_ = now;
-    CollectGarbage();
+    CollectGarbage(full ? std::min(options_.blob_min_age, kFullDiskMinAge) : options_.blob_min_age);
   }
 }
 
@@ -107,6 +112,9 @@ void Upkeep::RefreshGauges() {
         ViewWorker(worker, core_.facts.table(), options_.limits, now).state())];
   }
   core_.metrics.Refresh(counts);
+  core_.disk.Refresh();
+  core_.metrics.DiskFull(core_.disk.full());
+  core_.metrics.QuarantinedBlobs(core_.blobs.quarantined());
   std::error_code error;
   const auto space = std::filesystem::space(core_.data_dir, error);
   if (!error) core_.metrics.DiskFree(static_cast<int64_t>(space.available));
@@ -126,22 +134,21 @@ bool Upkeep::AgesAreKnown() {
   return now >= ages_known_from_;
 }
 
-void Upkeep::CollectGarbage() {
+void Upkeep::CollectGarbage(absl::Duration min_age) {
   if (!AgesAreKnown()) return;
-  auto live = MarkLiveBlobs(core_.facts, core_.store, core_.clock.Now() - options_.blob_min_age);
+  auto live = MarkLiveBlobs(core_.facts, core_.store, core_.clock.Now() - min_age);
   if (!live.ok())
     return Log(LogLevel::kWarning, "no garbage collection", {{"error", live.status().ToString()}});
   live->insert(core_.calibration_prose.sha256);
   live->insert(core_.heldout_prose.sha256);
   auto shared = std::make_shared<absl::flat_hash_set<std::string>>(*std::move(live));
   // Only after the commit: cached results that were forgotten must stay forgotten before their blobs go.
-  core_.loop.AfterCommit([this, shared](const absl::Status& committed) {
+  core_.loop.AfterCommit([this, shared, min_age](const absl::Status& committed) {
     if (!committed.ok()) return;
-    (void)steps_.Post([this, shared] {
+    (void)steps_.Post([this, shared, min_age] {
       CrashPoint("garbage-sweep");
-      const auto freed =
-          core_.blobs.CollectGarbage([&](const std::string& sha256) { return shared->contains(sha256); },
-                                     options_.blob_min_age, core_.clock.Now());
+      const auto freed = core_.blobs.CollectGarbage(
+          [&](const std::string& sha256) { return shared->contains(sha256); }, min_age, core_.clock.Now());
       if (freed.ok()) core_.metrics.GarbageCollected(*freed);
       core_.metrics.StoredBlobBytes(DirectoryBytes(core_.blobs.dir()));
     });

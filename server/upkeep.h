@@ -26,7 +26,7 @@ class Upkeep {
   bool Beats() const;
 
  private:
-  void CollectGarbage();
+  void CollectGarbage(absl::Duration min_age);
   void RefreshGauges();
   // False for as long as young blobs are kept after the wall clock was set, by which files tell their age.
   bool AgesAreKnown();

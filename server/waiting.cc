@@ -88,7 +88,9 @@ WaitingReason ExplainReady(const Job& job, const std::vector<const WorkerFacts*>
   const Task& task = NextTask(job, now);
   if (task.run_after > now) {
     return {v1::Waiting::NEXT_ATTEMPT,
-            absl::StrCat("waits before the next attempt of ", task.definition.label())};
+            absl::StrCat("waits before the next attempt of ", task.definition.label(),
+                         task.record.error().message().empty() ? "" : ", which ended with: ",
+                         task.record.error().message())};
   }
   const std::string& wanted = job.record.determinism_class();
   int of_class = 0;

@@ -9,6 +9,7 @@
 #include "server/job_watchers.h"
 #include "server/proto_time.h"
 #include "server/resource_names.h"
+#include "server/stored_records.h"
 #include "server/write_queue_reactor.h"
 
 namespace quantmoe {
@@ -135,11 +136,7 @@ class WatchStream final : public Base, public JobWatcher {
       sent_seq_ = events->back().seq;
     }
     for (const StoredEvent& stored : *events) {
-      v1::JobEvent event;
-      if (!event.ParseFromString(stored.payload)) {
-        return FinishAfterWrites(MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED", "unreadable event"));
-      }
-      Write(std::move(event));
+      Write(DecodeEvent(stored));
     }
     {
       absl::MutexLock lock(&state_mutex_);

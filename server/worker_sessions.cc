@@ -63,7 +63,9 @@ void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> l
                     .draining = false,
                     .last_heard = clock_.Monotonic(),
                     .connect_time = clock_.Now(),
-                    .tasks_done = 0};
+                    .tasks_done = 0,
+                    .shortages_in_row = 0,
+                    .rests_until = absl::ZeroDuration()};
   if (auto known = workers_.table().find(id); known != workers_.table().end()) {
     facts.tasks_done = known->second.tasks_done;
     facts.draining = known->second.draining;
@@ -173,7 +175,7 @@ void WorkerSessions::WatchProgress(const std::string& worker, const v1::WorkerHe
     if (now - known->second.since < options_.no_progress_timeout) continue;
     progress_.erase(known);
     workers_.SendCancel(worker, running.attempt().task(), running.attempt().token(), "no progress");
-    attempts_.Lose(ref, absl::StrCat("no progress on worker ", worker));
+    attempts_.TakeAway(ref, absl::StrCat("no progress on worker ", worker));
   }
 }
 
@@ -255,6 +257,7 @@ void WorkerSessions::Remove(const std::string& worker, absl::string_view cause) 
 }
 
 void WorkerSessions::Dispatch() {
+  if (jobs_.disk().full()) return;  // a task that starts would fail to store its results
   const absl::Duration now = clock_.Monotonic();
   // Binding a job may reveal cached results and more ready tasks, so plan until nothing is left to bind.
   while (true) {
@@ -297,9 +300,17 @@ void WorkerSessions::ExplainJobs() {
   std::map<std::string, Wait> waits;
   // What ends a job may change others, so the facts are looked at before any of them changes.
   std::vector<std::pair<std::string, WaitingReason>> reasons;
+  const std::string full_disk = jobs_.disk().Explain();
   for (const auto& [id, job] : facts_.table().jobs()) {
     if (job.record.state() != v1::Job::QUEUED && job.record.state() != v1::Job::RUNNING) continue;
-    reasons.emplace_back(id, ExplainWaiting(job, facts_.table(), workers_.table(), options_.limits, now));
+    if (!full_disk.empty() && job.running.empty()) {
+      reasons.emplace_back(id, WaitingReason{v1::Waiting::NO_SPACE, full_disk});
+      continue;
+    }
+    WaitingReason waiting = ExplainWaiting(job, facts_.table(), workers_.table(), options_.limits, now);
+    const std::string step = jobs_.ExplainStep(id);
+    if (waiting.cause == v1::Waiting::COORDINATOR && !step.empty()) waiting.reason = step;
+    reasons.emplace_back(id, std::move(waiting));
   }
   for (const auto& [id, waiting] : reasons) {
     const auto known = waits_.find(id);

@@ -25,6 +25,10 @@ struct WorkerFacts {
   absl::Duration last_heard;  // monotonic
   absl::Time connect_time;
   int64_t tasks_done = 0;
+  // Shortages since its last result: from the second one on it rests, so that it does not fail one task after
+  // another that others could run.
+  int shortages_in_row = 0;
+  absl::Duration rests_until;  // monotonic
 };
 
 using WorkerTable = std::map<std::string, WorkerFacts, std::less<>>;

@@ -11,6 +11,7 @@
 #include "plan/job_spec_json.h"
 #include "plan/task_graph.h"
 #include "plan/tensor_views.h"
+#include "proto/grpc_status.h"
 #include "tests/server/running_server.h"
 #include "tests/support/status_matchers.h"
 
@@ -296,6 +297,17 @@ void FakeWorker::Finish(const v1::Assign& assign) {
   const grpc::Status status = Complete(AttemptOf(assign), Produce(assign.task()), &outcome);
   EXPECT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(outcome, v1::CompleteTaskResponse::COMMITTED) << assign.task().task();
+}
+
+void FakeWorker::Fail(const v1::Assign& assign, const absl::Status& error) {
+  v1::FailTaskRequest request;
+  *request.mutable_attempt() = AttemptOf(assign);
+  request.set_worker_id(options_.id);
+  request.set_failure_class(v1::FailTaskRequest::INFRASTRUCTURE);
+  *request.mutable_error() = ToRpcStatus(error);
+  v1::FailTaskResponse response;
+  const grpc::Status status = stub_->FailTask(WithDeadline().get(), request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 void FakeWorker::Fail(const v1::Assign& assign, v1::FailTaskRequest::FailureClass failure_class) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include <grpcpp/grpcpp.h>
 
 #include "quantmoe/v1/blobs.grpc.pb.h"
@@ -59,6 +60,8 @@ class FakeWorker {
   // Produces and commits; COMMITTED is expected.
   void Finish(const v1::Assign& assign);
   void Fail(const v1::Assign& assign, v1::FailTaskRequest::FailureClass failure_class);
+  // Fails as infrastructure with this error.
+  void Fail(const v1::Assign& assign, const absl::Status& error);
 
   // Takes and finishes tasks until one of this label is assigned, which is returned unfinished.
   v1::Assign RunUntil(const std::string& label);

@@ -84,9 +84,31 @@ TEST_F(JobTableTest, ReleaseChargesOnlyTheNamedBudget) {
   table_.Apply(released);
   EXPECT_EQ(task("a").record.state(), v1::Task::READY);
   EXPECT_EQ(task("a").record.memory_failures(), 1);
-  EXPECT_EQ(task("a").record.infrastructure_failures(), 0);
+  EXPECT_EQ(Faults(task("a").record) + Shortages(task("a").record), 0);
   EXPECT_EQ(task("a").record.exhausted_memory_bytes(), 7);
   EXPECT_EQ(task("a").record.token(), "");
+}
+
+TEST_F(JobTableTest, AReopenedTaskBlocksWhatWaitsForItAndNothingElse) {
+  Ready("a");
+  Start("a");
+  Finish("a");
+  Ready("b");
+  Ready("c");
+  Start("c");
+  table_.Apply(TaskReopened{"job", "a"});
+  EXPECT_EQ(task("a").record.state(), v1::Task::BLOCKED);
+  EXPECT_EQ(task("a").record.reopened(), 1);
+  EXPECT_EQ(task("b").record.state(), v1::Task::BLOCKED);
+  EXPECT_EQ(task("c").record.state(), v1::Task::RUNNING);
+  table_.Apply(TaskReleased{.job = "job", .task = "c"});
+  EXPECT_EQ(task("c").record.state(), v1::Task::BLOCKED) << "its input is gone";
+  Ready("a");
+  Start("a");
+  Finish("a");
+  EXPECT_EQ(task("b").unmet, 0);
+  EXPECT_EQ(task("c").unmet, 0);
+  EXPECT_EQ(job().stages.at("forward").done, 1);
 }
 
 TEST_F(JobTableTest, KeysOfRunningTasksAreKnownUntilTheyEnd) {

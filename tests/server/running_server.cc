@@ -31,6 +31,7 @@ CoordinatorOptions RunningServer::QuickOptions() {
   options.lease = absl::Seconds(30);
   options.heartbeat = absl::Seconds(10);
   options.tick = absl::Milliseconds(10);
+  options.disk_reserve_bytes = 256 << 10;
   return options;
 }
 

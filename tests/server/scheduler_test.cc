@@ -202,12 +202,81 @@ TEST_F(SchedulerTest, ATaskWaitsForItsNextAttempt) {
   AddJob("a", 1);
   AddWorker("w", 2);
   AssignAndStart();
-  TaskReleased released{.job = "a", .task = "t0", .charge = Charge::kInfrastructure};
+  TaskReleased released{.job = "a", .task = "t0", .charge = Charge::kFault};
   released.run_after = now_ + RetryDelay(1);
   jobs_.Apply(released);
   EXPECT_THAT(Assign(), IsEmpty());
   now_ += absl::Seconds(1);
   EXPECT_THAT(Assign(), SizeIs(1));
+}
+
+// ---- Workers that failed a task
+
+class FailingWorkersTest : public SchedulerTest {
+ protected:
+  FailingWorkersTest() { AddJob("a", 1); }
+  // The task fails on the worker and is ready again.
+  void Fail(const std::string& worker, Charge charge) {
+    jobs_.Apply(TaskStarted{"a", "t0", worker, "token", absl::UnixEpoch(), now_});
+    jobs_.Apply(TaskReleased{.job = "a", .task = "t0", .charge = charge});
+  }
+  bool Exhausted() {
+    const Job& job = *jobs_.Find("a");
+    return IsExhausted(job, job.tasks[0], workers_, limits_, now_);
+  }
+};
+
+TEST_F(FailingWorkersTest, AWorkerIsKeptFromTheTaskThatItFailed) {
+  AddWorker("bad");
+  AddWorker("good", /*credits=*/0);
+  Fail("bad", Charge::kShortage);
+  EXPECT_THAT(Assign(), IsEmpty()) << "another could do it, as soon as it is free";
+  workers_["good"].credits = 1;
+  EXPECT_THAT(Assign(), ElementsAre(Field(&Assignment::worker, "good")));
+}
+
+TEST_F(FailingWorkersTest, ItGetsTheTaskAgainWhenNoOtherCouldDoIt) {
+  AddWorker("bad");
+  AddWorker("small", 1, /*memory_bytes=*/5);
+  AddWorker("alien", 1, 100, "c2");
+  AddWorker("draining").draining = true;
+  Fail("bad", Charge::kFault);
+  EXPECT_THAT(Assign(), ElementsAre(Field(&Assignment::worker, "bad")));
+}
+
+TEST_F(FailingWorkersTest, TheOneThatFailedItLessOftenComesFirst) {
+  AddWorker("a");
+  AddWorker("b");
+  for (const char* worker : {"a", "a", "b"}) Fail(worker, Charge::kFault);
+  EXPECT_THAT(Assign(), ElementsAre(Field(&Assignment::worker, "b")));
+}
+
+TEST_F(FailingWorkersTest, AWorkerRestsAfterShortages) {
+  AddWorker("w").rests_until = now_ + absl::Seconds(1);
+  EXPECT_THAT(Assign(), IsEmpty());
+  now_ += absl::Seconds(1);
+  EXPECT_THAT(Assign(), SizeIs(1));
+}
+
+TEST_F(FailingWorkersTest, FaultsAreHopelessWhenEveryWorkerHasMetOne) {
+  AddWorker("a");
+  for (int i = 0; i < 5; ++i) Fail("a", Charge::kFault);
+  EXPECT_FALSE(Exhausted());
+  Fail("a", Charge::kFault);
+  EXPECT_TRUE(Exhausted());
+  AddWorker("b");
+  EXPECT_FALSE(Exhausted()) << "b may do it";
+}
+
+TEST_F(FailingWorkersTest, ShortagesCountByDifferentWorkersAndLeasesNotAtAll) {
+  AddWorker("a");
+  for (int i = 0; i < 50; ++i) Fail("a", Charge::kShortage);
+  for (int i = 0; i < 50; ++i) Fail("x" + std::to_string(i), Charge::kNone);
+  EXPECT_FALSE(Exhausted());
+  for (const char* worker : {"b", "c", "d", "e"}) Fail(worker, Charge::kShortage);
+  EXPECT_FALSE(Exhausted());
+  Fail("f", Charge::kShortage);
+  EXPECT_TRUE(Exhausted());
 }
 
 TEST(RetryDelayTest, DoublesUpToAMinute) {

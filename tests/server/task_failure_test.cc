@@ -1,8 +1,10 @@
 // What a failed, stale or lost attempt costs.
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error_info.h"
 #include "proto/grpc_status.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
@@ -183,6 +185,44 @@ TEST(TaskFailureTest, AWatchIsToldAtOnceWhenTheLastWorkerDies) {
   EXPECT_EQ(event.waiting().cause(), v1::Waiting::WORKERS_SILENT) << "the lease of the dead one goes on";
   context->TryCancel();
   (void)watch->Finish();
+}
+
+TEST(TaskFailureTest, LeasesAndRestartsSpendNoAttempts) {
+  FakeClock clock;
+  RunningServer server(WithClock(clock));
+  const std::string name = server.CreateTinyJob();
+  for (int i = 0; i < 8; ++i) {
+    FakeWorker worker(server.coordinator().worker_address(), {.id = absl::StrCat("w", i)});
+    EXPECT_EQ(LabelOf(worker.AwaitAssign()), "prepare");
+    if (i % 2 == 0) {
+      clock.Advance(absl::Seconds(30));  // it is silent for a lease
+    } else {
+      server.Stop();
+      server.Start();
+      clock.Advance(absl::Seconds(30));  // it does not come back
+    }
+    server.AwaitJob(name, [](const v1::Job& job) { return job.progress().workers() == 0; });
+  }
+  FakeWorker worker(server.coordinator().worker_address(), {.id = "last"});
+  worker.RunToEnd();
+  EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+}
+
+TEST(TaskFailureTest, TheFullDiskOfOneWorkerEndsNoJobThatAnotherCanDo) {
+  FakeClock clock;
+  RunningServer server(WithClock(clock));
+  const std::string name = server.CreateTinyJob();
+  FakeWorker full(server.coordinator().worker_address(), {.id = "full", .credits = 1});
+  v1::Assign assign = full.AwaitAssign();
+  FakeWorker good(server.coordinator().worker_address(), {.id = "good", .credits = 0});
+  full.Fail(assign, MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", "no room in scratch"));
+  full.SetCredits(1);
+  server.AwaitJob(name, [](const v1::Job& job) { return job.progress().workers() == 0; });
+  clock.Advance(absl::Seconds(2));  // the backoff
+  full.Heartbeat({}, 1);
+  good.Heartbeat({}, 1);
+  good.SetCredits(1);
+  EXPECT_EQ(LabelOf(good.AwaitAssign()), "prepare");
 }
 
 TEST(TaskFailureTest, AJobThatNoWorkerCanTakeSaysSoAndEnds) {

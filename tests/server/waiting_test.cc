@@ -45,7 +45,7 @@ class WaitingTest : public testing::Test {
   // The lease of a broken connection ran out.
   void Lose(const std::string& task, const std::string& worker) {
     workers_.erase(worker);
-    TaskReleased released{.job = "a", .task = task, .charge = Charge::kInfrastructure};
+    TaskReleased released{.job = "a", .task = task, .charge = Charge::kFault};
     released.killed_worker = worker;
     jobs_.Apply(released);
   }
@@ -135,7 +135,7 @@ TEST_F(WaitingTest, WorkersThatDrainAreNotAbsent) {
 
 TEST_F(WaitingTest, ATaskThatMayRunHidesOneThatWaitsForItsTime) {
   AddWorker("w1");
-  TaskReleased released{.job = "a", .task = "solve-l0-p0", .charge = Charge::kInfrastructure};
+  TaskReleased released{.job = "a", .task = "solve-l0-p0", .charge = Charge::kFault};
   released.run_after = now_ + absl::Minutes(1);
   Start("solve-l0-p0", "w1");
   jobs_.Apply(released);

@@ -1,0 +1,213 @@
+// Stored results that rot or vanish while jobs need them: they are computed again, and nothing else happens.
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error_info.h"
+#include "proto/grpc_status.h"
+#include "storage/blob_store.h"
+#include "tests/server/fake_worker.h"
+#include "tests/server/running_server.h"
+#include "tests/support/fake_clock.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+
+std::filesystem::path PathOf(RunningServer& server, const v1::Digest& digest) {
+  const std::string& name = digest.sha256();
+  return std::filesystem::path(server.data_dir()) / "blobs/sha256" / name.substr(0, 2) / name.substr(2, 2) /
+         name;
+}
+
+void Damage(RunningServer& server, const v1::Digest& digest) {
+  const std::filesystem::path path = PathOf(server, digest);
+  std::filesystem::permissions(path, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  const char first = static_cast<char>(file.get() ^ 1);
+  file.seekp(0);
+  file.put(first);
+}
+
+const v1::Digest& InputOf(const v1::Assign& assign, const std::string& role) {
+  for (const v1::TaskBlob& input : assign.task().inputs()) {
+    if (input.role().rfind(role, 0) == 0) return input.digest();
+  }
+  ADD_FAILURE() << LabelOf(assign) << " has no input " << role;
+  return assign.task().inputs(0).digest();
+}
+
+absl::Status Mismatch(const v1::Digest& digest) {
+  return MakeError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH", "damaged", {{"sha256", digest.sha256()}});
+}
+
+std::vector<std::string> LabelsWith(RunningServer& server, const std::string& job,
+                                    v1::TaskChanged::Outcome outcome) {
+  v1::ListJobEventsRequest request;
+  request.set_name(job);
+  v1::ListJobEventsResponse events;
+  EXPECT_TRUE(server.jobs().ListJobEvents(WithDeadline().get(), request, &events).ok());
+  std::vector<std::string> labels;
+  for (const v1::JobEvent& event : events.events()) {
+    if (event.task_changed().outcome() == outcome) labels.push_back(event.task_changed().task());
+  }
+  return labels;
+}
+
+size_t Quarantined(RunningServer& server) {
+  const std::filesystem::directory_iterator files(server.data_dir() + "/blobs/quarantine");
+  return static_cast<size_t>(std::distance(begin(files), end(files)));
+}
+
+class LostBlobsTest : public testing::TestWithParam<bool> {
+ protected:
+  // Damages or deletes, as the parameter says.
+  void Harm(const v1::Digest& digest) {
+    if (GetParam()) {
+      Damage(server_, digest);
+    } else {
+      std::filesystem::remove(PathOf(server_, digest));
+    }
+  }
+  // What a worker finds that reads the blob.
+  absl::Status Found(const v1::Digest& digest) const {
+    if (GetParam()) return Mismatch(digest);
+    return MakeError(absl::StatusCode::kNotFound, "BLOB_NOT_FOUND", "gone", {{"sha256", digest.sha256()}});
+  }
+
+  RunningServer server_;
+};
+INSTANTIATE_TEST_SUITE_P(DeletedAndDamaged, LostBlobsTest, testing::Bool());
+
+TEST_P(LostBlobsTest, TheProducerOfALostInputRunsAgain) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  const v1::Assign solve = worker.RunUntil("forward-l1-s0");
+  const v1::Digest hidden = InputOf(solve, "hidden");
+  Harm(hidden);
+  worker.Fail(solve, Found(hidden));
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server_.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+  EXPECT_THAT(LabelsWith(server_, name, v1::TaskChanged::REOPENED), testing::ElementsAre("forward-l0-s0"));
+  EXPECT_EQ(Quarantined(server_), GetParam() ? 1u : 0u);
+}
+
+TEST_P(LostBlobsTest, ARetryDoesNotTrustCachedResultsThatAreLost) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  const v1::Assign forward = worker.RunUntil("forward-l1-s0");
+  const v1::Digest hidden = InputOf(forward, "hidden");
+  worker.Fail(forward, v1::FailTaskRequest::PERMANENT);
+  ASSERT_EQ(server_.AwaitEnd(name).state(), v1::Job::FAILED);
+  Harm(hidden);
+  v1::RetryJobRequest request;
+  request.set_name(name);
+  v1::Job retried;
+  ASSERT_TRUE(server_.jobs().RetryJob(WithDeadline().get(), request, &retried).ok());
+  worker.SetCredits(1);
+  v1::Assign next = worker.AwaitAssign();
+  while (LabelOf(next) != "forward-l0-s0") {
+    for (const v1::TaskBlob& input : next.task().inputs()) {
+      if (input.digest().sha256() != hidden.sha256()) continue;
+      worker.Fail(next, Found(hidden));
+      next.clear_token();
+    }
+    if (!next.token().empty()) worker.Finish(next);
+    worker.SetCredits(1);
+    next = worker.AwaitAssign();
+  }
+  worker.Finish(next);
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server_.AwaitEnd(retried.name()).state(), v1::Job::SUCCEEDED);
+}
+
+class LostStepInputTest : public testing::Test {
+ protected:
+  RunningServer server_;
+};
+
+TEST_F(LostStepInputTest, PlanningHasALostSummaryMadeAgain) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  const v1::Assign prepare = worker.AwaitAssign();
+  const std::vector<v1::TaskBlob> outputs = worker.Produce(prepare.task());
+  for (const v1::TaskBlob& output : outputs) {
+    if (output.role() == "summary") Damage(server_, output.digest());
+  }
+  v1::CompleteTaskResponse::Outcome outcome;
+  ASSERT_TRUE(worker.Complete(AttemptOf(prepare), outputs, &outcome).ok());
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server_.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+  EXPECT_THAT(LabelsWith(server_, name, v1::TaskChanged::REOPENED), testing::ElementsAre("prepare"));
+}
+
+TEST_F(LostStepInputTest, ThePublicationHasALostFileMadeAgain) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  const v1::Assign publish = worker.RunUntil("publish");
+  const std::vector<v1::TaskBlob> outputs = worker.Produce(publish.task());
+  Damage(server_, outputs.back().digest());
+  v1::CompleteTaskResponse::Outcome outcome;
+  ASSERT_TRUE(worker.Complete(AttemptOf(publish), outputs, &outcome).ok());
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server_.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+  EXPECT_THAT(LabelsWith(server_, name, v1::TaskChanged::REOPENED), Contains("publish"));
+}
+
+TEST(LostTextTest, ShippedTextComesBackAndAnUploadedOneIsAskedFor) {
+  RunningServer server;
+  const std::string shipped = server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  v1::Assign prepare = worker.AwaitAssign();
+  const v1::Digest text = InputOf(prepare, "");
+  std::filesystem::remove(PathOf(server, text));
+  worker.Fail(prepare, Mismatch(text));
+  worker.SetCredits(1);
+  prepare = worker.AwaitAssign();
+  EXPECT_EQ(LabelOf(prepare), "prepare");
+  EXPECT_TRUE(std::filesystem::exists(PathOf(server, text)));
+  worker.Fail(prepare, v1::FailTaskRequest::PERMANENT);
+
+  v1::CreateJobRequest request = RunningServer::TinyJob();
+  const v1::Digest uploaded = worker.Upload("a text of the user");
+  *request.mutable_job()->mutable_spec()->mutable_calibration()->mutable_text() = uploaded;
+  v1::Job job;
+  ASSERT_TRUE(server.jobs().CreateJob(WithDeadline().get(), request, &job).ok());
+  worker.SetCredits(1);
+  prepare = worker.AwaitAssign();
+  Damage(server, uploaded);
+  worker.Fail(prepare, Mismatch(uploaded));
+  job = server.AwaitEnd(job.name());
+  EXPECT_EQ(job.state(), v1::Job::FAILED);
+  EXPECT_THAT(FromRpcStatus(job.error()), HasReason("BLOB_LOST"));
+  EXPECT_THAT(job.error().message(), HasSubstr(uploaded.sha256()));
+}
+
+TEST(LostBlobTest, ABlobThatOnlyTheWorkerLacksIsTheWorkersShortage) {
+  FakeClock clock;
+  CoordinatorOptions options = RunningServer::QuickOptions();
+  options.clock = &clock;
+  RunningServer server(options);
+  const std::string name = server.CreateTinyJob();
+  FakeWorker bad(server.coordinator().worker_address(), {.id = "bad"});
+  const v1::Assign prepare = bad.AwaitAssign();
+  FakeWorker good(server.coordinator().worker_address(), {.id = "good"});
+  bad.Fail(prepare, Mismatch(InputOf(prepare, "")));
+  bad.SetCredits(1);
+  server.AwaitJob(name, [](const v1::Job& job) { return job.progress().workers() == 0; });
+  clock.Advance(absl::Seconds(2));  // the backoff
+  EXPECT_EQ(LabelOf(good.AwaitAssign()), "prepare");
+  EXPECT_EQ(Quarantined(server), 0u);
+}
+
+}  // namespace
+}  // namespace quantmoe
