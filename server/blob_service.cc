@@ -159,9 +159,8 @@ grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServ
                                                               const v1::GetUploadStatusRequest* request,
                                                               v1::GetUploadStatusResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "GetUploadStatus");
-  RunIn(room_, reply, [this, reply, request, response] {
-    reply.Finish(UploadStatus(core_.blobs, *request, *response));
-  });
+  RunIn(room_, reply,
+        [this, reply, request, response] { reply.Finish(UploadStatus(core_.blobs, *request, *response)); });
   return reply.reactor();
 }
 
