@@ -73,9 +73,9 @@ void DiskReserve::Refresh() {
 
 std::string DiskReserve::Explain() const {
   if (!full_) return "";
-  return absl::StrCat("the disk of the coordinator is full: ", FreeBytes() >> 10, " KiB are free in ",
-                      options_.dir, "; tasks go on once ", (bytes_ - FileBytes() + NeededBytes()) >> 10,
-                      " KiB are");
+  // No number that changes: jobs store the sentence, and each change of it would write to the full disk.
+  return absl::StrCat("the disk of the coordinator is full: tasks go on once ",
+                      (bytes_ + NeededBytes()) >> 10, " KiB are free in ", options_.dir);
 }
 
 absl::Status DiskReserve::CheckRoom() const {

@@ -66,7 +66,7 @@ TEST_F(DiskReserveTest, TheDiskCountsAsFullBeforeTheLastByte) {
   free_ = 1 << 20;
   reserve.Refresh();
   EXPECT_THAT(reserve.CheckRoom(), HasReason("DISK_FULL"));
-  EXPECT_THAT(reserve.Explain(), HasSubstr("1024 KiB are free"));
+  EXPECT_THAT(reserve.Explain(), HasSubstr("8192 KiB are free"));
   free_ = 3 << 20;  // not enough to begin again
   reserve.Refresh();
   EXPECT_TRUE(reserve.full());
