@@ -632,7 +632,7 @@ TEST(ModelSpecTest, EveryBadFieldIsNamed) {
       {GoldenJson("glm4_moe"), "topk_method", "greedy", "MODEL_UNSUPPORTED"},
       {GoldenJson("glm4_moe"), "attn_logit_softcapping", 30.0, "MODEL_UNSUPPORTED"},
   };
-  for (const std::string deep :
+  for (const std::string& deep :
        {std::string(390'000, '['), std::string(195'000, '[') + std::string(195'000, ']'),
         "{\"model_type\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}"}) {
     EXPECT_THAT(ParseModelConfig(deep), HasReason("MODEL_INVALID"));
