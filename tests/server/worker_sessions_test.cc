@@ -54,6 +54,7 @@ class WorkerSessionsTest : public testing::Test {
   FakeClock clock_;
   std::unique_ptr<SqliteStore> store_ = *SqliteStore::Open(dir_ / "data", clock_.Now());
   std::unique_ptr<LocalBlobStore> blobs_ = *LocalBlobStore::Open(dir_ / "blobs");
+  DiskReserve disk_{{.dir = dir_ / "data", .bytes = 0}};
   Metrics metrics_{"0", /*term=*/1};
   Executor steps_{"steps", /*threads=*/1, /*max_queued=*/10};
   FactsRecorder facts_{*store_, clock_};
@@ -64,6 +65,7 @@ class WorkerSessionsTest : public testing::Test {
                      loop_,
                      links_,
                      *blobs_,
+                     disk_,
                      steps_,
                      metrics_,
                      clock_};
