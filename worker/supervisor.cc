@@ -34,7 +34,6 @@ class BlockedSignals {
   BlockedSignals() : signals_(WatchedSignals()) { pthread_sigmask(SIG_BLOCK, &signals_, &before_); }
   ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
   const sigset_t& signals() const { return signals_; }
-  const sigset_t& before() const { return before_; }
 
  private:
   const sigset_t signals_;
@@ -99,7 +98,8 @@ class Supervisor {
     if (child_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGTERM);  // a worker must not outlive who would stop it
       if (getppid() != parent) _exit(kFailed);
-      pthread_sigmask(SIG_SETMASK, &signals_.before(), nullptr);
+      // Whoever started the supervisor may have blocked them: a worker must hear that it is to stop.
+      pthread_sigmask(SIG_UNBLOCK, &signals_.signals(), nullptr);
       execv(options_.program.c_str(), arguments.data());
       _exit(127);
     }

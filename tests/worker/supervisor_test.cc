@@ -21,9 +21,9 @@ class SupervisorTest : public testing::Test {
   // Supervises a shell script, in which `started` adds a line to the file $STARTS.
   int Run(const std::string& script, int most_deaths = 10) {
     SupervisorOptions options;
+    options.program = "/bin/sh";
     options.command = {
-        "/bin/sh", "-c",
-        absl::StrCat("STARTS=", starts_, "; started() { echo started >> $STARTS; }; ", script)};
+        "sh", "-c", absl::StrCat("STARTS=", starts_, "; started() { echo started >> $STARTS; }; ", script)};
     options.first_wait = absl::Milliseconds(1);
     options.most_deaths = most_deaths;
     return Supervise(options);
