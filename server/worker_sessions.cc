@@ -72,6 +72,10 @@ void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> l
   }
   workers_.table()[id] = facts;
   workers_.Connect(id, link);
+  // One that dies before the next tick was there all the same: what waited for workers waits anew.
+  std::erase_if(waits_, [](const auto& wait) {
+    return wait.second.cause == v1::Waiting::NO_WORKER || wait.second.cause == v1::Waiting::WORKERS_DIED;
+  });
   Log(LogLevel::kInfo, "worker connected",
       {{"worker", id}, {"device", hello.device()}, {"held", hello.held_size()}});
 

@@ -293,7 +293,7 @@ int Main(int argc, char** argv) {
   Flags flags = DefaultFlags();
   CLI::App app("Computes tasks of quantmoe jobs for a coordinator.", "quantmoe-worker");
   app.set_version_flag("--version", QUANTMOE_VERSION);
-  app.set_config("--config", "", "file with these options as name=value lines");
+  app.set_config("--config", "", "file with these options as name=value lines")->envname("QUANTMOE_CONFIG");
   app.allow_config_extras(CLI::config_extras_mode::error);
   AddConnectionFlags(app, flags);
   AddResourceFlags(app, flags);

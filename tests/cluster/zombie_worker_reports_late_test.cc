@@ -7,7 +7,7 @@ namespace quantmoe {
 namespace {
 
 bool WasStale(Worker& worker) {
-  return worker.metrics().Render().find("outcome=\"stale\"") != std::string::npos;
+  return worker.metrics().Render().find("{kind=\"prepare\",outcome=\"stale\"} 1") != std::string::npos;
 }
 
 TEST(ZombieWorkerReportsLateTest, ItsResultIsStale) {

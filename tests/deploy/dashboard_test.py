@@ -203,6 +203,8 @@ def main():
         with Service(options, pathlib.Path(directory)) as service:
             prometheus = start_prometheus(service) if shutil.which("prometheus") else None
             service.run_job()
+            # Gauges are taken from the facts once a second.
+            wait_until("the quality of the job", lambda: "quantmoe_job_verdict{" in get(f"http://{service.http['quantmoe-server']}/metrics"))
             series = merge(get(f"http://{address}/metrics") for address in service.http.values())
             problems = list(check_names(series))
             if prometheus and not problems:
