@@ -474,9 +474,9 @@ TEST_F(LayoutsTest, BadMxfp4IsNamed) {
   const std::vector<Case> cases = {
       {[&](NamedTensors& t) { t.erase(down + "_scales"); }, down + "_scales [8, 64, 1] is missing"},
       {[&](NamedTensors& t) {
-         t[down + "_scales"] = at::zeros({8, 64, 2}, at::kByte);
+         t[down + "_scales"] = at::zeros({8, 32, 1}, at::kByte);
        },
-       "model.safetensors: tensor " + down + "_scales has shape [8, 64, 2], expected [8, 64, 1]"},
+       "model.safetensors: tensor " + down + "_scales has shape [8, 32, 1], expected [8, 64, 1]"},
       {[&](NamedTensors& t) { t[down + "_blocks"] = t[down + "_blocks"].to(at::kInt); },
        "model.safetensors: tensor " + down + "_blocks has dtype I32, expected U8"},
       {[&](NamedTensors& t) { t.erase(down + "_bias"); }, "model.layers.2.mlp.experts.0.down_proj.bias"},
