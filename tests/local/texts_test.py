@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 SECONDS = 240
-SPEC = ["--heuristic", "uniform", "--samples", "2", "--sequence-length", "32", "--window", "32", "--group-size", "32",
+SPEC = ["--bits", "4", "--heuristic", "uniform", "--samples", "2", "--sequence-length", "32", "--window", "32", "--group-size", "32",
         "--min-tokens-ratio", "0"]
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content|trim }}<|im_end|>\n{% endfor %}"
 WORDS = "the keeper of the lamp went down to the water and counted the boats. " * 12
