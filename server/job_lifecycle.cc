@@ -67,6 +67,17 @@ bool Produces(const Task& task, const std::set<std::string>& lost) {
                      [&](const v1::TaskBlob& output) { return lost.contains(output.digest().sha256()); });
 }
 
+// The output of a DONE task with this SHA-256, or null.
+const v1::TaskBlob* FindOutputOf(const Job& job, const std::string& sha256) {
+  for (const Task& task : job.tasks) {
+    if (task.record.state() != v1::Task::DONE) continue;
+    for (const v1::TaskBlob& output : task.record.outputs()) {
+      if (output.digest().sha256() == sha256) return &output;
+    }
+  }
+  return nullptr;
+}
+
 // Whether somebody will still read the outputs of a task that is DONE.
 bool IsNeeded(const Job& job, const Task& task) {
   const std::string& label = task.definition.label();
@@ -341,13 +352,22 @@ std::string JobLifecycle::ExplainStep(const std::string& id) const {
   return retry == step_retries_.end() ? "" : absl::StrCat("is tried again after: ", retry->second.error);
 }
 
-void JobLifecycle::CheckInputs(const std::string& id, const std::string& label,
+void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, const std::string& named,
                                std::function<void(const BlobCheck&)> then) {
   const Job& job = *facts_.table().Find(id);
   absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, *job.Find(label));
   // An input that was reopened already has no digest: the task waits for it anyway.
-  if (!inputs.ok()) return then({.lost = {}, .restored = true});
-  CheckBlobs(id, *std::move(inputs), std::move(then));
+  if (!inputs.ok()) return then({.lost = {}, .indirect = "", .restored = true});
+  const bool direct = std::any_of(inputs->begin(), inputs->end(), [&named](const v1::TaskBlob& input) {
+    return input.digest().sha256() == named;
+  });
+  const v1::TaskBlob* output = direct || named.empty() ? nullptr : FindOutputOf(job, named);
+  if (output == nullptr) return CheckBlobs(id, *std::move(inputs), std::move(then));
+  inputs->push_back(*output);
+  CheckBlobs(id, *std::move(inputs), [named, then = std::move(then)](BlobCheck check) {
+    if (check.lost.contains(named)) check.indirect = named;
+    then(check);
+  });
 }
 
 void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
@@ -370,7 +390,8 @@ void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> b
   if (!posted) then({});
 }
 
-void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lost) {
+void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lost,
+                          const std::string& indirect) {
   const Job& job = *facts_.table().Find(id);
   if (job.record.state() != v1::Job::RUNNING) return;
   std::set<std::string> unmade = lost;
@@ -378,7 +399,7 @@ void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lo
   for (const Task& task : job.tasks) {
     if (task.record.state() != v1::Task::DONE || !Produces(task, lost)) continue;
     for (const v1::TaskBlob& output : task.record.outputs()) unmade.erase(output.digest().sha256());
-    if (IsNeeded(job, task)) reopened.push_back(task.index);
+    if (IsNeeded(job, task) || Produces(task, {indirect})) reopened.push_back(task.index);
   }
   if (!unmade.empty()) return Fail(id, TextLost(unmade));
   for (int index : reopened) {

@@ -28,7 +28,10 @@ namespace quantmoe {
 // Which of some blobs the store has no more.
 struct BlobCheck {
   std::set<std::string> lost;  // SHA-256
-  bool restored = false;       // some were lost and came back from where they are from
+  // Of these, one that no input is but that an input names, as a plan names the tensors of solves. Whoever
+  // reads it does not wait for its producer, and so tries again later.
+  std::string indirect;
+  bool restored = false;  // some were lost and came back from where they are from
 };
 
 struct NewJob {
@@ -78,12 +81,14 @@ class JobLifecycle {
   // A READY task takes the result of an equal one.
   void FinishFromCache(const std::string& id, const std::string& label,
                        const std::vector<v1::TaskBlob>& outputs);
-  // Reads every input of the task on the executor, and tells on the loop's thread which are lost.
-  void CheckInputs(const std::string& id, const std::string& label,
+  // Reads every input of the task, and the blob `named` (SHA-256; may be empty) that it failed on, on the
+  // executor, and tells on the loop's thread which are lost.
+  void CheckInputs(const std::string& id, const std::string& label, const std::string& named,
                    std::function<void(const BlobCheck&)> then);
   // Has the producers of lost blobs run again. The job fails when nobody produces one of them, or a result is
   // lost time after time.
-  void Reopen(const std::string& id, const std::set<std::string>& lost);
+  // `indirect` as in BlobCheck.
+  void Reopen(const std::string& id, const std::set<std::string>& lost, const std::string& indirect = "");
   // A cancelling job without running tasks is CANCELLED.
   void SettleCancellation(const std::string& id);
   // Starts steps that no one is doing: after a restart, or when the executor was full.

@@ -166,13 +166,14 @@ void TaskAttempts::FailOfInfrastructure(const v1::FailTaskRequest& request, cons
     return Retry(ref, ChargeOf(status), error, request.seconds(), v1::TaskChanged::FAILED);
   }
   // The attempt stays the current one until it is known whether the worker or the store has lost the blob.
-  jobs_.CheckInputs(ref.job, ref.task, [this, request, error](const BlobCheck& check) {
+  const std::string named = GetErrorInfo(status).metadata["sha256"];
+  jobs_.CheckInputs(ref.job, ref.task, named, [this, request, error](const BlobCheck& check) {
     TaskRef failed;
     if (FindRunning(request.attempt(), failed) == nullptr) return;
-    const bool lost = !check.lost.empty() || check.restored;
+    const bool lost = (!check.lost.empty() || check.restored) && check.indirect.empty();
     Retry(failed, lost ? Charge::kNone : Charge::kShortage, error, request.seconds(),
           v1::TaskChanged::FAILED);
-    if (!check.lost.empty()) jobs_.Reopen(failed.job, check.lost);
+    if (!check.lost.empty()) jobs_.Reopen(failed.job, check.lost, check.indirect);
   });
 }
 
