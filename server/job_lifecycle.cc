@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -67,13 +68,10 @@ bool Produces(const Task& task, const std::set<std::string>& lost) {
                      [&](const v1::TaskBlob& output) { return lost.contains(output.digest().sha256()); });
 }
 
-// The output of a DONE task with this SHA-256, or null.
-const v1::TaskBlob* FindOutputOf(const Job& job, const std::string& sha256) {
+// The DONE task that has an output with this SHA-256, or null.
+const Task* FindProducer(const Job& job, const std::string& sha256) {
   for (const Task& task : job.tasks) {
-    if (task.record.state() != v1::Task::DONE) continue;
-    for (const v1::TaskBlob& output : task.record.outputs()) {
-      if (output.digest().sha256() == sha256) return &output;
-    }
+    if (task.record.state() == v1::Task::DONE && Produces(task, {sha256})) return &task;
   }
   return nullptr;
 }
@@ -357,17 +355,28 @@ void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, 
   const Job& job = *facts_.table().Find(id);
   absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, *job.Find(label));
   // An input that was reopened already has no digest: the task waits for it anyway.
-  if (!inputs.ok()) return then({.lost = {}, .indirect = "", .restored = true});
+  if (!inputs.ok()) return then({.lost = {}, .indirect = {}, .restored = true});
   const bool direct = std::any_of(inputs->begin(), inputs->end(), [&named](const v1::TaskBlob& input) {
     return input.digest().sha256() == named;
   });
-  const v1::TaskBlob* output = direct || named.empty() ? nullptr : FindOutputOf(job, named);
-  if (output == nullptr) return CheckBlobs(id, *std::move(inputs), std::move(then));
-  inputs->push_back(*output);
-  CheckBlobs(id, *std::move(inputs), [named, then = std::move(then)](BlobCheck check) {
-    if (check.lost.contains(named)) check.indirect = named;
-    then(check);
-  });
+  const Task* producer = direct || named.empty() ? nullptr : FindProducer(job, named);
+  if (producer == nullptr) return CheckBlobs(id, *std::move(inputs), std::move(then));
+  // A disk that lost one tensor of a plan may have lost more: all are looked at, not one each attempt.
+  std::set<std::string> indirect;
+  for (const Task& task : job.tasks) {
+    if (task.record.state() != v1::Task::DONE || task.definition.kind() != producer->definition.kind())
+      continue;
+    for (const v1::TaskBlob& output : task.record.outputs()) {
+      indirect.insert(output.digest().sha256());
+      inputs->push_back(output);
+    }
+  }
+  CheckBlobs(id, *std::move(inputs),
+             [indirect = std::move(indirect), then = std::move(then)](BlobCheck check) {
+               std::set_intersection(check.lost.begin(), check.lost.end(), indirect.begin(), indirect.end(),
+                                     std::inserter(check.indirect, check.indirect.end()));
+               then(check);
+             });
 }
 
 void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
@@ -391,7 +400,7 @@ void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> b
 }
 
 void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lost,
-                          const std::string& indirect) {
+                          const std::set<std::string>& indirect) {
   const Job& job = *facts_.table().Find(id);
   if (job.record.state() != v1::Job::RUNNING) return;
   std::set<std::string> unmade = lost;
@@ -399,7 +408,7 @@ void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lo
   for (const Task& task : job.tasks) {
     if (task.record.state() != v1::Task::DONE || !Produces(task, lost)) continue;
     for (const v1::TaskBlob& output : task.record.outputs()) unmade.erase(output.digest().sha256());
-    if (IsNeeded(job, task) || Produces(task, {indirect})) reopened.push_back(task.index);
+    if (IsNeeded(job, task) || Produces(task, indirect)) reopened.push_back(task.index);
   }
   if (!unmade.empty()) return Fail(id, TextLost(unmade));
   for (int index : reopened) {

@@ -28,9 +28,9 @@ namespace quantmoe {
 // Which of some blobs the store has no more.
 struct BlobCheck {
   std::set<std::string> lost;  // SHA-256
-  // Of these, one that no input is but that an input names, as a plan names the tensors of solves. Whoever
-  // reads it does not wait for its producer, and so tries again later.
-  std::string indirect;
+  // Of these, those that no input is but that an input names, as a plan names the tensors of solves. Whoever
+  // reads them does not wait for their producers, and so tries again later.
+  std::set<std::string> indirect;
   bool restored = false;  // some were lost and came back from where they are from
 };
 
@@ -88,7 +88,8 @@ class JobLifecycle {
   // Has the producers of lost blobs run again. The job fails when nobody produces one of them, or a result is
   // lost time after time.
   // `indirect` as in BlobCheck.
-  void Reopen(const std::string& id, const std::set<std::string>& lost, const std::string& indirect = "");
+  void Reopen(const std::string& id, const std::set<std::string>& lost,
+              const std::set<std::string>& indirect = {});
   // A cancelling job without running tasks is CANCELLED.
   void SettleCancellation(const std::string& id);
   // Starts steps that no one is doing: after a restart, or when the executor was full.
