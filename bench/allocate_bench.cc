@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "plan/knapsack.h"
+#include "plan/allocate/knapsack.h"
 
 namespace quantmoe {
 namespace {

@@ -44,7 +44,7 @@ def reference(name, text):
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    text = (ROOT / "plan/prose/calibration.txt").read_text(encoding="utf-8")
+    text = (ROOT / "plan/job/prose/calibration.txt").read_text(encoding="utf-8")
     print(f"{'':14}{'quantmoe':>12}{'tokenizers ' + tokenizers.__version__:>20}{'ratio':>8}   (MB/s)")
     for name, speed in ours(sys.argv[1]):
         other = reference(name, text)

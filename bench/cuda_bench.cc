@@ -11,8 +11,8 @@
 #include <CLI/CLI.hpp>
 #include <c10/core/InferenceMode.h>
 
-#include "quant/compute_device.h"
-#include "quant/device_upload.h"
+#include "quant/device/compute_device.h"
+#include "quant/device/device_upload.h"
 #include "quant/gptq/device_solver.h"
 #include "quant/gptq/hessian.h"
 
@@ -21,7 +21,7 @@ namespace {
 
 constexpr int kRepeats = 3;
 
-// A part as plan/linears.h cuts it.
+// A part as plan/model/linears.h cuts it.
 struct PartShape {
   const char* model;
   int experts;

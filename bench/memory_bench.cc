@@ -13,14 +13,14 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "plan/linears.h"
-#include "plan/model_spec.h"
-#include "plan/task_pieces.h"
+#include "plan/graph/task_pieces.h"
+#include "plan/model/linears.h"
+#include "plan/model/model_spec.h"
 #include "quant/tasks/run_task.h"
 #include "quant/tensor_bytes.h"
+#include "sources/checkpoint.h"
+#include "sources/model_uri.h"
 #include "storage/blob_store.h"
-#include "storage/checkpoint.h"
-#include "storage/model_uri.h"
 
 namespace quantmoe {
 namespace {

@@ -14,9 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
-#include "plan/job_spec.h"
-#include "plan/linears.h"
-#include "plan/task_graph.h"
+#include "plan/graph/task_graph.h"
+#include "plan/job/job_spec.h"
+#include "plan/model/linears.h"
 #include "storage/safetensors.h"
 
 namespace quantmoe {

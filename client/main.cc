@@ -13,7 +13,7 @@
 #include <sys/ioctl.h>
 
 #include "base/exception_text.h"
-#include "client/command_line.h"
+#include "client/commands/command_line.h"
 
 namespace {
 

@@ -13,7 +13,7 @@
 #include <google/protobuf/map.h>
 
 #include "base/error_info.h"
-#include "client/byte_size.h"
+#include "client/text/byte_size.h"
 
 namespace quantmoe {
 namespace {

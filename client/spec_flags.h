@@ -10,7 +10,7 @@
 #include <CLI/CLI.hpp>
 #include <quantmoe/v1/jobs.pb.h>
 
-#include "client/upload.h"
+#include "client/transfer/upload.h"
 
 namespace quantmoe {
 

@@ -4,10 +4,10 @@
 #include "local/commands.h"
 #include "local/flag_values.h"
 #include "local/model_input.h"
-#include "plan/bit_plan.h"
-#include "plan/budget.h"
-#include "plan/distortion_table.h"
-#include "plan/tensor_views.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/allocate/budget.h"
+#include "plan/allocate/distortion_table.h"
+#include "plan/model/tensor_views.h"
 
 namespace quantmoe {
 namespace {

@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include <CLI/CLI.hpp>
 
-#include "storage/model_sources.h"
+#include "sources/model_sources.h"
 
 namespace quantmoe {
 

@@ -20,7 +20,7 @@
 #include "local/job_runner.h"
 #include "local/model_input.h"
 #include "local/work_end.h"
-#include "quant/torch_guard.h"
+#include "quant/device/torch_guard.h"
 #include "storage/artifact_directory.h"
 #include "storage/output_directory.h"
 #include "storage/work_directory.h"

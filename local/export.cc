@@ -18,7 +18,7 @@
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "local/work_end.h"
-#include "quant/torch_guard.h"
+#include "quant/device/torch_guard.h"
 #include "storage/artifact_directory.h"
 #include "storage/durable_file.h"
 #include "storage/output_directory.h"

@@ -6,7 +6,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "plan/presets.h"
+#include "plan/job/presets.h"
 
 namespace quantmoe {
 namespace {

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include <CLI/CLI.hpp>
 
-#include "plan/job_spec.h"
+#include "plan/job/job_spec.h"
 
 namespace quantmoe {
 

@@ -3,7 +3,7 @@
 #include "base/status_macros.h"
 #include "local/commands.h"
 #include "local/model_input.h"
-#include "plan/inspection.h"
+#include "plan/job/inspection.h"
 #include "quant/text/model_tokenizer.h"
 
 namespace quantmoe {

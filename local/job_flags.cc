@@ -5,8 +5,8 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "local/model_input.h"
-#include "plan/shipped_prose.h"
-#include "storage/data_file.h"
+#include "plan/job/shipped_prose.h"
+#include "sources/data_file.h"
 
 namespace quantmoe {
 namespace {

@@ -8,9 +8,9 @@
 #include <CLI/CLI.hpp>
 
 #include "local/flag_values.h"
-#include "plan/job_spec.h"
+#include "plan/job/job_spec.h"
+#include "sources/model_sources.h"
 #include "storage/blob_store.h"
-#include "storage/model_sources.h"
 
 namespace quantmoe {
 

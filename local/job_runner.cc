@@ -14,9 +14,9 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "local/model_input.h"
-#include "quant/compute_device.h"
+#include "quant/device/compute_device.h"
+#include "quant/device/torch_guard.h"
 #include "quant/tasks/run_task.h"
-#include "quant/torch_guard.h"
 #include "storage/durable_file.h"
 
 namespace quantmoe {

@@ -12,8 +12,8 @@
 
 #include "absl/status/statusor.h"
 
-#include "plan/job_spec.h"
-#include "plan/task_graph.h"
+#include "plan/graph/task_graph.h"
+#include "plan/job/job_spec.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {

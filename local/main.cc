@@ -9,12 +9,12 @@
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/program_exit.h"
+#include "cli/model_source_flags.h"
 #include "local/commands.h"
-#include "quant/compute_device.h"
-#include "quant/instruction_set.h"
+#include "quant/device/compute_device.h"
+#include "quant/device/instruction_set.h"
+#include "quant/device/torch_guard.h"
 #include "quant/tasks/run_task.h"
-#include "quant/torch_guard.h"
-#include "storage/model_source_flags.h"
 
 namespace {
 

@@ -8,10 +8,10 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/gptq_source.h"
-#include "plan/model_files.h"
+#include "plan/model/gptq_source.h"
+#include "plan/model/model_files.h"
 #include "quant/artifact/quantized_weights.h"
-#include "storage/data_file.h"
+#include "sources/data_file.h"
 #include "storage/lfs_pointer.h"
 
 namespace quantmoe {

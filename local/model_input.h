@@ -6,11 +6,11 @@
 
 #include "absl/status/statusor.h"
 
-#include "plan/model_spec.h"
+#include "plan/model/model_spec.h"
 #include "quant/model/weights.h"
 #include "quant/text/model_tokenizer.h"
-#include "storage/checkpoint.h"
-#include "storage/model_sources.h"
+#include "sources/checkpoint.h"
+#include "sources/model_sources.h"
 #include "storage/output_directory.h"
 
 namespace quantmoe {
@@ -31,7 +31,7 @@ absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::st
 
 // A whole file of the user; NOT_FOUND names it.
 absl::StatusOr<std::string> ReadUserFile(const std::string& path);
-// The same, or a file of a data set (storage/data_file.h).
+// The same, or a file of a data set (sources/data_file.h).
 absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSources& sources);
 // An absolute path or URI from what the user typed.
 std::string AbsoluteUri(const std::string& path);

@@ -1,4 +1,4 @@
-#include "plan/pareto.h"
+#include "plan/job/pareto.h"
 
 #include <iostream>
 
@@ -10,7 +10,7 @@
 #include "local/commands.h"
 #include "local/flag_values.h"
 #include "local/model_input.h"
-#include "plan/tensor_views.h"
+#include "plan/model/tensor_views.h"
 
 namespace quantmoe {
 namespace {

@@ -18,7 +18,7 @@
 #include "absl/time/time.h"
 
 #include "base/clock.h"
-#include "storage/model_sources.h"
+#include "sources/model_sources.h"
 
 namespace quantmoe {
 

@@ -5,19 +5,19 @@
 #include <atomic>
 #include <memory>
 
-#include "server/artifact_service.h"
-#include "server/blob_service.h"
-#include "server/catalog_service.h"
 #include "server/coordinator.h"
 #include "server/core.h"
-#include "server/disk_reserve.h"
-#include "server/http_server.h"
-#include "server/job_service.h"
-#include "server/listeners.h"
-#include "server/sqlite_store.h"
-#include "server/system_service.h"
-#include "server/upkeep.h"
-#include "server/worker_service.h"
+#include "server/facts/sqlite_store.h"
+#include "server/loop/disk_reserve.h"
+#include "server/loop/upkeep.h"
+#include "server/wire/artifact_service.h"
+#include "server/wire/blob_service.h"
+#include "server/wire/catalog_service.h"
+#include "server/wire/http_server.h"
+#include "server/wire/job_service.h"
+#include "server/wire/listeners.h"
+#include "server/wire/system_service.h"
+#include "server/wire/worker_service.h"
 
 namespace quantmoe {
 

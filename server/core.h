@@ -5,16 +5,16 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "server/commit_loop.h"
-#include "server/disk_reserve.h"
-#include "server/facts_recorder.h"
-#include "server/job_lifecycle.h"
-#include "server/job_watchers.h"
-#include "server/metrics.h"
-#include "server/rooms.h"
-#include "server/task_attempts.h"
-#include "server/worker_links.h"
-#include "server/worker_sessions.h"
+#include "server/facts/facts_recorder.h"
+#include "server/loop/commit_loop.h"
+#include "server/loop/disk_reserve.h"
+#include "server/loop/job_lifecycle.h"
+#include "server/loop/metrics.h"
+#include "server/loop/rooms.h"
+#include "server/loop/task_attempts.h"
+#include "server/loop/worker_links.h"
+#include "server/loop/worker_sessions.h"
+#include "server/wire/job_watchers.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {

@@ -18,11 +18,11 @@
 #include "base/log.h"
 #include "base/program_exit.h"
 #include "base/status_macros.h"
+#include "cli/model_source_flags.h"
+#include "net/listen_address.h"
 #include "server/coordinator.h"
 #include "server/core.h"
-#include "server/listen_address.h"
-#include "storage/abandonable_call.h"
-#include "storage/model_source_flags.h"
+#include "sources/abandonable_call.h"
 
 namespace quantmoe {
 namespace {

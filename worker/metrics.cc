@@ -8,7 +8,7 @@
 
 #include "base/host_memory.h"
 #include "base/task_time_buckets.h"
-#include "plan/task_graph.h"
+#include "plan/graph/task_graph.h"
 
 namespace quantmoe {
 namespace {

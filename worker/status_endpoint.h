@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 
-#include "base/http_listener.h"
+#include "net/http_listener.h"
 
 namespace quantmoe {
 

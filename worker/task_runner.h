@@ -13,7 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 
-#include "plan/task_graph.h"
+#include "plan/graph/task_graph.h"
 #include "quant/tasks/run_task.h"
 #include "quantmoe/v1/worker.pb.h"
 #include "storage/blob_store.h"

@@ -14,7 +14,7 @@
 #include "base/error_info.h"
 #include "base/json.h"
 #include "base/status_macros.h"
-#include "plan/choice_groups.h"
+#include "plan/allocate/choice_groups.h"
 #include "quant/artifact/compressed_tensors.h"
 #include "quant/artifact/gptq_config.h"
 #include "quant/artifact/model_card.h"

@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 
-#include "plan/artifact_size.h"
-#include "plan/bit_plan.h"
+#include "plan/allocate/artifact_size.h"
+#include "plan/allocate/bit_plan.h"
 #include "quant/artifact/published_artifact.h"
 #include "storage/blob_store.h"
 

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "plan/bit_plan.h"
+#include "plan/allocate/bit_plan.h"
 
 namespace quantmoe {
 

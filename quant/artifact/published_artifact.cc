@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/python_json.h"
 #include "base/status_macros.h"
-#include "plan/artifact_size.h"
+#include "plan/allocate/artifact_size.h"
 #include "quant/gptq/packing.h"
 #include "quant/tensor_bytes.h"
 

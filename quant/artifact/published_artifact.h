@@ -10,10 +10,10 @@
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>
 
-#include "plan/bit_plan.h"
+#include "plan/allocate/bit_plan.h"
 #include "quant/gptq/packing.h"
-#include "storage/checkpoint.h"
-#include "storage/model_directory.h"
+#include "sources/checkpoint.h"
+#include "sources/model_directory.h"
 
 namespace quantmoe {
 

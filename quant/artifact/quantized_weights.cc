@@ -4,7 +4,7 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/tensor_views.h"
+#include "plan/model/tensor_views.h"
 #include "quant/gptq/packing.h"
 
 namespace quantmoe {

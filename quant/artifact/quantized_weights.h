@@ -9,8 +9,8 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/bit_plan.h"
-#include "plan/gptq_source.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/model/gptq_source.h"
 #include "quant/model/weights.h"
 #include "quant/tensor_bytes.h"
 #include "storage/blob_store.h"

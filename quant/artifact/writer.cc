@@ -9,8 +9,8 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/model_files.h"
-#include "plan/tensor_views.h"
+#include "plan/model/model_files.h"
+#include "plan/model/tensor_views.h"
 #include "quant/gptq/packing.h"
 #include "quant/model/stored_tensor.h"
 #include "quant/tensor_bytes.h"

@@ -10,10 +10,10 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/artifact_size.h"
-#include "plan/bit_plan.h"
+#include "plan/allocate/artifact_size.h"
+#include "plan/allocate/bit_plan.h"
+#include "sources/checkpoint.h"
 #include "storage/blob_store.h"
-#include "storage/checkpoint.h"
 #include "storage/mapped_file.h"
 
 namespace quantmoe {

@@ -9,7 +9,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "plan/split_mix.h"
+#include "plan/heuristics/split_mix.h"
 
 namespace quantmoe {
 namespace {

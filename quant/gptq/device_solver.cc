@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "quant/compute_device.h"
+#include "quant/device/compute_device.h"
 
 namespace quantmoe {
 namespace {

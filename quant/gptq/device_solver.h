@@ -1,5 +1,5 @@
-// Factor and solve on the device of the process (quant/compute_device.h): one input after the other on the
-// CPU, all together on a GPU. Group-aware column order is always solved on the CPU.
+// Factor and solve on the device of the process (quant/device/compute_device.h): one input after the other on
+// the CPU, all together on a GPU. Group-aware column order is always solved on the CPU.
 #pragma once
 
 #include <vector>

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "plan/split_mix.h"
+#include "plan/heuristics/split_mix.h"
 
 namespace quantmoe {
 namespace {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "plan/scale_rule.h"
+#include "plan/allocate/scale_rule.h"
 
 namespace quantmoe {
 

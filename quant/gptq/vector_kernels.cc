@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "quant/device/instruction_set.h"
 #include "quant/gptq/simd.h"
-#include "quant/instruction_set.h"
 
 // Not target_clones: the loader would choose, which asks nobody, and the compiler splits vectors for the
 // baseline before it clones. Everything that the .inc files use is included above, so that no inline function

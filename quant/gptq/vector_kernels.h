@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
+#include "quant/device/instruction_set.h"
 #include "quant/gptq/column_block.h"
 #include "quant/gptq/grid.h"
-#include "quant/instruction_set.h"
 
 namespace quantmoe {
 

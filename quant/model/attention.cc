@@ -5,8 +5,8 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "quant/model/norm.h"
-#include "quant/model/sink_attention.h"
+#include "quant/ops/norm.h"
+#include "quant/ops/sink_attention.h"
 
 namespace quantmoe {
 namespace {

@@ -7,9 +7,9 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/linears.h"
-#include "quant/model/rope.h"
+#include "plan/model/linears.h"
 #include "quant/model/weights.h"
+#include "quant/ops/rope.h"
 
 namespace quantmoe {
 

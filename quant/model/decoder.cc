@@ -5,7 +5,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "quant/model/norm.h"
+#include "quant/ops/norm.h"
 
 namespace quantmoe {
 namespace {

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/linears.h"
+#include "plan/model/linears.h"
 #include "quant/model/attention.h"
 #include "quant/model/experts.h"
 #include "quant/model/router.h"

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "quant/device_upload.h"
+#include "quant/device/device_upload.h"
 #include "quant/model/weights.h"
 
 namespace quantmoe {

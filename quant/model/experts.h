@@ -4,7 +4,7 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/linears.h"
+#include "plan/model/linears.h"
 #include "quant/model/router.h"
 #include "quant/model/weights.h"
 

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/linears.h"
+#include "plan/model/linears.h"
 
 namespace quantmoe {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/model_spec.h"
+#include "plan/model/model_spec.h"
 #include "quant/model/weights.h"
 
 namespace quantmoe {

@@ -6,8 +6,8 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/tensor_views.h"
-#include "storage/checkpoint.h"
+#include "plan/model/tensor_views.h"
+#include "sources/checkpoint.h"
 #include "storage/mapped_file.h"
 
 namespace quantmoe {

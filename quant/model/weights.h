@@ -9,10 +9,10 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/linears.h"
-#include "plan/tensor_views.h"
+#include "plan/model/linears.h"
+#include "plan/model/tensor_views.h"
 #include "quant/model/stored_tensor.h"
-#include "storage/checkpoint.h"
+#include "sources/checkpoint.h"
 
 namespace quantmoe {
 
@@ -28,7 +28,7 @@ class WeightSource {
   virtual absl::StatusOr<at::Tensor> Other(const std::string& name) = 0;
 };
 
-// The original weights, in whatever form they are stored (plan/tensor_views.h). INVALID_ARGUMENT
+// The original weights, in whatever form they are stored (plan/model/tensor_views.h). INVALID_ARGUMENT
 // MODEL_INVALID for NaN and infinite values.
 class CheckpointWeights : public WeightSource {
  public:

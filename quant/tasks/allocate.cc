@@ -1,9 +1,9 @@
 // allocate: from what the solves found to a width for every linear. No tensor is read.
 #include "base/status_macros.h"
-#include "plan/bit_plan.h"
-#include "plan/distortion_table.h"
-#include "plan/pareto.h"
-#include "plan/tensor_views.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/allocate/distortion_table.h"
+#include "plan/job/pareto.h"
+#include "plan/model/tensor_views.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tasks/choice_spec.h"
 

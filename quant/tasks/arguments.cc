@@ -9,7 +9,7 @@
 #include "base/error_info.h"
 #include "base/json.h"
 #include "base/status_macros.h"
-#include "storage/model_sources.h"
+#include "sources/model_sources.h"
 
 namespace quantmoe {
 

@@ -11,12 +11,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/exception_text.h"
-#include "plan/linears.h"
-#include "plan/model_spec.h"
-#include "plan/task_graph.h"
+#include "plan/graph/task_graph.h"
+#include "plan/model/linears.h"
+#include "plan/model/model_spec.h"
 #include "quant/tasks/run_task.h"
 #include "quant/tensor_bytes.h"
-#include "storage/checkpoint.h"
+#include "sources/checkpoint.h"
 
 namespace quantmoe {
 

@@ -2,7 +2,7 @@
 // ones.
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "plan/bit_plan.h"
+#include "plan/allocate/bit_plan.h"
 #include "quant/tasks/arguments.h"
 
 namespace quantmoe {

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/split_mix.h"
+#include "plan/heuristics/split_mix.h"
 
 namespace quantmoe {
 namespace {

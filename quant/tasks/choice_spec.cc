@@ -1,7 +1,7 @@
 #include "quant/tasks/choice_spec.h"
 
 #include "base/status_macros.h"
-#include "plan/job_spec_json.h"
+#include "plan/job/job_spec_json.h"
 
 namespace quantmoe {
 

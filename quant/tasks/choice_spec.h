@@ -3,7 +3,7 @@
 
 #include "absl/status/statusor.h"
 
-#include "plan/job_spec.h"
+#include "plan/job/job_spec.h"
 #include "quant/tasks/arguments.h"
 
 namespace quantmoe {

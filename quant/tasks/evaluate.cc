@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/bit_plan.h"
+#include "plan/allocate/bit_plan.h"
 #include "quant/artifact/quantized_weights.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tasks/shard_scoring.h"

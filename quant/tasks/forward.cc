@@ -7,8 +7,8 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "plan/bit_plan.h"
-#include "plan/distortion_table.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/allocate/distortion_table.h"
 #include "quant/artifact/quantized_weights.h"
 #include "quant/gptq/finite.h"
 #include "quant/model/decoder.h"

@@ -3,7 +3,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "plan/tensor_views.h"
+#include "plan/model/tensor_views.h"
 #include "quant/evaluate/shards.h"
 #include "quant/evaluate/text_file.h"
 #include "quant/model/decoder.h"
@@ -11,7 +11,7 @@
 #include "quant/tensor_bytes.h"
 #include "quant/text/model_chat_template.h"
 #include "quant/text/model_tokenizer.h"
-#include "storage/model_uri.h"
+#include "sources/model_uri.h"
 
 namespace quantmoe {
 namespace {

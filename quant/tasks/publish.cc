@@ -6,8 +6,8 @@
 
 #include "base/json.h"
 #include "base/status_macros.h"
-#include "plan/bit_plan.h"
-#include "plan/tensor_views.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/model/tensor_views.h"
 #include "quant/artifact/gptq_config.h"
 #include "quant/artifact/model_card.h"
 #include "quant/artifact/writer.h"

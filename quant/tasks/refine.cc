@@ -4,10 +4,10 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/distortion_table.h"
-#include "plan/plan_search.h"
-#include "plan/task_pieces.h"
-#include "plan/tensor_views.h"
+#include "plan/allocate/distortion_table.h"
+#include "plan/graph/task_pieces.h"
+#include "plan/job/plan_search.h"
+#include "plan/model/tensor_views.h"
 #include "quant/artifact/quantized_weights.h"
 #include "quant/model/likelihood.h"
 #include "quant/tasks/arguments.h"

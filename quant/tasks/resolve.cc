@@ -4,7 +4,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "plan/bit_plan.h"
+#include "plan/allocate/bit_plan.h"
 #include "quant/gptq/correction.h"
 #include "quant/gptq/hessian.h"
 #include "quant/gptq/packing.h"

@@ -8,10 +8,10 @@
 #include <c10/core/InferenceMode.h>
 
 #include "base/status_macros.h"
-#include "quant/compute_device.h"
-#include "quant/instruction_set.h"
+#include "quant/device/compute_device.h"
+#include "quant/device/instruction_set.h"
+#include "quant/device/torch_guard.h"
 #include "quant/tasks/arguments.h"
-#include "quant/torch_guard.h"
 
 namespace quantmoe {
 namespace {

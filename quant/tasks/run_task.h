@@ -10,9 +10,9 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-#include "plan/task_graph.h"
+#include "plan/graph/task_graph.h"
+#include "sources/model_sources.h"
 #include "storage/blob_store.h"
-#include "storage/model_sources.h"
 
 namespace quantmoe {
 

@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 
-#include "plan/model_spec.h"
+#include "plan/model/model_spec.h"
 #include "quant/evaluate/scores.h"
 #include "quant/evaluate/shards.h"
 #include "quant/model/weights.h"

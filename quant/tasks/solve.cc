@@ -5,9 +5,9 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "plan/distortion_table.h"
-#include "quant/compute_device.h"
-#include "quant/device_upload.h"
+#include "plan/allocate/distortion_table.h"
+#include "quant/device/compute_device.h"
+#include "quant/device/device_upload.h"
 #include "quant/gptq/device_solver.h"
 #include "quant/gptq/hessian.h"
 #include "quant/gptq/packing.h"

@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include <nlohmann/json.hpp>
 
-#include "storage/model_directory.h"
+#include "sources/model_directory.h"
 
 namespace quantmoe {
 

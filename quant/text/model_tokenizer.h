@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 
 #include "quant/text/tokenizer.h"
-#include "storage/model_directory.h"
+#include "sources/model_directory.h"
 
 namespace quantmoe {
 

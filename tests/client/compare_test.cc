@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
-#include "client/command_line.h"
-#include "client/error_report.h"
+#include "client/commands/command_line.h"
+#include "client/text/error_report.h"
 #include "proto/grpc_status.h"
 #include "tests/client/fake_server.h"
 #include "tests/support/status_matchers.h"

@@ -14,7 +14,7 @@
 #include <quantmoe/v1/jobs.grpc.pb.h>
 #include <quantmoe/v1/system.grpc.pb.h>
 
-#include "client/connection.h"
+#include "client/transfer/connection.h"
 
 namespace quantmoe {
 

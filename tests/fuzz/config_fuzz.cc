@@ -1,6 +1,6 @@
 // config.json of a model: a spec or an error, and what follows from a spec can be listed.
-#include "plan/linears.h"
-#include "plan/model_spec.h"
+#include "plan/model/linears.h"
+#include "plan/model/model_spec.h"
 #include "tests/fuzz/fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -1,6 +1,6 @@
 // model.safetensors.index.json over one sound weight file: a checkpoint whose tensors can be read, or an
 // error.
-#include "storage/checkpoint.h"
+#include "sources/checkpoint.h"
 #include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/memory_model.h"
 #include "tests/storage/test_files.h"

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 
-#include "storage/model_directory.h"
+#include "sources/model_directory.h"
 
 namespace quantmoe {
 

@@ -1,5 +1,5 @@
 // Model, data set and root URIs: the canonical text of an accepted one is accepted, and stays the same.
-#include "storage/model_uri.h"
+#include "sources/model_uri.h"
 #include "tests/fuzz/fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -1,5 +1,5 @@
 // quantmoe_plan.json: what is read is written and read again the same.
-#include "plan/bit_plan.h"
+#include "plan/allocate/bit_plan.h"
 #include "tests/fuzz/fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -1,5 +1,5 @@
 // The documents of solve and forward tasks: tables of distortion and counts of routing.
-#include "plan/distortion_table.h"
+#include "plan/allocate/distortion_table.h"
 #include "tests/fuzz/fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -4,9 +4,9 @@
 #include <functional>
 #include <string>
 
-#include "plan/bit_plan.h"
-#include "plan/distortion_table.h"
-#include "plan/model_spec.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/allocate/distortion_table.h"
+#include "plan/model/model_spec.h"
 
 namespace quantmoe {
 

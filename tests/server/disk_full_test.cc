@@ -10,7 +10,7 @@
 
 #include "base/error_info.h"
 #include "proto/grpc_status.h"
-#include "server/disk_reserve.h"
+#include "server/loop/disk_reserve.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
 #include "tests/support/fake_clock.h"

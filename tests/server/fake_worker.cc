@@ -6,11 +6,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "plan/bit_plan.h"
-#include "plan/distortion_table.h"
-#include "plan/job_spec_json.h"
-#include "plan/task_graph.h"
-#include "plan/tensor_views.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/allocate/distortion_table.h"
+#include "plan/graph/task_graph.h"
+#include "plan/job/job_spec_json.h"
+#include "plan/model/tensor_views.h"
 #include "proto/grpc_status.h"
 #include "tests/server/running_server.h"
 #include "tests/support/status_matchers.h"

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "quantmoe/v1/jobs.grpc.pb.h"
-#include "server/commit_loop.h"
+#include "server/loop/commit_loop.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
 #include "tests/server/server_process.h"

@@ -13,7 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "quant/instruction_set.h"
+#include "quant/device/instruction_set.h"
 #include "quant/tasks/run_task.h"
 
 namespace quantmoe {

@@ -4,8 +4,8 @@
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
 
-#include "quant/compute_device.h"
-#include "quant/device_upload.h"
+#include "quant/device/compute_device.h"
+#include "quant/device/device_upload.h"
 #include "quant/gptq/device_solver.h"
 #include "quant/gptq/hessian.h"
 #include "tests/quant/gptq/emulated_kernels.h"

@@ -11,7 +11,7 @@
 #include "quant/model/decoder.h"
 #include "quant/model/likelihood.h"
 #include "quant/tensor_bytes.h"
-#include "storage/model_uri.h"
+#include "sources/model_uri.h"
 #include "tests/support/goldens.h"
 #include "tests/support/status_matchers.h"
 

@@ -20,7 +20,7 @@
 #include "quant/model/likelihood.h"
 #include "quant/model/stored_tensor.h"
 #include "quant/tensor_bytes.h"
-#include "storage/model_uri.h"
+#include "sources/model_uri.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "quant/tensor_bytes.h"
-#include "storage/model_uri.h"
+#include "sources/model_uri.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 

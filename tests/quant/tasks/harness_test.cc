@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "quant/tasks/shard_scoring.h"
-#include "storage/checkpoint.h"
-#include "storage/model_uri.h"
+#include "sources/checkpoint.h"
+#include "sources/model_uri.h"
 #include "tests/quant/evaluate/evaluation_fixture.h"
 #include "tests/support/status_matchers.h"
 

@@ -5,8 +5,8 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
-#include "plan/distortion_table.h"
-#include "quant/compute_device.h"
+#include "plan/allocate/distortion_table.h"
+#include "quant/device/compute_device.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tasks/run_task.h"
 #include "quant/tensor_bytes.h"

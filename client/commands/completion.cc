@@ -1,0 +1,131 @@
+#include "client/commands/completion.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <ostream>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+#include "client/commands/commands.h"
+#include "client/text/error_report.h"
+
+namespace quantmoe {
+namespace {
+
+const std::vector<const CLI::App*> Children(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+// Flags that take a value, and all flags.
+void CollectFlags(const CLI::App& app, std::vector<std::string>& all, std::vector<std::string>& with_value) {
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      all.push_back(absl::StrCat("--", name));
+      if (option->get_items_expected_max() > 0) with_value.push_back(all.back());
+    }
+  }
+}
+
+struct CompletionTables {
+  std::string steps;  // case lines: "path word" -> path
+  std::string words;  // case lines: path -> words
+  std::vector<std::string> with_value;
+};
+
+void Collect(const CLI::App& app, const std::string& path, const std::vector<std::string>& inherited,
+             CompletionTables& tables) {
+  std::vector<std::string> flags;
+  CollectFlags(app, flags, tables.with_value);
+  std::vector<std::string> words;
+  for (const CLI::App* child : Children(app)) words.push_back(child->get_name());
+  words.insert(words.end(), flags.begin(), flags.end());
+  for (const std::string& flag : inherited) {
+    if (std::find(words.begin(), words.end(), flag) == words.end()) words.push_back(flag);
+  }
+  absl::StrAppend(&tables.words, "    '", path, "') words='", absl::StrJoin(words, " "), "' ;;\n");
+  std::vector<std::string> passed_on = inherited;
+  if (path.empty()) passed_on = flags;
+  for (const CLI::App* child : Children(app)) {
+    const std::string below = path.empty() ? child->get_name() : absl::StrCat(path, " ", child->get_name());
+    absl::StrAppend(&tables.steps, "      '", path, ":", child->get_name(), "') path='", below, "' ;;\n");
+    Collect(*child, below, passed_on, tables);
+  }
+}
+
+// Levenshtein distance.
+size_t EditDistance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string BashCompletion(const CLI::App& app) {
+  CompletionTables tables;
+  Collect(app, "", {}, tables);
+  std::sort(tables.with_value.begin(), tables.with_value.end());
+  tables.with_value.erase(std::unique(tables.with_value.begin(), tables.with_value.end()),
+                          tables.with_value.end());
+  return absl::StrCat(
+      "# bash completion of quantmoe; load it with: source <(quantmoe completion bash)\n"
+      "_quantmoe() {\n"
+      "  local current=\"${COMP_WORDS[COMP_CWORD]}\" path='' words='' value='' i word\n"
+      "  for ((i = 1; i < COMP_CWORD; i++)); do\n"
+      "    word=\"${COMP_WORDS[i]}\"\n"
+      "    if [[ -n $value ]]; then value=''; continue; fi\n"
+      "    case \"$word\" in\n"
+      "      ",
+      absl::StrJoin(tables.with_value, "|"),
+      ") value=1; continue ;;\n"
+      "    esac\n"
+      "    case \"$path:$word\" in\n",
+      tables.steps,
+      "    esac\n"
+      "  done\n"
+      "  COMPREPLY=()\n"
+      "  [[ -n $value ]] && return\n"
+      "  case \"$path\" in\n",
+      tables.words,
+      "  esac\n"
+      "  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
+      "}\n"
+      "complete -o default -F _quantmoe quantmoe\n");
+}
+
+std::string NearestCommand(const CLI::App& app, const std::string& word) {
+  std::string nearest;
+  size_t least = std::max<size_t>(2, word.size() / 3) + 1;
+  for (const CLI::App* child : Children(app)) {
+    const size_t distance = EditDistance(word, child->get_name());
+    if (distance < least) {
+      least = distance;
+      nearest = child->get_name();
+    }
+  }
+  return nearest;
+}
+
+void AddCompletionCommand(CLI::App& app, CommandContext& context) {
+  CLI::App& group = *app.add_subcommand("completion", "Shell completion");
+  group.require_subcommand(1);
+  AddCommand(group, context, "bash", "Print a bash completion script: source <(quantmoe completion bash)",
+             [&app, &context]() -> absl::StatusOr<int> {
+               context.out << BashCompletion(app);
+               return kExitOk;
+             });
+}
+
+}  // namespace quantmoe

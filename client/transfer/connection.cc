@@ -1,0 +1,75 @@
+#include "client/transfer/connection.h"
+
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+#include "base/status_macros.h"
+
+namespace quantmoe {
+namespace {
+
+// Reports and job lists of large models pass the default of 4 MiB.
+constexpr int kMaxReceiveBytes = 64 << 20;
+
+absl::StatusOr<std::string> ReadOptionalFile(const std::string& path) {
+  if (path.empty()) return std::string();
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  if (!file || !(text << file.rdbuf())) return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  return text.str();
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ConnectionOptions& options) {
+  if (options.tls_certificate.empty() != options.tls_key.empty()) {
+    return absl::InvalidArgumentError("--tls-cert and --tls-key go together");
+  }
+  if (options.tls_ca.empty() && options.tls_certificate.empty()) return grpc::InsecureChannelCredentials();
+  grpc::SslCredentialsOptions tls;
+  ASSIGN_OR_RETURN(tls.pem_root_certs, ReadOptionalFile(options.tls_ca));
+  ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadOptionalFile(options.tls_certificate));
+  ASSIGN_OR_RETURN(tls.pem_private_key, ReadOptionalFile(options.tls_key));
+  return grpc::SslCredentials(tls);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOptions& options) {
+  ASSIGN_OR_RETURN(std::shared_ptr<grpc::ChannelCredentials> credentials, MakeCredentials(options));
+  if (!options.token_file.empty() && options.tls_ca.empty() && options.tls_certificate.empty()) {
+    return absl::InvalidArgumentError(
+        "--token-file needs TLS: give --tls-ca, so that nobody on the way reads it");
+  }
+  ASSIGN_OR_RETURN(const std::string token, ReadOptionalFile(options.token_file));
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
+  // Dead connections must end a quiet watch. Servers tolerate pings with open calls at most every ten
+  // seconds.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
+  return std::make_unique<Connection>(grpc::CreateCustomChannel(options.server, credentials, arguments),
+                                      options.timeout, std::string(absl::StripAsciiWhitespace(token)));
+}
+
+Connection::Connection(const std::shared_ptr<grpc::Channel>& channel, absl::Duration timeout,
+                       std::string token)
+    : channel_(channel),
+      timeout_(timeout),
+      token_(std::move(token)),
+      jobs_(v1::JobService::NewStub(channel)),
+      artifacts_(v1::ArtifactService::NewStub(channel)),
+      blobs_(v1::BlobService::NewStub(channel)),
+      catalog_(v1::CatalogService::NewStub(channel)),
+      system_(v1::SystemService::NewStub(channel)) {}
+
+void Connection::Prepare(grpc::ClientContext& context, absl::Duration timeout) const {
+  if (timeout != absl::InfiniteDuration()) context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+  if (!token_.empty()) context.AddMetadata("authorization", absl::StrCat("Bearer ", token_));
+}
+
+}  // namespace quantmoe

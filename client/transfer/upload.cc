@@ -1,0 +1,136 @@
+#include "client/transfer/upload.h"
+
+#include <fstream>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+#include "base/error_info.h"
+#include "base/retry.h"
+#include "base/status_macros.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr size_t kChunkBytes = 2 << 20;
+constexpr int kMaxTriesWithoutProgress = 5;
+constexpr int kMaxDamagedUploads = 4;
+
+// Apart from those of other clients: what they left of the same file may be damaged.
+std::string RandomUploadId() {
+  std::random_device random;
+  return absl::StrCat(absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8),
+                      absl::Hex(random(), absl::kZeroPad8), absl::Hex(random(), absl::kZeroPad8));
+}
+
+bool IsDamage(const absl::Status& status) { return GetErrorInfo(status).reason == "DIGEST_MISMATCH"; }
+
+v1::Digest ToProto(const Digest& digest) {
+  v1::Digest proto;
+  proto.set_sha256(digest.sha256);
+  proto.set_size_bytes(digest.size_bytes);
+  return proto;
+}
+
+absl::Status CannotRead(const std::string& path) {
+  return absl::NotFoundError(absl::StrCat("cannot read ", path));
+}
+
+// Sends the bytes from `offset`. A write that fails means that the server has ended the call; its status says
+// why.
+absl::Status SendFrom(const Connection& connection, const Digest& digest, const std::string& upload_id,
+                      const std::string& path, int64_t offset) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file || !file.seekg(offset)) return CannotRead(path);
+  grpc::ClientContext context;
+  connection.Prepare(context, absl::InfiniteDuration());
+  v1::UploadBlobResponse response;
+  auto writer = connection.blobs().UploadBlob(&context, &response);
+  v1::UploadBlobRequest request;
+  *request.mutable_digest() = ToProto(digest);
+  request.set_upload_id(upload_id);
+  bool open = writer->Write(request);
+  std::vector<char> buffer(kChunkBytes);
+  while (open && offset < digest.size_bytes) {
+    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+    if (file.gcount() == 0) {
+      context.TryCancel();
+      return absl::FailedPreconditionError(absl::StrCat(path, " has become shorter while it was sent"));
+    }
+    request.Clear();
+    request.mutable_chunk()->set_offset(offset);
+    request.mutable_chunk()->set_data(buffer.data(), static_cast<size_t>(file.gcount()));
+    offset += file.gcount();
+    open = writer->Write(request);
+  }
+  if (open) writer->WritesDone();
+  return FromGrpcStatus(writer->Finish());
+}
+
+}  // namespace
+
+absl::StatusOr<Digest> DigestOfFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return CannotRead(path);
+  Sha256 hash;
+  std::vector<char> buffer(kChunkBytes);
+  while (file) {
+    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+    hash.Update(absl::string_view(buffer.data(), static_cast<size_t>(file.gcount())));
+  }
+  if (file.bad() || !file.eof()) return CannotRead(path);
+  return hash.Finish();
+}
+
+absl::Status UploadFile(const Connection& connection, const Digest& digest, const std::string& path) {
+  Backoff backoff(connection.backoff());
+  v1::GetUploadStatusRequest request;
+  *request.mutable_digest() = ToProto(digest);
+  request.set_upload_id(RandomUploadId());
+  int64_t best = -1;
+  for (int tries = 0, damaged = 0;;) {
+    ASSIGN_OR_RETURN(
+        const v1::GetUploadStatusResponse kept,
+        connection.CallWithRetry(connection.blobs(), &v1::BlobService::Stub::GetUploadStatus, request));
+    if (kept.complete()) return absl::OkStatus();
+    tries = kept.committed_bytes() > best ? 1 : tries + 1;
+    best = std::max(best, kept.committed_bytes());
+    const absl::Status sent = SendFrom(connection, digest, request.upload_id(), path, kept.committed_bytes());
+    if (sent.ok()) return sent;
+    if (IsDamage(sent) && ++damaged < kMaxDamagedUploads) {
+      // On the way, unless the file has changed since it was hashed.
+      ASSIGN_OR_RETURN(const Digest now, DigestOfFile(path));
+      if (now == digest) continue;
+    }
+    if (!IsRetryable(sent) || tries == kMaxTriesWithoutProgress)
+      return Annotate(sent, absl::StrCat("upload of ", path));
+    absl::SleepFor(backoff.Next());
+  }
+}
+
+absl::StatusOr<v1::Digest> FileUploads::Add(const std::string& path) {
+  ASSIGN_OR_RETURN(const Digest digest, DigestOfFile(path));
+  paths_.emplace(digest, path);
+  return ToProto(digest);
+}
+
+absl::Status FileUploads::Send(const Connection& connection) const {
+  if (paths_.empty()) return absl::OkStatus();
+  v1::FindMissingBlobsRequest request;
+  for (const auto& [digest, path] : paths_) *request.add_digests() = ToProto(digest);
+  ASSIGN_OR_RETURN(
+      const v1::FindMissingBlobsResponse response,
+      connection.CallWithRetry(connection.blobs(), &v1::BlobService::Stub::FindMissingBlobs, request));
+  for (const v1::Digest& missing : response.missing()) {
+    const auto found = paths_.find(Digest{missing.sha256(), missing.size_bytes()});
+    if (found == paths_.end())
+      return absl::InternalError("the server misses a blob that it was not asked about");
+    RETURN_IF_ERROR(UploadFile(connection, found->first, found->second));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,89 @@
+// A plan: a width for every linear, with the figures that justify it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+#include "plan/allocate/distortion_table.h"
+#include "plan/job/job_spec.h"
+#include "plan/model/linears.h"
+
+namespace quantmoe {
+
+struct PlannedLinear {
+  Linear linear;
+  int bits = 0;
+  Digest blob;  // holds the packed tensors of this linear at this width
+  double distortion = 0;
+  std::string method;
+  std::string fallback;
+  // Every group has the zero point 2^(bits-1) in the file; a linear whose scales may be negative has not.
+  bool symmetric = true;
+};
+
+// How measurement changed a plan. Divergences are mean KL divergences of the predicted tokens from the
+// original model's, in nats, on calibration text that no solve used.
+struct Refinement {
+  int rounds = 0;
+  int trials = 0;    // plans that were measured
+  int accepted = 0;  // of them better than all before
+  double divergence_before = 0;
+  double divergence_after = 0;
+  int64_t sequences = 0;  // of the sample
+  int64_t tokens = 0;
+};
+
+struct BitPlan {
+  std::string heuristic;
+  std::string profile;
+  int group_size = 0;
+  std::vector<PlannedLinear> linears;  // sorted by (layer, part order)
+  double average_bits = 0;             // QuantMoE-Bench's definition
+  double stored_bits = 0;              // with scales, zeros and g_idx
+  int64_t weight_file_bytes = 0;       // predicted size of all weight files, to the byte
+  std::string objective = "measured";  // which loss `distortion` sums (plan/allocate/loss.h)
+  double distortion = 0;               // sum over linears
+  double lower_bound = 0;              // no plan in the budget has less; 0 when the heuristic gives none
+  // What the same heuristic reaches in the same budget without the profile's constraints; 0 when it has none.
+  double unconstrained_distortion = 0;
+  int64_t rank_bytes = 0;  // tensors of the fullest expert-parallel rank; 0 unless the budget is per rank
+  double fallback_ratio = 0;
+  std::optional<Refinement> refined;  // unset: not refined
+};
+
+// Applies `heuristic` under `budget` and the runtime profile. Deterministic.
+// FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked}; INVALID_ARGUMENT INVALID_FIELD for an
+// unknown heuristic or parameter and for rules that fit nothing; FAILED_PRECONDITION STATISTICS_MISSING when
+// the table lacks what the heuristic ranks by; FAILED_PRECONDITION TOO_MANY_FALLBACKS when max_fallback_ratio
+// is exceeded. `kept` are the tensors that stay unquantized, for the size in bytes.
+absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
+                                 const std::vector<TensorInfo>& kept);
+
+// FAILED_PRECONDITION TOO_MANY_FALLBACKS when more than the share `limit` of the linears was rounded to
+// nearest.
+absl::Status CheckFallbacks(double ratio, double limit);
+
+struct HeuristicDescription {
+  std::string name;
+  std::string description;
+  std::map<std::string, std::string> params;
+};
+const std::vector<HeuristicDescription>& Heuristics();
+
+struct RuntimeProfile {
+  std::string name;
+  std::string description;
+  std::vector<int> widths;
+  std::vector<int> group_sizes;
+  bool symmetric_only = false;
+};
+const std::vector<RuntimeProfile>& RuntimeProfiles();
+
+std::string BitPlanToJson(const BitPlan& plan);
+absl::StatusOr<BitPlan> BitPlanFromJson(absl::string_view json);
+
+}  // namespace quantmoe

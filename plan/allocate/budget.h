@@ -1,0 +1,70 @@
+// What a budget means: the sizes that are possible at all, and the cost of a linear at a width.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+#include "plan/allocate/width_rules.h"
+#include "plan/model/linears.h"
+#include "storage/safetensors.h"
+
+namespace quantmoe {
+
+// Bytes of tensors on the fullest of `ranks` expert-parallel ranks (plan/allocate/expert_ranks.h).
+struct RankBudget {
+  int64_t max_bytes = 0;
+  int ranks = 1;
+};
+
+// Exactly one member is set.
+struct Budget {
+  std::optional<double> average_bits;      // sum(bits * weights) / sum(weights), QuantMoE-Bench's definition
+  std::optional<int64_t> max_bytes;        // of all weight files, headers included
+  std::optional<double> stored_bits = {};  // bits of codes, scales, zeros and g_idx for each quantized weight
+  std::optional<RankBudget> rank_bytes = {};
+
+  int members_set() const {
+    return int{average_bits.has_value()} + int{max_bytes.has_value()} + int{stored_bits.has_value()} +
+           int{rank_bytes.has_value()};
+  }
+};
+
+// Sizes of the smallest and the largest plan.
+struct SizeBounds {
+  int64_t minimum_bytes = 0;
+  int64_t maximum_bytes = 0;
+  double minimum_average_bits = 0;
+  double maximum_average_bits = 0;
+  double minimum_stored_bits = 0;
+  double maximum_stored_bits = 0;
+  int64_t minimum_rank_bytes = 0;  // 0 unless `ranks` are given
+  int64_t maximum_rank_bytes = 0;
+};
+// `widths` sorted and not empty.
+SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
+                      const std::vector<int>& widths, int group_size);
+// `allowed` are the widths of each linear. `ranks` as in RankBudget, or 0; they must divide the experts.
+SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
+                      const AllowedWidths& allowed, int group_size, int ranks);
+
+// Bytes of the weight files that a budget leads to when it is used up.
+int64_t BudgetBytes(const Budget& budget, const SizeBounds& bounds);
+
+// FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked} when the smallest plan is over the
+// budget. A budget above the largest plan is fine: it is a limit.
+absl::Status CheckBudget(const Budget& budget, const SizeBounds& bounds);
+
+// The largest sum(bits * weights) whose average over `weights` is at most `average_bits`.
+int64_t AverageBitsCapacity(double average_bits, int64_t weights);
+
+// Bytes that depend on the width of a linear: tensor data and the digits of its shapes in the header.
+int64_t WidthBytes(const Linear& linear, int bits, int group_size);
+
+// The largest of 128, 64 and 32 that divides every input width; 0 when none does.
+int DefaultGroupSize(const std::vector<Linear>& linears);
+
+}  // namespace quantmoe

@@ -1,0 +1,155 @@
+#include "plan/allocate/distortion_table.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <tuple>
+
+#include "absl/strings/numbers.h"
+
+#include "plan/model/json_codec.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::json;
+
+json RowJson(const DistortionRow& row) {
+  json widths = json::object();
+  for (const auto& [bits, facts] : row.widths) {
+    widths[absl::StrCat(bits)] = {{"distortion", facts.distortion},
+                                  {"relative_error", facts.relative_error},
+                                  {"block_error", facts.block_error},
+                                  {"gate_distortion", facts.gate_distortion}};
+  }
+  return {{"linear", LinearJson(row.linear)},
+          {"tokens", row.tokens},
+          {"damp", row.damp},
+          {"method", row.method},
+          {"fallback", row.fallback},
+          {"outlier_score", row.outlier_score},
+          {"wanda_score", row.wanda_score},
+          {"effective_rank", row.effective_rank},
+          {"widths", std::move(widths)}};
+}
+
+int WidthFromKey(const std::string& key) {
+  int bits = 0;
+  if (!absl::SimpleAtoi(key, &bits) || bits < 1 || bits > 16 || absl::StrCat(bits) != key)
+    throw std::invalid_argument("bad width " + key);
+  return bits;
+}
+
+DistortionRow RowFromJson(const json& value) {
+  DistortionRow row;
+  row.linear = LinearFromJson(value.at("linear"));
+  row.tokens = value.at("tokens").get<int64_t>();
+  row.damp = value.at("damp").get<double>();
+  row.method = value.at("method").get<std::string>();
+  row.fallback = value.at("fallback").get<std::string>();
+  row.outlier_score = value.at("outlier_score").get<double>();
+  row.wanda_score = value.value("wanda_score", 0.0);
+  row.effective_rank = value.value("effective_rank", 0.0);
+  for (const auto& [key, facts] : value.at("widths").items()) {
+    const WidthFacts read{facts.at("distortion").get<double>(), facts.at("relative_error").get<double>(),
+                          facts.at("block_error").get<double>(), facts.value("gate_distortion", 0.0)};
+    if (!std::isfinite(read.distortion) || !std::isfinite(read.block_error) ||
+        !std::isfinite(read.gate_distortion))
+      throw std::invalid_argument("distortion is not finite: " + row.linear.name);
+    row.widths[WidthFromKey(key)] = read;
+  }
+  return row;
+}
+
+json PartJson(const PartTable& table) {
+  json blobs = json::object();
+  for (const auto& [bits, digest] : table.blobs) blobs[absl::StrCat(bits)] = DigestJson(digest);
+  json rows = json::array();
+  for (const DistortionRow& row : table.rows) rows.push_back(RowJson(row));
+  return {{"layer", table.layer},
+          {"part", table.part},
+          {"loss_scale", table.loss_scale},
+          {"blobs", std::move(blobs)},
+          {"rows", std::move(rows)}};
+}
+
+PartTable PartFromJson(const json& value) {
+  PartTable table;
+  table.layer = value.at("layer").get<int>();
+  table.part = value.at("part").get<int>();
+  table.loss_scale = value.value("loss_scale", 1.0);
+  for (const auto& [key, digest] : value.at("blobs").items()) {
+    table.blobs[WidthFromKey(key)] = DigestFromJson(digest);
+  }
+  for (const json& row : value.at("rows")) table.rows.push_back(RowFromJson(row));
+  return table;
+}
+
+json RoutingJson(const RoutingCounts& routing) {
+  json value = {{"layer", routing.layer},
+                {"counts", routing.counts},
+                {"router_weights", routing.router_weights},
+                {"tokens", routing.tokens},
+                {"ffn_cosine", routing.ffn_cosine},
+                {"stream_cosine", routing.stream_cosine}};
+  if (routing.predicted_cosine) value["predicted_cosine"] = *routing.predicted_cosine;
+  return value;
+}
+
+RoutingCounts RoutingFromJson(const json& value) {
+  RoutingCounts routing;
+  routing.layer = value.at("layer").get<int>();
+  routing.counts = value.at("counts").get<std::vector<int64_t>>();
+  routing.router_weights = value.value("router_weights", std::vector<double>());
+  routing.tokens = value.value("tokens", int64_t{0});
+  routing.ffn_cosine = value.value("ffn_cosine", 0.0);
+  routing.stream_cosine = value.value("stream_cosine", 0.0);
+  if (value.contains("predicted_cosine")) routing.predicted_cosine = value["predicted_cosine"].get<double>();
+  return routing;
+}
+
+DistortionTable TableFromJson(const json& value) {
+  DistortionTable table;
+  for (const json& part : value.at("parts")) table.parts.push_back(PartFromJson(part));
+  for (const json& routing : value.at("routing")) table.routing.push_back(RoutingFromJson(routing));
+  std::sort(table.parts.begin(), table.parts.end(), [](const PartTable& a, const PartTable& b) {
+    return std::tie(a.layer, a.part) < std::tie(b.layer, b.part);
+  });
+  std::sort(table.routing.begin(), table.routing.end(),
+            [](const RoutingCounts& a, const RoutingCounts& b) { return a.layer < b.layer; });
+  return table;
+}
+
+}  // namespace
+
+std::string PartTable::ProbeGroup() const {
+  if (rows.empty()) return "";
+  const LinearKind kind = rows.front().linear.kind;
+  return IsAttention(kind) ? "attention" : IsExpert(kind) ? "experts" : "mlp";
+}
+
+std::string PartTableToJson(const PartTable& table) { return PartJson(table).dump(); }
+
+absl::StatusOr<PartTable> PartTableFromJson(absl::string_view text) {
+  return DecodeJson<PartTable>(text, "part table", PartFromJson);
+}
+
+std::string DistortionTableToJson(const DistortionTable& table) {
+  json parts = json::array();
+  for (const PartTable& part : table.parts) parts.push_back(PartJson(part));
+  json routing = json::array();
+  for (const RoutingCounts& counts : table.routing) routing.push_back(RoutingJson(counts));
+  return json{{"parts", std::move(parts)}, {"routing", std::move(routing)}}.dump();
+}
+
+std::string RoutingCountsToJson(const RoutingCounts& routing) { return RoutingJson(routing).dump(); }
+
+absl::StatusOr<RoutingCounts> RoutingCountsFromJson(absl::string_view text) {
+  return DecodeJson<RoutingCounts>(text, "routing counts", RoutingFromJson);
+}
+
+absl::StatusOr<DistortionTable> DistortionTableFromJson(absl::string_view text) {
+  return DecodeJson<DistortionTable>(text, "distortion table", TableFromJson);
+}
+
+}  // namespace quantmoe

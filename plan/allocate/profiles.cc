@@ -1,0 +1,45 @@
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+#include "plan/allocate/choice_groups.h"
+
+namespace quantmoe {
+
+const std::vector<RuntimeProfile>& RuntimeProfiles() {
+  static const auto* const kProfiles = new std::vector<RuntimeProfile>{
+      {"any", "Any width for every linear.", {2, 3, 4, 8}, {32, 64, 128}},
+      {"gptqmodel",
+       "GPTQModel: any width for every linear. (transformers ignores `dynamic` and loads plans of one width "
+       "only.)",
+       {2, 3, 4, 8},
+       {32, 64, 128}},
+      {"sglang",
+       "SGLang: 4 or 8 bits; one width for the experts of all layers, and for the linears that it fuses "
+       "(query, key and value; gate and up).",
+       {4, 8},
+       {32, 64, 128},
+       /*symmetric_only=*/true},
+      {"vllm",
+       "vLLM: 4 or 8 bits; one width for the experts of a layer, and for the linears that it fuses (query, "
+       "key and value; gate and up).",
+       {4, 8},
+       {32, 64, 128},
+       /*symmetric_only=*/true},
+  };
+  return *kProfiles;
+}
+
+const RuntimeProfile* FindProfile(const std::string& name) {
+  for (const RuntimeProfile& profile : RuntimeProfiles()) {
+    if (profile.name == name) return &profile;
+  }
+  return nullptr;
+}
+
+std::string UnknownProfile(const std::string& name) {
+  const auto add = [](std::string* out, const RuntimeProfile& profile) { out->append(profile.name); };
+  return absl::StrCat("\"", name.substr(0, 80), "\" is unknown; known are ",
+                      absl::StrJoin(RuntimeProfiles(), ", ", add));
+}
+
+}  // namespace quantmoe

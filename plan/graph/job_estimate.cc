@@ -1,0 +1,144 @@
+#include "plan/graph/job_estimate.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+#include "base/status_macros.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/graph/task_work.h"
+#include "plan/heuristics/heuristic_catalog.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr int64_t kBytesPerToken = 4;
+
+// A table that knows shapes and nothing else.
+DistortionTable BlankTable(const ResolvedJob& job) {
+  DistortionTable table;
+  for (const Part& part : job.parts) {
+    PartTable& out = table.parts.emplace_back();
+    out.layer = part.layer;
+    out.part = part.index;
+    for (const Linear& linear : part.linears) {
+      DistortionRow& row = out.rows.emplace_back();
+      row.linear = linear;
+      for (int width : job.spec.gptq.widths) row.widths[width] = {};
+    }
+  }
+  return table;
+}
+
+absl::Status PredictBytes(const ResolvedJob& job, const std::vector<TensorInfo>& kept,
+                          JobEstimate& estimate) {
+  estimate.budget_bytes = BudgetBytes(job.spec.budget, job.sizes);
+  estimate.predicted_bytes = estimate.budget_bytes;
+  if (!FindHeuristic(job.spec.heuristic)->needs_no_data) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(BlankTable(job), job.spec, kept));
+  estimate.predicted_bytes = plan.weight_file_bytes;
+  estimate.bytes_exact = true;
+  return absl::OkStatus();
+}
+
+int64_t EvaluationShards(const ResolvedJob& job) {
+  if (job.spec.evaluation.skip) return 0;
+  int64_t bytes = job.spec.evaluation.perplexity_text.size_bytes;
+  for (const BenchmarkTaskSpec& task : job.spec.evaluation.tasks) bytes += task.data.size_bytes;
+  return std::max<int64_t>(1, bytes / kBytesPerToken / kEvaluationShardTokens);
+}
+
+void CountTasks(const ResolvedJob& job, JobEstimate& estimate) {
+  const CalibrationSpec& calibration = job.spec.calibration;
+  const int64_t in_text =
+      calibration.text.size_bytes / kBytesPerToken / std::max(calibration.sequence_length, 1);
+  const int64_t sequences = std::clamp<int64_t>(in_text, 1, calibration.samples);
+  estimate.calibration_tokens = sequences * calibration.sequence_length;
+  PrepareSummary summary;
+  summary.calibration_shards =
+      static_cast<int>((sequences + calibration.shard_sequences - 1) / calibration.shard_sequences);
+  summary.evaluation_shards = static_cast<int>(EvaluationShards(job));
+  std::vector<PlannedTask> tasks = PlanRest(job, summary);
+  tasks.push_back(PlanPrepare(job));
+  for (const PlannedTask& task : tasks) {
+    estimate.worker_memory_bytes = std::max(estimate.worker_memory_bytes, task.memory_bytes);
+    StageNeeds& stage = estimate.stages[task.kind];
+    ++stage.tasks;
+    stage.work += task.work;
+  }
+}
+
+// GPTQ compensates along directions that it has seen: a linear needs about as many tokens as it has inputs.
+void WarnOfFewTokens(const ResolvedJob& job, JobEstimate& estimate) {
+  const MoeSpec& moe = job.model.moe;
+  const bool routed = std::any_of(job.parts.begin(), job.parts.end(),
+                                  [](const Part& part) { return part.kind == PartKind::kExperts; });
+  if (!routed || moe.experts == 0) return;
+  estimate.tokens_per_expert = estimate.calibration_tokens * moe.top_k / moe.experts;
+  const int64_t in = std::max(job.model.hidden, moe.width);
+  const double enough = job.spec.gptq.min_tokens_ratio * static_cast<double>(in);
+  const auto needed = [&](double tokens_per_expert) {
+    return static_cast<int64_t>(tokens_per_expert * static_cast<double>(moe.experts) /
+                                static_cast<double>(moe.top_k)) +
+           1;
+  };
+  if (static_cast<double>(estimate.tokens_per_expert) < enough) {
+    estimate.warnings.push_back(absl::StrCat("an expert will see about ", estimate.tokens_per_expert,
+                                             " calibration tokens, and below ", static_cast<int64_t>(enough),
+                                             " a linear is rounded instead of solved: give at least ",
+                                             needed(enough), " tokens"));
+  } else if (estimate.tokens_per_expert < in) {
+    estimate.warnings.push_back(absl::StrCat(
+        "an expert will see about ", estimate.tokens_per_expert, " calibration tokens, fewer than its ", in,
+        " inputs, so its Hessian has not full rank: ", needed(static_cast<double>(in)),
+        " tokens would give it"));
+  }
+}
+
+void WarnOfShortText(const ResolvedJob& job, JobEstimate& estimate) {
+  const CalibrationSpec& calibration = job.spec.calibration;
+  const int64_t asked = int64_t{calibration.samples} * calibration.sequence_length;
+  if (estimate.calibration_tokens >= asked) return;
+  estimate.warnings.push_back(absl::StrCat("the calibration text has about ",
+                                           calibration.text.size_bytes / kBytesPerToken, " tokens, of ",
+                                           asked, " that were asked"));
+}
+
+// A budget is a limit, so more than any plan can use is allowed; but who asks for it may have mistyped.
+void WarnOfLargeBudget(const ResolvedJob& job, JobEstimate& estimate) {
+  const Budget& budget = job.spec.budget;
+  const auto warn = [&estimate](absl::string_view unit, double asked, double maximum) {
+    if (asked <= maximum) return;
+    estimate.warnings.push_back(absl::StrCat("the budget is above the largest plan, which takes ",
+                                             absl::StrFormat("%.10g", maximum), " ", unit,
+                                             ": all linears get their largest width"));
+  };
+  if (budget.average_bits) warn("average bits", *budget.average_bits, job.sizes.maximum_average_bits);
+  if (budget.stored_bits) warn("stored bits", *budget.stored_bits, job.sizes.maximum_stored_bits);
+  if (budget.max_bytes)
+    warn("bytes", static_cast<double>(*budget.max_bytes), static_cast<double>(job.sizes.maximum_bytes));
+  if (budget.rank_bytes) {
+    warn("bytes per rank", static_cast<double>(budget.rank_bytes->max_bytes),
+         static_cast<double>(job.sizes.maximum_rank_bytes));
+  }
+}
+
+}  // namespace
+
+JobEstimate EstimateWork(const ResolvedJob& job) {
+  JobEstimate estimate;
+  CountTasks(job, estimate);
+  WarnOfFewTokens(job, estimate);
+  WarnOfShortText(job, estimate);
+  WarnOfLargeBudget(job, estimate);
+  return estimate;
+}
+
+absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job, const std::vector<TensorInfo>& kept) {
+  JobEstimate estimate = EstimateWork(job);
+  RETURN_IF_ERROR(PredictBytes(job, kept, estimate));
+  return estimate;
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,114 @@
+#include "plan/graph/quantized_pass.h"
+
+#include "absl/strings/str_cat.h"
+
+#include "plan/graph/task_memory.h"
+#include "plan/graph/task_pieces.h"
+#include "plan/graph/task_work.h"
+
+namespace quantmoe {
+namespace {
+
+std::string ResolveLabel(const Part& part) { return absl::StrCat("resolve-l", part.layer, "-p", part.index); }
+std::string AttendLabel(int layer, int shard) { return absl::StrCat("attend-l", layer, "-s", shard); }
+std::string FeedLabel(int layer, int shard) { return absl::StrCat("feed-l", layer, "-s", shard); }
+
+// The stream that enters a layer behind quantized layers.
+TaskInput QuantizedInput(std::string role, int layer, int shard) {
+  if (layer == 0) return HiddenInput(std::move(role), layer, shard);
+  return FromTask(std::move(role), FeedLabel(layer - 1, shard), "hidden");
+}
+
+PlannedTask PlanResolve(const ResolvedJob& job, const Part& part, int shards) {
+  nlohmann::json params = SolveParams(job, part);
+  params["correction"] = job.spec.gptq.correction;
+  PlannedTask task{ResolveLabel(part),      TaskKind::kResolve,
+                   params.dump(),           {},
+                   ResolveBytes(job, part), 2 * SolveWork(job, part, shards)};
+  task.inputs.push_back(ChosenPlan(job));
+  for (int s = 0; s < shards; ++s) {
+    const std::string number = absl::StrCat(".", s);
+    if (part.kind == PartKind::kAttention) {
+      task.inputs.push_back(HiddenInput("hidden" + number, part.layer, s));
+      task.inputs.push_back(QuantizedInput("quantized" + number, part.layer, s));
+      continue;
+    }
+    const std::string attend = AttendLabel(part.layer, s);
+    task.inputs.push_back(FromTask("ffn_input" + number, ForwardLabel(part.layer, s), "ffn_input"));
+    task.inputs.push_back(FromTask("quantized" + number, attend, "ffn_input"));
+    if (part.kind == PartKind::kExperts)
+      task.inputs.push_back(FromTask("routing" + number, attend, "routing"));
+  }
+  return task;
+}
+
+nlohmann::json HalfParams(const ResolvedJob& job, int layer, const char* half) {
+  nlohmann::json params = ModelParams(job);
+  params["layer"] = layer;
+  params["half"] = half;
+  params["states"] = std::string(StateTypeName(job.spec.calibration.states));
+  return params;
+}
+
+PlannedTask PlanAttend(const ResolvedJob& job, const Part& attention, int shard) {
+  const int layer = attention.layer;
+  return {AttendLabel(layer, shard),
+          TaskKind::kForward,
+          HalfParams(job, layer, "attention").dump(),
+          {QuantizedInput("hidden", layer, shard), FromTask("plan.0", ResolveLabel(attention), "plan")},
+          ForwardBytes(job, layer),
+          ForwardWork(job, layer) / 2};
+}
+
+PlannedTask PlanFeed(const ResolvedJob& job, const std::vector<Part>& parts, int shard) {
+  const int layer = parts.front().layer;
+  const std::string attend = AttendLabel(layer, shard);
+  PlannedTask task{FeedLabel(layer, shard),
+                   TaskKind::kForward,
+                   HalfParams(job, layer, "feed_forward").dump(),
+                   {FromTask("middle", attend, "middle"), FromTask("ffn_input", attend, "ffn_input")},
+                   ForwardBytes(job, layer),
+                   ForwardWork(job, layer) / 2};
+  if (job.model.layers[static_cast<size_t>(layer)].moe) {
+    task.inputs.push_back(FromTask("routing", attend, "routing"));
+  }
+  for (const Part& part : parts) {
+    if (part.kind == PartKind::kAttention) continue;
+    task.inputs.push_back(FromTask(absl::StrCat("plan.", part.index), ResolveLabel(part), "plan"));
+  }
+  return task;
+}
+
+PlannedTask PlanAssemble(const ResolvedJob& job) {
+  const nlohmann::json params = {{"max_fallback_ratio", job.spec.gptq.max_fallback_ratio}};
+  PlannedTask task{"assemble", TaskKind::kAssemble, params.dump(),
+                   {},         AllocateBytes(job),  WholeModelWork(job)};
+  task.inputs.push_back(ChosenPlan(job));
+  for (const Part& part : job.parts) {
+    task.inputs.push_back(
+        FromTask(absl::StrCat("resolved.", part.layer, ".", part.index), ResolveLabel(part), "plan"));
+  }
+  return task;
+}
+
+}  // namespace
+
+bool SolvesAgain(const ResolvedJob& job) { return job.spec.gptq.propagation == Propagation::kQuantized; }
+
+std::vector<PlannedTask> PlanQuantizedPass(const ResolvedJob& job, int shards) {
+  std::vector<std::vector<Part>> layers(static_cast<size_t>(job.model.num_layers()));
+  for (const Part& part : job.parts) layers[static_cast<size_t>(part.layer)].push_back(part);
+  std::vector<PlannedTask> tasks;
+  for (const std::vector<Part>& parts : layers) {
+    tasks.push_back(PlanResolve(job, parts.front(), shards));
+    for (int s = 0; s < shards; ++s) tasks.push_back(PlanAttend(job, parts.front(), s));
+    for (size_t p = 1; p < parts.size(); ++p) tasks.push_back(PlanResolve(job, parts[p], shards));
+    // Nothing reads what the last layer gives.
+    if (&parts == &layers.back()) break;
+    for (int s = 0; s < shards; ++s) tasks.push_back(PlanFeed(job, parts, s));
+  }
+  tasks.push_back(PlanAssemble(job));
+  return tasks;
+}
+
+}  // namespace quantmoe

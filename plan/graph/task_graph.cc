@@ -1,0 +1,334 @@
+#include "plan/graph/task_graph.h"
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+#include "plan/graph/quantized_pass.h"
+#include "plan/graph/task_memory.h"
+#include "plan/graph/task_pieces.h"
+#include "plan/graph/task_work.h"
+#include "plan/heuristics/heuristics.h"
+#include "plan/job/job_spec_json.h"
+#include "plan/model/json_codec.h"
+
+namespace quantmoe {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<absl::string_view, 11> kKindNames = {"prepare",  "forward",  "solve",  "probe",
+                                                          "predict",  "allocate", "refine", "resolve",
+                                                          "assemble", "evaluate", "publish"};
+
+PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
+  json params = ModelParams(job);
+  params["layer"] = layer;
+  params["states"] = std::string(StateTypeName(job.spec.calibration.states));
+  return {ForwardLabel(layer, shard),
+          TaskKind::kForward,
+          params.dump(),
+          {HiddenInput("hidden", layer, shard)},
+          ForwardBytes(job, layer),
+          ForwardWork(job, layer)};
+}
+
+PlannedTask PlanSolve(const ResolvedJob& job, const Part& part, int shards) {
+  PlannedTask task{SolveLabel(part),
+                   TaskKind::kSolve,
+                   SolveParams(job, part).dump(),
+                   {},
+                   SolveBytes(job, part),
+                   SolveWork(job, part, shards)};
+  for (int s = 0; s < shards; ++s) {
+    if (part.kind == PartKind::kAttention) {
+      task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", s), part.layer, s));
+      continue;
+    }
+    const std::string forward = ForwardLabel(part.layer, s);
+    task.inputs.push_back(FromTask(absl::StrCat("ffn_input.", s), forward, "ffn_input"));
+    if (part.kind == PartKind::kExperts) {
+      task.inputs.push_back(FromTask(absl::StrCat("routing.", s), forward, "routing"));
+    }
+  }
+  return task;
+}
+
+std::string ProbeLabel(int layer) { return absl::StrCat("probe-l", layer); }
+
+// Shards whose first sequences a probe looks at: spread over the text, because texts change on the way.
+constexpr int kProbedShards = 4;
+
+PlannedTask PlanProbe(const ResolvedJob& job, int layer, int shards) {
+  json params = ModelParams(job);
+  params["layer"] = layer;
+  params["group_size"] = job.spec.gptq.group_size;
+  PlannedTask task{ProbeLabel(layer), TaskKind::kProbe,     params.dump(), {},
+                   ProbeBytes(job),   ProbeWork(job, layer)};
+  const int probed = std::min(shards, kProbedShards);
+  for (int i = 0; i < probed; ++i) {
+    task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", i), layer, i * shards / probed));
+  }
+  for (const Part& part : job.parts) {
+    if (part.layer != layer) continue;
+    task.inputs.push_back(FromTask(absl::StrCat("table.", part.index), SolveLabel(part), "table"));
+  }
+  return task;
+}
+
+bool WeighsBySensitivity(const ResolvedJob& job) {
+  const auto objective = job.spec.heuristic_params.find("objective");
+  return job.spec.heuristic == "optimal" &&
+         (objective == job.spec.heuristic_params.end() || objective->second == "measured");
+}
+
+// Whether the plan is measured against the uniform plan of the same budget. Behind a second pass it would not
+// be: the uniform plan has only the tensors of the first.
+bool HasReference(const ResolvedJob& job) {
+  return (job.spec.heuristic != "uniform" || job.spec.refinement.rounds > 0) && !job.spec.evaluation.skip &&
+         !SolvesAgain(job);
+}
+
+std::string PredictLabel(int layer) { return absl::StrCat("predict-l", layer); }
+
+// MoE layers whose importance a trained network estimates.
+std::vector<int> PredictedLayers(const ResolvedJob& job) {
+  std::vector<int> layers;
+  if (!PredictsImportance(job.spec.heuristic, job.spec.heuristic_params)) return layers;
+  for (int l = 0; l < job.model.num_layers(); ++l) {
+    if (job.model.layers[static_cast<size_t>(l)].moe) layers.push_back(l);
+  }
+  return layers;
+}
+
+// As published, unless fewer are asked.
+int PredictorEpochs(const std::map<std::string, std::string>& params) {
+  const auto asked = params.find("epochs");
+  int epochs = 100;
+  if (asked != params.end() && absl::SimpleAtoi(asked->second, &epochs)) return std::max(epochs, 1);
+  return 100;
+}
+
+PlannedTask PlanPredict(const ResolvedJob& job, int layer, int shards) {
+  json params = ModelParams(job);
+  params["layer"] = layer;
+  params["sequence_length"] = job.spec.calibration.sequence_length;
+  params["epochs"] = PredictorEpochs(job.spec.heuristic_params);
+  PlannedTask task{PredictLabel(layer),      TaskKind::kPredict,      params.dump(), {},
+                   PredictBytes(job, layer), PredictWork(job, shards)};
+  for (int s = 0; s < shards; ++s) {
+    const std::string forward = ForwardLabel(layer, s), number = absl::StrCat(".", s);
+    task.inputs.push_back(FromTask("ffn_input" + number, forward, "ffn_input"));
+    task.inputs.push_back(FromTask("routing" + number, forward, "routing"));
+  }
+  return task;
+}
+
+// What the choice of widths depends on beside the table.
+json ChoiceParams(const ResolvedJob& job) {
+  json params = ModelParams(job);
+  params["budget"] = BudgetJson(job.spec.budget);
+  params["heuristic"] = job.spec.heuristic;
+  params["params"] = job.spec.heuristic_params;
+  params["profile"] = job.spec.runtime_profile;
+  params["rules"] = RulesJson(job.spec.rules);
+  params["max_fallback_ratio"] = job.spec.gptq.max_fallback_ratio;
+  params["group_size"] = job.spec.gptq.group_size;
+  return params;
+}
+
+PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
+  json params = ChoiceParams(job);
+  params["reference"] = HasReference(job);
+  PlannedTask task{"allocate", TaskKind::kAllocate, params.dump(),
+                   {},         AllocateBytes(job),  WholeModelWork(job)};
+  for (const Part& part : job.parts) {
+    task.inputs.push_back(
+        FromTask(absl::StrCat("table.", part.layer, ".", part.index), SolveLabel(part), "table"));
+  }
+  for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l) {
+    task.inputs.push_back(FromTask(absl::StrCat("sensitivity.", l), ProbeLabel(l), "sensitivity"));
+  }
+  for (const int l : PredictedLayers(job)) {
+    task.inputs.push_back(FromTask(absl::StrCat("importance.", l), PredictLabel(l), "importance"));
+  }
+  for (int l = 0; l < job.model.num_layers(); ++l) {
+    for (int s = 0; job.model.layers[l].moe && s < shards; ++s) {
+      task.inputs.push_back(FromTask(absl::StrCat("counts.", l, ".", s), ForwardLabel(l, s), "counts"));
+    }
+  }
+  return task;
+}
+
+// The number of rounds is not part of it: a job with more rounds goes on where another one ended.
+PlannedTask PlanRefine(const ResolvedJob& job, int round) {
+  json params = ChoiceParams(job);
+  params["round"] = round;
+  params["trials"] = job.spec.refinement.trials;
+  PlannedTask task{RefineLabel(round), TaskKind::kRefine, params.dump(), {},
+                   RefineBytes(job),   RefineWork(job)};
+  task.inputs.push_back(FromTask("plan", round == 1 ? "allocate" : RefineLabel(round - 1), "plan"));
+  if (round > 1) task.inputs.push_back(FromTask("search", RefineLabel(round - 1), "search"));
+  task.inputs.push_back(FromTask("table", "allocate", "table"));
+  task.inputs.push_back(FromTask("heldout", "prepare", "heldout"));
+  return task;
+}
+
+// The plan with the tensors that are published.
+TaskInput FinalPlan(const ResolvedJob& job) {
+  return SolvesAgain(job) ? FromTask("plan", "assemble", "plan") : ChosenPlan(job);
+}
+
+PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int shard) {
+  json params = ModelParams(job);
+  params["weights"] = weights;
+  PlannedTask task{EvaluateLabel(weights, shard),
+                   TaskKind::kEvaluate,
+                   params.dump(),
+                   {},
+                   EvaluateBytes(job),
+                   EvaluateWork(job)};
+  task.inputs.push_back(FromTask("requests", "prepare", absl::StrCat("requests.", shard)));
+  if (weights == "planned") task.inputs.push_back(FinalPlan(job));
+  if (weights == "reference") task.inputs.push_back(FromTask("plan", "allocate", "reference"));
+  return task;
+}
+
+// The artifact must not depend on where the model was, so its spec has no URI and the model is named by its
+// digest.
+PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
+  json params = ModelParams(job);
+  params["model_digest"] = job.model_digest;
+  params["spec"] = JobSpecJson(job.spec);
+  params["spec"].erase("model_uri");
+  params["version"] = QUANTMOE_VERSION;
+  PlannedTask task{"publish", TaskKind::kPublish, params.dump(), {}, PublishBytes(job), WholeModelWork(job)};
+  task.inputs.push_back(FinalPlan(job));
+  for (int i = 0; i < evaluation_shards; ++i) {
+    task.inputs.push_back(FromTask(absl::StrCat("requests.", i), "prepare", absl::StrCat("requests.", i)));
+    task.inputs.push_back(FromTask(absl::StrCat("original.", i), EvaluateLabel("original", i), "scores"));
+    task.inputs.push_back(FromTask(absl::StrCat("planned.", i), EvaluateLabel("planned", i), "scores"));
+    if (!HasReference(job)) continue;
+    task.inputs.push_back(FromTask(absl::StrCat("reference.", i), EvaluateLabel("reference", i), "scores"));
+  }
+  if (HasReference(job) && evaluation_shards > 0) {
+    task.inputs.push_back(FromTask("reference_plan", "allocate", "reference"));
+  }
+  return task;
+}
+
+}  // namespace
+
+absl::string_view TaskKindName(TaskKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
+
+const std::vector<TaskKind>& AllTaskKinds() {
+  static const auto* const kAll = [] {
+    auto* all = new std::vector<TaskKind>();
+    for (size_t i = 0; i < kKindNames.size(); ++i) all->push_back(static_cast<TaskKind>(i));
+    return all;
+  }();
+  return *kAll;
+}
+
+absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name) {
+  for (size_t i = 0; i < kKindNames.size(); ++i) {
+    if (kKindNames[i] == name) return static_cast<TaskKind>(i);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("unknown kind of task: ", name));
+}
+
+std::string PrepareSummaryToJson(const PrepareSummary& summary) {
+  return json{{"calibration_shards", summary.calibration_shards},
+              {"calibration_tokens", summary.calibration_tokens},
+              {"evaluation_shards", summary.evaluation_shards},
+              {"evaluation_tokens", summary.evaluation_tokens}}
+      .dump();
+}
+
+absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view text) {
+  return DecodeJson<PrepareSummary>(text, "prepare summary", [](const json& value) {
+    return PrepareSummary{
+        value.at("calibration_shards").get<int>(), value.at("calibration_tokens").get<int64_t>(),
+        value.at("evaluation_shards").get<int>(), value.at("evaluation_tokens").get<int64_t>()};
+  });
+}
+
+PlannedTask PlanPrepare(const ResolvedJob& job) {
+  const CalibrationSpec& calibration = job.spec.calibration;
+  const EvaluationSpec& evaluation = job.spec.evaluation;
+  json params = ModelParams(job);
+  params["samples"] = calibration.samples;
+  params["sequence_length"] = calibration.sequence_length;
+  params["shard_sequences"] = calibration.shard_sequences;
+  params["states"] = std::string(StateTypeName(calibration.states));
+  params["add_bos"] = evaluation.add_bos ? json(*evaluation.add_bos) : json(nullptr);
+  params["window"] = evaluation.window;
+  params["tasks"] = json::array();
+  params["evaluation_skip"] = evaluation.skip;
+  if (job.spec.refinement.rounds > 0) {
+    params["heldout_sequences"] = kHeldoutSequences;
+    params["heldout_tokens"] = kHeldoutTokens;
+  }
+  PlannedTask task{"prepare", TaskKind::kPrepare, "", {}, PrepareBytes(job), WholeModelWork(job)};
+  task.inputs.push_back(FromBlob("calibration_text", calibration.text));
+  task.inputs.push_back(FromBlob("perplexity_text", evaluation.perplexity_text));
+  for (const BenchmarkTaskSpec& benchmark : evaluation.tasks) {
+    if (evaluation.skip) break;
+    params["tasks"].push_back(benchmark.name);
+    if (benchmark.limit > 0) params["limits"][benchmark.name] = benchmark.limit;
+    task.inputs.push_back(FromBlob("task." + benchmark.name, benchmark.data));
+    if (!benchmark.fewshot_data.sha256.empty()) {
+      task.inputs.push_back(FromBlob("fewshot." + benchmark.name, benchmark.fewshot_data));
+    }
+  }
+  task.params_json = params.dump();
+  return task;
+}
+
+std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary) {
+  const int shards = summary.calibration_shards;
+  const int evaluation_shards = job.spec.evaluation.skip ? 0 : summary.evaluation_shards;
+  std::vector<PlannedTask> tasks;
+  for (int l = 0; l < job.model.num_layers(); ++l) {
+    for (int s = 0; s < shards; ++s) tasks.push_back(PlanForward(job, l, s));
+  }
+  for (const Part& part : job.parts) tasks.push_back(PlanSolve(job, part, shards));
+  for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "original", i));
+  for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l)
+    tasks.push_back(PlanProbe(job, l, shards));
+  for (const int l : PredictedLayers(job)) tasks.push_back(PlanPredict(job, l, shards));
+  tasks.push_back(PlanAllocate(job, shards));
+  for (int r = 1; r <= job.spec.refinement.rounds; ++r) tasks.push_back(PlanRefine(job, r));
+  if (SolvesAgain(job)) {
+    for (PlannedTask& task : PlanQuantizedPass(job, shards)) tasks.push_back(std::move(task));
+  }
+  for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "planned", i));
+  for (int i = 0; HasReference(job) && i < evaluation_shards; ++i) {
+    tasks.push_back(PlanEvaluate(job, "reference", i));
+  }
+  tasks.push_back(PlanPublish(job, evaluation_shards));
+  return tasks;
+}
+
+// Every piece is preceded by its length, so that no two different lists read the same.
+std::string TaskKey(TaskKind kind, absl::string_view params_json, const std::vector<BlobRef>& inputs,
+                    absl::string_view determinism_class) {
+  Sha256 hash;
+  const auto add = [&hash](absl::string_view piece) {
+    hash.Update(absl::StrCat(piece.size(), ":"));
+    hash.Update(piece);
+  };
+  add("quantmoe-task-1");
+  add(TaskKindName(kind));
+  add(params_json);
+  add(determinism_class);
+  for (const BlobRef& input : inputs) {
+    add(input.role);
+    add(input.digest.sha256);
+  }
+  return hash.Finish().sha256;
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,104 @@
+// From a job to its tasks. Pure: the same job gives the same graph on every machine, in the service and in
+// quantmoe-local. Two steps, because the number of shards is known only after `prepare` has counted tokens
+// and items.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+#include "plan/job/job_spec.h"
+#include "storage/digest.h"
+
+namespace quantmoe {
+
+enum class TaskKind {
+  kPrepare,
+  kForward,
+  kSolve,
+  kProbe,
+  kPredict,
+  kAllocate,
+  kRefine,
+  kResolve,
+  kAssemble,
+  kEvaluate,
+  kPublish
+};
+absl::string_view TaskKindName(TaskKind kind);
+const std::vector<TaskKind>& AllTaskKinds();  // in the order of a job
+absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name);
+
+// An input of a task: a blob known now, or an output of another task of the job.
+struct TaskInput {
+  std::string role;
+  Digest blob;                // when `producer` is empty
+  std::string producer;       // label of a task
+  std::string producer_role;  // which of its outputs
+};
+
+struct PlannedTask {
+  std::string
+      label;  // unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
+  TaskKind kind = TaskKind::kPrepare;
+  std::string params_json;  // canonical; with the inputs' digests it decides the result
+  std::vector<TaskInput> inputs;
+  int64_t memory_bytes = 0;  // upper estimate of what the task holds at once
+  double work = 0;           // plan/graph/task_work.h
+};
+
+struct BlobRef {
+  std::string role;
+  Digest digest;
+};
+
+// What `prepare` found; its output role "summary".
+struct PrepareSummary {
+  int calibration_shards = 0;
+  int64_t calibration_tokens = 0;
+  int evaluation_shards = 0;
+  int64_t evaluation_tokens = 0;
+};
+std::string PrepareSummaryToJson(const PrepareSummary& summary);
+absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view json);
+
+// The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>, and heldout where
+// refinement is asked.
+PlannedTask PlanPrepare(const ResolvedJob& job);
+
+// All other tasks, in an order in which producers come first. Label, inputs -> outputs:
+//
+//   forward-l<L>-s<S>: hidden -> hidden (not for the last layer), ffn_input; in MoE layers also routing,
+//   counts
+//
+//   solve-l<L>-p<P>: for attention hidden.<S>, else ffn_input.<S>, for experts also routing.<S> -> table,
+//   w<bits>
+//
+//   probe-l<L>: hidden.<I>, table.<P> -> sensitivity; only for `optimal` with its measured objective
+//
+//   predict-l<L>: ffn_input.<S> -> importance; only where the heuristic ranks blocks by the trained predictor
+//
+//   allocate: table.<L>.<P>, sensitivity.<L>, importance.<L>, counts.<L>.<S> -> plan, table (the whole
+//   DistortionTable), front (bytes against loss), reference (the uniform plan of the same budget, where the
+//   plan is measured against it)
+//
+//   refine-<R>: plan and search of the round before (plan of allocate for the first), table, heldout -> plan,
+//   search; only where refinement is asked
+//
+//   evaluate-original-<I>, evaluate-planned-<I>, evaluate-reference-<I>: requests, plan -> scores
+//
+//   publish: plan, requests.<I>, original.<I>, planned.<I>, reference.<I>, reference_plan -> manifest,
+//   scores, items, file.<n>
+//
+// With quantized propagation, plan/graph/quantized_pass.h puts a second pass behind allocate.
+std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary);
+
+// SHA-256 over kind, params and the role and digest of every input: equal keys have equal results.
+// `determinism_class` is part of it, because hardware may change bytes.
+std::string TaskKey(TaskKind kind, absl::string_view params_json, const std::vector<BlobRef>& inputs,
+                    absl::string_view determinism_class);
+
+}  // namespace quantmoe

@@ -1,0 +1,22 @@
+// Upper estimates of what one task holds in memory, from the shapes of the model. The resident program itself
+// is not counted.
+#pragma once
+
+#include <cstdint>
+
+#include "plan/job/job_spec.h"
+
+namespace quantmoe {
+
+int64_t PrepareBytes(const ResolvedJob& job);
+int64_t ForwardBytes(const ResolvedJob& job, int layer);
+int64_t SolveBytes(const ResolvedJob& job, const Part& part);
+int64_t ResolveBytes(const ResolvedJob& job, const Part& part);
+int64_t ProbeBytes(const ResolvedJob& job);
+int64_t PredictBytes(const ResolvedJob& job, int layer);
+int64_t AllocateBytes(const ResolvedJob& job);
+int64_t RefineBytes(const ResolvedJob& job);
+int64_t EvaluateBytes(const ResolvedJob& job);
+int64_t PublishBytes(const ResolvedJob& job);
+
+}  // namespace quantmoe

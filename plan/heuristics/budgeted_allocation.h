@@ -1,0 +1,31 @@
+// One heuristic within one budget, whatever the budget's unit.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "plan/allocate/allocation_problem.h"
+#include "plan/allocate/budget.h"
+
+namespace quantmoe {
+
+struct AllocationInputs {
+  std::vector<TableRow> rows;   // in canonical order
+  std::vector<Linear> linears;  // of the rows
+  const std::vector<TensorInfo>& kept;
+  int group_size = 0;
+};
+
+// Size of all weight files of a plan, to the byte.
+int64_t PlanFileBytes(const AllocationInputs& inputs, const std::vector<int>& bits);
+
+// Fills in cost, capacity and ranks of `problem` and runs the heuristic. The budget must have passed
+// CheckBudget, so the result is feasible.
+Allocation AllocateWithin(const Budget& budget, const std::string& heuristic, const AllocationInputs& inputs,
+                          AllocationProblem problem);
+
+// For budgets in average or stored bits and in bytes per rank: cost and capacity. For bytes of files: the
+// part of the size that the widths decide, up to some digits of headers.
+void SetCosts(const Budget& budget, const AllocationInputs& inputs, AllocationProblem& problem);
+
+}  // namespace quantmoe

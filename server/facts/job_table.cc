@@ -1,0 +1,393 @@
+#include "server/facts/job_table.h"
+
+#include <algorithm>
+
+namespace quantmoe {
+
+bool IsTerminal(JobState state) {
+  return state == v1::Job::SUCCEEDED || state == v1::Job::FAILED || state == v1::Job::CANCELLED;
+}
+
+const Task* Job::Find(absl::string_view label) const {
+  auto it = by_label.find(label);
+  return it == by_label.end() ? nullptr : &tasks[it->second];
+}
+
+int Deaths(const Task& task) {
+  // Rows of an older coordinator name the workers and count nothing.
+  return std::max(task.record.deaths(), task.record.killed_workers_size());
+}
+
+void JobTable::Load(server::JobRecord record,
+                    std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks) {
+  const std::string id = record.id();
+  by_number_[record.create_number()] = id;
+  if (!record.request_id().empty()) by_request_[record.request_id()] = id;
+  Job& job = jobs_[id];
+  job.record = std::move(record);
+  for (auto& [definition, state] : tasks) AddTask(job, std::move(definition), std::move(state));
+  LinkTasks(job);
+  for (Task& task : job.tasks) Enter(job, task);
+}
+
+JobTable::Touched JobTable::Apply(const Event& event) {
+  return std::visit([this](const auto& e) { return On(e); }, event);
+}
+
+const Job* JobTable::Find(absl::string_view job) const {
+  auto it = jobs_.find(std::string(job));
+  return it == jobs_.end() ? nullptr : &it->second;
+}
+
+const Task* JobTable::FindTask(absl::string_view job, absl::string_view task) const {
+  const Job* found = Find(job);
+  return found == nullptr ? nullptr : found->Find(task);
+}
+
+const Job* JobTable::FindByRequestId(absl::string_view request_id) const {
+  auto it = by_request_.find(request_id);
+  return it == by_request_.end() ? nullptr : Find(it->second);
+}
+
+std::vector<TaskRef> JobTable::ReadyWithKey(const std::string& key) const {
+  auto it = ready_keys_.find(key);
+  if (it == ready_keys_.end()) return {};
+  return {it->second.begin(), it->second.end()};
+}
+
+std::vector<TaskRef> JobTable::RunningOn(absl::string_view worker) const {
+  auto it = running_on_.find(std::string(worker));
+  if (it == running_on_.end()) return {};
+  return {it->second.begin(), it->second.end()};
+}
+
+int JobTable::active_jobs() const {
+  return static_cast<int>(std::count_if(
+      jobs_.begin(), jobs_.end(), [](const auto& job) { return !IsTerminal(job.second.record.state()); }));
+}
+
+int64_t JobTable::NextSeq(const std::string& job) {
+  server::JobRecord& record = Get(job).record;
+  record.set_last_seq(record.last_seq() + 1);
+  return record.last_seq();
+}
+
+const server::JobRecord& JobTable::Revise(const std::string& job) {
+  server::JobRecord& record = Get(job).record;
+  record.set_revision(record.revision() + 1);
+  return record;
+}
+
+JobTable::Touched JobTable::On(const JobCreated& event) {
+  std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks;
+  for (const auto& definition : event.tasks) {
+    server::TaskRecord record;
+    record.set_state(v1::Task::BLOCKED);
+    tasks.emplace_back(definition, record);
+  }
+  Load(event.record, std::move(tasks));
+  Touched touched{.job = event.record.id(), .tasks = {}, .new_definitions = true};
+  for (const Task& task : Get(touched.job).tasks) touched.tasks.push_back(task.index);
+  return touched;
+}
+
+JobTable::Touched JobTable::On(const JobBound& event) {
+  Get(event.job).record.set_determinism_class(event.determinism_class);
+  return {.job = event.job, .tasks = {}};
+}
+
+JobTable::Touched JobTable::On(const TasksPlanned& event) {
+  Job& job = Get(event.job);
+  Touched touched{.job = event.job, .tasks = {}, .new_definitions = true};
+  for (Task& task : job.tasks) Leave(job, task);  // heights change
+  for (const auto& definition : event.tasks) {
+    server::TaskRecord record;
+    record.set_state(v1::Task::BLOCKED);
+    touched.tasks.push_back(static_cast<int>(job.tasks.size()));
+    AddTask(job, definition, record);
+  }
+  LinkTasks(job);
+  for (Task& task : job.tasks) Enter(job, task);
+  job.record.set_planned(true);
+  ++job.progress_version;
+  return touched;
+}
+
+JobTable::Touched JobTable::On(const TaskReady& event) {
+  Job& job = Get(event.job);
+  Task& task = GetTask(job, event.task);
+  Leave(job, task);
+  task.record.set_key(event.key);
+  task.record.set_state(v1::Task::READY);
+  task.ready_at = event.at;
+  Enter(job, task);
+  return {.job = event.job, .tasks = {task.index}};
+}
+
+JobTable::Touched JobTable::On(const TaskStarted& event) {
+  Job& job = Get(event.job);
+  Task& task = GetTask(job, event.task);
+  Leave(job, task);
+  task.record.set_state(v1::Task::RUNNING);
+  task.record.set_worker(event.worker);
+  job.workers.insert(event.worker);
+  task.record.set_token(event.token);
+  task.record.set_attempts(task.record.attempts() + 1);
+  if (task.record.start_us() == 0) task.record.set_start_us(absl::ToUnixMicros(event.time));
+  task.started_at = event.at;
+  task.acknowledged = false;
+  job.last_assigned = ++assignments_;
+  Enter(job, task);
+  return {.job = event.job, .tasks = {task.index}};
+}
+
+JobTable::Touched JobTable::On(const TaskAcknowledged& event) {
+  GetTask(Get(event.job), event.task).acknowledged = true;
+  return {};  // not stored: it matters only while the worker's session lasts
+}
+
+JobTable::Touched JobTable::On(const TaskAdopted& event) {
+  Job& job = Get(event.job);
+  Task& task = GetTask(job, event.task);
+  Leave(job, task);
+  task.record.set_worker(event.worker);
+  job.workers.insert(event.worker);
+  task.acknowledged = true;
+  Enter(job, task);
+  return {.job = event.job, .tasks = {task.index}};
+}
+
+JobTable::Touched JobTable::On(const TaskDone& event) {
+  Job& job = Get(event.job);
+  Task& task = GetTask(job, event.task);
+  const bool was_done = task.record.state() == v1::Task::DONE;
+  Leave(job, task);
+  task.record.set_state(v1::Task::DONE);
+  task.record.mutable_outputs()->Assign(event.outputs.begin(), event.outputs.end());
+  task.record.set_cached(event.cached);
+  task.record.set_seconds(task.record.seconds() + event.seconds);
+  task.record.set_finish_us(absl::ToUnixMicros(event.time));
+  if (task.record.start_us() == 0) task.record.set_start_us(task.record.finish_us());
+  task.record.clear_error();
+  Enter(job, task);
+  if (!was_done) {
+    for (int dependent : task.dependents) --job.tasks[dependent].unmet;
+  }
+  return {.job = event.job, .tasks = {task.index}};
+}
+
+JobTable::Touched JobTable::On(const TaskReleased& event) {
+  Job& job = Get(event.job);
+  Task& task = GetTask(job, event.task);
+  Leave(job, task);
+  server::TaskRecord& record = task.record;
+  const std::string worker = record.worker();
+  // An input may have been lost while the task ran.
+  record.set_state(task.unmet > 0 ? v1::Task::BLOCKED : v1::Task::READY);
+  record.clear_token();
+  record.clear_worker();
+  record.set_seconds(record.seconds() + event.seconds);
+  if (event.error.code() != 0) *record.mutable_error() = event.error;
+  RecordCharge(record, event.charge, worker);
+  if (event.charge == Charge::kMemory) {
+    record.set_exhausted_memory_bytes(
+        std::max(record.exhausted_memory_bytes(), event.exhausted_memory_bytes));
+  }
+  if (!event.killed_worker.empty()) CountDeath(job, task, event.killed_worker);
+  task.run_after = event.run_after;
+  Enter(job, task);
+  return {.job = event.job, .tasks = {task.index}};
+}
+
+void JobTable::CountDeath(Job& job, Task& task, const std::string& worker) {
+  server::TaskRecord& record = task.record;
+  record.set_deaths(Deaths(task) + 1);
+  const auto& known = record.killed_workers();
+  if (std::find(known.begin(), known.end(), worker) == known.end()) record.add_killed_workers(worker);
+  job.dead_workers.insert(worker);
+}
+
+JobTable::Touched JobTable::On(const TaskReopened& event) {
+  Job& job = Get(event.job);
+  Task& task = GetTask(job, event.task);
+  Leave(job, task);
+  task.record.set_state(v1::Task::BLOCKED);
+  task.record.clear_outputs();
+  task.record.clear_token();
+  task.record.set_cached(false);
+  task.record.clear_finish_us();
+  task.record.set_reopened(task.record.reopened() + 1);
+  Enter(job, task);
+  Touched touched{.job = event.job, .tasks = {task.index}};
+  for (int dependent : task.dependents) {
+    Task& other = job.tasks[dependent];
+    ++other.unmet;
+    if (other.record.state() != v1::Task::READY) continue;
+    SetState(job, other, v1::Task::BLOCKED);
+    touched.tasks.push_back(dependent);
+  }
+  return touched;
+}
+
+JobTable::Touched JobTable::On(const TaskEnded& event) {
+  Job& job = Get(event.job);
+  Task& task = GetTask(job, event.task);
+  Leave(job, task);
+  task.record.set_state(event.state);
+  task.record.clear_token();
+  task.record.set_seconds(task.record.seconds() + event.seconds);
+  task.record.set_finish_us(absl::ToUnixMicros(event.time));
+  if (event.error.code() != 0) *task.record.mutable_error() = event.error;
+  Enter(job, task);
+  return {.job = event.job, .tasks = {task.index}};
+}
+
+JobTable::Touched JobTable::On(const JobStateChanged& event) {
+  Job& job = Get(event.job);
+  Touched touched{.job = event.job, .tasks = {}};
+  job.record.set_state(event.state);
+  job.record.set_reason(event.reason);
+  job.waiting.Clear();
+  if (event.error.code() != 0) *job.record.mutable_error() = event.error;
+  const int64_t now_us = absl::ToUnixMicros(event.time);
+  if (event.state == v1::Job::RUNNING && job.record.start_us() == 0) job.record.set_start_us(now_us);
+  if (IsTerminal(event.state)) job.record.set_finish_us(now_us);
+  if (event.state == v1::Job::SUCCEEDED) *job.record.mutable_artifact() = event.artifact;
+  const bool cancels = event.state == v1::Job::CANCELLING || event.state == v1::Job::FAILED ||
+                       event.state == v1::Job::CANCELLED;
+  if (!cancels) return touched;
+  for (Task& task : job.tasks) {
+    const TaskState state = task.record.state();
+    const bool ends = state == v1::Task::BLOCKED || state == v1::Task::READY ||
+                      (state == v1::Task::RUNNING && IsTerminal(event.state));
+    if (!ends) continue;
+    SetState(job, task, v1::Task::CANCELLED);
+    touched.tasks.push_back(task.index);
+  }
+  return touched;
+}
+
+JobTable::Touched JobTable::On(const JobExplained& event) {
+  Job& job = Get(event.job);
+  job.waiting = event.waiting;
+  if (job.record.reason() == event.waiting.reason()) return {};
+  job.record.set_reason(event.waiting.reason());
+  return {.job = event.job, .tasks = {}};
+}
+
+JobTable::Touched JobTable::On(const JobDeleted& event) {
+  Job& job = Get(event.job);
+  for (Task& task : job.tasks) Leave(job, task);
+  by_number_.erase(job.record.create_number());
+  by_request_.erase(job.record.request_id());
+  jobs_.erase(event.job);
+  return {.job = event.job, .tasks = {}, .new_definitions = false, .deleted = true};
+}
+
+Task& JobTable::GetTask(Job& job, const std::string& label) { return job.tasks[job.by_label.at(label)]; }
+
+void JobTable::AddTask(Job& job, server::TaskDefinition definition, server::TaskRecord record) {
+  Task task;
+  task.index = static_cast<int>(job.tasks.size());
+  job.by_label[definition.label()] = task.index;
+  task.definition = std::move(definition);
+  task.record = std::move(record);
+  if (!task.record.worker().empty()) job.workers.insert(task.record.worker());
+  for (const std::string& dead : task.record.killed_workers()) {
+    job.workers.insert(dead);
+    job.dead_workers.insert(dead);
+  }
+  job.tasks.push_back(std::move(task));
+}
+
+void JobTable::LinkTasks(Job& job) {
+  for (Task& task : job.tasks) {
+    task.dependents.clear();
+    task.unmet = 0;
+    task.height = 1;
+  }
+  for (Task& task : job.tasks) {
+    absl::flat_hash_set<int> producers;
+    for (const auto& input : task.definition.inputs()) {
+      if (!input.producer().empty()) producers.insert(job.by_label.at(input.producer()));
+    }
+    for (int producer : producers) {
+      job.tasks[producer].dependents.push_back(task.index);
+      if (job.tasks[producer].record.state() != v1::Task::DONE) ++task.unmet;
+    }
+  }
+  // Producers come first, so one pass from the end sees every dependent before its producers.
+  for (auto task = job.tasks.rbegin(); task != job.tasks.rend(); ++task) {
+    std::sort(task->dependents.begin(), task->dependents.end());
+    for (int dependent : task->dependents)
+      task->height = std::max(task->height, job.tasks[dependent].height + 1);
+  }
+}
+
+void JobTable::SetState(Job& job, Task& task, TaskState state) {
+  Leave(job, task);
+  task.record.set_state(state);
+  Enter(job, task);
+}
+
+void JobTable::Enter(Job& job, Task& task) {
+  const TaskRef ref{job.record.id(), task.definition.label()};
+  const std::string& key = task.record.key();
+  StageCounters& stage = job.stages[task.definition.kind()];
+  ++stage.total;
+  stage.seconds += task.record.seconds();
+  ++job.progress_version;
+  switch (task.record.state()) {
+    case v1::Task::READY:
+      job.ready.insert({-task.height, task.index});
+      if (!key.empty()) ready_keys_[key].insert(ref);
+      break;
+    case v1::Task::RUNNING:
+      ++stage.running;
+      job.running.insert(task.index);
+      if (!key.empty()) ++running_keys_[key];
+      running_on_[task.record.worker()].insert(ref);
+      break;
+    case v1::Task::DONE:
+      ++stage.done;
+      if (task.record.cached()) ++stage.cached;
+      break;
+    default:
+      break;
+  }
+}
+
+void JobTable::Leave(Job& job, Task& task) {
+  const TaskRef ref{job.record.id(), task.definition.label()};
+  const std::string& key = task.record.key();
+  StageCounters& stage = job.stages[task.definition.kind()];
+  --stage.total;
+  stage.seconds -= task.record.seconds();
+  switch (task.record.state()) {
+    case v1::Task::READY:
+      job.ready.erase({-task.height, task.index});
+      if (auto it = ready_keys_.find(key); it != ready_keys_.end()) {
+        it->second.erase(ref);
+        if (it->second.empty()) ready_keys_.erase(it);
+      }
+      break;
+    case v1::Task::RUNNING:
+      --stage.running;
+      job.running.erase(task.index);
+      if (auto it = running_keys_.find(key); it != running_keys_.end() && --it->second == 0)
+        running_keys_.erase(it);
+      if (auto it = running_on_.find(task.record.worker()); it != running_on_.end()) {
+        it->second.erase(ref);
+        if (it->second.empty()) running_on_.erase(it);
+      }
+      break;
+    case v1::Task::DONE:
+      --stage.done;
+      if (task.record.cached()) --stage.cached;
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,247 @@
+// The facts about jobs and tasks, in memory. Changed only by Apply(event); who decides is job_lifecycle and
+// scheduler, who remembers is the state store (facts_recorder writes what Apply touched). Thread-compatible:
+// no lock, no clock, no gRPC. Apply is deterministic and refuses nothing: an event that does not fit the
+// facts is a bug of the caller.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+#include "server/facts/attempt_history.h"
+#include "server/facts/state.pb.h"
+
+namespace quantmoe {
+
+using JobState = v1::Job::State;
+using TaskState = v1::Task::State;
+
+bool IsTerminal(JobState state);
+
+// ---- Events ----
+
+struct JobCreated {
+  server::JobRecord record;
+  std::vector<server::TaskDefinition> tasks;  // the first ones
+};
+// The job's tasks may only run on workers of this class from now on.
+struct JobBound {
+  std::string job;
+  std::string determinism_class;
+};
+struct TasksPlanned {
+  std::string job;
+  std::vector<server::TaskDefinition> tasks;
+};
+// All inputs are known. `key` is empty while the job has no class.
+struct TaskReady {
+  std::string job;
+  std::string task;
+  std::string key;
+  absl::Duration at;  // monotonic
+};
+struct TaskStarted {
+  std::string job;
+  std::string task;
+  std::string worker;
+  std::string token;
+  absl::Time time;
+  absl::Duration at;  // monotonic
+};
+// The worker has confirmed that it received the task.
+struct TaskAcknowledged {
+  std::string job;
+  std::string task;
+};
+// Another session of a worker holds the running attempt.
+struct TaskAdopted {
+  std::string job;
+  std::string task;
+  std::string worker;
+};
+struct TaskDone {
+  std::string job;
+  std::string task;
+  std::vector<v1::TaskBlob> outputs;
+  bool cached = false;
+  double seconds = 0;
+  absl::Time time;
+};
+// The attempt ended without result and the task waits for another.
+struct TaskReleased {
+  std::string job;
+  std::string task;
+  Charge charge = Charge::kNone;
+  double seconds = 0;
+  int64_t exhausted_memory_bytes = 0;
+  google::rpc::Status error = {};
+  absl::Duration run_after = {};   // monotonic
+  std::string killed_worker = {};  // that died while it ran the task
+};
+// The result of a DONE task is lost: it is BLOCKED again, and so are those that wait to run on it.
+struct TaskReopened {
+  std::string job;
+  std::string task;
+};
+// The task ends for good without a result: FAILED or CANCELLED.
+struct TaskEnded {
+  std::string job;
+  std::string task;
+  TaskState state = v1::Task::FAILED;
+  double seconds = 0;
+  google::rpc::Status error = {};
+  absl::Time time = {};
+};
+// A terminal state other than SUCCEEDED cancels every task that is not DONE or FAILED; CANCELLING cancels
+// those that do not run.
+struct JobStateChanged {
+  std::string job;
+  JobState state = v1::Job::QUEUED;
+  std::string reason = {};
+  google::rpc::Status error = {};
+  absl::Time time = {};
+  server::ArtifactRecord artifact = {};  // with SUCCEEDED
+};
+// Why nothing of the job runs; no event-log row. The cause and its time are lost in a restart.
+struct JobExplained {
+  std::string job;
+  v1::Waiting waiting;
+};
+struct JobDeleted {
+  std::string job;
+};
+
+using Event =
+    std::variant<JobCreated, JobBound, TasksPlanned, TaskReady, TaskStarted, TaskAcknowledged, TaskAdopted,
+                 TaskDone, TaskReleased, TaskReopened, TaskEnded, JobStateChanged, JobExplained, JobDeleted>;
+
+// ---- Facts ----
+
+struct Task {
+  server::TaskDefinition definition;
+  server::TaskRecord record;
+  int index = 0;                // in Job::tasks
+  int height = 0;               // tasks on the longest way to the end of the job, itself included
+  int unmet = 0;                // producers that are not done
+  std::vector<int> dependents;  // indices
+  // Monotonic times; lost in a restart.
+  absl::Duration ready_at;
+  absl::Duration started_at;
+  absl::Duration run_after;
+  bool acknowledged = false;
+};
+
+struct StageCounters {
+  int total = 0;
+  int done = 0;
+  int running = 0;
+  int cached = 0;
+  double seconds = 0;
+};
+
+struct Job {
+  server::JobRecord record;
+  std::vector<Task> tasks;
+  absl::flat_hash_map<std::string, int> by_label;
+  std::set<std::pair<int, int>> ready;  // (-height, index): the most urgent first
+  std::set<int> running;
+  std::map<std::string, StageCounters> stages;  // by kind
+  std::set<std::string> workers;                // that ran a task of it, as far as the records tell
+  std::set<std::string> dead_workers;           // those that died while they ran one
+  v1::Waiting waiting;                          // why nothing runs; without a cause: nothing is in the way
+  int64_t last_assigned = 0;                    // grows with every assignment of any job; for fairness
+  int64_t progress_version = 0;                 // grows with every change of a task
+
+  const Task* Find(absl::string_view label) const;
+};
+
+// Attempts of a task that ended with the death of their worker.
+int Deaths(const Task& task);
+
+struct TaskRef {
+  std::string job;
+  std::string task;
+  friend auto operator<=>(const TaskRef&, const TaskRef&) = default;
+};
+
+class JobTable {
+ public:
+  // Loads a row that was stored; tasks in the order of their definitions. RUNNING tasks stay RUNNING.
+  void Load(server::JobRecord record,
+            std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks);
+
+  // What a change touched, for the store: indices of tasks, and whether they are new.
+  struct Touched {
+    std::string job;
+    std::vector<int> tasks;
+    bool new_definitions = false;
+    bool deleted = false;
+  };
+  Touched Apply(const Event& event);
+
+  const std::map<std::string, Job>& jobs() const { return jobs_; }
+  const Job* Find(absl::string_view job) const;
+  const Task* FindTask(absl::string_view job, absl::string_view task) const;
+  // The job made with this request id; null when there is none.
+  const Job* FindByRequestId(absl::string_view request_id) const;
+  // Ids in the order of creation, newest last.
+  const std::map<int64_t, std::string>& by_number() const { return by_number_; }
+  int64_t next_number() const { return by_number_.empty() ? 1 : by_number_.rbegin()->first + 1; }
+
+  bool KeyIsRunning(const std::string& key) const { return running_keys_.contains(key); }
+  // READY tasks with this key.
+  std::vector<TaskRef> ReadyWithKey(const std::string& key) const;
+  // RUNNING tasks of a worker.
+  std::vector<TaskRef> RunningOn(absl::string_view worker) const;
+  int active_jobs() const;
+
+  // Bookkeeping of the recorder: the number of the next event-log row, and the record with a new revision.
+  int64_t NextSeq(const std::string& job);
+  const server::JobRecord& Revise(const std::string& job);
+
+ private:
+  Touched On(const JobCreated& event);
+  Touched On(const JobBound& event);
+  Touched On(const TasksPlanned& event);
+  Touched On(const TaskReady& event);
+  Touched On(const TaskStarted& event);
+  Touched On(const TaskAcknowledged& event);
+  Touched On(const TaskAdopted& event);
+  Touched On(const TaskDone& event);
+  Touched On(const TaskReleased& event);
+  Touched On(const TaskReopened& event);
+  Touched On(const TaskEnded& event);
+  Touched On(const JobStateChanged& event);
+  Touched On(const JobExplained& event);
+  Touched On(const JobDeleted& event);
+
+  Job& Get(const std::string& job) { return jobs_.at(job); }
+  static Task& GetTask(Job& job, const std::string& label);
+  void AddTask(Job& job, server::TaskDefinition definition, server::TaskRecord record);
+  // Fills in dependents, unmet and height of all tasks.
+  static void LinkTasks(Job& job);
+  static void CountDeath(Job& job, Task& task, const std::string& worker);
+  void SetState(Job& job, Task& task, TaskState state);
+  void Enter(Job& job, Task& task);
+  void Leave(Job& job, Task& task);
+
+  std::map<std::string, Job> jobs_;
+  std::map<int64_t, std::string> by_number_;
+  absl::flat_hash_map<std::string, std::string> by_request_;
+  absl::flat_hash_map<std::string, int> running_keys_;
+  absl::flat_hash_map<std::string, std::set<TaskRef>> ready_keys_;
+  std::map<std::string, std::set<TaskRef>, std::less<>> running_on_;
+  int64_t assignments_ = 0;
+};
+
+}  // namespace quantmoe

@@ -1,0 +1,148 @@
+// What happens to a job from creation to its end: planning when `prepare` is done, tasks that become ready or
+// are known from earlier work, publication, cancellation, deletion. Used on the commit loop's thread only,
+// except where noted; slow steps run on the executor and come back as operations. After a restart Reconcile
+// starts unfinished steps again.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+
+#include "plan/job/job_spec.h"
+#include "server/facts/facts_recorder.h"
+#include "server/loop/commit_loop.h"
+#include "server/loop/disk_reserve.h"
+#include "server/loop/executor.h"
+#include "server/loop/metrics.h"
+#include "server/loop/worker_links.h"
+#include "storage/blob_store.h"
+
+namespace quantmoe {
+
+// Which of some blobs the store has no more.
+struct BlobCheck {
+  std::set<std::string> lost;  // SHA-256
+  // Of these, those that no input is but that an input names, as a plan names the tensors of solves. Whoever
+  // reads them does not wait for their producers, and so tries again later.
+  std::set<std::string> indirect;
+  bool restored = false;  // some were lost and came back from where they are from
+};
+
+struct NewJob {
+  std::string id;  // empty: chosen here
+  std::string display_name;
+  std::map<std::string, std::string> labels;
+  v1::JobSpec spec;
+  std::shared_ptr<const ResolvedJob> resolved;
+  std::string model_json;
+  std::string request_id;
+  std::string request_hash;
+  std::string parent;
+  std::vector<std::string> warnings;
+};
+
+class JobLifecycle {
+ public:
+  struct Options {
+    std::string artifacts_dir;
+    ModelSources models;
+    int max_active_jobs = 1000;
+    // Where a model that must be opened again is read, so that a slow place does not hold up the steps of
+    // other jobs; empty: with all steps.
+    std::function<Executor&(const v1::JobSpec&)> room_of = {};
+    // Brings back a lost text of a spec that can be had again; false when it cannot. Blocking.
+    std::function<bool(const Digest& digest, const v1::JobSpec& spec)> restore_text = {};
+  };
+  JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
+               LocalBlobStore& blobs, DiskReserve& disk, Executor& executor, Metrics& metrics,
+               const Clock& clock);
+
+  // The new job's id, or that of the job this request made before. ALREADY_EXISTS JOB_ALREADY_EXISTS,
+  // INVALID_ARGUMENT REQUEST_ID_PAYLOAD_MISMATCH, RESOURCE_EXHAUSTED QUEUE_FULL or DISK_FULL.
+  absl::StatusOr<std::string> Create(NewJob job);
+  // The job that an earlier request with this id made; empty when there is none. REQUEST_ID_PAYLOAD_MISMATCH.
+  absl::StatusOr<std::string> FindReplay(const std::string& request_id, const std::string& request_hash);
+  // Cancels a running job; does nothing to one that is ending or has ended. The job must exist.
+  void Cancel(const std::string& id, absl::string_view reason);
+  // FAILED_PRECONDITION JOB_NOT_TERMINAL unless `force`. The job must exist.
+  absl::Status Delete(const std::string& id, bool force);
+  void Fail(const std::string& id, const absl::Status& error);
+
+  // The job may use workers of this class from now on.
+  void Bind(const std::string& id, const std::string& determinism_class);
+  // Follows up on a task that has just become DONE.
+  void FollowUp(const std::string& id, const std::string& label);
+  // A READY task takes the result of an equal one.
+  void FinishFromCache(const std::string& id, const std::string& label,
+                       const std::vector<v1::TaskBlob>& outputs);
+  // Reads every input of the task, and the blob `named` (SHA-256; may be empty) that it failed on, on the
+  // executor, and tells on the loop's thread which are lost.
+  void CheckInputs(const std::string& id, const std::string& label, const std::string& named,
+                   std::function<void(const BlobCheck&)> then);
+  // Has the producers of lost blobs run again. The job fails when nobody produces one of them, or a result is
+  // lost time after time.
+  // `indirect` as in BlobCheck.
+  void Reopen(const std::string& id, const std::set<std::string>& lost,
+              const std::set<std::string>& indirect = {});
+  // A cancelling job without running tasks is CANCELLED.
+  void SettleCancellation(const std::string& id);
+  // Starts steps that no one is doing: after a restart, or when the executor was full.
+  void Reconcile();
+  void MarkRunning(const std::string& id);
+  DiskReserve& disk() { return disk_; }
+  // Why a step of the coordinator waits; empty when none of the job does.
+  std::string ExplainStep(const std::string& id) const;
+
+ private:
+  // A step of the coordinator that must be tried again.
+  struct StepRetry {
+    int failures = 0;
+    absl::Duration not_before;  // monotonic
+    std::string error;
+  };
+  void ResolveReadyTasks(const std::string& id, std::vector<int> candidates);
+  // The outputs of an equal task that still exist; empty when there are none.
+  std::vector<v1::TaskBlob> FindCachedOutputs(const std::string& key);
+  void StartPlanning(const std::string& id);
+  void FinishPlanning(const std::string& id, absl::StatusOr<std::vector<server::TaskDefinition>> tasks);
+  void StartPublishing(const std::string& id);
+  void FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact);
+  // Planning or publication failed on the outputs of the task `label`: has lost ones made again, waits for
+  // what may come back, or fails the job. `in_step` keeps the step from starting meanwhile.
+  void RecoverStep(const std::string& id, const std::string& label, std::set<std::string>& in_step,
+                   const absl::Status& error);
+  bool MayStep(const std::string& id) const;
+  void CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
+                  std::function<void(const BlobCheck&)> then);
+  void CancelRunningTasks(const Job& job, absl::string_view reason);
+  void ChangeState(const std::string& id, JobState state, absl::string_view reason,
+                   const google::rpc::Status& error = {}, const server::ArtifactRecord& artifact = {});
+
+  const Options options_;
+  FactsRecorder& facts_;
+  CommitLoop& loop_;
+  WorkerLinks& workers_;
+  LocalBlobStore& blobs_;
+  DiskReserve& disk_;
+  Executor& executor_;
+  Metrics& metrics_;
+  const Clock& clock_;
+  absl::flat_hash_map<std::string, std::shared_ptr<const ResolvedJob>> resolved_;
+  std::set<std::string> planning_;
+  std::set<std::string> publishing_;
+  std::map<std::string, StepRetry> step_retries_;  // by job
+};
+
+// Whether an error says that a blob is missing or damaged.
+bool IsLostBlob(const absl::Status& error);
+
+// The event-log row of a task's change.
+v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome);
+
+}  // namespace quantmoe

@@ -1,0 +1,26 @@
+// Turns the outputs of `publish` into the artifact's directory. Blocking file work: in a room only.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "server/facts/state.pb.h"
+#include "storage/blob_store.h"
+
+namespace quantmoe {
+
+// Makes the directory `artifacts_dir`/`job` whole or not at all; repeating gives the same directory.
+// INTERNAL MANIFEST_INVALID when the outputs do not make an artifact; DATA_LOSS, RESOURCE_EXHAUSTED from the
+// file system.
+absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
+                                                       const std::vector<v1::TaskBlob>& outputs,
+                                                       const std::string& artifacts_dir,
+                                                       const std::string& job);
+
+// Removes what PublishArtifact made or began in `directory`, and nothing else. What cannot be removed is
+// logged.
+void Unpublish(const std::string& directory);
+
+}  // namespace quantmoe

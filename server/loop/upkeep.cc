@@ -1,0 +1,158 @@
+#include "server/loop/upkeep.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "absl/time/clock.h"
+
+#include "base/crash_point.h"
+#include "base/log.h"
+#include "server/decide/garbage.h"
+#include "server/wire/job_view.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr absl::Duration kGaugeInterval = absl::Seconds(1);
+// On a full disk what is only kept for later jobs goes early. Young blobs stay: a running task, or a client
+// that is about to create a job, may have just written them.
+constexpr absl::Duration kFullDiskInterval = absl::Seconds(30);
+constexpr absl::Duration kFullDiskMinAge = absl::Minutes(10);
+constexpr absl::Duration kHungAfter = absl::Seconds(30);
+// More than clocks that are being corrected drift between two collections.
+constexpr absl::Duration kClockWasSet = absl::Minutes(1);
+
+int64_t RealMilliseconds() { return absl::ToInt64Milliseconds(Clock::Real().Monotonic()); }
+
+int64_t DirectoryBytes(const std::string& dir) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (auto it = std::filesystem::recursive_directory_iterator(dir, error);
+       !error && it != std::filesystem::end(it); it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_regular_file(ignored)) bytes += static_cast<int64_t>(it->file_size(ignored));
+  }
+  return bytes;
+}
+
+// Enough for a panel of what was done lately; every job would make as many series as there were jobs.
+constexpr size_t kShownQualities = 50;
+
+void AddQualities(const JobTable& table, FactCounts& counts) {
+  std::vector<const server::JobRecord*> newest;
+  for (const auto& [id, job] : table.jobs()) {
+    if (job.record.artifact().has_quality()) newest.push_back(&job.record);
+  }
+  const size_t shown = std::min(newest.size(), kShownQualities);
+  std::partial_sort(newest.begin(), newest.begin() + static_cast<std::ptrdiff_t>(shown), newest.end(),
+                    [](const auto* a, const auto* b) { return a->create_number() > b->create_number(); });
+  for (size_t i = 0; i < shown; ++i) {
+    const server::ArtifactRecord::Quality& quality = newest[i]->artifact().quality();
+    counts.newest_qualities.push_back({newest[i]->id(), quality.original_perplexity(), quality.perplexity(),
+                                       quality.uniform_perplexity(), quality.recommends()});
+  }
+}
+
+// Every state is told, also when nothing is in it.
+FactCounts ZeroCounts() {
+  FactCounts counts;
+  for (int state = v1::Job::STATE_UNSPECIFIED + 1; state < v1::Job::State_ARRAYSIZE; ++state) {
+    counts.jobs[v1::Job::State_Name(state)] = 0;
+  }
+  for (int state = v1::Worker::STATE_UNSPECIFIED + 1; state < v1::Worker::State_ARRAYSIZE; ++state) {
+    counts.workers[v1::Worker::State_Name(state)] = 0;
+  }
+  return counts;
+}
+
+void CountJob(const Job& job, absl::Duration now, FactCounts& counts) {
+  ++counts.jobs[v1::Job::State_Name(job.record.state())];
+  if (IsTerminal(job.record.state())) return;
+  for (const Task& task : job.tasks) {
+    const TaskState state = task.record.state();
+    ++counts.tasks[{v1::Task::State_Name(state), task.definition.kind()}];
+    if (state != v1::Task::READY) continue;
+    ++counts.ready_tasks;
+    counts.oldest_ready_age = std::max(counts.oldest_ready_age, now - task.ready_at);
+  }
+}
+
+}  // namespace
+
+void Upkeep::Tick() {
+  last_tick_ms_ = RealMilliseconds();
+  const absl::Duration now = core_.clock.Monotonic();
+  core_.sessions.Tick();
+  core_.jobs.Reconcile();
+  core_.watchers.Tick(core_.facts.table(), now);
+  if (now - gauges_at_ >= kGaugeInterval) {
+    gauges_at_ = now;
+    RefreshGauges();
+  }
+  const bool full = core_.disk.full();
+  if (now - garbage_at_ >= (full ? kFullDiskInterval : options_.garbage_interval)) {
+    garbage_at_ = now;
+    CollectGarbage(full ? std::min(options_.blob_min_age, kFullDiskMinAge) : options_.blob_min_age);
+  }
+}
+
+bool Upkeep::Beats() const {
+  const int64_t last = last_tick_ms_;
+  return last != 0 && absl::Milliseconds(RealMilliseconds() - last) < kHungAfter;
+}
+
+void Upkeep::RefreshGauges() {
+  FactCounts counts = ZeroCounts();
+  const absl::Duration now = core_.clock.Monotonic();
+  for (const auto& [id, job] : core_.facts.table().jobs()) CountJob(job, now, counts);
+  AddQualities(core_.facts.table(), counts);
+  for (const auto& [id, worker] : core_.links.table()) {
+    ++counts.workers[v1::Worker::State_Name(
+        ViewWorker(worker, core_.facts.table(), options_.limits, now).state())];
+  }
+  core_.metrics.Refresh(counts);
+  core_.disk.Refresh();
+  core_.metrics.DiskFull(core_.disk.full());
+  core_.metrics.QuarantinedBlobs(core_.blobs.quarantined());
+  std::error_code error;
+  const auto space = std::filesystem::space(core_.data_dir, error);
+  if (!error) core_.metrics.DiskFree(static_cast<int64_t>(space.available));
+}
+
+bool Upkeep::AgesAreKnown() {
+  const absl::Duration now = core_.clock.Monotonic();
+  const absl::Time origin = core_.clock.Now() - now;
+  const absl::Duration step =
+      clock_origin_ == absl::InfinitePast() ? absl::ZeroDuration() : origin - clock_origin_;
+  clock_origin_ = origin;
+  if (absl::AbsDuration(step) > kClockWasSet) {
+    ages_known_from_ = now + options_.blob_min_age;
+    Log(LogLevel::kWarning, "the wall clock was set; nothing is collected until ages are known again",
+        {{"step", absl::FormatDuration(step)}, {"for", absl::FormatDuration(options_.blob_min_age)}});
+  }
+  return now >= ages_known_from_;
+}
+
+void Upkeep::CollectGarbage(absl::Duration min_age) {
+  if (!AgesAreKnown()) return;
+  auto live = MarkLiveBlobs(core_.facts, core_.store, core_.clock.Now() - min_age);
+  if (!live.ok())
+    return Log(LogLevel::kWarning, "no garbage collection", {{"error", live.status().ToString()}});
+  live->insert(core_.calibration_prose.sha256);
+  live->insert(core_.heldout_prose.sha256);
+  auto shared = std::make_shared<absl::flat_hash_set<std::string>>(*std::move(live));
+  // Only after the commit: cached results that were forgotten must stay forgotten before their blobs go.
+  core_.loop.AfterCommit([this, shared, min_age](const absl::Status& committed) {
+    if (!committed.ok()) return;
+    (void)steps_.Post([this, shared, min_age] {
+      CrashPoint("garbage-sweep");
+      const auto freed = core_.blobs.CollectGarbage(
+          [&](const std::string& sha256) { return shared->contains(sha256); }, min_age, core_.clock.Now());
+      if (freed.ok()) core_.metrics.GarbageCollected(*freed);
+      core_.metrics.StoredBlobBytes(DirectoryBytes(core_.blobs.dir()));
+    });
+  });
+}
+
+}  // namespace quantmoe

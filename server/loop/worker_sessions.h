@@ -1,0 +1,99 @@
+// The life of worker sessions and leases: hello, heartbeats, credits, drain, goodbye, loss; and the dispatch
+// of ready tasks to them. Used on the commit loop's thread only.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "server/decide/scheduler.h"
+#include "server/decide/waiting.h"
+#include "server/facts/facts_recorder.h"
+#include "server/loop/metrics.h"
+#include "server/loop/task_attempts.h"
+#include "server/loop/worker_links.h"
+
+namespace quantmoe {
+
+class WorkerSessions {
+ public:
+  struct Options {
+    SchedulingLimits limits;
+    // A running task whose progress stands still for so long is taken away from its worker.
+    absl::Duration no_progress_timeout = absl::Minutes(10);
+    // A job fails when no connected worker could take its next task for so long.
+    absl::Duration unschedulable_timeout = absl::Hours(24);
+    int64_t term = 0;
+    std::string blob_dir;
+    std::string blob_dir_probe;  // file name in blob_dir
+    std::string blob_dir_probe_text;
+  };
+  WorkerSessions(Options options, FactsRecorder& facts, JobLifecycle& jobs, TaskAttempts& attempts,
+                 WorkerLinks& workers, Metrics& metrics, const Clock& clock);
+
+  // A session opens; an older one of the same process is closed, and one that takes the id of another
+  // connected worker is refused. Attempts that the worker holds are adopted or dropped; those that it should
+  // hold and does not go back to the queue.
+  void Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link);
+  // A message after Hello from the session behind `link`.
+  void Receive(const std::string& worker, const std::shared_ptr<WorkerLink>& link,
+               const v1::WorkerMessage& message);
+  // The stream ended. The worker keeps its tasks until its lease runs out.
+  void Disconnected(const std::string& worker, const std::shared_ptr<WorkerLink>& link);
+  // NOT_FOUND WORKER_NOT_FOUND.
+  absl::Status Drain(const std::string& worker);
+
+  // Expires leases, ends the recovery.
+  void Tick();
+  // Assigns what can run now.
+  void Dispatch();
+  // Running tasks of a coordinator that starts are left alone for one lease, so that their workers can come
+  // back.
+  void BeginRecovery();
+  bool recovering() const { return recovering_; }
+  // The facts were read again because a commit failed; what is known about workers was not.
+  void AfterReload();
+  // Ends all sessions.
+  void CloseAll(const absl::Status& status);
+
+ private:
+  struct Progress {
+    int64_t ticks = 0;
+    absl::Duration since;
+  };
+  void Heartbeat(WorkerFacts& worker, const v1::WorkerHeartbeat& heartbeat);
+  void WatchProgress(const std::string& worker, const v1::WorkerHeartbeat& heartbeat);
+  void ReturnUndelivered(const std::string& worker, const v1::WorkerHeartbeat& heartbeat);
+  void Remove(const std::string& worker, absl::string_view cause);
+  void ExpireLeases(absl::Duration now);
+  void EndRecovery();
+  // Says why jobs wait, and ends those for which no worker has come for too long.
+  void ExplainJobs();
+  void Explain(const Job& job, const WaitingReason& waiting);
+  // Ends a job that waited too long for such a cause. The job must exist.
+  void EndHopeless(const std::string& id, const WaitingReason& waiting, absl::Duration waited);
+  bool BelongsToAnother(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) const;
+  // What the worker should hold by the facts and does not by its Hello.
+  void LoseAllBut(const std::set<TaskRef>& held, const std::string& worker);
+
+  const Options options_;
+  FactsRecorder& facts_;
+  JobLifecycle& jobs_;
+  TaskAttempts& attempts_;
+  WorkerLinks& workers_;
+  Metrics& metrics_;
+  const Clock& clock_;
+  std::map<std::string, Progress> progress_;  // by token
+  struct Wait {
+    v1::Waiting::Cause cause = v1::Waiting::CAUSE_UNSPECIFIED;
+    absl::Duration since;  // monotonic
+  };
+  std::map<std::string, Wait> waits_;  // by job
+  bool recovering_ = false;
+  absl::Duration recovery_until_;
+  absl::Duration last_tick_ = absl::InfiniteDuration();
+  int ticks_of_grace_ = 0;
+};
+
+}  // namespace quantmoe

@@ -1,0 +1,84 @@
+#include "server/report/measured_plans.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include <nlohmann/json.hpp>
+
+#include "base/error_info.h"
+#include "base/json.h"
+#include "base/status_macros.h"
+#include "server/facts/resource_names.h"
+#include "server/loop/task_inputs.h"
+
+namespace quantmoe {
+namespace {
+
+// What solving found, task by task: jobs with the same list share a front.
+std::vector<std::string> SolvedTables(const Job& job) {
+  std::vector<std::string> tables;
+  for (const Task& task : job.tasks) {
+    if (task.definition.kind() != "solve") continue;
+    const v1::Digest* table = FindOutput(task, "table");
+    tables.push_back(table == nullptr ? "" : table->sha256());
+  }
+  return tables;
+}
+
+// The perplexity of `which` weights, or 0.
+double Perplexity(const nlohmann::json& scores, const char* which) {
+  const auto pointer = nlohmann::json::json_pointer(absl::StrCat("/", which, "/perplexity/value"));
+  return scores.contains(pointer) && scores[pointer].is_number() ? scores[pointer].get<double>() : 0;
+}
+
+}  // namespace
+
+absl::StatusOr<Digest> OutputOf(const Job& job, const std::string& label, const char* role) {
+  const Task* task = job.Find(label);
+  const v1::Digest* output = task == nullptr ? nullptr : FindOutput(*task, role);
+  if (output != nullptr) return FromProto(*output);
+  return MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT",
+                   absl::StrCat("task ", label, " gave no ", role));
+}
+
+absl::StatusOr<Digest> PublishedPlanOf(const Job& job) {
+  if (job.Find("assemble") != nullptr) return OutputOf(job, "assemble", "plan");
+  std::string label = "allocate";
+  for (int round = 1; job.Find(absl::StrCat("refine-", round)) != nullptr; ++round)
+    label = absl::StrCat("refine-", round);
+  return OutputOf(job, label, "plan");
+}
+
+std::vector<MeasuredJob> JobsOfTheSameSolves(const JobTable& jobs, const Job& job) {
+  const std::vector<std::string> solved = SolvedTables(job);
+  std::vector<MeasuredJob> measured;
+  for (const auto& [id, other] : jobs.jobs()) {
+    if (other.record.state() != v1::Job::SUCCEEDED || SolvedTables(other) != solved) continue;
+    const absl::StatusOr<Digest> plan = PublishedPlanOf(other), scores = OutputOf(other, "publish", "scores");
+    if (plan.ok() && scores.ok()) measured.push_back({JobName(id), *plan, *scores});
+  }
+  return measured;
+}
+
+absl::StatusOr<MeasuredPlans> PlaceMeasured(BlobStore& blobs, const std::vector<MeasuredJob>& jobs,
+                                            const DistortionTable& table, const JobSpec& spec) {
+  MeasuredPlans measured;
+  for (const MeasuredJob& job : jobs) {
+    ASSIGN_OR_RETURN(const MappedFile plan_file, blobs.Open(job.plan));
+    ASSIGN_OR_RETURN(const BitPlan plan, BitPlanFromJson(plan_file.bytes()));
+    ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(job.scores));
+    const nlohmann::json scores = ParseJson(file.bytes()).value_or(nullptr);
+    const double perplexity = Perplexity(scores, "planned");
+    const absl::StatusOr<ParetoPoint> point = PlacePlan(table, spec, plan);
+    if (!point.ok() || perplexity <= 0) continue;
+    measured.points.push_back({job.job, plan.heuristic, *point, perplexity});
+    measured.original_perplexity = Perplexity(scores, "original");
+  }
+  std::sort(measured.points.begin(), measured.points.end(),
+            [](const MeasuredPoint& a, const MeasuredPoint& b) {
+              return std::tie(a.point.bytes, a.name) < std::tie(b.point.bytes, b.name);
+            });
+  return measured;
+}
+
+}  // namespace quantmoe

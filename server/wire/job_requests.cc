@@ -1,0 +1,188 @@
+#include "server/wire/job_requests.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/allocate/budget.h"
+#include "plan/graph/job_estimate.h"
+#include "plan/graph/task_graph.h"
+#include "plan/job/inspection.h"
+#include "plan/model/tensor_views.h"
+#include "server/facts/job_spec_proto.h"
+#include "server/facts/resource_names.h"
+#include "server/wire/job_data.h"
+
+namespace quantmoe {
+namespace {
+
+// Map entries in key order, so that equal messages have equal bytes.
+std::string CanonicalBytes(const google::protobuf::Message& message) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream out(&stream);
+  out.SetSerializationDeterministic(true);
+  message.SerializeToCodedStream(&out);
+  out.Trim();
+  return bytes;
+}
+
+void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>& violations) {
+  if (!request.job_id().empty() && !IsJobId(request.job_id())) {
+    violations.push_back(
+        {"job_id", absl::StrCat("must match [a-z]([a-z0-9-]{0,61}[a-z0-9])?: ", request.job_id())});
+  }
+  if (request.job().labels().contains("")) violations.push_back({"job.labels", "a key is empty"});
+}
+
+absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldViolation> violations,
+                       JobSpec* parsed) {
+  const JobSpec spec = JobSpecFromProto(proto, {core.calibration_prose, core.heldout_prose}, violations);
+  std::set<std::string> known;
+  for (const FieldViolation& violation : violations) known.insert(violation.field);
+  for (FieldViolation& violation : CheckJobSpec(spec)) {
+    if (known.contains(violation.field) || known.contains(violation.field + ".sha256")) continue;
+    violations.push_back(std::move(violation));
+  }
+  for (const NamedBlob& blob : NamedBlobs(spec)) {
+    ASSIGN_OR_RETURN(const bool stored, core.blobs.Contains(blob.digest));
+    if (!stored && !RestoreShippedText(core, blob.digest))
+      violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
+  }
+  if (parsed != nullptr) *parsed = spec;
+  return InvalidFields(std::move(violations));
+}
+
+// The checkpoint behind a URI that the roots allow.
+absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(Core& core, const std::string& text) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(text, core.models));
+  return Checkpoint::Open(std::move(directory));
+}
+
+// How long the job takes the connected workers, from the rates of tasks that were timed.
+void EstimateTime(const JobEstimate& needs, const WorkerRates& rates, v1::Estimate& estimate) {
+  double seconds = 0;
+  bool known = rates.workers > 0;
+  for (const auto& [kind, stage] : needs.stages) {
+    v1::StageEstimate& out = *estimate.add_stages();
+    out.set_stage(std::string(TaskKindName(kind)));
+    out.set_tasks(stage.tasks);
+    const auto rate = rates.done.find(out.stage());
+    const bool timed = rate != rates.done.end() && rate->second.first > 0 && rate->second.second > 0;
+    if (timed) out.set_task_seconds(stage.work * rate->second.second / rate->second.first);
+    known = known && timed;
+    seconds += out.task_seconds() / std::min(stage.tasks, std::max(rates.workers, 1));
+  }
+  estimate.set_workers(rates.workers);
+  if (known) estimate.set_seconds(seconds);
+}
+
+void AddWorkerWarnings(const WorkerRates& rates, v1::Estimate& estimate) {
+  if (rates.workers == 0) {
+    estimate.add_warnings("no worker is connected: the job would wait");
+  } else if (rates.largest_memory_bytes > 0 && rates.largest_memory_bytes < estimate.worker_memory_bytes()) {
+    estimate.add_warnings(absl::StrCat("the largest task may need ", estimate.worker_memory_bytes(),
+                                       " bytes of memory, the largest connected worker has ",
+                                       rates.largest_memory_bytes));
+  }
+}
+
+}  // namespace
+
+std::string RequestHash(const v1::CreateJobRequest& request) {
+  v1::CreateJobRequest body = request;
+  body.clear_request_id();
+  return DigestOf(absl::StrCat("CreateJob/", CanonicalBytes(body))).sha256;
+}
+
+std::string RequestHash(const v1::RetryJobRequest& request) {
+  return DigestOf(absl::StrCat("RetryJob/", request.name())).sha256;
+}
+
+absl::Status CheckRequest(Core& core, const v1::CreateJobRequest& request) {
+  std::vector<FieldViolation> violations;
+  CheckNames(request, violations);
+  return CheckSpec(core, request.job().spec(), std::move(violations), nullptr);
+}
+
+absl::StatusOr<std::shared_ptr<const ResolvedJob>> OpenSpec(Core& core, const v1::JobSpec& proto) {
+  JobSpec spec;
+  RETURN_IF_ERROR(CheckSpec(core, proto, {}, &spec));
+  ASSIGN_OR_RETURN(ResolvedJob job, OpenJob(std::move(spec), core.models));
+  return std::make_shared<const ResolvedJob>(std::move(job));
+}
+
+std::string DescribeModel(const ResolvedJob& job) {
+  nlohmann::json json;
+  json["uri"] = job.spec.model_uri;
+  json["model_type"] = job.model.model_type;
+  json["architecture"] = job.model.architecture;
+  json["dtype"] = job.model.dtype;
+  json["hidden_size"] = job.model.hidden;
+  json["layers"] = job.model.num_layers();
+  json["experts"] = job.model.moe.experts;
+  json["experts_per_token"] = job.model.moe.top_k;
+  json["vocabulary"] = job.model.vocab;
+  json["digest"] = job.model_digest;
+  json["quantized_linears"] = ListLinears(job.model).size();
+  return json.dump();
+}
+
+absl::StatusOr<std::string> InspectModel(Core& core, const std::string& uri) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(uri, core.models));
+  return InspectModel(std::move(directory));
+}
+
+WorkerRates GatherRates(const Core& core) {
+  WorkerRates rates;
+  for (const auto& [id, worker] : core.links.table()) {
+    if (!worker.connected || worker.draining) continue;
+    ++rates.workers;
+    rates.largest_memory_bytes = std::max(rates.largest_memory_bytes, worker.memory_bytes);
+  }
+  for (const auto& [id, job] : core.facts.table().jobs()) {
+    for (const Task& task : job.tasks) {
+      const bool timed = task.record.state() == v1::Task::DONE && !task.record.cached();
+      if (!timed || task.definition.work() <= 0) continue;
+      auto& [work, seconds] = rates.done[task.definition.kind()];
+      work += task.definition.work();
+      seconds += task.record.seconds();
+    }
+  }
+  return rates;
+}
+
+absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& proto, const WorkerRates& rates) {
+  v1::JobSpec filled = proto;
+  RETURN_IF_ERROR(FetchJobData(core, filled));
+  ASSIGN_OR_RETURN(const auto job, OpenSpec(core, filled));
+  ASSIGN_OR_RETURN(const auto checkpoint, OpenCheckpoint(core, job->spec.model_uri));
+  ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(*job, KeptTensors(job->model, *checkpoint)));
+  v1::Estimate estimate;
+  estimate.set_original_bytes(job->original_bytes);
+  estimate.set_minimum_bytes(job->sizes.minimum_bytes);
+  estimate.set_maximum_bytes(job->sizes.maximum_bytes);
+  estimate.set_minimum_average_bits(job->sizes.minimum_average_bits);
+  estimate.set_maximum_average_bits(job->sizes.maximum_average_bits);
+  estimate.set_budget_bytes(needs.budget_bytes);
+  estimate.set_predicted_bytes(needs.predicted_bytes);
+  estimate.set_bytes_exact(needs.bytes_exact);
+  estimate.set_worker_memory_bytes(needs.worker_memory_bytes);
+  estimate.set_calibration_tokens(needs.calibration_tokens);
+  estimate.set_tokens_per_expert(needs.tokens_per_expert);
+  estimate.set_quantized_linears(static_cast<int64_t>(ListLinears(job->model).size()));
+  for (const auto& [kind, stage] : needs.stages) estimate.set_tasks(estimate.tasks() + stage.tasks);
+  estimate.mutable_warnings()->Add(needs.warnings.begin(), needs.warnings.end());
+  AddWorkerWarnings(rates, estimate);
+  EstimateTime(needs, rates, estimate);
+  return estimate;
+}
+
+}  // namespace quantmoe

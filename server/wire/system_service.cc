@@ -1,0 +1,60 @@
+#include "server/wire/system_service.h"
+
+#include "base/status_macros.h"
+#include "plan/allocate/bit_plan.h"
+#include "plan/model/model_spec.h"
+#include "server/wire/job_view.h"
+#include "server/wire/unary_call.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr char kService[] = "SystemService";
+constexpr int kWidths[] = {2, 3, 4, 8};
+
+}  // namespace
+
+v1::Worker SystemServiceHandler::View(const WorkerFacts& worker) const {
+  return ViewWorker(worker, core_.facts.table(), limits_, core_.clock.Monotonic());
+}
+
+grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackServerContext* context,
+                                                                const v1::GetCapabilitiesRequest* request,
+                                                                v1::Capabilities* response) {
+  UnaryReply reply(core_, context, *request, kService, "GetCapabilities");
+  response->set_version(kServerVersion);
+  response->set_api_version(kApiVersion);
+  for (const std::string& family : SupportedFamilies()) response->add_families(family);
+  for (const HeuristicDescription& heuristic : Heuristics()) response->add_heuristics(heuristic.name);
+  for (const RuntimeProfile& profile : RuntimeProfiles()) response->add_profiles(profile.name);
+  for (const int width : kWidths) response->add_widths(width);
+  response->set_max_chunk_bytes(static_cast<int32_t>(kMaxChunkBytes));
+  response->set_data_dir(core_.data_dir);
+  reply.Finish(absl::OkStatus());
+  return reply.reactor();
+}
+
+grpc::ServerUnaryReactor* SystemServiceHandler::ListWorkers(grpc::CallbackServerContext* context,
+                                                            const v1::ListWorkersRequest* request,
+                                                            v1::ListWorkersResponse* response) {
+  UnaryReply reply(core_, context, *request, kService, "ListWorkers");
+  FinishOnLoop(core_, reply, [this, response] {
+    for (const auto& [id, worker] : core_.links.table()) *response->add_workers() = View(worker);
+    return absl::OkStatus();
+  });
+  return reply.reactor();
+}
+
+grpc::ServerUnaryReactor* SystemServiceHandler::DrainWorker(grpc::CallbackServerContext* context,
+                                                            const v1::DrainWorkerRequest* request,
+                                                            v1::Worker* response) {
+  UnaryReply reply(core_, context, *request, kService, "DrainWorker");
+  FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+    RETURN_IF_ERROR(core_.sessions.Drain(request->id()));
+    *response = View(core_.links.table().at(request->id()));
+    return absl::OkStatus();
+  });
+  return reply.reactor();
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,214 @@
+#include "client/compare/comparison.h"
+
+#include <nlohmann/json.hpp>
+
+#include "client/compare/comparison_page.h"
+#include "client/compare/comparison_tables.h"
+#include "tests/client/golden.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr char kReport[] = R"({
+  "original_bytes": 30064771072, "weight_file_bytes": 6442450944,
+  "plan": {"heuristic": "optimal", "average_bits": 2.9986, "loss": 123.456, "objective": "measured"},
+  "scores": {
+    "comparison": {"scores": [
+      {"task": "perplexity", "metric": "value", "before": 7.1234, "after": 7.5, "interval": [0.25, 0.5]},
+      {"task": "piqa", "metric": "acc", "before": 0.8, "after": 0.79, "interval": [-0.022, 0.0017]},
+      {"task": "wikitext", "metric": "word_perplexity", "before": 9.5, "after": 9.75, "interval": [0.2, 0.3]}]},
+    "reference": {"bits": 3, "weight_file_bytes": 6442450000, "comparison": {"scores": [
+      {"task": "perplexity", "metric": "value", "before": 7.75, "after": 7.5, "interval": [-0.4, -0.1]},
+      {"task": "piqa", "metric": "acc", "before": 0.78, "after": 0.79, "interval": [-0.01, 0.03]}]}},
+    "verdict": {"recommends": "plan", "text": "The plan beats uniform 3 bits."}}})";
+
+v1::Job FinishedJob() {
+  v1::Job job;
+  job.set_name("jobs/a");
+  job.mutable_start_time()->set_seconds(100);
+  job.mutable_finish_time()->set_seconds(107);
+  job.mutable_finish_time()->set_nanos(500'000'000);
+  for (const auto& [total, cached] : {std::pair(40, 30), std::pair(5, 0)}) {
+    v1::StageProgress& stage = *job.mutable_progress()->add_stages();
+    stage.set_tasks_total(total);
+    stage.set_tasks_cached(cached);
+    stage.set_task_seconds(1.25);
+  }
+  return job;
+}
+
+ComparedJob Read(const char* report, Comparison& comparison) {
+  ComparedJob job;
+  job.heuristic = "optimal";
+  job.budget = "3 bits";
+  job.job = "jobs/a";
+  EXPECT_THAT(ReadReport(FinishedJob(), report, job, comparison), IsOk());
+  ReadCost(FinishedJob(), job);
+  return job;
+}
+
+// Two budgets; one plan failed, with a reason that is markup everywhere.
+Comparison Example() {
+  Comparison comparison{
+      .model = "/models/qwen", .original_bytes = 0, .jobs = {}, .losses = {}, .objective = ""};
+  const ComparedJob optimal = Read(kReport, comparison);
+  ComparedJob uniform = optimal;
+  uniform.heuristic = "uniform";
+  uniform.width = 3;
+  uniform.job = "jobs/b";
+  uniform.perplexity->after = 7.75;
+  uniform.against_uniform.reset();
+  uniform.verdict.clear();
+  ComparedJob failed;
+  failed.heuristic = "random:seed=1";
+  failed.budget = "3 bits";
+  failed.job = "jobs/c";
+  failed.failure = "no | luck: <b>*x*</b> & [here](http://x)\n\"so\"";
+  ComparedJob alone = optimal;
+  alone.budget = "2.5 bits";
+  ComparedJob fewer = alone;
+  fewer.heuristic = "uniform";
+  fewer.width = 2;
+  fewer.average_bits = 2;
+  fewer.weight_file_bytes = int64_t{4} << 30;
+  fewer.perplexity->after = 9.5;
+  fewer.against_uniform.reset();
+  fewer.verdict.clear();
+  alone.average_bits = 2.4999;
+  alone.uniform_bits = 2;
+  alone.uniform_bytes = fewer.weight_file_bytes;
+  comparison.jobs = {optimal, uniform, failed, alone, fewer};
+  NamePlans(comparison);
+  MarkBest(comparison);
+  return comparison;
+}
+
+TEST(ComparisonTest, ReadsFiguresAndCost) {
+  Comparison comparison;
+  const ComparedJob job = Read(kReport, comparison);
+  EXPECT_EQ(comparison.original_bytes, 30064771072);
+  EXPECT_EQ(job.weight_file_bytes, 6442450944);
+  EXPECT_EQ(job.average_bits, 2.9986);
+  EXPECT_EQ(job.perplexity->after, 7.5);
+  EXPECT_EQ(job.against_uniform->before, 7.75);
+  EXPECT_EQ(job.verdict, "plan");
+  ASSERT_EQ(job.benchmarks.size(), 2u);
+  EXPECT_EQ(job.benchmarks[0].high, 0.0017);
+  EXPECT_EQ(job.tasks, 45);
+  EXPECT_EQ(job.reused, 30);
+  EXPECT_EQ(job.worker_seconds, 2.5);
+  EXPECT_EQ(job.wall_seconds, 7.5);
+}
+
+TEST(ComparisonTest, LossesOfAllPlansAreOnTheScaleOfTheOptimalOne) {
+  constexpr char kScale[] = R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
+    "plan": {"heuristic": "optimal", "average_bits": 3, "loss": 0.3, "objective": "measured"},
+    "linears": [{"name": "a", "bits": 4, "widths": {"2": {"loss": 0.5}, "4": {"loss": 0.1}}},
+                {"name": "b", "bits": 2, "widths": {"2": {"loss": 0.2}, "4": {"loss": 0.1}}}]})";
+  constexpr char kOther[] = R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
+    "plan": {"heuristic": "uniform", "average_bits": 2, "loss": 2540, "objective": "measured"},
+    "linears": [{"name": "a", "bits": 2, "widths": {"2": {"loss": 2000}}}, {"name": "b", "bits": 2}]})";
+  Comparison comparison;
+  comparison.jobs = {Read(kOther, comparison)};
+  AlignLosses(comparison);
+  EXPECT_EQ(comparison.jobs[0].loss, 2540);  // there is no scale yet
+  comparison.jobs.push_back(Read(kScale, comparison));
+  comparison.jobs.push_back(Read(kReport, comparison));  // an old report, without linears
+  AlignLosses(comparison);
+  EXPECT_DOUBLE_EQ(comparison.jobs[0].loss, 0.7);
+  EXPECT_DOUBLE_EQ(comparison.jobs[1].loss, 0.3);
+  EXPECT_DOUBLE_EQ(comparison.jobs[2].loss, 123.456);
+}
+
+TEST(ComparisonTest, AUniformPlanThatLeavesBytesUnspentIsNamedSo) {
+  const Comparison comparison = Example();
+  EXPECT_EQ(comparison.jobs[1].plan, "uniform-3");
+  EXPECT_EQ(comparison.jobs[4].plan, "uniform-2 (fewer bytes)");
+  EXPECT_EQ(ReferenceName(comparison.jobs[0]), "uniform-3");
+  EXPECT_EQ(ReferenceName(comparison.jobs[3]), "uniform-2 (fewer bytes)");
+  EXPECT_THAT(RenderComparison(comparison), HasSubstr("in-order"));
+}
+
+TEST(ComparisonTest, EvaluationMayHaveBeenSkipped) {
+  Comparison comparison;
+  const ComparedJob job = Read(R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
+    "plan": {"average_bits": 3, "loss": 1, "objective": "block"}})",
+                               comparison);
+  comparison.jobs = {job};
+  EXPECT_FALSE(job.perplexity.has_value());
+  EXPECT_THAT(RenderComparison(comparison), Not(HasSubstr("uniform")));
+  EXPECT_THAT(ComparisonPage(comparison), Not(HasSubstr("class=\"track\"")));
+}
+
+TEST(ComparisonTest, RefusesWhatIsNoReport) {
+  ComparedJob job;
+  Comparison comparison;
+  for (const char* text : {"", "[]", "{\"plan\": 1}", R"({"plan": {"average_bits": "x"}})"}) {
+    EXPECT_THAT(ReadReport(FinishedJob(), text, job, comparison), StatusIs(absl::StatusCode::kDataLoss))
+        << text;
+  }
+}
+
+std::vector<bool> BestOf(std::vector<ComparedJob> jobs) {
+  Comparison comparison{
+      .model = "m", .original_bytes = 0, .jobs = std::move(jobs), .losses = {}, .objective = ""};
+  MarkBest(comparison);
+  std::vector<bool> best;
+  for (const ComparedJob& job : comparison.jobs) best.push_back(job.best);
+  return best;
+}
+
+ComparedJob Plan(const char* budget, std::optional<double> perplexity, double loss,
+                 const char* objective = "block") {
+  ComparedJob job;
+  job.budget = budget;
+  job.loss = loss;
+  job.objective = objective;
+  if (perplexity) job.perplexity = MeasuredChange{"perplexity", "value", 1, *perplexity, 0, 0};
+  return job;
+}
+
+TEST(ComparisonTest, BestIsOfItsBudget) {
+  EXPECT_THAT(BestOf({Plan("3", 7, 1), Plan("3", 6, 2), Plan("2", 9, 1), Plan("2", 9, 3), Plan("4", 5, 1)}),
+              ElementsAre(false, true, true, true, false));
+  EXPECT_THAT(BestOf({Plan("3", std::nullopt, 1), Plan("3", std::nullopt, 2)}), ElementsAre(true, false));
+  EXPECT_THAT(BestOf({Plan("3", std::nullopt, 1), Plan("3", std::nullopt, 2, "gate")}),
+              ElementsAre(false, false))
+      << "losses of two objectives";
+  ComparedJob failed = Plan("3", std::nullopt, 0);
+  failed.failure = "no";
+  EXPECT_THAT(BestOf({failed, Plan("3", 9, 1)}), ElementsAre(false, true));
+}
+
+TEST(ComparisonTest, Golden) {
+  const Comparison example = Example();
+  ExpectGolden("comparison.txt", RenderComparison(example));
+  ExpectGolden("comparison.md", ComparisonMarkdown(example));
+  ExpectGolden("comparison.html", ComparisonPage(example));
+  ExpectGolden("comparison.json", ComparisonJson(example));
+}
+
+TEST(ComparisonTest, TextOfOthersStaysText) {
+  const Comparison example = Example();
+  EXPECT_THAT(ComparisonMarkdown(example),
+              HasSubstr("no \\| luck: &lt;b&gt;\\*x\\*&lt;/b&gt; &amp; [here]\\(http://x)\\\\n\"so\""));
+  EXPECT_THAT(ComparisonPage(example),
+              HasSubstr("&lt;b&gt;*x*&lt;/b&gt; &amp; [here](http://x)\\n&quot;so&quot;"));
+  EXPECT_EQ(nlohmann::json::parse(ComparisonJson(example))["jobs"][2]["failure"], example.jobs[2].failure);
+}
+
+TEST(ComparisonTest, PageNeedsNoNetwork) {
+  const std::string page = ComparisonPage(Example());
+  for (const char* loading : {"src=", "href=", "url(", "@import", "<script"}) {
+    EXPECT_THAT(page, Not(HasSubstr(loading)));
+  }
+  EXPECT_THAT(page, HasSubstr("prefers-color-scheme: dark"));
+}
+
+}  // namespace
+}  // namespace quantmoe

@@ -1,0 +1,321 @@
+#include "plan/graph/task_graph.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+#include "nlohmann/json.hpp"
+#include "tests/plan/synthetic_table.h"
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+ResolvedJob SmallJob(double average_bits = 3) {
+  ResolvedJob job;
+  job.spec = AverageBitsSpec("optimal", average_bits);
+  job.spec.gptq.group_size = 64;
+  job.spec.gptq.widths = {2, 3, 4, 8};
+  job.spec.calibration = {DigestOf("calibration"), 16, 256, 8};
+  job.spec.evaluation.perplexity_text = DigestOf("perplexity");
+  job.spec.evaluation.window = 256;
+  job.spec.evaluation.tasks = {{"piqa", DigestOf("piqa"), {}}, {"mmlu", DigestOf("mmlu"), DigestOf("dev")}};
+  job.model = ParseOrDie(SmallMoeConfig());
+  job.parts = CutParts(job.model);
+  job.model_fingerprint = "fingerprint";
+  job.model_digest = "digest";
+  return job;
+}
+
+constexpr PrepareSummary kSummary = {2, 4096, 3, 1000};
+
+// Which outputs the header promises for a task.
+bool Promises(const PlannedTask& task, const std::string& role) {
+  const std::string stem = role.substr(0, role.find('.'));
+  switch (task.kind) {
+    case TaskKind::kPrepare:
+      return stem == "hidden" || stem == "requests" || stem == "summary" || role == "heldout";
+    case TaskKind::kForward:
+      return role == "hidden" || role == "middle" || role == "ffn_input" || role == "routing" ||
+             role == "counts";
+    case TaskKind::kSolve:
+      return role == "table" || absl::StartsWith(role, "w");
+    case TaskKind::kProbe:
+      return role == "sensitivity";
+    case TaskKind::kPredict:
+      return role == "importance";
+    case TaskKind::kAllocate:
+      return role == "plan" || role == "table" || role == "front" || role == "reference";
+    case TaskKind::kRefine:
+      return role == "plan" || role == "search";
+    case TaskKind::kResolve:
+      return role == "plan" || role == "weights";
+    case TaskKind::kAssemble:
+      return role == "plan";
+    case TaskKind::kEvaluate:
+      return role == "scores";
+    case TaskKind::kPublish:
+      return false;
+  }
+  return false;
+}
+
+std::vector<PlannedTask> WholeGraph(const ResolvedJob& job) {
+  std::vector<PlannedTask> tasks = {PlanPrepare(job)};
+  for (PlannedTask& task : PlanRest(job, kSummary)) tasks.push_back(std::move(task));
+  return tasks;
+}
+
+TEST(TaskGraphTest, ProducersComeFirstAndEveryReferenceResolves) {
+  std::map<std::string, PlannedTask> seen;
+  for (const PlannedTask& task : WholeGraph(SmallJob())) {
+    std::set<std::string> roles;
+    for (const TaskInput& input : task.inputs) {
+      EXPECT_TRUE(roles.insert(input.role).second) << task.label << " " << input.role;
+      if (input.producer.empty()) {
+        EXPECT_TRUE(IsSha256(input.blob.sha256));
+        continue;
+      }
+      ASSERT_EQ(seen.count(input.producer), 1u) << task.label << " needs " << input.producer;
+      EXPECT_TRUE(Promises(seen[input.producer], input.producer_role)) << input.producer_role;
+    }
+    EXPECT_GT(task.memory_bytes, 0) << task.label;
+    EXPECT_TRUE(nlohmann::json::accept(task.params_json));
+    EXPECT_TRUE(seen.emplace(task.label, task).second) << task.label;
+  }
+  // 3 layers x 2 shards, 8 parts, 3 probes, 3 x 3 evaluations, prepare, allocate, publish.
+  EXPECT_EQ(seen.size(), 6 + SmallJob().parts.size() + 3 + 9 + 3);
+}
+
+std::vector<std::string> Roles(const PlannedTask& task) {
+  std::vector<std::string> roles;
+  for (const TaskInput& input : task.inputs) {
+    roles.push_back(absl::StrCat(input.role, "<-", input.producer, "/", input.producer_role));
+  }
+  return roles;
+}
+
+TEST(TaskGraphTest, InputsAreThoseOfTheContract) {
+  std::map<std::string, PlannedTask> tasks;
+  for (const PlannedTask& task : WholeGraph(SmallJob())) tasks[task.label] = task;
+  using testing::ElementsAre;
+  EXPECT_THAT(Roles(tasks["forward-l0-s1"]), ElementsAre("hidden<-prepare/hidden.1"));
+  EXPECT_THAT(Roles(tasks["forward-l2-s1"]), ElementsAre("hidden<-forward-l1-s1/hidden"));
+  EXPECT_THAT(Roles(tasks["solve-l1-p0"]),
+              ElementsAre("hidden.0<-forward-l0-s0/hidden", "hidden.1<-forward-l0-s1/hidden"));
+  EXPECT_THAT(Roles(tasks["solve-l1-p1"]),
+              ElementsAre("ffn_input.0<-forward-l1-s0/ffn_input", "ffn_input.1<-forward-l1-s1/ffn_input"));
+  EXPECT_THAT(Roles(tasks["solve-l1-p2"]),
+              ElementsAre("ffn_input.0<-forward-l1-s0/ffn_input", "routing.0<-forward-l1-s0/routing",
+                          "ffn_input.1<-forward-l1-s1/ffn_input", "routing.1<-forward-l1-s1/routing"));
+  EXPECT_THAT(Roles(tasks["evaluate-planned-2"]),
+              ElementsAre("requests<-prepare/requests.2", "plan<-allocate/plan"));
+  EXPECT_THAT(Roles(tasks["prepare"]), ElementsAre("calibration_text<-/", "perplexity_text<-/",
+                                                   "task.piqa<-/", "task.mmlu<-/", "fewshot.mmlu<-/"));
+  EXPECT_THAT(Roles(tasks["allocate"]), testing::Contains("counts.2.1<-forward-l2-s1/counts"));
+  EXPECT_THAT(Roles(tasks["allocate"]), testing::Not(testing::Contains(testing::HasSubstr("counts.0."))));
+}
+
+// Keys of all tasks, with every output's digest derived from the key of its producer.
+std::map<std::string, std::string> Keys(const ResolvedJob& job) {
+  std::map<std::string, std::string> keys;
+  for (const PlannedTask& task : WholeGraph(job)) {
+    std::vector<BlobRef> inputs;
+    for (const TaskInput& input : task.inputs) {
+      const Digest digest =
+          input.producer.empty() ? input.blob : DigestOf(keys.at(input.producer) + "/" + input.producer_role);
+      inputs.push_back({input.role, digest});
+    }
+    keys[task.label] = TaskKey(task.kind, task.params_json, inputs, "class");
+  }
+  return keys;
+}
+
+std::set<std::string> ChangedKinds(const ResolvedJob& a, const ResolvedJob& b) {
+  const std::map<std::string, std::string> first = Keys(a);
+  std::set<std::string> changed;
+  for (const auto& [label, key] : Keys(b)) {
+    const auto found = first.find(label);
+    if (found != first.end() && found->second == key) continue;
+    changed.insert(absl::StrContains(label, "evaluate-original") ? "evaluate-original"
+                                                                 : label.substr(0, label.find('-')));
+  }
+  return changed;
+}
+
+TEST(TaskGraphTest, ASecondBudgetSolvesNothingAgain) {
+  EXPECT_THAT(ChangedKinds(SmallJob(3), SmallJob(3)), testing::IsEmpty());
+  EXPECT_THAT(ChangedKinds(SmallJob(3), SmallJob(2.5)),
+              testing::UnorderedElementsAre("allocate", "evaluate", "publish"));
+}
+
+ResolvedJob QuantizedJob() {
+  ResolvedJob job = SmallJob();
+  job.spec.gptq.propagation = Propagation::kQuantized;
+  return job;
+}
+
+TEST(TaskGraphTest, TheQuantizedPassGoesLayerByLayer) {
+  const std::vector<PlannedTask> tasks = WholeGraph(QuantizedJob());
+  std::set<std::string> done;
+  for (const PlannedTask& task : tasks) {
+    for (const TaskInput& input : task.inputs) {
+      if (input.producer.empty()) continue;
+      EXPECT_TRUE(done.contains(input.producer)) << task.label << " <- " << input.producer;
+    }
+    done.insert(task.label);
+  }
+  const auto find = [&](const std::string& label) -> const PlannedTask& {
+    return *std::find_if(tasks.begin(), tasks.end(), [&](const PlannedTask& t) { return t.label == label; });
+  };
+  EXPECT_THAT(Roles(find("resolve-l1-p0")),
+              testing::IsSupersetOf({"plan<-allocate/plan", "hidden.0<-forward-l0-s0/hidden",
+                                     "quantized.0<-feed-l0-s0/hidden"}));
+  EXPECT_THAT(Roles(find("attend-l1-s0")),
+              testing::UnorderedElementsAre("hidden<-feed-l0-s0/hidden", "plan.0<-resolve-l1-p0/plan"));
+  // What is measured and published is what the second pass solved.
+  EXPECT_THAT(Roles(find("publish")), testing::Contains("plan<-assemble/plan"));
+  EXPECT_THAT(Roles(find("evaluate-planned-0")), testing::Contains("plan<-assemble/plan"));
+  EXPECT_THAT(ChangedKinds(SmallJob(), QuantizedJob()),
+              testing::UnorderedElementsAre("allocate", "resolve", "attend", "feed", "assemble", "evaluate",
+                                            "publish"));
+}
+
+ResolvedJob RefinedJob(int rounds) {
+  ResolvedJob job = SmallJob();
+  job.spec.refinement = {rounds, 16};
+  return job;
+}
+
+TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
+  std::map<std::string, PlannedTask> tasks;
+  for (const PlannedTask& task : WholeGraph(RefinedJob(2))) {
+    for (const TaskInput& input : task.inputs) {
+      if (input.producer.empty()) continue;
+      ASSERT_TRUE(tasks.contains(input.producer)) << task.label << " <- " << input.producer;
+      EXPECT_TRUE(Promises(tasks[input.producer], input.producer_role)) << input.producer_role;
+    }
+    tasks[task.label] = task;
+  }
+  EXPECT_THAT(Roles(tasks["refine-1"]), testing::ElementsAre("plan<-allocate/plan", "table<-allocate/table",
+                                                             "heldout<-prepare/heldout"));
+  EXPECT_THAT(Roles(tasks["refine-2"]),
+              testing::ElementsAre("plan<-refine-1/plan", "search<-refine-1/search", "table<-allocate/table",
+                                   "heldout<-prepare/heldout"));
+  for (const char* label : {"publish", "evaluate-planned-0"}) {
+    EXPECT_THAT(Roles(tasks[label]), testing::Contains("plan<-refine-2/plan")) << label;
+  }
+  // Where the text is long enough, `prepare` cuts the same shards, so that solves have the same inputs.
+  EXPECT_EQ(ChangedKinds(RefinedJob(2), RefinedJob(2)).size(), 0u);
+  const std::map<std::string, std::string> two = Keys(RefinedJob(2)), three = Keys(RefinedJob(3));
+  EXPECT_EQ(two.at("refine-2"), three.at("refine-2"));
+  ResolvedJob quantized = RefinedJob(1);
+  quantized.spec.gptq.propagation = Propagation::kQuantized;
+  for (const PlannedTask& task : WholeGraph(quantized)) {
+    if (task.kind == TaskKind::kResolve || task.kind == TaskKind::kAssemble) {
+      EXPECT_THAT(Roles(task), testing::Contains("plan<-refine-1/plan"));
+    }
+  }
+}
+
+TEST(TaskGraphTest, ThePredictorIsTrainedOnlyWhereItIsAskedFor) {
+  ResolvedJob job = SmallJob();
+  job.spec.heuristic = "block-importance";
+  for (const PlannedTask& task : WholeGraph(job)) EXPECT_NE(task.kind, TaskKind::kPredict);
+  job.spec.heuristic_params["estimate"] = "trained";
+  std::vector<std::string> labels;
+  for (const PlannedTask& task : WholeGraph(job)) {
+    if (task.kind == TaskKind::kPredict) {
+      labels.push_back(task.label);
+      EXPECT_THAT(task.params_json, testing::HasSubstr(R"("epochs":100)"));
+    }
+    if (task.kind != TaskKind::kAllocate) continue;
+    EXPECT_THAT(Roles(task), testing::Contains("importance.1<-predict-l1/importance"));
+  }
+  EXPECT_THAT(labels, testing::ElementsAre("predict-l1", "predict-l2"));
+}
+
+TEST(TaskGraphTest, EveryParameterReachesTheTasksThatItChanges) {
+  ResolvedJob damp = SmallJob();
+  damp.spec.gptq.damp = 0.02;
+  EXPECT_THAT(ChangedKinds(SmallJob(), damp),
+              testing::UnorderedElementsAre("solve", "probe", "allocate", "evaluate", "publish"));
+  ResolvedJob samples = SmallJob();
+  samples.spec.calibration.samples = 8;
+  EXPECT_EQ(ChangedKinds(SmallJob(), samples).count("prepare"), 1u);
+  EXPECT_EQ(ChangedKinds(SmallJob(), samples).count("forward"), 1u);
+  ResolvedJob fallback = SmallJob();
+  fallback.spec.gptq.max_fallback_ratio = 0.5;
+  EXPECT_EQ(ChangedKinds(SmallJob(), fallback).count("solve"), 0u);
+}
+
+TEST(TaskGraphTest, AMixtureIsMeasuredAgainstUniform) {
+  const auto references = [](const ResolvedJob& job) {
+    int count = 0;
+    for (const PlannedTask& task : WholeGraph(job))
+      count += absl::StrContains(task.label, "evaluate-reference");
+    return count;
+  };
+  EXPECT_EQ(references(SmallJob()), kSummary.evaluation_shards);
+  ResolvedJob uniform = SmallJob();
+  uniform.spec.heuristic = "uniform";
+  EXPECT_EQ(references(uniform), 0);
+  EXPECT_EQ(references(QuantizedJob()), 0);
+}
+
+TEST(TaskGraphTest, TheSpecOfTheArtifactDoesNotNameThePlaceOfTheModel) {
+  const std::vector<PlannedTask> tasks = PlanRest(SmallJob(), kSummary);
+  const nlohmann::json params = nlohmann::json::parse(tasks.back().params_json);
+  EXPECT_EQ(tasks.back().label, "publish");
+  EXPECT_FALSE(params["spec"].contains("model_uri"));
+  EXPECT_EQ(params["model_digest"], "digest");
+}
+
+TEST(TaskGraphTest, WithoutEvaluationThereAreNoScores) {
+  ResolvedJob job = SmallJob();
+  job.spec.evaluation.skip = true;
+  for (const PlannedTask& task : WholeGraph(job)) EXPECT_NE(task.kind, TaskKind::kEvaluate);
+}
+
+TEST(TaskGraphTest, KeysSeparateRolesDigestsAndClasses) {
+  const std::vector<BlobRef> ab = {{"a", DigestOf("1")}, {"b", DigestOf("2")}};
+  const std::vector<BlobRef> ba = {{"b", DigestOf("1")}, {"a", DigestOf("2")}};
+  std::set<std::string> keys = {
+      TaskKey(TaskKind::kSolve, "{}", ab, "x"),   TaskKey(TaskKind::kSolve, "{}", ba, "x"),
+      TaskKey(TaskKind::kForward, "{}", ab, "x"), TaskKey(TaskKind::kSolve, "{}", ab, "y"),
+      TaskKey(TaskKind::kSolve, "[]", ab, "x"),   TaskKey(TaskKind::kSolve, "{}", {}, "x")};
+  EXPECT_EQ(keys.size(), 6u);
+}
+
+TEST(TaskGraphTest, NamesAndSummariesRoundTrip) {
+  for (int kind = 0; kind <= static_cast<int>(TaskKind::kPublish); ++kind) {
+    EXPECT_THAT(ParseTaskKind(TaskKindName(static_cast<TaskKind>(kind))),
+                IsOkAndHolds(static_cast<TaskKind>(kind)));
+  }
+  EXPECT_FALSE(ParseTaskKind("quantize").ok());
+  ASSERT_OK_AND_ASSIGN(const PrepareSummary read, PrepareSummaryFromJson(PrepareSummaryToJson(kSummary)));
+  EXPECT_EQ(PrepareSummaryToJson(read), PrepareSummaryToJson(kSummary));
+  EXPECT_FALSE(PrepareSummaryFromJson("{}").ok());
+}
+
+TEST(TaskGraphTest, MemoryDoesNotGrowWithDepthOrExperts) {
+  ResolvedJob small = SmallJob();
+  ResolvedJob deep = SmallJob();
+  deep.model = ParseOrDie(SmallMoeConfig(/*layers=*/12, /*experts=*/64));
+  deep.parts = CutParts(deep.model);
+  const auto most = [](const ResolvedJob& job) {
+    int64_t bytes = 0;
+    for (const PlannedTask& task : WholeGraph(job)) {
+      if (task.kind == TaskKind::kSolve || task.kind == TaskKind::kForward)
+        bytes = std::max(bytes, task.memory_bytes);
+    }
+    return bytes;
+  };
+  EXPECT_LT(most(deep), 3 * most(small));
+}
+
+}  // namespace
+}  // namespace quantmoe

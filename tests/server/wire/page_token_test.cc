@@ -1,0 +1,32 @@
+#include "server/wire/page_token.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/status_matchers.h"
+
+namespace quantmoe {
+namespace {
+
+TEST(PageTokenTest, LeadsBackToTheCursor) {
+  EXPECT_THAT(DecodePageToken("r", EncodePageToken("r", 123456789)), IsOkAndHolds(123456789));
+  EXPECT_THAT(DecodePageToken("r", ""), IsOkAndHolds(0));
+}
+
+TEST(PageTokenTest, BelongsToOneRequest) {
+  EXPECT_THAT(DecodePageToken("other", EncodePageToken("r", 1)), HasReason("INVALID_FIELD"));
+  EXPECT_THAT(DecodePageToken("r", "MTIz"), HasReason("INVALID_FIELD"));
+}
+
+TEST(PageTokenTest, DoesNotShowTheCursor) {
+  EXPECT_NE(EncodePageToken("r", 1).substr(0, 8), EncodePageToken("r", 2).substr(0, 8));
+}
+
+TEST(PageSizeTest, IsClampedButNotNegative) {
+  EXPECT_THAT(PageSize(0, 50, 100), IsOkAndHolds(50));
+  EXPECT_THAT(PageSize(1000, 50, 100), IsOkAndHolds(100));
+  EXPECT_THAT(PageSize(-1, 50, 100), HasReason("INVALID_FIELD"));
+}
+
+}  // namespace
+}  // namespace quantmoe
