@@ -3,24 +3,12 @@
 #pragma once
 
 #include <initializer_list>
-#include <string>
-#include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
+#include "base/log_line.h"
+
 namespace quantmoe {
-
-enum class LogLevel { kDebug, kInfo, kWarning, kError };
-enum class LogFormat { kText, kJson };
-
-// A field of an event. Values are rendered as text.
-struct LogField {
-  template <typename T>
-  LogField(absl::string_view k, const T& v) : key(k), value(absl::StrCat(v)) {}
-  std::string key;
-  std::string value;
-};
 
 // Sets format and least level of the process; call once at the start of main. Logs go to stderr.
 void InitLogging(LogFormat format, LogLevel level);

@@ -13,12 +13,14 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "plan/graph/task_pieces.h"
+#include "plan/graph/planned_task.h"
 #include "plan/model/linears.h"
+#include "plan/model/model_config.h"
 #include "plan/model/model_spec.h"
 #include "quant/tasks/run_task.h"
 #include "quant/tensor_bytes.h"
 #include "sources/checkpoint.h"
+#include "sources/model_sources.h"
 #include "sources/model_uri.h"
 #include "storage/blob_store.h"
 
@@ -101,7 +103,7 @@ void Measure(const std::string& root, int layers, int experts) {
   const std::string digests = dir + "/digests.json";
   forward = PeakOf([&] {
     auto blobs = LocalBlobStore::Open(store).value();
-    std::shared_ptr<ModelDirectory> files = ModelDirectory::Open({ModelUri::Scheme::kFile, dir}).value();
+    std::shared_ptr<ModelDirectory> files = OpenModelDirectory({ModelUri::Scheme::kFile, dir}).value();
     const nlohmann::json forward_params = {{"model_uri", dir},
                                            {"fingerprint", Checkpoint::Open(files).value()->fingerprint()},
                                            {"layer", layers - 1}};

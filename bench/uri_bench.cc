@@ -17,6 +17,7 @@
 #include "plan/graph/task_graph.h"
 #include "plan/job/job_spec.h"
 #include "plan/model/linears.h"
+#include "plan/model/model_config.h"
 #include "storage/safetensors.h"
 
 namespace quantmoe {

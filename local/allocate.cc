@@ -7,6 +7,7 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/budget.h"
 #include "plan/allocate/distortion_table.h"
+#include "plan/job/job_allocation.h"
 #include "plan/model/tensor_views.h"
 
 namespace quantmoe {

@@ -9,7 +9,9 @@
 
 #include "base/status_macros.h"
 #include "plan/model/gptq_source.h"
+#include "plan/model/model_config.h"
 #include "plan/model/model_files.h"
+#include "plan/model/tensor_problems.h"
 #include "quant/artifact/quantized_weights.h"
 #include "sources/data_file.h"
 #include "storage/lfs_pointer.h"

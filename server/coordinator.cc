@@ -91,9 +91,9 @@ void ReportUnreadable(const FactsRecorder& facts, Metrics& metrics) {
 
 }  // namespace
 
-Coordinator::State::State(CoordinatorOptions o, std::unique_ptr<DiskReserve> d,
-                          std::unique_ptr<SqliteStore> s, std::unique_ptr<LocalBlobStore> b,
-                          WorkerSessions::Options session_options)
+CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskReserve> d,
+                                   std::unique_ptr<SqliteStore> s, std::unique_ptr<LocalBlobStore> b,
+                                   WorkerSessions::Options session_options)
     : options(std::move(o)),
       disk(std::move(d)),
       store(std::move(s)),
@@ -153,9 +153,9 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   ASSIGN_OR_RETURN(auto sessions,
                    WithReserve(*disk, [&] { return PrepareSessions(options, blobs->dir(), store->term()); }));
   disk->Refresh();
-  auto state = std::make_unique<State>(std::move(options), std::move(disk), std::move(store),
-                                       std::move(blobs), std::move(sessions));
-  State& s = *state;
+  auto state = std::make_unique<CoordinatorState>(std::move(options), std::move(disk), std::move(store),
+                                                  std::move(blobs), std::move(sessions));
+  CoordinatorState& s = *state;
   ASSIGN_OR_RETURN(s.core.calibration_prose,
                    WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedCalibrationProse()); }));
   ASSIGN_OR_RETURN(s.core.heldout_prose,
@@ -209,7 +209,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   return coordinator;
 }
 
-Coordinator::Coordinator(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Coordinator::Coordinator(std::unique_ptr<CoordinatorState> state) : state_(std::move(state)) {}
 Coordinator::~Coordinator() { Stop(); }
 
 const std::string& Coordinator::address() const { return state_->public_listener->address(); }
@@ -217,7 +217,7 @@ const std::string& Coordinator::worker_address() const { return state_->worker_l
 const std::string& Coordinator::http_address() const { return state_->http->address(); }
 
 void Coordinator::Stop() {
-  State& s = *state_;
+  CoordinatorState& s = *state_;
   if (std::exchange(s.stopped, true)) return;
   s.ready = false;
   if (s.public_listener != nullptr) s.public_listener->SetServing(false);
@@ -243,7 +243,7 @@ void Coordinator::TellStreams() {
     TimedWait changed;
     bool done ABSL_GUARDED_BY(mutex) = false;
   };
-  State& s = *state_;
+  CoordinatorState& s = *state_;
   const auto told = std::make_shared<Told>();
   s.loop.Post([&s, told] {
     s.sessions.CloseAll(ShuttingDown());

@@ -5,11 +5,11 @@
 #include <atomic>
 #include <memory>
 
-#include "server/coordinator.h"
+#include "server/coordinator_options.h"
 #include "server/core.h"
 #include "server/facts/sqlite_store.h"
 #include "server/loop/disk_reserve.h"
-#include "server/loop/upkeep.h"
+#include "server/upkeep.h"
 #include "server/wire/artifact_service.h"
 #include "server/wire/blob_service.h"
 #include "server/wire/catalog_service.h"
@@ -21,9 +21,9 @@
 
 namespace quantmoe {
 
-struct Coordinator::State {
-  State(CoordinatorOptions o, std::unique_ptr<DiskReserve> d, std::unique_ptr<SqliteStore> s,
-        std::unique_ptr<LocalBlobStore> b, WorkerSessions::Options session_options);
+struct CoordinatorState {
+  CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskReserve> d, std::unique_ptr<SqliteStore> s,
+                   std::unique_ptr<LocalBlobStore> b, WorkerSessions::Options session_options);
 
   const CoordinatorOptions options;
   std::unique_ptr<DiskReserve> disk;

@@ -10,7 +10,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-#include "sources/hub_options.h"
 #include "sources/model_uri.h"
 #include "storage/mapped_file.h"
 
@@ -52,11 +51,6 @@ class ModelDirectory {
   // A whole small file (at most `max_bytes`, else RESOURCE_EXHAUSTED). NOT_FOUND MODEL_FILE_NOT_FOUND;
   // INVALID_ARGUMENT MODEL_INVALID for a pointer of Git LFS.
   absl::StatusOr<std::string> ReadAll(const std::string& name, int64_t max_bytes = kMaxSmallFileBytes);
-
-  // NOT_FOUND MODEL_NOT_FOUND when it does not exist or is no directory. `hub` is for kHub. Who was given a
-  // URI by somebody else calls OpenModel (sources/model_sources.h).
-  static absl::StatusOr<std::unique_ptr<ModelDirectory>> Open(const ModelUri& uri,
-                                                              const HubOptions& hub = HubOptions());
 
  protected:
   // INVALID_ARGUMENT for a relative path that could leave the directory, or that is not written plainly.

@@ -6,7 +6,10 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "sources/hub_client.h"
+#include "sources/hub_directory.h"
+#include "sources/local_directory.h"
 #include "sources/model_uri.h"
+#include "sources/object_store_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -42,13 +45,25 @@ absl::Status CheckModelSources(const ModelSources& sources) {
   return InvalidFields(std::move(violations));
 }
 
+absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenModelDirectory(const ModelUri& uri,
+                                                                   const HubOptions& hub) {
+  switch (uri.scheme) {
+    case ModelUri::Scheme::kHub:
+      return OpenHubDirectory(uri, hub);
+    case ModelUri::Scheme::kFile:
+      return OpenLocalDirectory(uri);
+    default:
+      return OpenObjectStoreDirectory(uri);
+  }
+}
+
 absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenModel(absl::string_view text,
                                                           const ModelSources& sources) {
   ASSIGN_OR_RETURN(ModelUri uri, ParseModelUri(text));
   if (sources.confined) {
     ASSIGN_OR_RETURN(uri, ConfineModelUri(uri, sources.roots));
   }
-  return ModelDirectory::Open(uri, sources.hub);
+  return OpenModelDirectory(uri, sources.hub);
 }
 
 }  // namespace quantmoe

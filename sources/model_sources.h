@@ -11,6 +11,7 @@
 
 #include "sources/hub_options.h"
 #include "sources/model_directory.h"
+#include "sources/model_uri.h"
 
 namespace quantmoe {
 
@@ -26,6 +27,11 @@ struct ModelSources {
 // At the start of a process. INVALID_ARGUMENT INVALID_FIELD names the flag: a root that is relative, missing
 // or no directory, a bad endpoint, a secret that cannot be read.
 absl::Status CheckModelSources(const ModelSources& sources);
+
+// Opens a URI that this process made itself, whatever its scheme. `hub` is for kHub. Errors as of the places:
+// local_directory.h, object_store_directory.h, hub_directory.h.
+absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenModelDirectory(const ModelUri& uri,
+                                                                   const HubOptions& hub = HubOptions());
 
 // Parses, confines and opens: the only way from a URI that somebody gave to a model.
 absl::StatusOr<std::unique_ptr<ModelDirectory>> OpenModel(absl::string_view uri, const ModelSources& sources);

@@ -4,6 +4,7 @@
 #   usage: check_architecture.sh [BINARY...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+readonly PYTHON=${PYTHON:-python3}
 failures=0
 
 fail() { printf 'architecture: %s\n' "$*" >&2; failures=$((failures + 1)); }
@@ -18,20 +19,39 @@ forbid() {
 
 readonly TORCH='ATen/|c10/|torch/'
 readonly WIRE='grpc|google/protobuf/|google/rpc/|proto/|quantmoe/v1/'
-forbid base -- "$TORCH|$WIRE|arrow/|storage/|plan/|quant/|server/|worker/|client/|local/" 'base knows only abseil, spdlog and itself'
-forbid proto -- "$TORCH|storage/|plan/|quant/|server/|worker/|client/|local/" 'proto knows only base'
-forbid storage plan quant -- "$WIRE|server/|worker/|client/|local/" 'storage, plan and quant know no wire format'
-forbid storage plan server client -- "$TORCH|quant/" 'storage, plan, server and client know no tensors'
-forbid storage -- 'plan/' 'storage does not know plan'
+readonly NUMERICS='quant/' ABOVE='server/|worker/|client/|local/'
+forbid base -- "$TORCH|$WIRE|arrow/|net/|storage/|sources/|plan/|$NUMERICS|cli/|$ABOVE" 'base knows only abseil, spdlog and itself'
+forbid net -- "$TORCH|$WIRE|storage/|sources/|plan/|$NUMERICS|cli/|$ABOVE" 'net knows only base'
+forbid proto -- "$TORCH|net/|storage/|sources/|plan/|$NUMERICS|cli/|$ABOVE" 'proto knows only base'
+forbid storage -- "net/|sources/|plan/|cli/" 'storage knows only base'
+forbid sources -- "net/|plan/|cli/" 'sources know only storage and base'
+forbid storage sources plan quant cli -- "$WIRE|$ABOVE" 'what is below the programs knows no wire format'
+forbid storage sources plan cli server client -- "$TORCH|$NUMERICS" 'these know no tensors'
 forbid server -- 'worker/|client/|local/' 'server knows no other program'
 forbid worker -- 'server/|client/|local/' 'worker knows no other program'
-forbid client -- 'server/|worker/|local/|plan/' 'client knows the contract, and storage for digests and weight files'
+forbid client -- 'server/|worker/|local/|sources/' 'client knows the contract, and storage for digests and weight files'
 forbid local -- "$WIRE|server/|worker/|client/" 'local runs without a service'
-forbid base proto storage plan quant server worker client local -- 'torch/torch\.h|[^>"]*main\.cc' \
+forbid base net proto storage sources plan quant cli server worker client local -- 'torch/torch\.h|[^>"]*main\.cc' \
   'include ATen headers, not torch/torch.h, and never a main.cc'
 
-parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|from_[a-z]+)\(' base proto storage plan quant \
-  server worker client local | grep -vE '^(base/json\.cc|storage/safetensors\.cc):' || true)
+# Inside plan: model, then allocate, heuristics, job, graph.
+forbid plan/model -- 'plan/(allocate|heuristics|job|graph)/' 'plan/model says what a model is, not what is done with it'
+forbid plan/allocate -- 'plan/(heuristics|job|graph)/' 'plan/allocate knows no heuristic and no job'
+forbid plan/heuristics -- 'plan/(job|graph)/' 'plan/heuristics knows no job'
+forbid plan/job -- 'plan/graph/' 'plan/job knows no task'
+# Inside server: facts, then decide, loop, wire; reports are made from facts.
+forbid server/facts -- 'server/(decide|loop|wire|report)/' 'server/facts only remembers'
+forbid server/decide -- 'server/(loop|wire|report)/' 'server/decide is pure'
+forbid server/loop -- 'server/(wire|report)/' 'server/loop knows no call and no page'
+# Inside quant.
+forbid quant/ops quant/device -- 'quant/(model|calibrate|tasks|evaluate|artifact)/' 'operations know tensors, not models'
+forbid quant/model quant/gptq -- 'quant/(tasks|artifact)/' 'models and solvers know no task'
+forbid quant/text quant/evaluate -- 'quant/(model|gptq|tasks|artifact)/' 'texts and scores know no weights'
+
+"$PYTHON" tests/include_cycles.py . || failures=$((failures + 1))
+
+parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|from_[a-z]+)\(' base net proto storage sources plan quant \
+  cli server worker client local | grep -vE '^(base/json\.cc|storage/safetensors\.cc):' || true)
 [[ -z $parsers ]] || fail $'JSON is parsed by base/json.h, which bounds it\n'"$parsers"
 
 names=$(git ls-files | grep -E '(^|/|_)(utils?|helpers?|common|manager|impl)(\.(h|cc)|/)' | grep -v '^proto/google/' || true)

@@ -36,7 +36,7 @@ int ChoiceGroup::LevelFor(int wanted) const {
 
 std::vector<ChoiceGroup> MakeGroups(const AllocationProblem& problem, Grain grain) {
   std::vector<ChoiceGroup> groups;
-  for (const std::vector<size_t>& rows : GroupRows(problem.rows, problem.profile, grain)) {
+  for (const std::vector<size_t>& rows : GroupRows(problem.rows, *problem.profile, grain)) {
     // Rules may part the linears of an expert.
     std::map<std::vector<int>, size_t> by_widths;
     for (size_t r : rows) {

@@ -10,17 +10,17 @@
 
 #include "plan/allocate/choice_groups.h"
 #include "plan/allocate/distortion_table.h"
+#include "plan/allocate/expert_ranks.h"
 #include "plan/allocate/knapsack.h"
 #include "plan/allocate/loss.h"
+#include "plan/allocate/runtime_profile.h"
 #include "plan/allocate/width_rules.h"
 
 namespace quantmoe {
 
-inline constexpr int kEveryRank = -1;
-
 struct AllocationProblem {
   std::vector<TableRow> rows;  // in canonical order
-  std::string profile;
+  const RuntimeProfile* profile = &FreeProfile();
   std::vector<int> widths;  // candidates from the floor on, ascending
   AllowedWidths allowed;    // of each row, a subset of `widths`
   std::function<int64_t(const Linear&, int bits)> cost;

@@ -1,122 +1,88 @@
 #include "plan/allocate/bit_plan.h"
 
-#include <algorithm>
-
-#include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
-#include "absl/strings/str_cat.h"
-
-#include "base/status_macros.h"
-#include "plan/allocate/artifact_size.h"
-#include "plan/allocate/budget.h"
-#include "plan/allocate/expert_ranks.h"
-#include "plan/allocate/loss.h"
-#include "plan/heuristics/budgeted_allocation.h"
-#include "plan/job/allocation_question.h"
+#include "plan/model/json_codec.h"
 
 namespace quantmoe {
 namespace {
 
-double FallbackRatio(const std::vector<TableRow>& rows) {
-  const auto fell =
-      std::count_if(rows.begin(), rows.end(), [](const TableRow& row) { return !row.row->fallback.empty(); });
-  return static_cast<double>(fell) / static_cast<double>(rows.size());
+using nlohmann::json;
+
+Refinement RefinementFromJson(const json& value) {
+  return {value.at("rounds").get<int>(),
+          value.at("trials").get<int>(),
+          value.at("accepted").get<int>(),
+          value.at("divergence_before").get<double>(),
+          value.at("divergence_after").get<double>(),
+          value.at("sequences").get<int64_t>(),
+          value.at("tokens").get<int64_t>()};
 }
 
-void AddLinears(const AllocationInputs& inputs, const std::vector<int>& bits, ScaleRule scales,
-                BitPlan& plan) {
-  for (size_t r = 0; r < bits.size(); ++r) {
-    const DistortionRow& row = *inputs.rows[r].row;
-    const auto blob = inputs.rows[r].part->blobs.find(bits[r]);
-    plan.linears.push_back({row.linear, bits[r],
-                            blob == inputs.rows[r].part->blobs.end() ? Digest{} : blob->second,
-                            Loss(inputs.rows[r], bits[r], ParseObjective(plan.objective)), row.method,
-                            row.fallback, !AllowsNegative(scales, bits[r])});
+BitPlan PlanFromJson(const json& value) {
+  BitPlan plan;
+  plan.heuristic = value.at("heuristic").get<std::string>();
+  plan.profile = value.at("profile").get<std::string>();
+  plan.group_size = value.at("group_size").get<int>();
+  plan.average_bits = value.at("average_bits").get<double>();
+  plan.stored_bits = value.at("stored_bits").get<double>();
+  plan.weight_file_bytes = value.at("weight_file_bytes").get<int64_t>();
+  plan.distortion = value.at("distortion").get<double>();
+  plan.lower_bound = value.at("lower_bound").get<double>();
+  plan.objective = value.value("objective", plan.objective);
+  plan.unconstrained_distortion = value.value("unconstrained_distortion", 0.0);
+  plan.rank_bytes = value.value("rank_bytes", int64_t{0});
+  plan.fallback_ratio = value.at("fallback_ratio").get<double>();
+  if (value.contains("refined")) plan.refined = RefinementFromJson(value["refined"]);
+  for (const json& item : value.at("linears")) {
+    plan.linears.push_back({LinearFromJson(item.at("linear")), item.at("bits").get<int>(),
+                            item.contains("blob") ? DigestFromJson(item["blob"]) : Digest{},
+                            item.at("distortion").get<double>(), item.at("method").get<std::string>(),
+                            item.at("fallback").get<std::string>(), item.value("symmetric", true)});
   }
-}
-
-void AddFigures(const AllocationInputs& inputs, BitPlan& plan) {
-  double weights = 0;
-  double code_bits = 0;
-  double stored_bits = 0;
-  for (const PlannedLinear& planned : plan.linears) {
-    weights += static_cast<double>(planned.linear.weights());
-    code_bits += static_cast<double>(planned.bits * planned.linear.weights());
-    for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.bits, plan.group_size)) {
-      stored_bits += 8.0 * static_cast<double>(tensor.data_bytes());
-    }
-    plan.distortion += planned.distortion;
-  }
-  plan.average_bits = code_bits / weights;
-  plan.stored_bits = stored_bits / weights;
-  plan.fallback_ratio = FallbackRatio(inputs.rows);
-}
-
-int64_t RankBytesOf(const AllocationInputs& inputs, const std::vector<int>& bits, int ranks) {
-  absl::flat_hash_map<absl::string_view, int> bits_of;
-  for (size_t r = 0; r < bits.size(); ++r) bits_of[inputs.linears[r].name] = bits[r];
-  return FullestRankBytes(
-      inputs.linears, inputs.kept, [&bits_of](const Linear& linear) { return bits_of.at(linear.name); },
-      inputs.group_size, ExpertRanks(inputs.linears, ranks));
-}
-
-// The loss of the same heuristic in the same budget when every linear is free and every solved width can be
-// loaded: what the profile costs is the difference. 0 when the profile constrains nothing.
-double UnconstrainedDistortion(const DistortionTable& table, const JobSpec& spec,
-                               const AllocationInputs& inputs, double constrained) {
-  if (spec.runtime_profile == "any" || spec.runtime_profile == "gptqmodel") return 0;
-  JobSpec free = spec;
-  free.runtime_profile = "any";
-  const absl::StatusOr<AllocationProblem> problem = MakeProblem(table, free, inputs);
-  if (!problem.ok()) return 0;
-  const Allocation allocation = AllocateWithin(spec.budget, spec.heuristic, inputs, *problem);
-  double distortion = 0;
-  for (size_t r = 0; r < allocation.bits.size(); ++r) {
-    distortion += Loss(inputs.rows[r], allocation.bits[r], problem->objective);
-  }
-  return allocation.feasible ? distortion : constrained;
+  return plan;
 }
 
 }  // namespace
 
-BitPlan DescribePlan(const AllocationInputs& inputs, const JobSpec& spec, Objective objective,
-                     const std::vector<int>& bits) {
-  BitPlan plan;
-  plan.heuristic = spec.heuristic;
-  plan.objective = ObjectiveName(objective);
-  plan.profile = spec.runtime_profile;
-  plan.group_size = inputs.group_size;
-  AddLinears(inputs, bits, spec.gptq.scales, plan);
-  AddFigures(inputs, plan);
-  plan.weight_file_bytes = PlanFileBytes(inputs, bits);
-  if (spec.budget.rank_bytes) plan.rank_bytes = RankBytesOf(inputs, bits, spec.budget.rank_bytes->ranks);
-  return plan;
+json RefinementJson(const Refinement& refined) {
+  return {{"rounds", refined.rounds},
+          {"trials", refined.trials},
+          {"accepted", refined.accepted},
+          {"divergence_before", refined.divergence_before},
+          {"divergence_after", refined.divergence_after},
+          {"sequences", refined.sequences},
+          {"tokens", refined.tokens}};
 }
 
-absl::Status CheckFallbacks(double ratio, double limit) {
-  if (ratio <= limit) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kFailedPrecondition, "TOO_MANY_FALLBACKS",
-                   absl::StrCat("a share of ", ratio, " of the linears fell back to rounding, more than ",
-                                limit, "; give more calibration tokens"),
-                   {{"ratio", absl::StrCat(ratio)}, {"limit", absl::StrCat(limit)}});
+std::string BitPlanToJson(const BitPlan& plan) {
+  json linears = json::array();
+  for (const PlannedLinear& planned : plan.linears) {
+    linears.push_back({{"linear", LinearJson(planned.linear)},
+                       {"bits", planned.bits},
+                       {"blob", DigestJson(planned.blob)},
+                       {"distortion", planned.distortion},
+                       {"method", planned.method},
+                       {"fallback", planned.fallback},
+                       {"symmetric", planned.symmetric}});
+  }
+  json value = {{"heuristic", plan.heuristic},
+                {"objective", plan.objective},
+                {"profile", plan.profile},
+                {"group_size", plan.group_size},
+                {"average_bits", plan.average_bits},
+                {"stored_bits", plan.stored_bits},
+                {"weight_file_bytes", plan.weight_file_bytes},
+                {"rank_bytes", plan.rank_bytes},
+                {"distortion", plan.distortion},
+                {"lower_bound", plan.lower_bound},
+                {"unconstrained_distortion", plan.unconstrained_distortion},
+                {"fallback_ratio", plan.fallback_ratio},
+                {"linears", std::move(linears)}};
+  if (plan.refined) value["refined"] = RefinementJson(*plan.refined);
+  return value.dump();
 }
 
-absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
-                                 const std::vector<TensorInfo>& kept) {
-  const AllocationInputs inputs = MakeInputs(table, spec, kept);
-  ASSIGN_OR_RETURN(const AllocationProblem problem, MakeProblem(table, spec, inputs));
-  RETURN_IF_ERROR(CheckFallbacks(FallbackRatio(inputs.rows), spec.gptq.max_fallback_ratio));
-  const int ranks = spec.budget.rank_bytes ? spec.budget.rank_bytes->ranks : 0;
-  if (ranks > 0) RETURN_IF_ERROR(ExpertRanks(inputs.linears, ranks).Check());
-  const SizeBounds bounds = BoundSizes(inputs.linears, kept, problem.allowed, inputs.group_size, ranks);
-  RETURN_IF_ERROR(CheckBudget(spec.budget, bounds));
-
-  // The smallest plan fits, so every heuristic finds one.
-  const Allocation allocation = AllocateWithin(spec.budget, spec.heuristic, inputs, problem);
-  BitPlan plan = DescribePlan(inputs, spec, problem.objective, allocation.bits);
-  plan.lower_bound = allocation.lower_bound;
-  plan.unconstrained_distortion = UnconstrainedDistortion(table, spec, inputs, plan.distortion);
-  return plan;
+absl::StatusOr<BitPlan> BitPlanFromJson(absl::string_view text) {
+  return DecodeJson<BitPlan>(text, "bit plan", PlanFromJson);
 }
 
 }  // namespace quantmoe

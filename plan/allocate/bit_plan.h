@@ -7,10 +7,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include <nlohmann/json_fwd.hpp>
 
 #include "plan/allocate/distortion_table.h"
-#include "plan/job/job_spec.h"
 #include "plan/model/linears.h"
+#include "storage/digest.h"
 
 namespace quantmoe {
 
@@ -55,35 +56,9 @@ struct BitPlan {
   std::optional<Refinement> refined;  // unset: not refined
 };
 
-// Applies `heuristic` under `budget` and the runtime profile. Deterministic.
-// FAILED_PRECONDITION BIT_BUDGET_INFEASIBLE {minimum, maximum, asked}; INVALID_ARGUMENT INVALID_FIELD for an
-// unknown heuristic or parameter and for rules that fit nothing; FAILED_PRECONDITION STATISTICS_MISSING when
-// the table lacks what the heuristic ranks by; FAILED_PRECONDITION TOO_MANY_FALLBACKS when max_fallback_ratio
-// is exceeded. `kept` are the tensors that stay unquantized, for the size in bytes.
-absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
-                                 const std::vector<TensorInfo>& kept);
-
-// FAILED_PRECONDITION TOO_MANY_FALLBACKS when more than the share `limit` of the linears was rounded to
-// nearest.
-absl::Status CheckFallbacks(double ratio, double limit);
-
-struct HeuristicDescription {
-  std::string name;
-  std::string description;
-  std::map<std::string, std::string> params;
-};
-const std::vector<HeuristicDescription>& Heuristics();
-
-struct RuntimeProfile {
-  std::string name;
-  std::string description;
-  std::vector<int> widths;
-  std::vector<int> group_sizes;
-  bool symmetric_only = false;
-};
-const std::vector<RuntimeProfile>& RuntimeProfiles();
-
+// Canonical JSON (sorted keys), both ways. INVALID_ARGUMENT says what is wrong.
 std::string BitPlanToJson(const BitPlan& plan);
 absl::StatusOr<BitPlan> BitPlanFromJson(absl::string_view json);
+nlohmann::json RefinementJson(const Refinement& refined);
 
 }  // namespace quantmoe

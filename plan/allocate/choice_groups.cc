@@ -27,14 +27,19 @@ LinearKind Fused(LinearKind kind) {
   }
 }
 
-GroupKey KeyOf(const Linear& linear, const std::string& profile, Grain grain) {
-  const bool fuses = profile == "vllm" || profile == "sglang";
-  const int what = static_cast<int>(fuses ? Fused(linear.kind) : linear.kind);
+GroupKey KeyOf(const Linear& linear, const RuntimeProfile& profile, Grain grain) {
+  const int what = static_cast<int>(profile.fuses_projections ? Fused(linear.kind) : linear.kind);
   if (!IsExpert(linear.kind)) return {linear.layer, what, -1};
-  const int expert_kind = static_cast<int>(LinearKind::kExpertGate);
-  if (profile == "sglang") return {-1, expert_kind, -1};
-  if (profile == "vllm") return {linear.layer, expert_kind, -1};
-  return {linear.layer, grain == Grain::kExpert ? expert_kind : what, linear.expert};
+  const int all_of_expert = static_cast<int>(LinearKind::kExpertGate);
+  switch (profile.experts) {
+    case ExpertSharing::kModel:
+      return {-1, all_of_expert, -1};
+    case ExpertSharing::kLayer:
+      return {linear.layer, all_of_expert, -1};
+    case ExpertSharing::kNone:
+      break;
+  }
+  return {linear.layer, grain == Grain::kExpert ? all_of_expert : what, linear.expert};
 }
 
 }  // namespace
@@ -56,7 +61,8 @@ std::vector<TableRow> SortRows(const DistortionTable& table) {
 namespace {
 
 template <typename LinearAt>
-std::vector<std::vector<size_t>> Group(size_t count, const std::string& profile, Grain grain, LinearAt at) {
+std::vector<std::vector<size_t>> Group(size_t count, const RuntimeProfile& profile, Grain grain,
+                                       LinearAt at) {
   std::map<GroupKey, size_t> index;
   std::vector<std::vector<size_t>> groups;
   for (size_t i = 0; i < count; ++i) {
@@ -69,12 +75,12 @@ std::vector<std::vector<size_t>> Group(size_t count, const std::string& profile,
 
 }  // namespace
 
-std::vector<std::vector<size_t>> GroupLinears(const std::vector<Linear>& linears, const std::string& profile,
-                                              Grain grain) {
+std::vector<std::vector<size_t>> GroupLinears(const std::vector<Linear>& linears,
+                                              const RuntimeProfile& profile, Grain grain) {
   return Group(linears.size(), profile, grain, [&](size_t i) -> const Linear& { return linears[i]; });
 }
 
-std::vector<std::vector<size_t>> GroupRows(const std::vector<TableRow>& rows, const std::string& profile,
+std::vector<std::vector<size_t>> GroupRows(const std::vector<TableRow>& rows, const RuntimeProfile& profile,
                                            Grain grain) {
   return Group(rows.size(), profile, grain, [&](size_t i) -> const Linear& { return rows[i].row->linear; });
 }

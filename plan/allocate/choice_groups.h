@@ -1,11 +1,10 @@
 // Groups of linears that share one width: what a runtime can load decides how large they are.
 #pragma once
 
-#include <string>
 #include <vector>
 
-#include "plan/allocate/bit_plan.h"
 #include "plan/allocate/distortion_table.h"
+#include "plan/allocate/runtime_profile.h"
 
 namespace quantmoe {
 
@@ -23,14 +22,9 @@ std::vector<TableRow> SortRows(const DistortionTable& table);
 enum class Grain { kLinear, kExpert };
 
 // Indexes of each group, ascending; groups in the order of their first member.
-std::vector<std::vector<size_t>> GroupLinears(const std::vector<Linear>& linears, const std::string& profile,
-                                              Grain grain);
-std::vector<std::vector<size_t>> GroupRows(const std::vector<TableRow>& rows, const std::string& profile,
+std::vector<std::vector<size_t>> GroupLinears(const std::vector<Linear>& linears,
+                                              const RuntimeProfile& profile, Grain grain);
+std::vector<std::vector<size_t>> GroupRows(const std::vector<TableRow>& rows, const RuntimeProfile& profile,
                                            Grain grain);
-
-// Null when there is no profile of that name.
-const RuntimeProfile* FindProfile(const std::string& name);
-// What is wrong with a name that FindProfile does not know.
-std::string UnknownProfile(const std::string& name);
 
 }  // namespace quantmoe

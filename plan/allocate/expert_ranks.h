@@ -8,11 +8,13 @@
 
 #include "absl/status/status.h"
 
-#include "plan/allocate/allocation_problem.h"
 #include "plan/model/linears.h"
 #include "storage/safetensors.h"
 
 namespace quantmoe {
+
+// The rank of what is replicated on all of them.
+inline constexpr int kEveryRank = -1;
 
 // Experts are split over the ranks in runs of equal length, the first run to rank 0; everything else is on
 // every rank. That is how vLLM and SGLang place experts without redundancy.

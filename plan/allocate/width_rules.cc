@@ -137,7 +137,7 @@ std::vector<FieldViolation> CheckRules(const std::vector<WidthRule>& rules) {
 
 absl::StatusOr<AllowedWidths> ApplyRules(const std::vector<Linear>& linears,
                                          const std::vector<WidthRule>& rules, const std::vector<int>& widths,
-                                         const std::string& profile) {
+                                         const RuntimeProfile& profile) {
   if (rules.empty()) return AllowedWidths(linears.size(), widths);
   std::vector<FieldViolation> violations;
   AllowedWidths allowed = NarrowEach(linears, rules, widths, violations);
@@ -150,7 +150,7 @@ absl::StatusOr<AllowedWidths> ApplyRules(const std::vector<Linear>& linears,
                             std::back_inserter(both));
       if (both.empty()) {
         return InvalidFields(
-            {{"spec.rules", absl::StrCat("the profile ", profile, " gives ", linears[group.front()].name,
+            {{"spec.rules", absl::StrCat("the profile ", profile.name, " gives ", linears[group.front()].name,
                                          " and ", linears[member].name,
                                          " one width, but the rules leave them none in "
                                          "common")}});

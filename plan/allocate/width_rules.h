@@ -8,6 +8,7 @@
 #include "absl/strings/string_view.h"
 
 #include "base/error_info.h"
+#include "plan/allocate/runtime_profile.h"
 #include "plan/model/linears.h"
 
 namespace quantmoe {
@@ -32,6 +33,6 @@ std::vector<FieldViolation> CheckRules(const std::vector<WidthRule>& rules);
 using AllowedWidths = std::vector<std::vector<int>>;
 absl::StatusOr<AllowedWidths> ApplyRules(const std::vector<Linear>& linears,
                                          const std::vector<WidthRule>& rules, const std::vector<int>& widths,
-                                         const std::string& profile);
+                                         const RuntimeProfile& profile);
 
 }  // namespace quantmoe

@@ -9,6 +9,7 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/graph/task_work.h"
 #include "plan/heuristics/heuristic_catalog.h"
+#include "plan/job/job_allocation.h"
 
 namespace quantmoe {
 namespace {

@@ -2,8 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "plan/graph/planned_task.h"
 #include "plan/graph/task_memory.h"
-#include "plan/graph/task_pieces.h"
 #include "plan/graph/task_work.h"
 
 namespace quantmoe {

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "plan/graph/task_graph.h"
+#include "plan/graph/planned_task.h"
 
 namespace quantmoe {
 

@@ -1,14 +1,12 @@
 #include "plan/graph/task_graph.h"
 
 #include <algorithm>
-#include <array>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 #include "plan/graph/quantized_pass.h"
 #include "plan/graph/task_memory.h"
-#include "plan/graph/task_pieces.h"
 #include "plan/graph/task_work.h"
 #include "plan/heuristics/heuristics.h"
 #include "plan/job/job_spec_json.h"
@@ -18,10 +16,6 @@ namespace quantmoe {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::array<absl::string_view, 11> kKindNames = {"prepare",  "forward",  "solve",  "probe",
-                                                          "predict",  "allocate", "refine", "resolve",
-                                                          "assemble", "evaluate", "publish"};
 
 PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
   json params = ModelParams(job);
@@ -221,24 +215,6 @@ PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
 
 }  // namespace
 
-absl::string_view TaskKindName(TaskKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
-
-const std::vector<TaskKind>& AllTaskKinds() {
-  static const auto* const kAll = [] {
-    auto* all = new std::vector<TaskKind>();
-    for (size_t i = 0; i < kKindNames.size(); ++i) all->push_back(static_cast<TaskKind>(i));
-    return all;
-  }();
-  return *kAll;
-}
-
-absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name) {
-  for (size_t i = 0; i < kKindNames.size(); ++i) {
-    if (kKindNames[i] == name) return static_cast<TaskKind>(i);
-  }
-  return absl::InvalidArgumentError(absl::StrCat("unknown kind of task: ", name));
-}
-
 std::string PrepareSummaryToJson(const PrepareSummary& summary) {
   return json{{"calibration_shards", summary.calibration_shards},
               {"calibration_tokens", summary.calibration_tokens},
@@ -313,22 +289,5 @@ std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& 
 }
 
 // Every piece is preceded by its length, so that no two different lists read the same.
-std::string TaskKey(TaskKind kind, absl::string_view params_json, const std::vector<BlobRef>& inputs,
-                    absl::string_view determinism_class) {
-  Sha256 hash;
-  const auto add = [&hash](absl::string_view piece) {
-    hash.Update(absl::StrCat(piece.size(), ":"));
-    hash.Update(piece);
-  };
-  add("quantmoe-task-1");
-  add(TaskKindName(kind));
-  add(params_json);
-  add(determinism_class);
-  for (const BlobRef& input : inputs) {
-    add(input.role);
-    add(input.digest.sha256);
-  }
-  return hash.Finish().sha256;
-}
 
 }  // namespace quantmoe

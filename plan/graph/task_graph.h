@@ -10,50 +10,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+#include "plan/graph/planned_task.h"
 #include "plan/job/job_spec.h"
-#include "storage/digest.h"
 
 namespace quantmoe {
-
-enum class TaskKind {
-  kPrepare,
-  kForward,
-  kSolve,
-  kProbe,
-  kPredict,
-  kAllocate,
-  kRefine,
-  kResolve,
-  kAssemble,
-  kEvaluate,
-  kPublish
-};
-absl::string_view TaskKindName(TaskKind kind);
-const std::vector<TaskKind>& AllTaskKinds();  // in the order of a job
-absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name);
-
-// An input of a task: a blob known now, or an output of another task of the job.
-struct TaskInput {
-  std::string role;
-  Digest blob;                // when `producer` is empty
-  std::string producer;       // label of a task
-  std::string producer_role;  // which of its outputs
-};
-
-struct PlannedTask {
-  std::string
-      label;  // unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
-  TaskKind kind = TaskKind::kPrepare;
-  std::string params_json;  // canonical; with the inputs' digests it decides the result
-  std::vector<TaskInput> inputs;
-  int64_t memory_bytes = 0;  // upper estimate of what the task holds at once
-  double work = 0;           // plan/graph/task_work.h
-};
-
-struct BlobRef {
-  std::string role;
-  Digest digest;
-};
 
 // What `prepare` found; its output role "summary".
 struct PrepareSummary {
@@ -95,10 +55,5 @@ PlannedTask PlanPrepare(const ResolvedJob& job);
 //
 // With quantized propagation, plan/graph/quantized_pass.h puts a second pass behind allocate.
 std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary);
-
-// SHA-256 over kind, params and the role and digest of every input: equal keys have equal results.
-// `determinism_class` is part of it, because hardware may change bytes.
-std::string TaskKey(TaskKind kind, absl::string_view params_json, const std::vector<BlobRef>& inputs,
-                    absl::string_view determinism_class);
 
 }  // namespace quantmoe

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "plan/graph/task_pieces.h"
+#include "plan/graph/planned_task.h"
 
 namespace quantmoe {
 namespace {

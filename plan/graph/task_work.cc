@@ -1,6 +1,6 @@
 #include "plan/graph/task_work.h"
 
-#include "plan/graph/task_pieces.h"
+#include "plan/graph/planned_task.h"
 
 namespace quantmoe {
 namespace {

@@ -172,4 +172,18 @@ const HeuristicRecord* FindHeuristic(const std::string& name) {
   return nullptr;
 }
 
+const std::vector<HeuristicDescription>& Heuristics() {
+  static const auto* const kHeuristics = [] {
+    auto* list = new std::vector<HeuristicDescription>();
+    for (const HeuristicRecord& record : HeuristicCatalog()) {
+      HeuristicDescription& description = list->emplace_back();
+      description.name = record.name;
+      description.description = record.description;
+      for (const HeuristicParam& param : record.params) description.params[param.name] = param.description;
+    }
+    return list;
+  }();
+  return *kHeuristics;
+}
+
 }  // namespace quantmoe

@@ -1,6 +1,7 @@
 // What heuristics there are, with the parameters that each takes.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -34,5 +35,13 @@ struct HeuristicRecord {
 const std::vector<HeuristicRecord>& HeuristicCatalog();
 // Null when there is no heuristic of that name.
 const HeuristicRecord* FindHeuristic(const std::string& name);
+
+// The catalog as users read it.
+struct HeuristicDescription {
+  std::string name;
+  std::string description;
+  std::map<std::string, std::string> params;
+};
+const std::vector<HeuristicDescription>& Heuristics();
 
 }  // namespace quantmoe

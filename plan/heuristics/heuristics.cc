@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
-#include "plan/allocate/bit_plan.h"
 #include "plan/allocate/rank_knapsack.h"
 #include "plan/heuristics/fill_rule.h"
 #include "plan/heuristics/heuristic_catalog.h"
@@ -284,20 +283,6 @@ std::string ParamField(const std::string& key) {
 }
 
 }  // namespace
-
-const std::vector<HeuristicDescription>& Heuristics() {
-  static const auto* const kHeuristics = [] {
-    auto* list = new std::vector<HeuristicDescription>();
-    for (const HeuristicRecord& record : HeuristicCatalog()) {
-      HeuristicDescription& description = list->emplace_back();
-      description.name = record.name;
-      description.description = record.description;
-      for (const HeuristicParam& param : record.params) description.params[param.name] = param.description;
-    }
-    return list;
-  }();
-  return *kHeuristics;
-}
 
 Allocation RunHeuristic(const std::string& heuristic, const AllocationProblem& problem) {
   if (heuristic == "uniform") return Uniform(problem);

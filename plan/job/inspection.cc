@@ -13,6 +13,7 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/budget.h"
 #include "plan/model/linears.h"
+#include "plan/model/model_config.h"
 #include "plan/model/model_files.h"
 #include "plan/model/model_problems.h"
 #include "plan/model/model_spec.h"

@@ -9,8 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
-#include "plan/allocate/candidate_widths.h"
-#include "plan/allocate/choice_groups.h"
+#include "plan/allocate/runtime_profile.h"
 #include "plan/heuristics/heuristics.h"
 #include "sources/model_uri.h"
 
@@ -86,7 +85,7 @@ const RuntimeProfile* CheckProfile(const JobSpec& spec, Violations& violations) 
 }
 
 void CheckGptq(const GptqSpec& gptq, const RuntimeProfile* profile, Violations& violations) {
-  const RuntimeProfile& any = RuntimeProfiles().front();
+  const RuntimeProfile& any = FreeProfile();
   const RuntimeProfile& limits = profile != nullptr ? *profile : any;
   const auto has = [](const std::vector<int>& list, int value) {
     return std::find(list.begin(), list.end(), value) != list.end();
@@ -109,7 +108,7 @@ void CheckGptq(const GptqSpec& gptq, const RuntimeProfile* profile, Violations& 
       violations.Add(field, absl::StrCat("repeats ", width));
     }
   }
-  if (CandidateWidths(gptq.widths, limits.name).empty()) {
+  if (CandidateWidths(gptq.widths, limits).empty()) {
     violations.Add("spec.gptq.widths", absl::StrCat("has none of ", absl::StrJoin(limits.widths, ", "),
                                                     ", which the profile ", limits.name, " can load"));
   }
@@ -168,17 +167,6 @@ void CheckRefinement(const RefinementSpec& refinement, Violations& violations) {
 
 }  // namespace
 
-std::vector<int> CandidateWidths(const std::vector<int>& widths, const std::string& profile) {
-  const RuntimeProfile* found = FindProfile(profile);
-  const RuntimeProfile& limits = found != nullptr ? *found : RuntimeProfiles().front();
-  std::vector<int> candidates = !widths.empty() ? widths : RuntimeProfiles().front().widths;
-  std::erase_if(candidates, [&limits](int width) {
-    return std::find(limits.widths.begin(), limits.widths.end(), width) == limits.widths.end();
-  });
-  std::sort(candidates.begin(), candidates.end());
-  return candidates;
-}
-
 absl::string_view StateTypeName(StateType type) { return type == StateType::kF32 ? "f32" : "bf16"; }
 
 absl::StatusOr<StateType> ParseStateType(absl::string_view name) {
@@ -200,8 +188,13 @@ absl::StatusOr<Propagation> ParsePropagation(absl::string_view name) {
       absl::StrCat("propagation \"", name, "\" is unknown; known are original, quantized"));
 }
 
+const RuntimeProfile& ProfileOf(const JobSpec& spec) {
+  const RuntimeProfile* profile = FindProfile(spec.runtime_profile);
+  return profile != nullptr ? *profile : FreeProfile();
+}
+
 std::vector<int> PlanWidths(const JobSpec& spec) {
-  std::vector<int> widths = CandidateWidths(spec.gptq.widths, spec.runtime_profile);
+  std::vector<int> widths = CandidateWidths(spec.gptq.widths, ProfileOf(spec));
   const auto found = spec.heuristic_params.find("floor");
   int floor = 0;
   if (found != spec.heuristic_params.end() && absl::SimpleAtoi(found->second, &floor)) {
@@ -216,7 +209,7 @@ std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec) {
   CheckBudgetFields(spec.budget, violations);
   const RuntimeProfile* profile = CheckProfile(spec, violations);
   violations.Append(CheckHeuristic(spec.heuristic, spec.heuristic_params,
-                                   CandidateWidths(spec.gptq.widths, spec.runtime_profile)));
+                                   CandidateWidths(spec.gptq.widths, ProfileOf(spec))));
   violations.Append(CheckRules(spec.rules));
   CheckGptq(spec.gptq, profile, violations);
   CheckCalibration(spec.calibration, violations);

@@ -14,6 +14,7 @@
 #include "base/error_info.h"
 #include "plan/allocate/budget.h"
 #include "plan/allocate/column_order.h"
+#include "plan/allocate/runtime_profile.h"
 #include "plan/allocate/scale_rule.h"
 #include "plan/allocate/width_rules.h"
 #include "plan/model/linears.h"
@@ -108,6 +109,12 @@ struct ResolvedJob {
   int64_t read_bytes = 0;  // the most that is read from the checkpoint at once for one linear
   SizeBounds sizes;        // of the artifact's weight files
 };
+
+// The record of the spec's profile; FreeProfile() when CheckJobSpec would refuse its name.
+const RuntimeProfile& ProfileOf(const JobSpec& spec);
+
+// What a plan may use: the candidate widths from the heuristic's floor on, ascending.
+std::vector<int> PlanWidths(const JobSpec& spec);
 
 // All violations of the fields that can be judged without the model. Field paths start with "spec.".
 std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec);

@@ -8,7 +8,7 @@
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "plan/allocate/loss.h"
-#include "plan/job/allocation_question.h"
+#include "plan/job/job_allocation.h"
 
 namespace quantmoe {
 namespace {

@@ -9,6 +9,7 @@
 
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/knapsack.h"
+#include "plan/job/job_spec.h"
 
 namespace quantmoe {
 

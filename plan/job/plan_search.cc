@@ -8,6 +8,7 @@
 
 #include "base/status_macros.h"
 #include "plan/heuristics/split_mix.h"
+#include "plan/job/job_allocation.h"
 #include "plan/model/json_codec.h"
 
 namespace quantmoe {

@@ -17,7 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-#include "plan/job/allocation_question.h"
+#include "plan/job/job_allocation.h"
 
 namespace quantmoe {
 

@@ -4,11 +4,11 @@
 
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
-#include "plan/allocate/candidate_widths.h"
 #include "plan/allocate/expert_ranks.h"
 #include "plan/allocate/width_rules.h"
 #include "plan/job/job_spec.h"
 #include "plan/job/shipped_prose.h"
+#include "plan/model/model_config.h"
 #include "plan/model/model_files.h"
 #include "plan/model/model_problems.h"
 #include "plan/model/tensor_views.h"
@@ -77,7 +77,7 @@ void CheckProfileLoads(const JobSpec& spec, const std::vector<Linear>& linears,
 absl::StatusOr<SizeBounds> ResolveSizes(const JobSpec& spec, const std::vector<Linear>& linears,
                                         const std::vector<TensorInfo>& kept) {
   ASSIGN_OR_RETURN(const AllowedWidths allowed,
-                   ApplyRules(linears, spec.rules, PlanWidths(spec), spec.runtime_profile));
+                   ApplyRules(linears, spec.rules, PlanWidths(spec), ProfileOf(spec)));
   RETURN_IF_ERROR(CheckAllTokens(linears, spec.gptq.all_tokens));
   const int ranks = spec.budget.rank_bytes ? spec.budget.rank_bytes->ranks : 0;
   if (ranks > 0) RETURN_IF_ERROR(ExpertRanks(linears, ranks).Check());
@@ -113,7 +113,7 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
     return problems.front();
 
   // All widths are solved whatever the profile, so that a second job with another one solves nothing again.
-  spec.gptq.widths = CandidateWidths(spec.gptq.widths, "any");
+  spec.gptq.widths = CandidateWidths(spec.gptq.widths, FreeProfile());
   if (spec.refinement.rounds > 0 && spec.refinement.trials == 0) spec.refinement.trials = kDefaultTrials;
   ResolveTexts(spec);
   ASSIGN_OR_RETURN(job.sizes, ResolveSizes(spec, linears, KeptTensors(job.model, checkpoint)));

@@ -12,6 +12,7 @@
 #include "base/python_json.h"
 #include "base/status_macros.h"
 #include "plan/model/config_reader.h"
+#include "plan/model/tensor_problems.h"
 #include "plan/model/tensor_views.h"
 
 namespace quantmoe {

@@ -17,14 +17,10 @@
 
 namespace quantmoe {
 
-struct Refinement;
-
 nlohmann::json DigestJson(const Digest& digest);
 Digest DigestFromJson(const nlohmann::json& json);
 nlohmann::json LinearJson(const Linear& linear);
 Linear LinearFromJson(const nlohmann::json& json);  // throws std::exception, for DecodeJson
-
-nlohmann::json RefinementJson(const Refinement& refined);
 
 // Runs `decode` on the parsed text. What it throws becomes INVALID_ARGUMENT "<what>: ...".
 template <typename T, typename Decode>

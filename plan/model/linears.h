@@ -76,9 +76,6 @@ std::vector<Part> CutParts(const ModelSpec& spec);
 // All linears of all parts, in order.
 std::vector<Linear> ListLinears(const ModelSpec& spec);
 
-// The published names of all tensors beside linears and their biases that the forward pass reads.
-std::vector<std::string> ListOtherTensors(const ModelSpec& spec);
-
 // Names of tensors that are not quantized. `layer` counts from 0; an empty result means the family has none.
 struct TensorNames {
   static std::string Embedding(const ModelSpec& spec);
@@ -112,14 +109,5 @@ bool IsOfExtraLayer(const ModelSpec& spec, absl::string_view name);
 std::string ModuleNotRun(const ModelSpec& spec, absl::string_view name);
 // The module name of a linear.
 std::string LinearName(const ModelSpec& spec, int layer, LinearKind kind, int expert);
-
-// Checks that every tensor that the forward pass needs is there in one known form (tensor_views.h) with the
-// right shape and dtype, and as many experts as config.json says. INVALID_ARGUMENT MODEL_INVALID or
-// MODEL_UNSUPPORTED names tensor and file.
-absl::Status CheckTensors(const ModelSpec& spec, const Checkpoint& checkpoint);
-// All errors that CheckTensors could give, each once; the first is the one that it gives.
-std::vector<absl::Status> FindTensorProblems(const ModelSpec& spec, const Checkpoint& checkpoint);
-// Those of them that are about tensors that are no linear's.
-std::vector<absl::Status> FindOtherTensorProblems(const ModelSpec& spec, const Checkpoint& checkpoint);
 
 }  // namespace quantmoe

@@ -8,6 +8,7 @@
 #include "base/error_info.h"
 #include "plan/model/linears.h"
 #include "plan/model/model_files.h"
+#include "plan/model/tensor_problems.h"
 #include "plan/model/tensor_views.h"
 
 namespace quantmoe {

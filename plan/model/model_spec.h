@@ -149,12 +149,4 @@ struct ModelSpec {
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
 };
 
-// Reads config.json. INVALID_ARGUMENT MODEL_UNSUPPORTED names an unknown model_type, rope type, activation or
-// any option that would change the arithmetic and is not implemented; INVALID_ARGUMENT MODEL_INVALID names a
-// missing or bad field.
-absl::StatusOr<ModelSpec> ParseModelConfig(absl::string_view config_json);
-
-// The model types that ParseModelConfig accepts, sorted.
-std::vector<std::string> SupportedFamilies();
-
 }  // namespace quantmoe

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "plan/allocate/choice_groups.h"
+#include "plan/allocate/runtime_profile.h"
 #include "quant/artifact/compressed_tensors.h"
 #include "quant/artifact/gptq_config.h"
 #include "quant/artifact/model_card.h"
@@ -56,7 +57,7 @@ absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
   std::vector<Linear> linears;
   for (const PlannedLinear& planned : plan.linears) linears.push_back(planned.linear);
   size_t widened = 0;
-  for (const std::vector<size_t>& group : GroupLinears(linears, profile.name, Grain::kLinear)) {
+  for (const std::vector<size_t>& group : GroupLinears(linears, profile, Grain::kLinear)) {
     int width = 0;
     for (const size_t i : group) {
       const PlannedLinear& planned = plan.linears[i];

@@ -12,6 +12,7 @@
 #include "base/python_json.h"
 #include "base/status_macros.h"
 #include "plan/allocate/artifact_size.h"
+#include "plan/model/model_config.h"
 #include "quant/gptq/packing.h"
 #include "quant/tensor_bytes.h"
 

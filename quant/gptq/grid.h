@@ -5,15 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "plan/allocate/scale_rule.h"
+#include "quant/gptq/grid_options.h"
 
 namespace quantmoe {
-
-struct GridOptions {
-  int bits = 4;
-  int group_size = 128;
-  ScaleRule scales = ScaleRule::kAuto;
-};
 
 // Fits all groups of a weight matrix.
 //   weights    [in, out] f32 row-major: the transposed weight matrix

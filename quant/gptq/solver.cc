@@ -12,8 +12,8 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "quant/gptq/block_triangle.h"
 #include "quant/gptq/cholesky.h"
-#include "quant/gptq/column_block.h"
 #include "quant/gptq/damping.h"
 #include "quant/gptq/effective_rank.h"
 #include "quant/gptq/finite.h"
@@ -179,14 +179,14 @@ class TileSolver {
       for (int64_t job = from; job < to; ++job) {
         const auto width = static_cast<size_t>(job / runs);
         errors[static_cast<size_t>(job)] =
-            SolveColumns(triangle_, {.product = products + job * kRunOutputs,
-                                     .difference = differences + job * kRunOutputs,
-                                     .stride = stride,
-                                     .weights = weights.data(),
-                                     .scales = rows[width].scales.data(),
-                                     .codes = rows[width].codes.data(),
-                                     .offset = first_ + job % runs * kRunOutputs,
-                                     .bits = p_.options.widths[width]});
+            Kernels().solve_columns(triangle_, {.product = products + job * kRunOutputs,
+                                                .difference = differences + job * kRunOutputs,
+                                                .stride = stride,
+                                                .weights = weights.data(),
+                                                .scales = rows[width].scales.data(),
+                                                .codes = rows[width].codes.data(),
+                                                .offset = first_ + job % runs * kRunOutputs,
+                                                .bits = p_.options.widths[width]});
       }
     });
     for (int64_t job = 0; job < widths_ * runs; ++job) {

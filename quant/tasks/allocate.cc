@@ -2,6 +2,7 @@
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/distortion_table.h"
+#include "plan/job/job_allocation.h"
 #include "plan/job/pareto.h"
 #include "plan/model/tensor_views.h"
 #include "quant/tasks/arguments.h"

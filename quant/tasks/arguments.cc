@@ -9,6 +9,7 @@
 #include "base/error_info.h"
 #include "base/json.h"
 #include "base/status_macros.h"
+#include "plan/model/model_config.h"
 #include "sources/model_sources.h"
 
 namespace quantmoe {

@@ -11,10 +11,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/exception_text.h"
-#include "plan/graph/task_graph.h"
+#include "plan/graph/task_kind.h"
 #include "plan/model/linears.h"
 #include "plan/model/model_spec.h"
-#include "quant/tasks/run_task.h"
+#include "quant/tasks/task_context.h"
 #include "quant/tensor_bytes.h"
 #include "sources/checkpoint.h"
 

@@ -3,6 +3,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
+#include "plan/job/job_allocation.h"
 #include "quant/tasks/arguments.h"
 
 namespace quantmoe {

@@ -3,6 +3,8 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "plan/graph/task_graph.h"
+#include "plan/model/tensor_problems.h"
 #include "plan/model/tensor_views.h"
 #include "quant/evaluate/shards.h"
 #include "quant/evaluate/text_file.h"

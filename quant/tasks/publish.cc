@@ -13,6 +13,7 @@
 #include "quant/artifact/writer.h"
 #include "quant/evaluate/intervals.h"
 #include "quant/tasks/arguments.h"
+#include "quant/tasks/run_task.h"
 
 namespace quantmoe {
 namespace {

@@ -5,7 +5,8 @@
 
 #include "base/status_macros.h"
 #include "plan/allocate/distortion_table.h"
-#include "plan/graph/task_pieces.h"
+#include "plan/graph/planned_task.h"
+#include "plan/job/job_allocation.h"
 #include "plan/job/plan_search.h"
 #include "plan/model/tensor_views.h"
 #include "quant/artifact/quantized_weights.h"

@@ -2,29 +2,15 @@
 // who asks. A result depends on kind, params and inputs only (and the determinism class of the machine).
 #pragma once
 
-#include <atomic>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 
-#include "plan/graph/task_graph.h"
-#include "sources/model_sources.h"
-#include "storage/blob_store.h"
+#include "plan/graph/task_kind.h"
+#include "quant/tasks/task_context.h"
 
 namespace quantmoe {
-
-struct TaskContext {
-  BlobStore& blobs;
-  // Where models may be.
-  ModelSources models;
-  // Called from the computing thread whenever work advances; `fraction` in [0, 1].
-  std::function<void(double fraction, absl::string_view phase)> progress;
-  // Polled between column blocks, experts, layers and batches; true ends the task with CANCELLED.
-  const std::atomic<bool>& cancelled;
-};
 
 // Runs one task. Errors: INVALID_ARGUMENT or FAILED_PRECONDITION for bad input (permanent),
 // RESOURCE_EXHAUSTED for memory, CANCELLED, others for infrastructure. No exception leaves.

@@ -5,7 +5,7 @@
 #include "absl/status/status.h"
 
 #include "quant/text/json_field.h"
-#include "quant/text/tokenizer_json.h"
+#include "quant/text/tokenizer_parts.h"
 
 namespace quantmoe {
 

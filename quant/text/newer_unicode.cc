@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "quant/text/unicode.h"
+#include "quant/text/utf8.h"
 
 namespace quantmoe {
 namespace {

@@ -198,17 +198,6 @@ struct ConfigReader {
 
 }  // namespace
 
-absl::Status InvalidTokenizer(const std::string& file, const std::string& what) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "TOKENIZER_INVALID", absl::StrCat(file, ": ", what),
-                   {{"file", file}});
-}
-
-absl::Status UnsupportedTokenizer(const std::string& file, const std::string& component,
-                                  const std::string& why) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "TOKENIZER_UNSUPPORTED",
-                   absl::StrCat(file, ": ", component, " ", why), {{"file", file}, {"component", component}});
-}
-
 void NumberAddedTokens(const TokenizerConfig& config, TokenizerParts& parts) {
   std::vector<AddedToken> listed = std::move(parts.added_tokens);
   listed.insert(listed.end(), config.added_tokens.begin(), config.added_tokens.end());

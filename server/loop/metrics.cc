@@ -18,6 +18,7 @@
 #include "base/task_time_buckets.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/graph/task_graph.h"
+#include "plan/heuristics/heuristic_catalog.h"
 #include "quantmoe/v1/jobs.pb.h"
 
 namespace quantmoe {

@@ -5,6 +5,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/job/pareto.h"
+#include "plan/model/model_config.h"
 #include "plan/model/tensor_views.h"
 #include "server/report/job_report.h"
 

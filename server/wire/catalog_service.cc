@@ -1,6 +1,8 @@
 #include "server/wire/catalog_service.h"
 
 #include "plan/allocate/bit_plan.h"
+#include "plan/allocate/runtime_profile.h"
+#include "plan/heuristics/heuristic_catalog.h"
 #include "plan/job/presets.h"
 #include "server/wire/job_requests.h"
 #include "server/wire/unary_call.h"

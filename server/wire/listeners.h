@@ -9,8 +9,8 @@
 #include "absl/status/statusor.h"
 #include <grpcpp/grpcpp.h>
 
-#include "server/coordinator.h"
 #include "server/wire/connection_acceptor.h"
+#include "server/wire/tls_files.h"
 
 namespace quantmoe {
 

@@ -2,6 +2,9 @@
 
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
+#include "plan/allocate/runtime_profile.h"
+#include "plan/heuristics/heuristic_catalog.h"
+#include "plan/model/model_config.h"
 #include "plan/model/model_spec.h"
 #include "server/wire/job_view.h"
 #include "server/wire/unary_call.h"

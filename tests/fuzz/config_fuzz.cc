@@ -1,5 +1,6 @@
 // config.json of a model: a spec or an error, and what follows from a spec can be listed.
 #include "plan/model/linears.h"
+#include "plan/model/model_config.h"
 #include "plan/model/model_spec.h"
 #include "tests/fuzz/fuzz_input.h"
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "nlohmann/json.hpp"
+#include "plan/model/model_config.h"
 
 namespace quantmoe {
 

@@ -6,6 +6,7 @@
 
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/distortion_table.h"
+#include "plan/job/job_allocation.h"
 #include "plan/model/model_spec.h"
 
 namespace quantmoe {

@@ -9,9 +9,12 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/distortion_table.h"
 #include "plan/graph/task_graph.h"
+#include "plan/job/job_allocation.h"
 #include "plan/job/job_spec_json.h"
+#include "plan/model/model_config.h"
 #include "plan/model/tensor_views.h"
 #include "proto/grpc_status.h"
+#include "sources/model_sources.h"
 #include "tests/server/running_server.h"
 #include "tests/support/status_matchers.h"
 
@@ -31,7 +34,7 @@ const TinyModel& Tiny() {
     auto* tiny = new TinyModel;
     ModelUri uri;
     uri.path = QUANTMOE_TESTDATA "/tiny-qwen2-moe";
-    tiny->checkpoint = Checkpoint::Open(ModelDirectory::Open(uri).value()).value();
+    tiny->checkpoint = Checkpoint::Open(OpenModelDirectory(uri).value()).value();
     tiny->spec = ParseModelConfig(tiny->checkpoint->directory().ReadAll("config.json").value()).value();
     return tiny;
   }();

@@ -4,6 +4,7 @@
 #include "absl/time/clock.h"
 #include <nlohmann/json.hpp>
 
+#include "sources/model_sources.h"
 #include "storage/digest.h"
 #include "tests/storage/test_files.h"
 #include "tests/support/status_matchers.h"
@@ -18,7 +19,7 @@ using testing::HasSubstr;
 constexpr char kIndex[] = "model.safetensors.index.json";
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenAt(const std::string& path) {
-  auto directory = ModelDirectory::Open({ModelUri::Scheme::kFile, path});
+  auto directory = OpenModelDirectory({ModelUri::Scheme::kFile, path});
   if (!directory.ok()) return directory.status();
   return Checkpoint::Open(*std::move(directory));
 }

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "sources/checkpoint.h"
+#include "sources/model_sources.h"
 #include "storage/digest.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_hub.h"
@@ -48,7 +49,7 @@ class HubDirectoryTest : public testing::Test {
   void TearDown() override { ::unsetenv("QUANTMOE_TEST_TOKEN"); }
 
   absl::StatusOr<std::unique_ptr<ModelDirectory>> Open(const std::string& revision = "main") {
-    return ModelDirectory::Open({ModelUri::Scheme::kHub, FakeHub::kRepo, revision}, options_);
+    return OpenModelDirectory({ModelUri::Scheme::kHub, FakeHub::kRepo, revision}, options_);
   }
   // Of a directory that opens.
   absl::StatusOr<std::string> Read(const std::string& name, int64_t offset, int64_t length) {
@@ -203,7 +204,7 @@ TEST_F(HubDirectoryTest, DenialsNameTheSecretAndNotItsValue) {
 TEST_F(HubDirectoryTest, WhatIsNotThereIsNotFound) {
   EXPECT_THAT(Open("v2"),
               AllOf(StatusIs(absl::StatusCode::kNotFound, HasSubstr("v2")), HasReason("MODEL_NOT_FOUND")));
-  EXPECT_THAT(ModelDirectory::Open({ModelUri::Scheme::kHub, "owner/other", "main"}, options_),
+  EXPECT_THAT(OpenModelDirectory({ModelUri::Scheme::kHub, "owner/other", "main"}, options_),
               HasReason("MODEL_NOT_FOUND"));
   hub_.Fail("/resolve/", {.status = 404});
   EXPECT_THAT(ReadConfig(), AllOf(StatusIs(absl::StatusCode::kNotFound, HasSubstr("config.json")),

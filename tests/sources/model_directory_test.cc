@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
+#include "sources/model_sources.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -22,7 +23,7 @@ class LocalDirectory : public testing::Test {
     std::filesystem::create_directory(dir_ / "folder");
     WriteTestFile(dir_ / "folder/inner", "x");
     std::filesystem::create_symlink(dir_ / "b.json", dir_ / "link.json");
-    ASSERT_OK_AND_ASSIGN(directory_, ModelDirectory::Open({ModelUri::Scheme::kFile, dir_.path()}));
+    ASSERT_OK_AND_ASSIGN(directory_, OpenModelDirectory({ModelUri::Scheme::kFile, dir_.path()}));
   }
 
   const TemporaryDirectory dir_;
@@ -97,7 +98,7 @@ TEST_F(LocalDirectory, WholeFilesAreLimited) {
 
 TEST_F(LocalDirectory, FilesAndMissingFoldersAreNoModels) {
   for (const char* name : {"b.json", "missing"}) {
-    EXPECT_THAT(ModelDirectory::Open({ModelUri::Scheme::kFile, dir_ / name}), HasReason("MODEL_NOT_FOUND"));
+    EXPECT_THAT(OpenModelDirectory({ModelUri::Scheme::kFile, dir_ / name}), HasReason("MODEL_NOT_FOUND"));
   }
 }
 
@@ -107,7 +108,7 @@ TEST(ObjectStoreDirectory, AServiceThatDoesNotAnswerIsUnavailable) {
   ::setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
   ::setenv("AWS_REGION", "us-east-1", 1);
   const absl::Time start = absl::Now();
-  EXPECT_THAT(ModelDirectory::Open({ModelUri::Scheme::kS3, "bucket/model"}),
+  EXPECT_THAT(OpenModelDirectory({ModelUri::Scheme::kS3, "bucket/model"}),
               AllOf(StatusIs(absl::StatusCode::kUnavailable), HasReason("OBJECT_STORE_UNAVAILABLE")));
   EXPECT_LT(absl::Now() - start, absl::Seconds(60));
 }

@@ -8,6 +8,8 @@
 #include "plan/allocate/choice_groups.h"
 #include "plan/allocate/loss.h"
 #include "plan/allocate/width_rules.h"
+#include "plan/heuristics/heuristic_catalog.h"
+#include "plan/job/job_allocation.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 

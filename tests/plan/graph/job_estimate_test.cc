@@ -1,6 +1,7 @@
 #include "plan/graph/job_estimate.h"
 
 #include "plan/allocate/bit_plan.h"
+#include "plan/job/job_allocation.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "plan/heuristics/heuristic_catalog.h"
+#include "plan/job/job_allocation.h"
 #include "plan/job/presets.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"

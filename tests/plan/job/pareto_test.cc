@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "nlohmann/json.hpp"
+#include "plan/job/job_allocation.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 

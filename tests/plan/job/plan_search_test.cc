@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "plan/job/job_allocation.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 

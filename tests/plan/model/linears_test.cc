@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <set>
 
+#include "plan/model/tensor_problems.h"
 #include "plan/model/tensor_views.h"
 #include "sources/model_directory.h"
+#include "sources/model_sources.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/goldens.h"
 #include "tests/support/status_matchers.h"
@@ -16,7 +18,7 @@ using ::testing::HasSubstr;
 
 std::unique_ptr<Checkpoint> OpenTestModel(const std::string& path) {
   absl::StatusOr<std::unique_ptr<ModelDirectory>> directory =
-      ModelDirectory::Open({ModelUri::Scheme::kFile, std::string(QUANTMOE_TESTDATA) + "/" + path});
+      OpenModelDirectory({ModelUri::Scheme::kFile, std::string(QUANTMOE_TESTDATA) + "/" + path});
   if (!directory.ok()) throw std::runtime_error(directory.status().ToString());
   absl::StatusOr<std::unique_ptr<Checkpoint>> checkpoint = Checkpoint::Open(*std::move(directory));
   if (!checkpoint.ok()) throw std::runtime_error(checkpoint.status().ToString());

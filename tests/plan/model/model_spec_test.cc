@@ -4,6 +4,7 @@
 
 #include "nlohmann/json.hpp"
 #include "plan/model/linears.h"
+#include "plan/model/model_config.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/goldens.h"
 #include "tests/support/status_matchers.h"

@@ -8,9 +8,12 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include "plan/model/model_config.h"
+#include "plan/model/tensor_problems.h"
 #include "quant/model/decoder.h"
 #include "quant/model/likelihood.h"
 #include "quant/tensor_bytes.h"
+#include "sources/model_sources.h"
 #include "sources/model_uri.h"
 #include "tests/support/goldens.h"
 #include "tests/support/status_matchers.h"
@@ -30,7 +33,7 @@ struct Golden {
 
 absl::StatusOr<Golden> OpenGolden(const std::string& family) {
   Golden golden;
-  auto directory = ModelDirectory::Open({ModelUri::Scheme::kFile, GoldenDir(family)});
+  auto directory = OpenModelDirectory({ModelUri::Scheme::kFile, GoldenDir(family)});
   if (!directory.ok()) return directory.status();
   std::shared_ptr<ModelDirectory> shared = *std::move(directory);
   auto checkpoint = Checkpoint::Open(shared);

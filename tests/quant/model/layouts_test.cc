@@ -16,10 +16,13 @@
 #include <c10/core/InferenceMode.h>
 #include <nlohmann/json.hpp>
 
+#include "plan/model/model_config.h"
+#include "plan/model/tensor_problems.h"
 #include "quant/model/decoder.h"
 #include "quant/model/likelihood.h"
 #include "quant/model/stored_tensor.h"
 #include "quant/tensor_bytes.h"
+#include "sources/model_sources.h"
 #include "sources/model_uri.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -66,7 +69,7 @@ class LayoutsTest : public ::testing::Test {
   }
 
   absl::StatusOr<Model> Open(const std::filesystem::path& path) {
-    auto directory = ModelDirectory::Open({ModelUri::Scheme::kFile, path.string()});
+    auto directory = OpenModelDirectory({ModelUri::Scheme::kFile, path.string()});
     if (!directory.ok()) return directory.status();
     std::shared_ptr<ModelDirectory> shared = *std::move(directory);
     auto checkpoint = Checkpoint::Open(shared);

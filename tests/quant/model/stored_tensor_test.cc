@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "quant/tensor_bytes.h"
+#include "sources/model_sources.h"
 #include "sources/model_uri.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -41,7 +42,7 @@ class ViewReaderTest : public testing::Test {
   void SetUp() override {
     fused_ = at::arange(kExperts * kIn * 2 * kWidth).to(at::kFloat).view({kExperts, kIn, 2 * kWidth});
     ASSERT_OK(WriteTensorFile(dir_ / "model.safetensors", {{"fused", fused_}}));
-    ASSERT_OK_AND_ASSIGN(auto files, ModelDirectory::Open({ModelUri::Scheme::kFile, dir_.path()}));
+    ASSERT_OK_AND_ASSIGN(auto files, OpenModelDirectory({ModelUri::Scheme::kFile, dir_.path()}));
     directory_ = std::make_shared<NotingDirectory>(std::move(files));
     ASSERT_OK_AND_ASSIGN(checkpoint_, Checkpoint::Open(directory_));
     directory_->lengths.clear();

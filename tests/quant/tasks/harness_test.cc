@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "plan/model/model_config.h"
 #include "quant/tasks/shard_scoring.h"
 #include "sources/checkpoint.h"
+#include "sources/model_sources.h"
 #include "sources/model_uri.h"
 #include "tests/quant/evaluate/evaluation_fixture.h"
 #include "tests/support/status_matchers.h"
@@ -31,7 +33,7 @@ class HarnessTest : public ::testing::TestWithParam<const char*> {
   static void SetUpTestSuite() {
     const std::string path = std::filesystem::canonical(QUANTMOE_TESTDATA "/tiny-qwen2-moe").string();
     ASSERT_OK_AND_ASSIGN(std::shared_ptr<ModelDirectory> directory,
-                         ModelDirectory::Open({ModelUri::Scheme::kFile, path}));
+                         OpenModelDirectory({ModelUri::Scheme::kFile, path}));
     ASSERT_OK_AND_ASSIGN(checkpoint_, Checkpoint::Open(directory));
     ASSERT_OK_AND_ASSIGN(spec_, ParseModelConfig(*directory->ReadAll("config.json")));
   }

@@ -1,4 +1,4 @@
-#include "plan/model/model_spec.h"
+#include "plan/model/model_config.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "server/loop/upkeep.h"
+#include "server/upkeep.h"
 
 #include <algorithm>
 #include <filesystem>

@@ -1,6 +1,4 @@
-#include "quant/gptq/column_block.h"
-
-#include "quant/gptq/vector_kernels.h"
+#include "quant/gptq/block_triangle.h"
 
 namespace quantmoe {
 
@@ -18,10 +16,6 @@ void BlockTriangle::Pack(const float* upper, int64_t stride, const double* added
     float* panel = packed_.data() + i / kPanelColumns * kPanelColumns * kBlockColumns + i % kPanelColumns;
     for (int k = 0; k < i; ++k) panel[k * kPanelColumns] = upper[k * stride + i] / pivots_[at];
   }
-}
-
-ColumnErrors SolveColumns(const BlockTriangle& triangle, const ColumnRun& run) {
-  return Kernels().solve_columns(triangle, run);
 }
 
 }  // namespace quantmoe

@@ -1,4 +1,4 @@
-#include "plan/graph/task_pieces.h"
+#include "plan/graph/planned_task.h"
 
 #include <set>
 #include <string>

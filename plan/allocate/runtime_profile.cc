@@ -1,7 +1,9 @@
+#include "plan/allocate/runtime_profile.h"
+
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-
-#include "plan/allocate/choice_groups.h"
 
 namespace quantmoe {
 
@@ -18,28 +20,47 @@ const std::vector<RuntimeProfile>& RuntimeProfiles() {
        "(query, key and value; gate and up).",
        {4, 8},
        {32, 64, 128},
-       /*symmetric_only=*/true},
+       /*symmetric_only=*/true,
+       /*fuses_projections=*/true,
+       ExpertSharing::kModel},
       {"vllm",
        "vLLM: 4 or 8 bits; one width for the experts of a layer, and for the linears that it fuses (query, "
        "key and value; gate and up).",
        {4, 8},
        {32, 64, 128},
-       /*symmetric_only=*/true},
+       /*symmetric_only=*/true,
+       /*fuses_projections=*/true,
+       ExpertSharing::kLayer},
   };
   return *kProfiles;
 }
 
-const RuntimeProfile* FindProfile(const std::string& name) {
+const RuntimeProfile& FreeProfile() { return RuntimeProfiles().front(); }
+
+bool RuntimeProfile::free() const {
+  return !fuses_projections && experts == ExpertSharing::kNone && widths == FreeProfile().widths;
+}
+
+const RuntimeProfile* FindProfile(absl::string_view name) {
   for (const RuntimeProfile& profile : RuntimeProfiles()) {
     if (profile.name == name) return &profile;
   }
   return nullptr;
 }
 
-std::string UnknownProfile(const std::string& name) {
+std::string UnknownProfile(absl::string_view name) {
   const auto add = [](std::string* out, const RuntimeProfile& profile) { out->append(profile.name); };
   return absl::StrCat("\"", name.substr(0, 80), "\" is unknown; known are ",
                       absl::StrJoin(RuntimeProfiles(), ", ", add));
+}
+
+std::vector<int> CandidateWidths(const std::vector<int>& widths, const RuntimeProfile& profile) {
+  std::vector<int> candidates = !widths.empty() ? widths : FreeProfile().widths;
+  std::erase_if(candidates, [&profile](int width) {
+    return std::find(profile.widths.begin(), profile.widths.end(), width) == profile.widths.end();
+  });
+  std::sort(candidates.begin(), candidates.end());
+  return candidates;
 }
 
 }  // namespace quantmoe

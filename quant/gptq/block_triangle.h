@@ -1,6 +1,5 @@
-// The innermost loop of a solve: a block of columns, one after the other, for a run of outputs in registers.
-// What columns before the block contribute comes as a product (GEMM); here only the triangle inside the block
-// is left.
+// A block of columns of a solve. What columns before the block contribute comes as a product (GEMM); the
+// triangle inside the block is left, for which columns are taken one after the other (vector_kernels.h).
 #pragma once
 
 #include <cstddef>
@@ -34,26 +33,5 @@ class BlockTriangle {
   int size_ = 0;
   std::vector<float> packed_, pivots_, inverse_pivots_, added_;
 };
-
-// kRunOutputs outputs of one width. Rows have any alignment.
-struct ColumnRun {
-  const float* product;         // [size, stride]: sum over the columns k before the block of V[k, i] d_k
-  float* difference;            // [size, stride] out: d = weight - quantized
-  int64_t stride;               // of `product` and `difference`
-  const float* const* weights;  // per column
-  const float* const* scales;   // per column: of its group
-  uint8_t* const* codes;        // per column, out
-  int64_t offset;               // of the run in the rows of weights, scales and codes
-  int bits;
-};
-
-// What a run of columns adds to the distortion.
-struct ColumnErrors {
-  double damped = 0;  // sum ((c - q) V[i,i])^2 = tr(D (H + diag(added)) D^T)
-  double added = 0;   // tr(D diag(added) D^T)
-};
-
-// Column after column: c = w + (product + sum over k of d_k V[k,i]) / V[i,i]; q = round(c); d = w - q.
-ColumnErrors SolveColumns(const BlockTriangle& triangle, const ColumnRun& run);
 
 }  // namespace quantmoe

@@ -1,14 +1,35 @@
-// What the planners of tasks share: labels, inputs and parameters.
+// One task of a job before it runs, and what those who plan tasks build it from: labels, inputs and
+// parameters.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "plan/graph/task_graph.h"
+#include "plan/graph/task_kind.h"
 #include "plan/job/job_spec.h"
 
 namespace quantmoe {
+
+// An input of a task: a blob known now, or an output of another task of the job.
+struct TaskInput {
+  std::string role;
+  Digest blob;                // when `producer` is empty
+  std::string producer;       // label of a task
+  std::string producer_role;  // which of its outputs
+};
+
+struct PlannedTask {
+  std::string
+      label;  // unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
+  TaskKind kind = TaskKind::kPrepare;
+  std::string params_json;  // canonical; with the inputs' digests it decides the result
+  std::vector<TaskInput> inputs;
+  int64_t memory_bytes = 0;  // upper estimate of what the task holds at once
+  double work = 0;           // plan/graph/task_work.h
+};
 
 // The sample that refinement measures: sequences, the most tokens of each, and states of the model that a
 // round keeps to start trials from.
