@@ -20,9 +20,16 @@ TEST(CrashPointDeathTest, TheNthPassageEndsTheProcess) {
       testing::ExitedWithCode(137), "first passage survived");
 }
 
-TEST(CrashPoint, DoesNothingUnlessAsked) {
-  CrashPoint("before-complete");
-  SUCCEED();
+TEST(CrashPointDeathTest, NothingHappensUnlessAsked) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        ::unsetenv("QUANTMOE_CRASH_AT");
+        CrashPoint("before-complete");
+        CrashPoint("");
+        std::_Exit(0);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

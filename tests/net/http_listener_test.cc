@@ -1,14 +1,10 @@
-// Raw sockets as clients: what they do wrong is the point.
 #include "net/http_listener.h"
-
-#include <unistd.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include <netinet/in.h>
-#include <sys/socket.h>
 
+#include "tests/support/raw_connection.h"
 #include "tests/support/status_matchers.h"
 
 namespace quantmoe {
@@ -18,38 +14,13 @@ using testing::HasSubstr;
 using testing::StartsWith;
 using Response = HttpListener::Response;
 
-class Client {
+class Client : public RawConnection {
  public:
-  explicit Client(int port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const timeval patience{20, 0};
-    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  }
-  Client(const Client&) = delete;
-  ~Client() { close(fd_); }
+  using RawConnection::RawConnection;
 
-  Client& Say(const std::string& text) {
-    send(fd_, text.data(), text.size(), MSG_NOSIGNAL);
-    return *this;
-  }
-  // Until the server closes.
-  std::string Hear() {
-    std::string heard;
-    char buffer[4096];
-    for (ssize_t n; (n = recv(fd_, buffer, sizeof buffer, 0)) > 0;)
-      heard.append(buffer, static_cast<size_t>(n));
-    return heard;
-  }
   std::string Get(const std::string& path) {
     return Say(absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).Hear();
   }
-
- private:
-  const int fd_;
 };
 
 // A page that is being made until it may end.
