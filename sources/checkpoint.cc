@@ -78,7 +78,7 @@ absl::StatusOr<WeightMap> ReadWeightMap(const std::string& index_text) {
   ASSIGN_OR_RETURN(const Json index, ParseIndex(index_text));
   WeightMap weights;
   for (const auto& [tensor, file] : index["weight_map"].items()) {
-    const auto invalid = [&](absl::string_view what) {
+    const auto invalid = [&tensor = tensor](absl::string_view what) {
       const std::string name = absl::Utf8SafeCHexEscape(tensor);
       return Invalid(absl::StrCat(kIndexFile, ": tensor ", name, " ", what),
                      {{"file", kIndexFile}, {"tensor", name}});

@@ -5,13 +5,21 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 
 #include "base/status_macros.h"
+#include "base/text.h"
 
 namespace quantmoe {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// Patterns of published checkpoints take some hundred steps on a name.
+constexpr uint32_t kMostSteps = 100'000;
+constexpr size_t kMostPatterns = 10'000;
+constexpr size_t kLongestShown = 200;
 
 absl::Status Bad(const std::string& what) { return absl::DataLossError(what); }
 
@@ -66,7 +74,49 @@ Literal LiteralOf(const std::string& pattern) {
   return literal;
 }
 
+std::string Shown(const std::string& pattern) { return CutText(OneLine(pattern), kLongestShown); }
+
 }  // namespace
+
+// A file's expression, matched in bounded steps and memory.
+class DeclaredWidths::Pattern {
+ public:
+  explicit Pattern(const std::string& text)
+      : text_(text), code_(Compile(text)), context_(pcre2_match_context_create(nullptr)) {
+    pcre2_set_match_limit(context_, kMostSteps);
+  }
+  ~Pattern() {
+    pcre2_match_context_free(context_);
+    pcre2_code_free(code_);
+  }
+  Pattern(const Pattern&) = delete;
+  Pattern& operator=(const Pattern&) = delete;
+
+  bool sound() const { return code_ != nullptr; }
+
+  // Whether `name` begins with a match.
+  absl::StatusOr<bool> Matches(const std::string& name) const {
+    pcre2_match_data* data = pcre2_match_data_create_from_pattern(code_, nullptr);
+    const int rc = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(name.data()), name.size(), 0,
+                               PCRE2_ANCHORED, data, context_);
+    pcre2_match_data_free(data);
+    if (rc >= 0) return true;
+    if (rc == PCRE2_ERROR_NOMATCH) return false;
+    return Bad(absl::StrCat("'", Shown(text_), "' takes too many steps to match a name"));
+  }
+
+ private:
+  static pcre2_code* Compile(const std::string& text) {
+    int error = 0;
+    PCRE2_SIZE offset = 0;
+    return pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), PCRE2_NEVER_BACKSLASH_C,
+                         &error, &offset, nullptr);
+  }
+
+  const std::string text_;
+  pcre2_code* const code_;
+  pcre2_match_context* const context_;
+};
 
 absl::Status DeclaredWidths::AddPattern(const std::string& pattern, DeclaredWidth width) {
   const Literal literal = LiteralOf(pattern);
@@ -75,11 +125,11 @@ absl::Status DeclaredWidths::AddPattern(const std::string& pattern, DeclaredWidt
     names_.try_emplace(literal.text, place, width);
     return absl::OkStatus();
   }
-  try {
-    rules_.push_back({place, {literal.text, std::regex(pattern, std::regex::optimize), width}});
-  } catch (const std::regex_error&) {
-    return Bad(absl::StrCat("'", pattern, "' is no regular expression"));
-  }
+  if (rules_.size() >= kMostPatterns) return Bad(absl::StrCat("more than ", kMostPatterns, " patterns"));
+  auto compiled = std::make_shared<const Pattern>(pattern);
+  if (!compiled->sound())
+    return Bad(absl::StrCat("'", Shown(pattern), "' is no regular expression that can be used"));
+  rules_.push_back({place, {literal.text, std::move(compiled), width}});
   return absl::OkStatus();
 }
 
@@ -149,15 +199,14 @@ absl::StatusOr<DeclaredWidths> DeclaredWidths::FromCompressedTensors(const Json&
   return widths;
 }
 
-DeclaredWidth DeclaredWidths::Of(const std::string& module) const {
+absl::StatusOr<DeclaredWidth> DeclaredWidths::Of(const std::string& module) const {
   const auto exact = names_.find(module);
   const size_t limit = exact == names_.end() ? count_ : exact->second.first;
   for (const auto& [place, rule] : rules_) {
     if (place >= limit) break;
-    if (absl::StartsWith(module, rule.start) &&
-        std::regex_search(module, rule.pattern, std::regex_constants::match_continuous)) {
-      return rule.width;
-    }
+    if (!absl::StartsWith(module, rule.start)) continue;
+    ASSIGN_OR_RETURN(const bool matches, rule.pattern->Matches(module));
+    if (matches) return rule.width;
   }
   return exact == names_.end() ? default_ : exact->second.second;
 }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <map>
-#include <regex>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,17 +23,20 @@ struct DeclaredWidth {
 class DeclaredWidths {
  public:
   // `config` is the content of quantization_config. DATA_LOSS names the key that is missing, the pattern that
-  // is no regular expression, or a scheme other than integers in groups.
+  // is no regular expression (PCRE2's dialect, which has all that Python's has) or takes too much room, or a
+  // scheme other than integers in groups.
   static absl::StatusOr<DeclaredWidths> FromGptq(const nlohmann::ordered_json& config);
   static absl::StatusOr<DeclaredWidths> FromCompressedTensors(const nlohmann::ordered_json& config);
 
-  // The first rule that matches the module's name counts, then the default.
-  DeclaredWidth Of(const std::string& module) const;
+  // The first rule that matches the module's name counts, then the default. DATA_LOSS names a pattern that
+  // takes too many steps to tell.
+  absl::StatusOr<DeclaredWidth> Of(const std::string& module) const;
 
  private:
+  class Pattern;
   struct Rule {
     std::string start;  // every name that matches begins with it; saves most of the matching
-    std::regex pattern;
+    std::shared_ptr<const Pattern> pattern;
     DeclaredWidth width;
   };
 

@@ -245,11 +245,14 @@ class WeightChecker {
   }
 
   void CheckModule(const Module& module) {
-    const DeclaredWidth declared = widths_->Of(module.name);
+    const absl::StatusOr<DeclaredWidth> declared = widths_->Of(module.name);
     const DeclaredWidth planned{module.bits, static_cast<int>(plan_->group_size), module.symmetric};
-    if (declared != planned)
+    if (!declared.ok()) {
+      Add(kConfig, module.name, declared.status());
+    } else if (*declared != planned) {
       Add(kConfig, module.name,
-          absl::StrCat("declared with ", Text(declared), ", the plan has ", Text(planned)));
+          absl::StrCat("declared with ", Text(*declared), ", the plan has ", Text(planned)));
+    }
     if (const auto plain = tensors_.find(module.name + ".weight"); plain != tensors_.end())
       Add(plain->second.name, plain->first, "is there although the module is quantized");
     return gptq_ ? CheckGptq(module) : CheckCompressed(module);

@@ -121,7 +121,7 @@ absl::Status CheckGptqLinear(const GptqSource& source, const ModelSpec& spec, co
     return TensorError(checkpoint, weight,
                        absl::StrCat("and ", codes, " hold the same weights; which are meant?"));
   }
-  const std::optional<GptqForm> form = FormOf(source, checkpoint, linear);
+  ASSIGN_OR_RETURN(const std::optional<GptqForm> form, FormOf(source, checkpoint, linear));
   if (!form) {
     return TensorError(checkpoint, codes, "is there, but quantization_config.dynamic exempts the linear");
   }
@@ -150,9 +150,10 @@ absl::StatusOr<std::optional<GptqSource>> ReadGptqSource(absl::string_view confi
   return source;
 }
 
-std::optional<GptqForm> FormOf(const GptqSource& source, const Checkpoint& checkpoint, const Linear& linear) {
+absl::StatusOr<std::optional<GptqForm>> FormOf(const GptqSource& source, const Checkpoint& checkpoint,
+                                               const Linear& linear) {
   if (checkpoint.Find(linear.name + ".qweight") == nullptr) return std::nullopt;
-  const DeclaredWidth declared = source.widths.Of(linear.name);
+  ASSIGN_OR_RETURN(const DeclaredWidth declared, source.widths.Of(linear.name));
   if (declared.bits == 0) return std::nullopt;
   const int64_t group = declared.group_size == -1 ? linear.in : declared.group_size;
   return GptqForm{declared.bits, group, (linear.in + group - 1) / group, declared.symmetric};

@@ -39,7 +39,9 @@ struct GptqForm {
   int64_t groups = 0;
   bool symmetric = true;  // all zero points are 2^(bits - 1)
 };
-std::optional<GptqForm> FormOf(const GptqSource& source, const Checkpoint& checkpoint, const Linear& linear);
+// DATA_LOSS as of DeclaredWidths::Of.
+absl::StatusOr<std::optional<GptqForm>> FormOf(const GptqSource& source, const Checkpoint& checkpoint,
+                                               const Linear& linear);
 
 // Everything that keeps such a checkpoint from being computed with, as far as headers tell. INVALID_ARGUMENT
 // names file and tensor.

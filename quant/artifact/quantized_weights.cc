@@ -44,7 +44,7 @@ absl::StatusOr<at::Tensor> GptqWeights::GroupOfChannels(const Linear& linear, co
 }
 
 absl::StatusOr<at::Tensor> GptqWeights::LinearWeight(const Linear& linear) {
-  const std::optional<GptqForm> form = FormOf(source_, other_.checkpoint(), linear);
+  ASSIGN_OR_RETURN(const std::optional<GptqForm> form, FormOf(source_, other_.checkpoint(), linear));
   if (!form) return other_.LinearWeight(linear);
   GptqTensors stored;
   ASSIGN_OR_RETURN(stored.qweight, Stored(linear.name + ".qweight"));

@@ -10,7 +10,6 @@
 #include "gtest/gtest.h"
 #include <nlohmann/json.hpp>
 
-#include "storage/declared_widths.h"
 #include "storage/safetensors.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -225,26 +224,6 @@ TEST_F(WeightCheckTest, ChecksCompressedTensors) {
   tensors_ = sound;
   gptq_["ignore"].push_back("m.q");
   EXPECT_THAT(Check(), HasSubstr("config.json|m.q|declared with 0 bits"));
-}
-
-TEST(DeclaredWidthsTest, TheFirstRuleThatMatchesCounts) {
-  const Json config = {{"bits", 4},
-                       {"group_size", 64},
-                       {"sym", true},
-                       {"desc_act", false},
-                       {"dynamic",
-                        {{"+:^a\\.1$", {{"bits", 2}}},
-                         {"+:^a(\\..*)?$", {{"bits", 3}, {"group_size", 32}}},
-                         {"-:^b\\.", Json::object()},
-                         {"+:^b\\.1$", {{"bits", 8}}}}}};
-  const auto widths = DeclaredWidths::FromGptq(config);
-  ASSERT_THAT(widths, IsOk());
-  EXPECT_EQ(widths->Of("a.1"), (DeclaredWidth{2, 64}));
-  EXPECT_EQ(widths->Of("a.12"), (DeclaredWidth{3, 32}));
-  EXPECT_EQ(widths->Of("a"), (DeclaredWidth{3, 32}));
-  EXPECT_EQ(widths->Of("b.1"), (DeclaredWidth{0, 0}));
-  EXPECT_EQ(widths->Of("xa.1"), (DeclaredWidth{4, 64}));
-  EXPECT_THAT(DeclaredWidths::FromGptq({{"bits", 4}}), StatusIs(absl::StatusCode::kDataLoss));
 }
 
 }  // namespace
