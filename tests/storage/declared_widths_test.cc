@@ -36,11 +36,11 @@ TEST(DeclaredWidthsTest, TheFirstRuleThatMatchesCounts) {
 
 TEST(DeclaredWidthsTest, APatternThatExplodesIsNamed) {
   Json config = {{"bits", 4}, {"group_size", 64}, {"sym", true}, {"desc_act", false}};
-  config["dynamic"] = {{"+:(.|..|...)*!", {{"bits", 2}}}};
+  config["dynamic"] = {{"+:(.|..|...)*[!#]", {{"bits", 2}}}};
   const auto widths = DeclaredWidths::FromGptq(config);
   ASSERT_THAT(widths, IsOk());
   EXPECT_THAT(widths->Of("model.layers.10.mlp.experts.100.gate_proj"),
-              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("'(.|..|...)*!' takes too many steps")));
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("'(.|..|...)*[!#]' takes too many steps")));
 }
 
 TEST(DeclaredWidthsTest, APatternOfDeepBracketsIsRefused) {
