@@ -45,7 +45,7 @@ absl::Status JobRunner::Run(const Reporter& report) {
 
 absl::StatusOr<std::vector<PlannedTask>> JobRunner::PlanTasks(const Reporter& report) {
   RETURN_IF_ERROR(RunOne(PlanPrepare(job_)));
-  ASSIGN_OR_RETURN(const Digest digest, Output("prepare", "summary"));
+  ASSIGN_OR_RETURN(const Digest digest, Output(kPrepareLabel, "summary"));
   ASSIGN_OR_RETURN(const MappedFile blob, blobs_.Open(digest));
   ASSIGN_OR_RETURN(const PrepareSummary summary, PrepareSummaryFromJson(blob.bytes()));
   std::vector<PlannedTask> tasks = PlanRest(job_, summary);

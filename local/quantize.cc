@@ -78,7 +78,7 @@ absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, Lo
                          const Digest& manifest) {
   nlohmann::ordered_json result = {
       {"artifact", flags.out}, {"manifest_sha256", manifest.sha256}, {"stages", StageTimes(runner)}};
-  if (absl::StatusOr<Digest> scores = runner.Output("publish", "scores"); scores.ok()) {
+  if (absl::StatusOr<Digest> scores = runner.Output(kPublishLabel, "scores"); scores.ok()) {
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(*scores));
     result["scores"] = ParseOrderedJson(blob.bytes()).value_or(nullptr);
   }
@@ -113,10 +113,10 @@ absl::Status QuantizeIn(const Places& places, const QuantizeFlags& flags, const 
   if (flags.estimate) return PrintEstimate(job, models);
   JobRunner runner(job, *blobs, places.work, models);
   RETURN_IF_ERROR(runner.Run(Report));
-  ASSIGN_OR_RETURN(const Digest manifest, runner.Output("publish", "manifest"));
+  ASSIGN_OR_RETURN(const Digest manifest, runner.Output(kPublishLabel, "manifest"));
   // First, so that the artifact is not in the way of another try.
   if (!flags.table.empty()) {
-    ASSIGN_OR_RETURN(const Digest table, runner.Output("allocate", "table"));
+    ASSIGN_OR_RETURN(const Digest table, runner.Output(kAllocateLabel, "table"));
     ASSIGN_OR_RETURN(const MappedFile blob, blobs->Open(table));
     RETURN_IF_ERROR(WriteOutputFile(flags.table, std::string(blob.bytes())));
   }

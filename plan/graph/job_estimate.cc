@@ -8,7 +8,6 @@
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/graph/task_work.h"
-#include "plan/heuristics/heuristic_catalog.h"
 #include "plan/job/job_allocation.h"
 
 namespace quantmoe {
@@ -36,7 +35,7 @@ absl::Status PredictBytes(const ResolvedJob& job, const std::vector<TensorInfo>&
                           JobEstimate& estimate) {
   estimate.budget_bytes = BudgetBytes(job.spec.budget, job.sizes);
   estimate.predicted_bytes = estimate.budget_bytes;
-  if (!FindHeuristic(job.spec.heuristic)->needs_no_data) return absl::OkStatus();
+  if (!HeuristicOf(job.spec).NeedsNoData(job.spec.heuristic_params)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const BitPlan plan, Allocate(BlankTable(job), job.spec, kept));
   estimate.predicted_bytes = plan.weight_file_bytes;
   estimate.bytes_exact = true;

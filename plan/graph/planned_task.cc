@@ -27,13 +27,20 @@ std::string EvaluateLabel(absl::string_view weights, int shard) {
 
 std::string RefineLabel(int round) { return absl::StrCat("refine-", round); }
 
+std::string ChosenPlanLabel(int refinement_rounds) {
+  return refinement_rounds > 0 ? RefineLabel(refinement_rounds) : kAllocateLabel;
+}
+
+std::string FinalPlanLabel(int refinement_rounds, bool solves_again) {
+  return solves_again ? kAssembleLabel : ChosenPlanLabel(refinement_rounds);
+}
+
 TaskInput ChosenPlan(const ResolvedJob& job) {
-  const int rounds = job.spec.refinement.rounds;
-  return FromTask("plan", rounds > 0 ? RefineLabel(rounds) : "allocate", "plan");
+  return FromTask("plan", ChosenPlanLabel(job.spec.refinement.rounds), "plan");
 }
 
 TaskInput HiddenInput(std::string role, int layer, int shard) {
-  if (layer == 0) return FromTask(std::move(role), "prepare", absl::StrCat("hidden.", shard));
+  if (layer == 0) return FromTask(std::move(role), kPrepareLabel, absl::StrCat("hidden.", shard));
   return FromTask(std::move(role), ForwardLabel(layer - 1, shard), "hidden");
 }
 

@@ -47,13 +47,21 @@ nlohmann::json SolveParams(const ResolvedJob& job, const Part& part);
 TaskInput FromBlob(std::string role, const Digest& blob);
 TaskInput FromTask(std::string role, std::string producer, std::string producer_role);
 
+// Tasks of which a job has one.
+inline constexpr char kPrepareLabel[] = "prepare";
+inline constexpr char kAllocateLabel[] = "allocate";
+inline constexpr char kAssembleLabel[] = "assemble";
+inline constexpr char kPublishLabel[] = "publish";
 std::string ForwardLabel(int layer, int shard);
 std::string SolveLabel(const Part& part);
 std::string EvaluateLabel(absl::string_view weights, int shard);
 
 std::string RefineLabel(int round);
 
-// The plan that allocation and refinement chose, with the tensors of the first pass.
+// The task whose plan allocation and refinement chose, with the tensors of the first pass.
+std::string ChosenPlanLabel(int refinement_rounds);
+// The task whose plan is published.
+std::string FinalPlanLabel(int refinement_rounds, bool solves_again);
 TaskInput ChosenPlan(const ResolvedJob& job);
 
 // The hidden states that enter a layer of the original model.

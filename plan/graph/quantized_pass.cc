@@ -81,8 +81,8 @@ PlannedTask PlanFeed(const ResolvedJob& job, const std::vector<Part>& parts, int
 
 PlannedTask PlanAssemble(const ResolvedJob& job) {
   const nlohmann::json params = {{"max_fallback_ratio", job.spec.gptq.max_fallback_ratio}};
-  PlannedTask task{"assemble", TaskKind::kAssemble, params.dump(),
-                   {},         AllocateBytes(job),  WholeModelWork(job)};
+  PlannedTask task{kAssembleLabel,     TaskKind::kAssemble, params.dump(), {},
+                   AllocateBytes(job), WholeModelWork(job)};
   task.inputs.push_back(ChosenPlan(job));
   for (const Part& part : job.parts) {
     task.inputs.push_back(

@@ -8,7 +8,6 @@
 #include "plan/graph/quantized_pass.h"
 #include "plan/graph/task_memory.h"
 #include "plan/graph/task_work.h"
-#include "plan/heuristics/heuristics.h"
 #include "plan/job/job_spec_json.h"
 #include "plan/model/json_codec.h"
 
@@ -73,9 +72,7 @@ PlannedTask PlanProbe(const ResolvedJob& job, int layer, int shards) {
 }
 
 bool WeighsBySensitivity(const ResolvedJob& job) {
-  const auto objective = job.spec.heuristic_params.find("objective");
-  return job.spec.heuristic == "optimal" &&
-         (objective == job.spec.heuristic_params.end() || objective->second == "measured");
+  return HeuristicOf(job.spec).Needs(Statistic::kSensitivity, job.spec.heuristic_params);
 }
 
 // Whether the plan is measured against the uniform plan of the same budget. Behind a second pass it would not
@@ -90,7 +87,7 @@ std::string PredictLabel(int layer) { return absl::StrCat("predict-l", layer); }
 // MoE layers whose importance a trained network estimates.
 std::vector<int> PredictedLayers(const ResolvedJob& job) {
   std::vector<int> layers;
-  if (!PredictsImportance(job.spec.heuristic, job.spec.heuristic_params)) return layers;
+  if (!HeuristicOf(job.spec).Needs(Statistic::kPredictedCosine, job.spec.heuristic_params)) return layers;
   for (int l = 0; l < job.model.num_layers(); ++l) {
     if (job.model.layers[static_cast<size_t>(l)].moe) layers.push_back(l);
   }
@@ -136,8 +133,8 @@ json ChoiceParams(const ResolvedJob& job) {
 PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   json params = ChoiceParams(job);
   params["reference"] = HasReference(job);
-  PlannedTask task{"allocate", TaskKind::kAllocate, params.dump(),
-                   {},         AllocateBytes(job),  WholeModelWork(job)};
+  PlannedTask task{kAllocateLabel,     TaskKind::kAllocate, params.dump(), {},
+                   AllocateBytes(job), WholeModelWork(job)};
   for (const Part& part : job.parts) {
     task.inputs.push_back(
         FromTask(absl::StrCat("table.", part.layer, ".", part.index), SolveLabel(part), "table"));
@@ -163,16 +160,16 @@ PlannedTask PlanRefine(const ResolvedJob& job, int round) {
   params["trials"] = job.spec.refinement.trials;
   PlannedTask task{RefineLabel(round), TaskKind::kRefine, params.dump(), {},
                    RefineBytes(job),   RefineWork(job)};
-  task.inputs.push_back(FromTask("plan", round == 1 ? "allocate" : RefineLabel(round - 1), "plan"));
+  task.inputs.push_back(FromTask("plan", ChosenPlanLabel(round - 1), "plan"));
   if (round > 1) task.inputs.push_back(FromTask("search", RefineLabel(round - 1), "search"));
-  task.inputs.push_back(FromTask("table", "allocate", "table"));
-  task.inputs.push_back(FromTask("heldout", "prepare", "heldout"));
+  task.inputs.push_back(FromTask("table", kAllocateLabel, "table"));
+  task.inputs.push_back(FromTask("heldout", kPrepareLabel, "heldout"));
   return task;
 }
 
 // The plan with the tensors that are published.
 TaskInput FinalPlan(const ResolvedJob& job) {
-  return SolvesAgain(job) ? FromTask("plan", "assemble", "plan") : ChosenPlan(job);
+  return FromTask("plan", FinalPlanLabel(job.spec.refinement.rounds, SolvesAgain(job)), "plan");
 }
 
 PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int shard) {
@@ -184,9 +181,9 @@ PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int
                    {},
                    EvaluateBytes(job),
                    EvaluateWork(job)};
-  task.inputs.push_back(FromTask("requests", "prepare", absl::StrCat("requests.", shard)));
+  task.inputs.push_back(FromTask("requests", kPrepareLabel, absl::StrCat("requests.", shard)));
   if (weights == "planned") task.inputs.push_back(FinalPlan(job));
-  if (weights == "reference") task.inputs.push_back(FromTask("plan", "allocate", "reference"));
+  if (weights == "reference") task.inputs.push_back(FromTask("plan", kAllocateLabel, "reference"));
   return task;
 }
 
@@ -198,17 +195,19 @@ PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
   params["spec"] = JobSpecJson(job.spec);
   params["spec"].erase("model_uri");
   params["version"] = QUANTMOE_VERSION;
-  PlannedTask task{"publish", TaskKind::kPublish, params.dump(), {}, PublishBytes(job), WholeModelWork(job)};
+  PlannedTask task{kPublishLabel,     TaskKind::kPublish, params.dump(), {},
+                   PublishBytes(job), WholeModelWork(job)};
   task.inputs.push_back(FinalPlan(job));
   for (int i = 0; i < evaluation_shards; ++i) {
-    task.inputs.push_back(FromTask(absl::StrCat("requests.", i), "prepare", absl::StrCat("requests.", i)));
+    task.inputs.push_back(
+        FromTask(absl::StrCat("requests.", i), kPrepareLabel, absl::StrCat("requests.", i)));
     task.inputs.push_back(FromTask(absl::StrCat("original.", i), EvaluateLabel("original", i), "scores"));
     task.inputs.push_back(FromTask(absl::StrCat("planned.", i), EvaluateLabel("planned", i), "scores"));
     if (!HasReference(job)) continue;
     task.inputs.push_back(FromTask(absl::StrCat("reference.", i), EvaluateLabel("reference", i), "scores"));
   }
   if (HasReference(job) && evaluation_shards > 0) {
-    task.inputs.push_back(FromTask("reference_plan", "allocate", "reference"));
+    task.inputs.push_back(FromTask("reference_plan", kAllocateLabel, "reference"));
   }
   return task;
 }
@@ -247,7 +246,7 @@ PlannedTask PlanPrepare(const ResolvedJob& job) {
     params["heldout_sequences"] = kHeldoutSequences;
     params["heldout_tokens"] = kHeldoutTokens;
   }
-  PlannedTask task{"prepare", TaskKind::kPrepare, "", {}, PrepareBytes(job), WholeModelWork(job)};
+  PlannedTask task{kPrepareLabel, TaskKind::kPrepare, "", {}, PrepareBytes(job), WholeModelWork(job)};
   task.inputs.push_back(FromBlob("calibration_text", calibration.text));
   task.inputs.push_back(FromBlob("perplexity_text", evaluation.perplexity_text));
   for (const BenchmarkTaskSpec& benchmark : evaluation.tasks) {

@@ -25,6 +25,9 @@ enum class TaskKind {
   kPublish
 };
 absl::string_view TaskKindName(TaskKind kind);
+// Whether a job that has ended still shows this output: its plans, table and scores. All others live as long
+// as the cache of results wants them.
+bool IsKeptAfterJob(TaskKind kind, absl::string_view role);
 const std::vector<TaskKind>& AllTaskKinds();  // in the order of a job
 absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name);
 

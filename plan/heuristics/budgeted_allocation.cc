@@ -8,7 +8,6 @@
 
 #include "plan/allocate/artifact_size.h"
 #include "plan/allocate/expert_ranks.h"
-#include "plan/heuristics/heuristics.h"
 
 namespace quantmoe {
 namespace {
@@ -66,11 +65,11 @@ void SetRankCosts(const RankBudget& budget, const AllocationInputs& inputs, Allo
 // A budget in bytes is met by solving for the part that the widths decide, and, while the laid out files are
 // too large by some digits of a header, solving again for that much less. The bound of the first solution
 // holds for all.
-Allocation AllocateBytes(int64_t max_bytes, const std::string& heuristic, const AllocationInputs& inputs,
+Allocation AllocateBytes(int64_t max_bytes, const Heuristic& heuristic, const AllocationInputs& inputs,
                          AllocationProblem problem) {
   double lower_bound = 0;
   for (int i = 0; i < kMaxTightenings; ++i) {
-    Allocation allocation = RunHeuristic(heuristic, problem);
+    Allocation allocation = heuristic.run(problem);
     if (!allocation.feasible) break;
     if (i == 0) lower_bound = allocation.lower_bound;
     const int64_t excess = PlanFileBytes(inputs, allocation.bits) - max_bytes;
@@ -109,11 +108,11 @@ void SetCosts(const Budget& budget, const AllocationInputs& inputs, AllocationPr
   }
 }
 
-Allocation AllocateWithin(const Budget& budget, const std::string& heuristic, const AllocationInputs& inputs,
+Allocation AllocateWithin(const Budget& budget, const Heuristic& heuristic, const AllocationInputs& inputs,
                           AllocationProblem problem) {
   SetCosts(budget, inputs, problem);
   return budget.max_bytes ? AllocateBytes(*budget.max_bytes, heuristic, inputs, std::move(problem))
-                          : RunHeuristic(heuristic, problem);
+                          : heuristic.run(problem);
 }
 
 }  // namespace quantmoe

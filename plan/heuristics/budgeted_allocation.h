@@ -1,11 +1,11 @@
 // One heuristic within one budget, whatever the budget's unit.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "plan/allocate/allocation_problem.h"
 #include "plan/allocate/budget.h"
+#include "plan/heuristics/heuristic.h"
 
 namespace quantmoe {
 
@@ -21,7 +21,7 @@ int64_t PlanFileBytes(const AllocationInputs& inputs, const std::vector<int>& bi
 
 // Fills in cost, capacity and ranks of `problem` and runs the heuristic. The budget must have passed
 // CheckBudget, so the result is feasible.
-Allocation AllocateWithin(const Budget& budget, const std::string& heuristic, const AllocationInputs& inputs,
+Allocation AllocateWithin(const Budget& budget, const Heuristic& heuristic, const AllocationInputs& inputs,
                           AllocationProblem problem);
 
 // For budgets in average or stored bits and in bytes per rank: cost and capacity. For bytes of files: the

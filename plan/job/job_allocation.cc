@@ -14,7 +14,7 @@
 #include "plan/allocate/expert_ranks.h"
 #include "plan/allocate/loss.h"
 #include "plan/allocate/runtime_profile.h"
-#include "plan/heuristics/heuristics.h"
+#include "plan/heuristics/heuristic_checks.h"
 
 namespace quantmoe {
 namespace {
@@ -127,7 +127,7 @@ double UnconstrainedDistortion(const DistortionTable& table, const JobSpec& spec
   free.runtime_profile = FreeProfile().name;
   const absl::StatusOr<AllocationProblem> problem = MakeProblem(table, free, inputs);
   if (!problem.ok()) return 0;
-  const Allocation allocation = AllocateWithin(spec.budget, spec.heuristic, inputs, *problem);
+  const Allocation allocation = AllocateWithin(spec.budget, HeuristicOf(spec), inputs, *problem);
   double distortion = 0;
   for (size_t r = 0; r < allocation.bits.size(); ++r) {
     distortion += Loss(inputs.rows[r], allocation.bits[r], problem->objective);
@@ -157,7 +157,7 @@ absl::StatusOr<AllocationProblem> MakeProblem(const DistortionTable& table, cons
   if (objective != spec.heuristic_params.end()) problem.objective = ParseObjective(objective->second);
   RETURN_IF_ERROR(CheckQuestion(spec, problem.widths));
   RETURN_IF_ERROR(CheckRows(inputs.rows, problem.widths, inputs.group_size));
-  RETURN_IF_ERROR(CheckStatistics(spec.heuristic, problem));
+  RETURN_IF_ERROR(CheckStatistics(HeuristicOf(spec), problem));
   ASSIGN_OR_RETURN(problem.allowed, ApplyRules(inputs.linears, spec.rules, problem.widths, *problem.profile));
   return problem;
 }
@@ -195,7 +195,7 @@ absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& sp
   RETURN_IF_ERROR(CheckBudget(spec.budget, bounds));
 
   // The smallest plan fits, so every heuristic finds one.
-  const Allocation allocation = AllocateWithin(spec.budget, spec.heuristic, inputs, problem);
+  const Allocation allocation = AllocateWithin(spec.budget, HeuristicOf(spec), inputs, problem);
   BitPlan plan = DescribePlan(inputs, spec, problem.objective, allocation.bits);
   plan.lower_bound = allocation.lower_bound;
   plan.unconstrained_distortion = UnconstrainedDistortion(table, spec, inputs, plan.distortion);

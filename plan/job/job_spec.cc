@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 
 #include "plan/allocate/runtime_profile.h"
-#include "plan/heuristics/heuristics.h"
+#include "plan/heuristics/heuristic_checks.h"
 #include "sources/model_uri.h"
 
 namespace quantmoe {
@@ -192,6 +192,8 @@ const RuntimeProfile& ProfileOf(const JobSpec& spec) {
   const RuntimeProfile* profile = FindProfile(spec.runtime_profile);
   return profile != nullptr ? *profile : FreeProfile();
 }
+
+const Heuristic& HeuristicOf(const JobSpec& spec) { return *FindHeuristic(spec.heuristic); }
 
 std::vector<int> PlanWidths(const JobSpec& spec) {
   std::vector<int> widths = CandidateWidths(spec.gptq.widths, ProfileOf(spec));

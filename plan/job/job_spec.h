@@ -17,6 +17,7 @@
 #include "plan/allocate/runtime_profile.h"
 #include "plan/allocate/scale_rule.h"
 #include "plan/allocate/width_rules.h"
+#include "plan/heuristics/heuristic.h"
 #include "plan/model/linears.h"
 #include "plan/model/model_spec.h"
 #include "sources/checkpoint.h"
@@ -112,6 +113,9 @@ struct ResolvedJob {
 
 // The record of the spec's profile; FreeProfile() when CheckJobSpec would refuse its name.
 const RuntimeProfile& ProfileOf(const JobSpec& spec);
+
+// The record of the spec's heuristic; CheckJobSpec must have accepted its name.
+const Heuristic& HeuristicOf(const JobSpec& spec);
 
 // What a plan may use: the candidate widths from the heuristic's floor on, ascending.
 std::vector<int> PlanWidths(const JobSpec& spec);

@@ -1,6 +1,7 @@
 #include "server/decide/garbage.h"
 
 #include "base/status_macros.h"
+#include "plan/graph/task_kind.h"
 #include "plan/job/job_spec.h"
 #include "server/facts/job_spec_proto.h"
 
@@ -9,21 +10,16 @@ namespace {
 
 using Digests = absl::flat_hash_set<std::string>;
 
-bool IsReported(const Task& task, const v1::TaskBlob& output) {
-  const std::string& kind = task.definition.kind();
-  return kind == "allocate" || kind == "refine" || kind == "assemble" ||
-         (kind == "publish" &&
-          (output.role() == "scores" || output.role() == "items" || output.role() == "manifest"));
-}
-
 void MarkJob(const Job& job, Digests& live) {
   const bool ended = IsTerminal(job.record.state());
   for (const Task& task : job.tasks) {
+    const absl::StatusOr<TaskKind> kind = ParseTaskKind(task.definition.kind());
     for (const auto& input : task.definition.inputs()) {
       if (!ended && input.has_blob()) live.insert(input.blob().sha256());
     }
     for (const v1::TaskBlob& output : task.record.outputs()) {
-      if (!ended || IsReported(task, output)) live.insert(output.digest().sha256());
+      const bool kept = !ended || !kind.ok() || IsKeptAfterJob(*kind, output.role());
+      if (kept) live.insert(output.digest().sha256());
     }
   }
   const auto spec = JobSpecFromJson(job.record.spec_json());

@@ -79,7 +79,7 @@ const Task* FindProducer(const Job& job, const std::string& sha256) {
 // Whether somebody will still read the outputs of a task that is DONE.
 bool IsNeeded(const Job& job, const Task& task) {
   const std::string& label = task.definition.label();
-  if (label == "publish" || (label == "prepare" && !job.record.planned())) return true;
+  if (label == kPublishLabel || (label == kPrepareLabel && !job.record.planned())) return true;
   return std::any_of(task.dependents.begin(), task.dependents.end(),
                      [&](int dependent) { return job.tasks[dependent].record.state() != v1::Task::DONE; });
 }
@@ -238,8 +238,8 @@ void JobLifecycle::FollowUp(const std::string& id, const std::string& label) {
 void JobLifecycle::Reconcile() {
   for (const auto& [id, job] : facts_.table().jobs()) {
     if (job.record.state() != v1::Job::RUNNING) continue;
-    const Task* prepare = job.Find("prepare");
-    const Task* publish = job.Find("publish");
+    const Task* prepare = job.Find(kPrepareLabel);
+    const Task* publish = job.Find(kPublishLabel);
     const auto is_done = [](const Task* task) {
       return task != nullptr && task->record.state() == v1::Task::DONE;
     };
@@ -252,7 +252,7 @@ void JobLifecycle::Reconcile() {
 void JobLifecycle::StartPlanning(const std::string& id) {
   if (planning_.contains(id)) return;
   const Job& job = *facts_.table().Find(id);
-  const v1::Digest* summary = FindOutput(*job.Find("prepare"), "summary");
+  const v1::Digest* summary = FindOutput(*job.Find(kPrepareLabel), "summary");
   if (summary == nullptr) {
     return FinishPlanning(
         id, MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", "prepare gave no summary"));
@@ -277,7 +277,7 @@ void JobLifecycle::FinishPlanning(const std::string& id,
   }
   // A step that a stop interrupts is for the next coordinator.
   if (GetErrorInfo(tasks.status()).reason == "SHUTTING_DOWN") return;
-  if (!tasks.ok()) return RecoverStep(id, "prepare", planning_, tasks.status());
+  if (!tasks.ok()) return RecoverStep(id, kPrepareLabel, planning_, tasks.status());
   planning_.erase(id);
   resolved_.erase(id);
   step_retries_.erase(id);
@@ -289,7 +289,7 @@ void JobLifecycle::FinishPlanning(const std::string& id,
 
 void JobLifecycle::StartPublishing(const std::string& id) {
   if (publishing_.contains(id)) return;
-  const Task& publish = *facts_.table().Find(id)->Find("publish");
+  const Task& publish = *facts_.table().Find(id)->Find(kPublishLabel);
   const std::vector<v1::TaskBlob> outputs(publish.record.outputs().begin(), publish.record.outputs().end());
   const bool posted = executor_.Post([this, id, outputs] {
     auto artifact = PublishArtifact(blobs_, outputs, options_.artifacts_dir, id);
@@ -309,7 +309,7 @@ void JobLifecycle::FinishPublishing(const std::string& id, absl::StatusOr<server
   // A step that a stop interrupts is for the next coordinator.
   if (GetErrorInfo(artifact.status()).reason == "SHUTTING_DOWN") return;
   if (!artifact.ok()) {
-    return RecoverStep(id, "publish", publishing_, Annotate(artifact.status(), "publication"));
+    return RecoverStep(id, kPublishLabel, publishing_, Annotate(artifact.status(), "publication"));
   }
   publishing_.erase(id);
   step_retries_.erase(id);

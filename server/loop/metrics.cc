@@ -18,7 +18,7 @@
 #include "base/task_time_buckets.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/graph/task_graph.h"
-#include "plan/heuristics/heuristic_catalog.h"
+#include "plan/heuristics/heuristic.h"
 #include "quantmoe/v1/jobs.pb.h"
 
 namespace quantmoe {
@@ -208,7 +208,7 @@ Metrics::Metrics(absl::string_view version, int64_t term) : families_(std::make_
   for (const char* direction : {"upload", "download"}) families_->blob_bytes.Add({{"direction", direction}});
   for (const v1::Job::State state : kOutcomes)
     families_->finished.Add({{"outcome", v1::Job::State_Name(state)}});
-  for (const HeuristicDescription& heuristic : Heuristics()) {
+  for (const Heuristic& heuristic : Heuristics()) {
     families_->submitted.Add({{"heuristic", heuristic.name}});
   }
   for (const TaskKind kind : AllTaskKinds()) {

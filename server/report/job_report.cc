@@ -12,6 +12,7 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/distortion_table.h"
 #include "plan/allocate/loss.h"
+#include "plan/graph/planned_task.h"
 #include "plan/model/json_codec.h"
 #include "server/facts/resource_names.h"
 #include "server/loop/task_inputs.h"
@@ -170,10 +171,10 @@ absl::StatusOr<ReportFacts> GatherReportFacts(const JobTable& jobs, const Job& j
   facts.workers_json = WorkersJson(job).dump();
   facts.artifact_json = ArtifactJson(ViewArtifact(job, artifacts_dir)).dump();
   ASSIGN_OR_RETURN(facts.plan, PublishedPlanOf(job));
-  ASSIGN_OR_RETURN(facts.table, OutputOf(job, "allocate", "table"));
-  if (const auto scores = OutputOf(job, "publish", "scores"); scores.ok()) facts.scores = *scores;
-  if (const auto items = OutputOf(job, "publish", "items"); items.ok()) facts.items = *items;
-  if (const auto front = OutputOf(job, "allocate", "front"); front.ok()) facts.front = *front;
+  ASSIGN_OR_RETURN(facts.table, OutputOf(job, kAllocateLabel, "table"));
+  if (const auto scores = OutputOf(job, kPublishLabel, "scores"); scores.ok()) facts.scores = *scores;
+  if (const auto items = OutputOf(job, kPublishLabel, "items"); items.ok()) facts.items = *items;
+  if (const auto front = OutputOf(job, kAllocateLabel, "front"); front.ok()) facts.front = *front;
   facts.measured = JobsOfTheSameSolves(jobs, job);
   return facts;
 }

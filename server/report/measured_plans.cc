@@ -8,6 +8,7 @@
 #include "base/error_info.h"
 #include "base/json.h"
 #include "base/status_macros.h"
+#include "plan/graph/planned_task.h"
 #include "server/facts/resource_names.h"
 #include "server/loop/task_inputs.h"
 
@@ -18,7 +19,7 @@ namespace {
 std::vector<std::string> SolvedTables(const Job& job) {
   std::vector<std::string> tables;
   for (const Task& task : job.tasks) {
-    if (task.definition.kind() != "solve") continue;
+    if (task.definition.kind() != TaskKindName(TaskKind::kSolve)) continue;
     const v1::Digest* table = FindOutput(task, "table");
     tables.push_back(table == nullptr ? "" : table->sha256());
   }
@@ -42,11 +43,9 @@ absl::StatusOr<Digest> OutputOf(const Job& job, const std::string& label, const 
 }
 
 absl::StatusOr<Digest> PublishedPlanOf(const Job& job) {
-  if (job.Find("assemble") != nullptr) return OutputOf(job, "assemble", "plan");
-  std::string label = "allocate";
-  for (int round = 1; job.Find(absl::StrCat("refine-", round)) != nullptr; ++round)
-    label = absl::StrCat("refine-", round);
-  return OutputOf(job, label, "plan");
+  int rounds = 0;
+  while (job.Find(RefineLabel(rounds + 1)) != nullptr) ++rounds;
+  return OutputOf(job, FinalPlanLabel(rounds, job.Find(kAssembleLabel) != nullptr), "plan");
 }
 
 std::vector<MeasuredJob> JobsOfTheSameSolves(const JobTable& jobs, const Job& job) {
@@ -54,7 +53,8 @@ std::vector<MeasuredJob> JobsOfTheSameSolves(const JobTable& jobs, const Job& jo
   std::vector<MeasuredJob> measured;
   for (const auto& [id, other] : jobs.jobs()) {
     if (other.record.state() != v1::Job::SUCCEEDED || SolvedTables(other) != solved) continue;
-    const absl::StatusOr<Digest> plan = PublishedPlanOf(other), scores = OutputOf(other, "publish", "scores");
+    const absl::StatusOr<Digest> plan = PublishedPlanOf(other),
+                                 scores = OutputOf(other, kPublishLabel, "scores");
     if (plan.ok() && scores.ok()) measured.push_back({JobName(id), *plan, *scores});
   }
   return measured;

@@ -2,7 +2,7 @@
 
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/runtime_profile.h"
-#include "plan/heuristics/heuristic_catalog.h"
+#include "plan/heuristics/heuristic.h"
 #include "plan/job/presets.h"
 #include "server/wire/job_requests.h"
 #include "server/wire/unary_call.h"
@@ -18,11 +18,13 @@ grpc::ServerUnaryReactor* CatalogServiceHandler::ListHeuristics(grpc::CallbackSe
                                                                 const v1::ListHeuristicsRequest* request,
                                                                 v1::ListHeuristicsResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "ListHeuristics");
-  for (const HeuristicDescription& heuristic : Heuristics()) {
+  for (const Heuristic& heuristic : Heuristics()) {
     v1::HeuristicInfo& info = *response->add_heuristics();
     info.set_name(heuristic.name);
     info.set_description(heuristic.description);
-    info.mutable_params()->insert(heuristic.params.begin(), heuristic.params.end());
+    for (const HeuristicParam& param : heuristic.params) {
+      (*info.mutable_params())[param.name] = param.description;
+    }
   }
   for (const Preset& preset : Presets()) {
     v1::PresetInfo& info = *response->add_presets();

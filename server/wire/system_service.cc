@@ -3,7 +3,7 @@
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/runtime_profile.h"
-#include "plan/heuristics/heuristic_catalog.h"
+#include "plan/heuristics/heuristic.h"
 #include "plan/model/model_config.h"
 #include "plan/model/model_spec.h"
 #include "server/wire/job_view.h"
@@ -28,7 +28,7 @@ grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackSe
   response->set_version(kServerVersion);
   response->set_api_version(kApiVersion);
   for (const std::string& family : SupportedFamilies()) response->add_families(family);
-  for (const HeuristicDescription& heuristic : Heuristics()) response->add_heuristics(heuristic.name);
+  for (const Heuristic& heuristic : Heuristics()) response->add_heuristics(heuristic.name);
   for (const RuntimeProfile& profile : RuntimeProfiles()) response->add_profiles(profile.name);
   for (const int width : kWidths) response->add_widths(width);
   response->set_max_chunk_bytes(static_cast<int32_t>(kMaxChunkBytes));

@@ -8,7 +8,7 @@
 #include "plan/allocate/choice_groups.h"
 #include "plan/allocate/loss.h"
 #include "plan/allocate/width_rules.h"
-#include "plan/heuristics/heuristic_catalog.h"
+#include "plan/heuristics/heuristic.h"
 #include "plan/job/job_allocation.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
@@ -50,7 +50,7 @@ TEST(BitPlanTest, TheSamePlanWhateverTheOrderOfTheTable) {
     for (DistortionRow& row : part.rows) row.widths = {{2, {8, 0}}, {3, {4, 0}}, {4, {2, 0}}, {8, {1, 0}}};
   }
   std::mt19937 random(1);
-  for (const HeuristicDescription& heuristic : Heuristics()) {
+  for (const Heuristic& heuristic : Heuristics()) {
     const JobSpec spec = AverageBitsSpec(heuristic.name, 3.3);
     ASSERT_OK_AND_ASSIGN(const BitPlan first, Allocate(table, spec, {}));
     for (int i = 0; i < 5; ++i) {
@@ -84,7 +84,7 @@ TEST(BitPlanTest, ABudgetInBytesIsMetToTheByte) {
       EXPECT_LE(plan.distortion, free.distortion * (1 + 1e-12));
     }
   }
-  for (const HeuristicDescription& heuristic : Heuristics()) {
+  for (const Heuristic& heuristic : Heuristics()) {
     ASSERT_OK_AND_ASSIGN(const BitPlan plan,
                          Allocate(table, BytesSpec(heuristic.name, free.weight_file_bytes), kept));
     EXPECT_LE(plan.weight_file_bytes, free.weight_file_bytes) << heuristic.name;
@@ -94,7 +94,7 @@ TEST(BitPlanTest, ABudgetInBytesIsMetToTheByte) {
 TEST(BitPlanTest, TheSmallestPlanFitsExactlyAndOneByteLessDoesNot) {
   const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
   ASSERT_OK_AND_ASSIGN(const BitPlan smallest, Allocate(table, AverageBitsSpec("optimal", 2), SomeKept()));
-  for (const HeuristicDescription& heuristic : Heuristics()) {
+  for (const Heuristic& heuristic : Heuristics()) {
     EXPECT_OK(Allocate(table, BytesSpec(heuristic.name, smallest.weight_file_bytes), SomeKept()))
         << heuristic.name;
     const absl::StatusOr<BitPlan> none =
@@ -140,7 +140,7 @@ std::string FusedName(const Linear& linear, const std::string& profile) {
 TEST(BitPlanTest, ServingProfilesHoldForEveryHeuristic) {
   const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/5)));
   for (const std::string profile : {"vllm", "sglang"}) {
-    for (const HeuristicDescription& heuristic : Heuristics()) {
+    for (const Heuristic& heuristic : Heuristics()) {
       for (const double budget : {4.0, 5.1, 6.3, 7.9}) {
         JobSpec spec = AverageBitsSpec(heuristic.name, budget);
         spec.runtime_profile = profile;
@@ -214,7 +214,7 @@ TEST(BitPlanTest, NoExpertParallelRankExceedsItsBytes) {
   const std::vector<TensorInfo> kept = SomeKept();
   for (const std::string profile : {"any", "vllm"}) {
     for (const int ranks : {1, 2, 4}) {
-      for (const HeuristicDescription& heuristic : Heuristics()) {
+      for (const Heuristic& heuristic : Heuristics()) {
         JobSpec spec = AverageBitsSpec(heuristic.name, 0);
         spec.runtime_profile = profile;
         spec.budget = {};
@@ -241,7 +241,7 @@ TEST(BitPlanTest, NoExpertParallelRankExceedsItsBytes) {
 TEST(BitPlanTest, RulesHoldForEveryHeuristicAndProfile) {
   const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/4)));
   for (const std::string profile : {"gptqmodel", "vllm"}) {
-    for (const HeuristicDescription& heuristic : Heuristics()) {
+    for (const Heuristic& heuristic : Heuristics()) {
       JobSpec spec = AverageBitsSpec(heuristic.name, 6.0);
       spec.runtime_profile = profile;
       spec.rules = {

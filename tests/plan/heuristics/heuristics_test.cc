@@ -1,9 +1,8 @@
-#include "plan/heuristics/heuristics.h"
-
 #include <cmath>
 #include <set>
 
-#include "plan/heuristics/heuristic_catalog.h"
+#include "plan/heuristics/heuristic.h"
+#include "plan/heuristics/heuristic_checks.h"
 #include "plan/job/job_allocation.h"
 #include "plan/job/presets.h"
 #include "tests/plan/synthetic_table.h"
@@ -117,7 +116,7 @@ TEST(HeuristicsTest, OptimalIsNeverWorse) {
     ASSERT_OK_AND_ASSIGN(const BitPlan optimal, Allocate(table, AverageBitsSpec("optimal", budget), {}));
     EXPECT_DOUBLE_EQ(optimal.lower_bound, optimal.distortion);
     EXPECT_LE(optimal.average_bits, budget);
-    for (const HeuristicDescription& heuristic : Heuristics()) {
+    for (const Heuristic& heuristic : Heuristics()) {
       ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, AverageBitsSpec(heuristic.name, budget), {}));
       EXPECT_LE(plan.average_bits, budget) << heuristic.name;
       EXPECT_GE(plan.distortion, optimal.distortion * (1 - 1e-12)) << heuristic.name << " at " << budget;
@@ -317,8 +316,8 @@ TEST(HeuristicsTest, WhatNeedsNoDataIsDecidedByShapes) {
       for (auto& [bits, facts] : row.widths) facts = {};
     }
   }
-  for (const HeuristicRecord& heuristic : HeuristicCatalog()) {
-    if (!heuristic.needs_no_data) continue;
+  for (const Heuristic& heuristic : Heuristics()) {
+    if (!heuristic.NeedsNoData({})) continue;
     ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, AverageBitsSpec(heuristic.name, 3.1), {}));
     ASSERT_OK_AND_ASSIGN(const BitPlan blind, Allocate(empty, AverageBitsSpec(heuristic.name, 3.1), {}));
     EXPECT_EQ(NamesAt(plan, 4), NamesAt(blind, 4)) << heuristic.name;

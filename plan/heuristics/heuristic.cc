@@ -1,4 +1,10 @@
-#include "plan/heuristics/heuristic_catalog.h"
+// The table of heuristics: an entry is all that there is to say about one beside its algorithm.
+#include "plan/heuristics/heuristic.h"
+
+#include <algorithm>
+
+#include "plan/heuristics/global_heuristics.h"
+#include "plan/heuristics/ranking_heuristics.h"
 
 namespace quantmoe {
 namespace {
@@ -61,52 +67,85 @@ Params Similarity() {
        "estimate=trained: passes over the text that training takes at most (default 100)"}};
 }
 
+using Statistics = std::vector<Statistic>;
+
+// What heuristics need, by their parameters.
+template <Statistic... kAll>
+Statistics Always(const HeuristicParams&) {
+  return {kAll...};
+}
+
+bool Says(const HeuristicParams& params, const char* name, const char* value) {
+  const auto found = params.find(name);
+  return found != params.end() && found->second == value;
+}
+
+Statistics OfOptimal(const HeuristicParams& params) {
+  const bool measured = params.count("objective") == 0 || Says(params, "objective", "measured");
+  return measured ? Statistics{Statistic::kLoss, Statistic::kSensitivity} : Statistics{Statistic::kLoss};
+}
+
+Statistics OfBlocks(const HeuristicParams& params) {
+  if (Says(params, "estimate", "trained")) return {Statistic::kPredictedCosine, Statistic::kBlockCosine};
+  return {Statistic::kBlockCosine};
+}
+
+Statistics OfCombined(const HeuristicParams& params) {
+  Statistics needed = {Statistic::kCounts};
+  if (!Says(params, "order", "importance")) return needed;
+  for (const Statistic statistic : OfBlocks(params)) needed.push_back(statistic);
+  return needed;
+}
+
 // A table.
-std::vector<HeuristicRecord> MakeCatalog() {  // NOLINT(readability-function-size)
+std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
   const Params expert_params = Levels() + Others() + ExpertScope() + ExpertCount();
   return {
       {"optimal",
        "The least total loss that the budget allows, solved exactly; reports a bound that no plan can beat.",
-       false,
+       Optimal,
+       OfOptimal,
        {{"objective",
          ParamType::kChoice,
          "loss to add up. measured: expected KL divergence at the output, with measured weights of layers "
          "(default); block: error that a block adds to the residual stream; distortion: GPTQ's layer-wise "
          "error; gate: the same, tokens weighted by the gate of their expert",
          {"measured", "block", "distortion", "gate"}}}},
-      {"uniform", "The largest width that fits for all linears.", true, {}},
+      {"uniform", "The largest width that fits for all linears.", Uniform, Always<>, {}},
       {"in-order",
        "Control of equal bytes: as uniform, then the next larger width for the first layers, linear by "
        "linear, "
        "as far as the budget goes.",
-       true,
+       LayersInOrder,
+       Always<>,
        {}},
       {"attention-first",
-       "Attention is raised first, then shared experts and dense layers, then experts by layer.", true,
-       Levels()},
+       "Attention is raised first, then shared experts and dense layers, then experts by layer.",
+       AttentionFirst, Always<>, Levels()},
       {"shared-first",
-       "Shared experts and dense layers are raised first, then attention, then experts by layer.", true,
-       Levels()},
+       "Shared experts and dense layers are raised first, then attention, then experts by layer.",
+       SharedFirst, Always<>, Levels()},
       {"expert-frequency",
        "Everything but the experts is raised first, then the experts that calibration chose most often.",
-       false, expert_params},
-      {"router-weight", "As expert-frequency, by the mean weight that the router gave to an expert.", false,
-       expert_params},
+       ExpertFrequency, Always<Statistic::kCounts>, expert_params},
+      {"router-weight", "As expert-frequency, by the mean weight that the router gave to an expert.",
+       RouterWeight, Always<Statistic::kRouterWeights>, expert_params},
       {"wanda",
        "As expert-frequency, by the mean of |weight| times the norm of its input channel, over an expert's "
        "linears.",
-       false, expert_params},
+       Wanda, Always<Statistic::kWandaScore>, expert_params},
       {"first-blocks",
-       "Everything but the experts first, then all experts of the first MoE blocks, block by block.", true,
-       Levels() + Others() + BlockCount()},
-      {"last-blocks", "As first-blocks, from the last MoE block on.", true,
+       "Everything but the experts first, then all experts of the first MoE blocks, block by block.",
+       FirstBlocks, Always<>, Levels() + Others() + BlockCount()},
+      {"last-blocks", "As first-blocks, from the last MoE block on.", LastBlocks, Always<>,
        Levels() + Others() + BlockCount()},
       {"block-importance",
        "As first-blocks, blocks that change their input's direction most first: by the exact mean cosine, or "
        "by "
        "QuantMoE-Bench's trained estimate of it.",
-       false, Levels() + Others() + BlockCount() + Similarity()},
-      {"outlier", "Linears with the largest max over columns of (largest / mean magnitude) first.", false,
+       BlockImportance, OfBlocks, Levels() + Others() + BlockCount() + Similarity()},
+      {"outlier", "Linears with the largest max over columns of (largest / mean magnitude) first.", Outlier,
+       Always<Statistic::kOutlierScore>,
        Levels() + Others() +
            Params{{"scope",
                    ParamType::kChoice,
@@ -120,7 +159,7 @@ std::vector<HeuristicRecord> MakeCatalog() {  // NOLINT(readability-function-siz
        "Everything but the experts, then all experts of some blocks, then the most chosen experts of each "
        "other "
        "block.",
-       false,
+       Combined, OfCombined,
        Levels() + Others() +
            Params{{"blocks", ParamType::kCount, "MoE blocks whose experts are all raised (default 5)"},
                   {"order",
@@ -129,7 +168,8 @@ std::vector<HeuristicRecord> MakeCatalog() {  // NOLINT(readability-function-siz
                    {"first", "importance"}}} +
            Count("most chosen experts to raise in each other block (default: as many as fit)") +
            Similarity()},
-      {"projection", "Everything but the experts, then one projection of all experts.", true,
+      {"projection", "Everything but the experts, then one projection of all experts.", OneProjection,
+       Always<>,
        Levels() + Others() +
            Params{{"which",
                    ParamType::kChoice,
@@ -137,7 +177,7 @@ std::vector<HeuristicRecord> MakeCatalog() {  // NOLINT(readability-function-siz
                    {"gate", "up", "down"}}}},
       {"random",
        "Control: everything but the experts, then units of routed experts in an order that a seed decides.",
-       true,
+       RandomOrder, Always<>,
        Levels() + Others() +
            Params{{"seed", ParamType::kCount, "seed of the order (default 42)"},
                   {"unit",
@@ -153,37 +193,28 @@ std::vector<HeuristicRecord> MakeCatalog() {  // NOLINT(readability-function-siz
 
 }  // namespace
 
-const HeuristicParam* HeuristicRecord::Find(const std::string& param) const {
+const HeuristicParam* Heuristic::FindParam(absl::string_view param) const {
   for (const HeuristicParam& known : params) {
     if (known.name == param) return &known;
   }
   return nullptr;
 }
 
-const std::vector<HeuristicRecord>& HeuristicCatalog() {
-  static const auto* const kCatalog = new std::vector<HeuristicRecord>(MakeCatalog());
-  return *kCatalog;
+bool Heuristic::Needs(Statistic statistic, const HeuristicParams& given) const {
+  const std::vector<Statistic> needed = statistics(given);
+  return std::find(needed.begin(), needed.end(), statistic) != needed.end();
 }
 
-const HeuristicRecord* FindHeuristic(const std::string& name) {
-  for (const HeuristicRecord& record : HeuristicCatalog()) {
-    if (record.name == name) return &record;
+const std::vector<Heuristic>& Heuristics() {
+  static const auto* const kHeuristics = new std::vector<Heuristic>(MakeCatalog());
+  return *kHeuristics;
+}
+
+const Heuristic* FindHeuristic(absl::string_view name) {
+  for (const Heuristic& heuristic : Heuristics()) {
+    if (heuristic.name == name) return &heuristic;
   }
   return nullptr;
-}
-
-const std::vector<HeuristicDescription>& Heuristics() {
-  static const auto* const kHeuristics = [] {
-    auto* list = new std::vector<HeuristicDescription>();
-    for (const HeuristicRecord& record : HeuristicCatalog()) {
-      HeuristicDescription& description = list->emplace_back();
-      description.name = record.name;
-      description.description = record.description;
-      for (const HeuristicParam& param : record.params) description.params[param.name] = param.description;
-    }
-    return list;
-  }();
-  return *kHeuristics;
 }
 
 }  // namespace quantmoe

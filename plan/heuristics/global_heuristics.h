@@ -1,0 +1,16 @@
+// Heuristics that look at all linears at once instead of ranking units.
+#pragma once
+
+#include "plan/allocate/allocation_problem.h"
+
+namespace quantmoe {
+
+// The least total loss, solved exactly; sets the lower bound.
+Allocation Optimal(const AllocationProblem& problem);
+// The largest width that fits for all. Linears that may not have it keep the nearest one below, or their
+// smallest.
+Allocation Uniform(const AllocationProblem& problem);
+// One width for all as far as it goes, and the next one for the first layers.
+Allocation LayersInOrder(const AllocationProblem& problem);
+
+}  // namespace quantmoe
