@@ -15,6 +15,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "base/version.h"
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "local/work_end.h"
@@ -72,11 +73,11 @@ absl::StatusOr<Digest> WriteOnce(const PublishedArtifact& artifact, const Export
                                  const std::string& work_dir, LocalBlobStore& blobs) {
   const std::string key =
       DigestOf(absl::StrCat(artifact.manifest_sha256(), " ", ExportFormatName(layout.format), " ",
-                            layout.plan.profile, " ", QUANTMOE_VERSION))
+                            layout.plan.profile, " ", kProgramVersion))
           .sha256;
   const std::string kept = absl::StrCat(work_dir, "/results/", key);
   if (const std::optional<Digest> written = FindWritten(kept, blobs)) return *written;
-  ASSIGN_OR_RETURN(const Digest manifest, WriteExport(artifact, layout, QUANTMOE_VERSION, blobs));
+  ASSIGN_OR_RETURN(const Digest manifest, WriteExport(artifact, layout, kProgramVersion, blobs));
   RETURN_IF_ERROR(MakeDirs(work_dir + "/results"));
   RETURN_IF_ERROR(WriteFileDurably(kept, absl::StrCat(manifest.sha256, " ", manifest.size_bytes)));
   return manifest;

@@ -9,6 +9,7 @@
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/program_exit.h"
+#include "base/version.h"
 #include "cli/model_source_flags.h"
 #include "local/commands.h"
 #include "quant/device/compute_device.h"
@@ -45,7 +46,7 @@ int main(int argc, char** argv) {
   quantmoe::InstallCrashReport(argv[0]);
   CLI::App app("Every step of a quantmoe job without a service, in one process.", "quantmoe-local");
   app.require_subcommand(1);
-  app.set_version_flag("--version", QUANTMOE_VERSION);
+  app.set_version_flag("--version", quantmoe::kProgramVersion);
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   app.add_option("--threads", threads, "threads of the numerics; they never change a result")
       ->check(CLI::Range(1, 1024));

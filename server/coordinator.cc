@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "base/timed_wait.h"
+#include "base/version.h"
 #include "plan/job/shipped_prose.h"
 #include "server/coordinator_state.h"
 #include "server/facts/random_id.h"
@@ -98,7 +99,7 @@ CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskRes
       disk(std::move(d)),
       store(std::move(s)),
       blobs(std::move(b)),
-      metrics(kServerVersion, store->term()),
+      metrics(kProgramVersion, store->term()),
       facts(*store, *options.clock),
       loop(*store, facts, metrics),
       links(loop),

@@ -19,7 +19,6 @@
 
 namespace quantmoe {
 
-inline constexpr char kServerVersion[] = "0.1.0";
 inline constexpr char kApiVersion[] = "v1";
 inline constexpr int kWorkerApiVersion = 1;
 // gRPC's default limit of a message is 4 MiB.

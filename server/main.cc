@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/program_exit.h"
 #include "base/status_macros.h"
+#include "base/version.h"
 #include "cli/model_source_flags.h"
 #include "net/listen_address.h"
 #include "server/coordinator.h"
@@ -173,7 +174,7 @@ int main(int argc, char** argv) {
   quantmoe::InstallCrashReport(argv[0]);
   CLI::App app("The coordinator of quantmoe: takes jobs, splits them into tasks, hands these to workers.",
                "quantmoe-server");
-  app.set_version_flag("--version", quantmoe::kServerVersion);
+  app.set_version_flag("--version", quantmoe::kProgramVersion);
   quantmoe::Flags flags;
   quantmoe::Define(app, flags);
   if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;

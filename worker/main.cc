@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/program_exit.h"
 #include "base/status_macros.h"
+#include "base/version.h"
 #include "cli/model_source_flags.h"
 #include "quant/device/compute_device.h"
 #include "quant/device/instruction_set.h"
@@ -292,7 +293,7 @@ int SuperviseWorker(const Flags& flags, int argc, char** argv) {
 int Main(int argc, char** argv) {
   Flags flags = DefaultFlags();
   CLI::App app("Computes tasks of quantmoe jobs for a coordinator.", "quantmoe-worker");
-  app.set_version_flag("--version", QUANTMOE_VERSION);
+  app.set_version_flag("--version", kProgramVersion);
   app.set_config("--config", "", "file with these options as name=value lines")->envname("QUANTMOE_CONFIG");
   app.allow_config_extras(CLI::config_extras_mode::error);
   AddConnectionFlags(app, flags);

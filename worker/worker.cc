@@ -13,6 +13,7 @@
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/version.h"
 #include "proto/grpc_status.h"
 #include "worker/outcome_report.h"
 
@@ -44,7 +45,7 @@ Worker::Worker(Options options, std::unique_ptr<CoordinatorClient> client)
     : options_(std::move(options)),
       instance_(MakeInstance()),
       client_(std::move(client)),
-      metrics_(QUANTMOE_VERSION, options_.device, options_.memory_bytes),
+      metrics_(kProgramVersion, options_.device, options_.memory_bytes),
       claims_shared_(options_.blob_mode == BlobMode::kShared ||
                      (options_.blob_mode == BlobMode::kAuto && IsLoopback(options_.coordinator.address))),
       idle_since_(options_.clock->Monotonic()) {}

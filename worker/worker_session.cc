@@ -8,6 +8,7 @@
 #include "base/error_info.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "base/version.h"
 #include "proto/grpc_status.h"
 #include "worker/worker.h"
 
@@ -111,7 +112,7 @@ v1::WorkerMessage Worker::MakeHello() {
   hello.set_worker_id(options_.worker_id);
   hello.set_instance(instance_);
   hello.set_api_version(kApiVersion);
-  hello.set_version(QUANTMOE_VERSION);
+  hello.set_version(kProgramVersion);
   hello.set_device(options_.device);
   hello.set_threads(options_.threads);
   hello.set_memory_bytes(options_.memory_bytes);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/version.h"
 #include "client/commands/completion.h"
 #include "client/text/error_report.h"
 #include "client/text/format.h"
@@ -86,7 +87,7 @@ void BuildCommandLine(CLI::App& app, CommandContext& context) {
   // Global flags may also come after the command.
   app.fallthrough();
   app.set_help_flag("-h,--help", "Print this help");
-  app.set_version_flag("--version", absl::StrCat("quantmoe ", QUANTMOE_VERSION),
+  app.set_version_flag("--version", absl::StrCat("quantmoe ", kProgramVersion),
                        "Print the version of this client");
   AddGlobalFlags(app, context);
   AddSubmitCommands(app, context);

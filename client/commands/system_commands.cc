@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/status_macros.h"
+#include "base/version.h"
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
 #include "client/text/format.h"
@@ -86,13 +87,13 @@ absl::StatusOr<int> Version(CommandContext& context) {
     if (capabilities.ok()) server = capabilities->version();
   }
   if (context.json) {
-    const nlohmann::ordered_json json = {{"client", QUANTMOE_VERSION}, {"server", server}};
+    const nlohmann::ordered_json json = {{"client", std::string(kProgramVersion)}, {"server", server}};
     context.out << json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
     return kExitOk;
   }
   const std::string shown =
       server.empty() ? absl::StrCat("not reachable at ", context.connection.server) : Printable(server);
-  context.out << "client " << QUANTMOE_VERSION << "\nserver " << shown << "\n";
+  context.out << "client " << kProgramVersion << "\nserver " << shown << "\n";
   return kExitOk;
 }
 

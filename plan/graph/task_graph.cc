@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
+#include "base/version.h"
 #include "plan/graph/quantized_pass.h"
 #include "plan/graph/task_memory.h"
 #include "plan/graph/task_work.h"
@@ -194,7 +195,7 @@ PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
   params["model_digest"] = job.model_digest;
   params["spec"] = JobSpecJson(job.spec);
   params["spec"].erase("model_uri");
-  params["version"] = QUANTMOE_VERSION;
+  params["version"] = std::string(kProgramVersion);
   PlannedTask task{kPublishLabel,     TaskKind::kPublish, params.dump(), {},
                    PublishBytes(job), WholeModelWork(job)};
   task.inputs.push_back(FinalPlan(job));

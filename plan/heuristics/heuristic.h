@@ -47,13 +47,13 @@ struct Heuristic {
   // Infeasible when the smallest widths exceed the capacity. The parameters must have passed CheckHeuristic.
   Allocation (*run)(const AllocationProblem& problem);
   // None: shapes alone decide, so that a plan is known before anything was measured.
-  std::vector<Statistic> (*statistics)(const HeuristicParams& params);
+  std::vector<Statistic> (*statistics)(const HeuristicParams& given);
   std::vector<HeuristicParam> params;
 
   // Null when it takes no such parameter.
   const HeuristicParam* FindParam(absl::string_view param) const;
-  bool Needs(Statistic statistic, const HeuristicParams& params) const;
-  bool NeedsNoData(const HeuristicParams& params) const { return statistics(params).empty(); }
+  bool Needs(Statistic statistic, const HeuristicParams& given) const;
+  bool NeedsNoData(const HeuristicParams& given) const { return statistics(given).empty(); }
 };
 
 const std::vector<Heuristic>& Heuristics();

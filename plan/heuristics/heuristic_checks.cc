@@ -76,8 +76,7 @@ const char* MissingField(Statistic statistic, const AllocationProblem& problem) 
 
 }  // namespace
 
-std::vector<FieldViolation> CheckHeuristic(const std::string& heuristic,
-                                           const HeuristicParams& params,
+std::vector<FieldViolation> CheckHeuristic(const std::string& heuristic, const HeuristicParams& params,
                                            const std::vector<int>& widths) {
   const Heuristic* record = FindHeuristic(heuristic);
   if (record == nullptr) {

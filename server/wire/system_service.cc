@@ -1,6 +1,7 @@
 #include "server/wire/system_service.h"
 
 #include "base/status_macros.h"
+#include "base/version.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/runtime_profile.h"
 #include "plan/heuristics/heuristic.h"
@@ -25,7 +26,7 @@ grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackSe
                                                                 const v1::GetCapabilitiesRequest* request,
                                                                 v1::Capabilities* response) {
   UnaryReply reply(core_, context, *request, kService, "GetCapabilities");
-  response->set_version(kServerVersion);
+  response->set_version(kProgramVersion);
   response->set_api_version(kApiVersion);
   for (const std::string& family : SupportedFamilies()) response->add_families(family);
   for (const Heuristic& heuristic : Heuristics()) response->add_heuristics(heuristic.name);

@@ -1,0 +1,7 @@
+#include "base/version.h"
+
+namespace quantmoe {
+
+const char kProgramVersion[] = QUANTMOE_VERSION;
+
+}  // namespace quantmoe
