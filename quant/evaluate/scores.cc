@@ -160,7 +160,9 @@ absl::StatusOr<ShardScores> ParseScores(std::string_view bytes) {
   const char* row = bytes.data() + kHeaderBytes;
   for (TargetScore& score : scores) {
     std::memcpy(&score.log_likelihood, row, sizeof(double));
-    score.greedy = row[sizeof(double)] != 0;
+    const char greedy = row[sizeof(double)];
+    if (greedy != '\0' && greedy != '\1') return BadBlob("scores blob: a mark is neither 0 nor 1");
+    score.greedy = greedy == '\1';
     row += kRowBytes;
   }
   return scores;
