@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from safetensors.torch import load_file, save_file
+from transformers.core_model_loading import revert_weight_conversion
 
 BATCH, SEQ = 2, 48
 MOE_AS_MIXTRAL = ("mixtral", "phimoe", "minimax_m2")
@@ -95,6 +96,17 @@ def published(model_type, name, tensor):
             part = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}[part] if mixtral else part
             out.append((f"{base}.{e}.{part}.weight", value.contiguous()))
     return out
+
+
+def kimi_tensors(model):
+    """Published names, and the tower's fused attention, as transformers undoes them; it renames one part of a name too many."""
+    wrong = (("language_model.model.blocks.", "language_model.model.layers."), ("model.mm_projector.", "mm_projector."))
+    tensors = {}
+    for name, tensor in revert_weight_conversion(model, dict(model.state_dict())).items():
+        for old, new in wrong:
+            name = name.replace(old, new)
+        tensors[name] = tensor.contiguous()
+    return tensors
 
 
 def mtp_tensors(tensors, layers, seed, hidden, vocab):
@@ -333,6 +345,8 @@ def make(name, spec, families, out):
                 value = draw(k, v.shape, seed, opts).to(keep)
                 v.copy_(value)
                 tensors |= published(cfg["model_type"], k, value)
+        if cfg["model_type"] == "kimi_k25":
+            tensors = kimi_tensors(model)
         if opts.get("mtp"):
             extra = layers
             tensors |= mtp_tensors(tensors, layers, seed, text["hidden_size"], text["vocab_size"])
@@ -574,6 +588,22 @@ FAMILIES = {
                           "num_heads": 2, "out_hidden_size": 64, "patch_size": 4, "spatial_merge_size": 2,
                           "temporal_patch_size": 2, "num_position_embeddings": 4, "deepstack_visual_indexes": [0],
                           "in_channels": 3, "hidden_act": "gelu_pytorch_tanh"}}},
+    "kimi_k25": {"seed": 36, "config": {
+        "architectures": ["KimiK25ForConditionalGeneration"], "model_type": "kimi_k25", "media_placeholder_token_id": 310,
+        "tie_word_embeddings": False, "dtype": "float32", "projection_hidden_size": 16, "transformers_version": "4.57.1",
+        "text_config": {key: value for key, value in common(
+            architectures=["DeepseekV3ForCausalLM"], model_type="kimi_k2", dtype="float32", hidden_size=64,
+            num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4, intermediate_size=96, moe_intermediate_size=32,
+            n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=1, first_k_dense_replace=1, moe_layer_freq=1,
+            q_lora_rank=32, kv_lora_rank=32, qk_nope_head_dim=32, qk_rope_head_dim=32, v_head_dim=32, n_group=1,
+            topk_group=1, topk_method="noaux_tc", scoring_func="sigmoid", norm_topk_prob=True, routed_scaling_factor=2.827,
+            attention_bias=False, aux_loss_alpha=0.001, seq_aux=True, ep_size=1, pretraining_tp=1,
+            num_nextn_predict_layers=0, max_position_embeddings=262144, rms_norm_eps=1e-5, rope_theta=50000.0,
+            rope_scaling={"beta_fast": 32.0, "beta_slow": 1.0, "factor": 64.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+                          "original_max_position_embeddings": 4096, "type": "yarn"}).items() if key != "torch_dtype"},
+        "vision_config": {"model_type": "kimi_k25_vision", "patch_size": 2, "pos_emb_height": 2, "pos_emb_width": 2,
+                          "pos_emb_time": 2, "num_attention_heads": 2, "num_hidden_layers": 1, "hidden_size": 16,
+                          "intermediate_size": 16, "merge_kernel_size": [2, 2]}}},
     "glm4v_moe": {"seed": 33, "config": {
         "architectures": ["Glm4vMoeForConditionalGeneration"], "model_type": "glm4v_moe", "image_token_id": 310,
         "video_token_id": 311, "image_start_token_id": 312, "image_end_token_id": 313, "tie_word_embeddings": False,

@@ -291,6 +291,34 @@ TEST(ModelSpecTest, TraitsOfMiniMaxM2) {
   EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_UNSUPPORTED")) << "has linear attention";
 }
 
+TEST(ModelSpecTest, MiniMaxM2IsReadInTheFp8OfItsPublishedFiles) {
+  json config = GoldenJson("minimax_m2");
+  config["quantization_config"] = {
+      {"activation_scheme", "dynamic"},
+      {"fmt", "float8_e4m3fn"},
+      {"quant_method", "fp8"},
+      {"weight_block_size", {128, 128}},
+      {"modules_to_not_convert", {"gate", "e_score_correction_bias", "lm_head"}}};
+  const StorageSpec storage = ParseOrDie(config.dump()).storage;
+  EXPECT_TRUE(storage.fp8);
+  EXPECT_EQ(storage.fp8_block_rows, 128);
+  EXPECT_EQ(storage.fp8_block_columns, 128);
+  config["quantization_config"]["fmt"] = "float8_e5m2";
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_UNSUPPORTED"));
+}
+
+TEST(ModelSpecTest, TraitsOfKimiK25) {
+  json config = GoldenJson("kimi_k25");
+  const ModelSpec spec = ParseOrDie(config.dump());
+  EXPECT_EQ(spec.moe.router, RouterKind::kNoAuxTc);
+  EXPECT_TRUE(spec.attention.mla);
+  EXPECT_EQ(spec.rope.scaling, RopeScaling::kYarn);
+  config["text_config"]["model_type"] = "deepseek_v3";  // as transformers writes it
+  EXPECT_EQ(ParseOrDie(config.dump()).moe.experts, spec.moe.experts);
+  config["text_config"]["model_type"] = "deepseek_v2";
+  EXPECT_THAT(ParseModelConfig(config.dump()), HasReason("MODEL_UNSUPPORTED"));
+}
+
 TEST(ModelSpecTest, TraitsOfHunyuan) {
   json config = GoldenJson("hunyuan_v1_moe");
   const ModelSpec spec = ParseOrDie(config.dump());
