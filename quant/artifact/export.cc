@@ -7,7 +7,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
@@ -18,6 +17,7 @@
 #include "plan/allocate/runtime_profile.h"
 #include "quant/artifact/compressed_tensors.h"
 #include "quant/artifact/gptq_config.h"
+#include "quant/artifact/gptqmodel_names.h"
 #include "quant/artifact/model_card.h"
 #include "quant/artifact/writer.h"
 #include "quant/gptq/packing.h"
@@ -79,19 +79,16 @@ absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
   return widened;
 }
 
-// GPTQModel looks for Mixtral's experts under the names that it gives them itself, and nowhere else.
-std::string NameIn(const BitPlan& plan, ExportFormat format, const std::string& name) {
-  constexpr char kBlock[] = ".block_sparse_moe.";
-  if (format != ExportFormat::kGptq || plan.profile != "gptqmodel" || !absl::StrContains(name, kBlock))
-    return name;
-  return absl::StrReplaceAll(
-      name, {{kBlock, ".mlp."}, {".w1", ".gate_proj"}, {".w3", ".up_proj"}, {".w2", ".down_proj"}});
+std::string NameIn(const PublishedArtifact& artifact, const BitPlan& plan, ExportFormat format,
+                   const std::string& name) {
+  if (format != ExportFormat::kGptq || plan.profile != "gptqmodel") return name;
+  return GptqModelName(artifact.spec().model_type, name);
 }
 
 // Kept() of the artifact under the names of the export.
 std::vector<TensorInfo> KeptIn(const PublishedArtifact& artifact, const BitPlan& plan, ExportFormat format) {
   std::vector<TensorInfo> kept = artifact.Kept();
-  for (TensorInfo& tensor : kept) tensor.name = NameIn(plan, format, tensor.name);
+  for (TensorInfo& tensor : kept) tensor.name = NameIn(artifact, plan, format, tensor.name);
   return kept;
 }
 
@@ -142,7 +139,7 @@ class Exporter {
                                                      layout.plan.linears[i].bits};
     }
     for (const TensorInfo& tensor : artifact.Kept())
-      kept_[NameIn(layout.plan, format_, tensor.name)] = tensor.name;
+      kept_[NameIn(artifact, layout.plan, format_, tensor.name)] = tensor.name;
   }
 
   absl::StatusOr<MappedFile> Get(const TensorInfo& info) const {
@@ -351,7 +348,7 @@ absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, Exp
   std::vector<Linear> linears;
   std::map<std::string, int> bits;
   for (PlannedLinear& planned : layout.plan.linears) {
-    planned.linear.name = NameIn(layout.plan, format, planned.linear.name);
+    planned.linear.name = NameIn(artifact, layout.plan, format, planned.linear.name);
     if (format == ExportFormat::kCompressedTensors) planned.symmetric = true;  // it keeps the signs of scales
     linears.push_back(planned.linear);
     bits[planned.linear.name] = planned.bits;
