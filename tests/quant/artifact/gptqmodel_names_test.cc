@@ -17,8 +17,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "plan/linears.h"
-#include "plan/model_spec.h"
+#include "plan/model/linears.h"
+#include "plan/model/model_config.h"
 #include "tests/support/goldens.h"
 #include "tests/support/status_matchers.h"
 
