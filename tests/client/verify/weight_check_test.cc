@@ -182,7 +182,7 @@ TEST_F(WeightCheckTest, NamesDocumentsThatDisagree) {
   EXPECT_THAT(Check(), HasSubstr("quantmoe_plan.json||is no plan"));
   plan_ = plan;
   gptq_["dynamic"] = {{"+:^m\\.(", {{"bits", 8}}}};
-  EXPECT_EQ(Check(), "config.json||'^m\\.(' is no regular expression");
+  EXPECT_EQ(Check(), "config.json||'^m\\.(' is no regular expression that can be used");
   gptq_["quant_method"] = "awq";
   EXPECT_EQ(Check(), "config.json||quantization_config is neither gptq nor compressed-tensors");
 }
