@@ -1,5 +1,6 @@
 #include "storage/artifact_manifest.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include <sys/stat.h>
 
 #include "base/error_info.h"
 #include "base/json.h"
@@ -36,13 +38,62 @@ bool IsPlainRelativePath(const std::string& path) {
   return path.find('\0') == std::string::npos;
 }
 
-absl::Status Unlink(const fs::path& path) {
-  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
-  return ErrnoError(errno, absl::StrCat("cannot remove ", path.string()));
+// A folder below `parent` (AT_FDCWD or a folder) that is no link.
+FileDescriptor OpenFolder(int parent, const std::string& name) {
+  return FileDescriptor(::openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+// The same of a path below `root`, component by component: a link in the middle would lead to somebody
+// else's files.
+FileDescriptor OpenFolderBelow(int root, const fs::path& relative) {
+  FileDescriptor folder = OpenFolder(root, ".");
+  for (const fs::path& part : relative) {
+    if (!folder.ok()) return folder;
+    folder = OpenFolder(folder.get(), part.string());
+  }
+  return folder;
+}
+
+// A file that is there and no link. What else has its name is none of ours and stays.
+absl::Status Unlink(int root, const std::string& path) {
+  const fs::path relative(path);
+  const FileDescriptor parent = OpenFolderBelow(root, relative.parent_path());
+  const std::string name = relative.filename().string();
+  struct stat info {};
+  if (!parent.ok() || ::fstatat(parent.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+      !S_ISREG(info.st_mode)) {
+    return absl::OkStatus();
+  }
+  if (::unlinkat(parent.get(), name.c_str(), 0) == 0 || errno == ENOENT) return absl::OkStatus();
+  return ErrnoError(errno, absl::StrCat("cannot remove ", path));
 }
 
 // A folder with something in it stays; the caller says what that is.
-void RemoveIfEmpty(const fs::path& directory) { ::rmdir(directory.c_str()); }
+void RemoveIfEmpty(int root, const std::string& path) {
+  const fs::path relative(path);
+  const FileDescriptor parent = OpenFolderBelow(root, relative.parent_path());
+  if (parent.ok()) ::unlinkat(parent.get(), relative.filename().c_str(), AT_REMOVEDIR);
+}
+
+// What an artifact is made of: its files, the manifest among them, and the folders on the way to them.
+struct Content {
+  std::set<std::string> files = {kManifestName};
+  std::set<std::string, std::greater<>> folders;  // the deepest first
+
+  explicit Content(const std::vector<ArtifactFile>& listed) {
+    for (const ArtifactFile& file : listed) {
+      files.insert(file.path);
+      for (fs::path up = fs::path(file.path).parent_path(); !up.empty(); up = up.parent_path())
+        folders.insert(up.string());
+    }
+  }
+
+  // By name and by kind: a link is neither a file nor a folder of ours.
+  bool Has(const std::string& path, fs::file_type type) const {
+    return (type == fs::file_type::regular && files.contains(path)) ||
+           (type == fs::file_type::directory && folders.contains(path));
+  }
+};
 
 }  // namespace
 
@@ -78,18 +129,16 @@ absl::StatusOr<std::vector<ArtifactFile>> ReadArtifactManifest(const std::string
 }
 
 std::string FirstForeignEntry(const std::string& directory, const std::vector<ArtifactFile>& files) {
-  std::set<std::string> ours = {kManifestName};
-  for (const ArtifactFile& file : files) {
-    for (fs::path path = file.path; !path.empty(); path = path.parent_path()) ours.insert(path.string());
-  }
+  const Content ours(files);
   std::set<std::string> foreign;
   std::error_code error;
   for (fs::recursive_directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error)) {
     const std::string path = entry->path().lexically_relative(directory).string();
-    if (WorkDirectory::IsMarked(entry->path())) {
+    std::error_code ignored;
+    if (entry.depth() == 0 && WorkDirectory::IsMarked(entry->path())) {
       entry.disable_recursion_pending();
-    } else if (!ours.contains(path)) {
+    } else if (!ours.Has(path, entry->symlink_status(ignored).type())) {
       foreign.insert(path);
     }
   }
@@ -101,20 +150,21 @@ std::string FirstForeignEntry(const std::string& directory, const std::vector<Ar
 absl::Status RemoveArtifact(const std::string& directory) {
   std::error_code ignored;
   if (!fs::exists(fs::symlink_status(directory, ignored))) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::vector<ArtifactFile> files, ReadArtifactManifest(directory));
-  std::set<std::string, std::greater<>> folders;  // the deepest first
-  const fs::path root(directory);
-  for (const ArtifactFile& file : files) {
-    RETURN_IF_ERROR(Unlink(root / file.path));
-    for (fs::path up = fs::path(file.path).parent_path(); !up.empty(); up = up.parent_path())
-      folders.insert(up.string());
+  const FileDescriptor root = OpenFolder(AT_FDCWD, directory);
+  if (!root.ok()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "FOREIGN_FILE",
+                     absl::StrCat(directory, " is kept: it is no folder, or a link to one"));
   }
-  RETURN_IF_ERROR(Unlink(root / kManifestName));
-  for (const std::string& folder : folders) RemoveIfEmpty(root / folder);
-  for (fs::directory_iterator entry(root, ignored), end; !ignored && entry != end; entry.increment(ignored))
+  ASSIGN_OR_RETURN(const std::vector<ArtifactFile> files, ReadArtifactManifest(directory));
+  const Content ours(files);
+  for (const ArtifactFile& file : files) RETURN_IF_ERROR(Annotate(Unlink(root.get(), file.path), directory));
+  RETURN_IF_ERROR(Annotate(Unlink(root.get(), kManifestName), directory));
+  for (const std::string& folder : ours.folders) RemoveIfEmpty(root.get(), folder);
+  for (fs::directory_iterator entry(directory, ignored), end; !ignored && entry != end;
+       entry.increment(ignored))
     RETURN_IF_ERROR(RemoveWorkDirectory(entry->path()));
-  RemoveIfEmpty(root);
-  if (!fs::exists(root, ignored)) return absl::OkStatus();
+  ::rmdir(directory.c_str());
+  if (!fs::exists(directory, ignored)) return absl::OkStatus();
   return MakeError(absl::StatusCode::kFailedPrecondition, "FOREIGN_FILE",
                    absl::StrCat(directory, " is kept: it holds ", FirstForeignEntry(directory, {}),
                                 ", which the artifact does not list"));

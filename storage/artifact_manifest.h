@@ -28,12 +28,13 @@ absl::StatusOr<std::vector<ArtifactFile>> ParseArtifactManifest(absl::string_vie
 absl::StatusOr<std::vector<ArtifactFile>> ReadArtifactManifest(const std::string& directory);
 
 // What lies in `directory` beside the manifest, its files and working folders of ours: the first path, or
-// nothing.
+// nothing. A link is foreign also where the manifest lists a file or needs a folder of its name: no program
+// of ours makes one, and what it leads to is somebody else's.
 std::string FirstForeignEntry(const std::string& directory, const std::vector<ArtifactFile>& files);
 
 // Removes the files that the manifest in `directory` lists, the manifest last, and the folders that are empty
-// then. What is not listed stays, and FAILED_PRECONDITION names it. A folder that is not there is fine; one
-// without a manifest is left alone with the error of ReadArtifactManifest.
+// then, without following any link. What is not listed stays, and FAILED_PRECONDITION names it. A folder that
+// is not there is fine; one without a manifest is left alone with the error of ReadArtifactManifest.
 absl::Status RemoveArtifact(const std::string& directory);
 
 }  // namespace quantmoe

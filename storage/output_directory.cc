@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <climits>
 #include <filesystem>
-#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -36,15 +35,10 @@ bool IsOrLiesIn(const std::string& path, const std::string& folder) {
 bool IsUnfinished(const std::string& path) {
   const std::string staging = StagingWithin(path);
   if (!WorkDirectory::IsMarked(staging)) return false;
-  std::set<std::string> ours = {fs::path(staging).filename()};
-  if (const auto files = ReadArtifactManifest(absl::StrCat(staging, "/new")); files.ok()) {
-    for (const ArtifactFile& file : *files) ours.insert(*fs::path(file.path).begin());
-  }
-  std::error_code error;
-  for (fs::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
-    if (!ours.contains(entry->path().filename())) return false;
-  }
-  return !error;
+  std::error_code ignored;
+  if (fs::exists(fs::symlink_status(absl::StrCat(path, "/", kManifestName), ignored))) return false;
+  const auto files = ReadArtifactManifest(absl::StrCat(staging, "/new"));
+  return FirstForeignEntry(path, files.ok() ? *files : std::vector<ArtifactFile>()).empty();
 }
 
 bool IsMountPoint(const std::string& path) {

@@ -33,6 +33,11 @@ absl::Status MoveTo(const std::string& from, const std::string& to) {
   return ErrnoError(errno, absl::StrCat("cannot move ", from, " to ", to));
 }
 
+// In one step. False with errno where the file system cannot.
+bool Exchange(const std::string& a, const std::string& b) {
+  return ::renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0;
+}
+
 absl::Status SyncTree(const std::string& root) {
   std::error_code error;
   for (fs::recursive_directory_iterator entry(root, error), end; !error && entry != end;
@@ -83,7 +88,10 @@ absl::Status Publication::Finish() {
   if (!placed.ok()) return Annotate(placed, absl::StrCat("the artifact is whole in ", staging()));
   RETURN_IF_ERROR(SyncDir(ParentOf(target_)));
   CrashPoint("after-publish-rename");
-  return work_.Remove();
+  absl::Status tidied = old_.empty() ? absl::OkStatus() : RemoveArtifact(old_);
+  if (tidied.ok()) tidied = work_.Remove();
+  return Annotate(tidied, absl::StrCat("the artifact is in place in ", target_,
+                                       ", but something of the earlier one is left"));
 }
 
 absl::Status Publication::PutInPlace() {
@@ -126,16 +134,23 @@ absl::Status Publication::SwapWithTarget() {
   // Somebody may have put a file of his own there since Begin.
   RETURN_IF_ERROR(JudgeOutput(target_, /*overwrite=*/true).status());
   RETURN_IF_ERROR(work_.Clear("old"));
-  if (::renameat2(AT_FDCWD, staging().c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0) {
+  const std::string old = absl::StrCat(work_.path(), "/old");
+  if (Exchange(staging(), target_)) {
     CrashPoint("after-publish-exchange");
-    return RemoveArtifact(staging());
+    // Or in the moment before.
+    const absl::Status judged = JudgeOutput(staging(), /*overwrite=*/true).status();
+    if (!judged.ok() && Exchange(staging(), target_)) return judged;
+    old_ = staging();
+    return absl::OkStatus();
   }
   if (errno != EINVAL && errno != ENOSYS) return ErrnoError(errno, absl::StrCat("cannot replace ", target_));
-  const std::string old = absl::StrCat(work_.path(), "/old");
   RETURN_IF_ERROR(MoveTo(target_, old));
   CrashPoint("between-publish-renames");
   const absl::Status moved = MoveTo(staging(), target_);
-  if (moved.ok()) return RemoveArtifact(old);
+  if (moved.ok()) {
+    old_ = old;
+    return absl::OkStatus();
+  }
   RETURN_IF_ERROR(MoveTo(old, target_));
   return moved;
 }

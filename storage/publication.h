@@ -29,7 +29,7 @@ class Publication {
   // Forgets files that an earlier try has staged.
   absl::Status StartAgain();
   // Puts the staged folder, which must hold the manifest, in place. On an error it stays staged, and whatever
-  // was in place stays there.
+  // was in place stays there; unless the message says that only tidying failed.
   absl::Status Finish();
 
  private:
@@ -47,6 +47,7 @@ class Publication {
   std::string target_;
   OutputState state_;
   std::string replaced_;
+  std::string old_;  // where the replaced artifact is once the new one is in place
   WorkDirectory work_;
 };
 

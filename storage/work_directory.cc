@@ -66,7 +66,8 @@ bool IsFileAt(int fd, const std::string& path) {
 
 bool WorkDirectory::IsMarked(const std::string& path) {
   std::error_code ignored;
-  return fs::is_regular_file(fs::symlink_status(MarkerOf(path), ignored));
+  return fs::is_directory(fs::symlink_status(path, ignored)) &&
+         fs::is_regular_file(fs::symlink_status(MarkerOf(path), ignored));
 }
 
 absl::Status WorkDirectory::Check(const std::string& path) {

@@ -17,6 +17,7 @@ class WorkDirectory {
   static constexpr char kMarkerName[] = ".quantmoe-work";
   enum class Use { kShared, kAlone };
 
+  // A link to a marked folder is not one: whoever made the link knows the folder by another name.
   static bool IsMarked(const std::string& path);
   // Whether Open would take `path`: a new name, an empty folder, or a marked one. FAILED_PRECONDITION says
   // why not. Nothing is changed.

@@ -112,6 +112,45 @@ TEST_F(ArtifactDirectoryTest, NothingOfTheUsersIsReplaced) {
   EXPECT_EQ(dir_.Read("out/sub/notes.txt"), "mine");
 }
 
+TEST_F(ArtifactDirectoryTest, WhatALinkInAnArtifactLeadsToIsNeitherReplacedNorRemoved) {
+  dir_.Write("home/old.json", "mine");
+  dir_.Write("home/.quantmoe-work", "");
+  dir_.Write("home/results/1", "mine");
+  const auto expect_kept = [&](const char* what) {
+    EXPECT_THAT(Publish(new_, /*overwrite=*/true), HasReason("OUTPUT_EXISTS")) << what;
+    EXPECT_THAT(RemoveArtifact(dir_ / "out"), HasReason("FOREIGN_FILE")) << what;
+    EXPECT_EQ(dir_.Read("home/old.json"), "mine") << what;
+    EXPECT_EQ(dir_.Read("home/results/1"), "mine") << what;
+    fs::remove_all(dir_ / "out");
+  };
+  ASSERT_THAT(Publish(old_), IsOk());
+  fs::remove_all(dir_ / "out/sub");
+  fs::create_directory_symlink(dir_ / "home", dir_ / "out/sub");
+  expect_kept("a folder");
+  ASSERT_THAT(Publish(old_), IsOk());
+  fs::remove(dir_ / "out/sub/old.json");
+  fs::create_symlink(dir_ / "home/old.json", dir_ / "out/sub/old.json");
+  expect_kept("a file");
+  ASSERT_THAT(Publish(old_), IsOk());
+  fs::create_directory_symlink(dir_ / "home", dir_ / "out/work");
+  expect_kept("a working folder");
+  ASSERT_THAT(Publish(old_), IsOk());
+  fs::rename(dir_ / "out", dir_ / "moved");
+  fs::create_directory_symlink(dir_ / "moved", dir_ / "out");
+  EXPECT_THAT(RemoveArtifact(dir_ / "out"), HasReason("FOREIGN_FILE"));
+  EXPECT_TRUE(IsWhole("moved", "old"));
+}
+
+TEST_F(ArtifactDirectoryTest, AUsersFolderInTheWayOfAnInterruptedFillStays) {
+  fs::create_directory(dir_ / "out");
+  DieAt("publish-file-placed:2", old_, /*overwrite=*/false);
+  ASSERT_TRUE(dir_.Exists("out/.quantmoe.partial/new"));
+  fs::copy(blobs_->PathOf(old_), dir_ / "out/.quantmoe.partial/new/artifact.json");
+  dir_.Write("out/sub/notes.txt", "mine");
+  EXPECT_THAT(Publish(new_, /*overwrite=*/true), HasReason("OUTPUT_EXISTS"));
+  EXPECT_EQ(dir_.Read("out/sub/notes.txt"), "mine");
+}
+
 TEST_F(ArtifactDirectoryTest, AFolderWithoutAManifestIsNotRemoved) {
   dir_.Write("out/weights", "mine");
   EXPECT_FALSE(RemoveArtifact(dir_ / "out").ok());
