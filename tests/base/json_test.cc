@@ -1,5 +1,9 @@
 #include "base/json.h"
 
+#include <ctime>
+
+#include "absl/strings/str_cat.h"
+
 #include "tests/support/status_matchers.h"
 
 namespace quantmoe {
@@ -46,6 +50,30 @@ TEST(Json, DamagedTextIsAnErrorWithItsPlace) {
 TEST(Json, OrderIsKeptWhereItIsAskedFor) {
   EXPECT_EQ(ParseOrderedJson(R"({"b":1,"a":2})")->dump(), R"({"b":1,"a":2})");
   EXPECT_EQ(ParseJson(R"({"b":1,"a":2})")->dump(), R"({"a":2,"b":1})");
+}
+
+TEST(Json, TheOrderedTreeIsThatOfTheLibrary) {
+  std::string many = R"({"same":1)";
+  for (int i = 0; i < 100; ++i) absl::StrAppend(&many, ",\"k", i % 90, "\":", i);
+  many += R"(,"same":{"z":[],"a":{}},"k3":"\u00e9"})";
+  for (const std::string& text :
+       {many, absl::StrCat("[", many, ",", many, "]"), std::string(R"([null,true,-1,18446744073709551615])"),
+        std::string(R"([1.5,1e300,"",{"a":[{"b":{}}],"a":2}])"), std::string("3")}) {
+    EXPECT_EQ(ParseOrderedJson(text)->dump(), nlohmann::ordered_json::parse(text).dump());
+    EXPECT_EQ(OwnOrderedJson(text).dump(), nlohmann::ordered_json::parse(text).dump());
+  }
+  for (const std::string text : {"", "[1,", "{\"a\" 1}", "1e9999", "[1] 2"})
+    EXPECT_EQ(ParseOrderedJson(text).status(), ParseJson(text).status());
+}
+
+TEST(Json, ManyMembersOfAnObjectTakeTimeInProportion) {
+  // The library's own ordered parser takes minutes of processor time.
+  std::string text = "{\"k\":0";
+  for (int i = 0; i < 300'000; ++i) absl::StrAppend(&text, ",\"k", i, "\":", i);
+  text += "}";
+  const std::clock_t begin = std::clock();
+  EXPECT_EQ(ParseOrderedJson(text)->size(), 300'001u);
+  EXPECT_LT(std::clock() - begin, 20 * CLOCKS_PER_SEC);
 }
 
 }  // namespace
