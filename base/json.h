@@ -30,8 +30,7 @@ absl::Status CheckJsonLimits(absl::string_view text, const JsonLimits& limits = 
 // every event of the parser, as nlohmann::json::parse documents it.
 absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text, const JsonLimits& limits = {},
                                          const nlohmann::json::parser_callback_t& watch = nullptr);
-// The same, with the members of objects in their order. A look-up by name goes through all of them: code that
-// looks up many names of one object takes ParseJson.
+// The same, with the members of objects in their order.
 absl::StatusOr<nlohmann::ordered_json> ParseOrderedJson(absl::string_view text,
                                                         const JsonLimits& limits = {});
 
