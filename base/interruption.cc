@@ -28,8 +28,6 @@ absl::Status InterruptionScope::Check() const {
   return outer_ == nullptr ? absl::OkStatus() : outer_->Check();
 }
 
-bool CanBeInterrupted() { return innermost != nullptr; }
-
 absl::Status CheckInterrupted() { return innermost == nullptr ? absl::OkStatus() : innermost->Check(); }
 
 absl::Status SleepUnlessInterrupted(absl::Duration duration) {

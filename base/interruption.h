@@ -31,9 +31,6 @@ class InterruptionScope {
 // Whether what this thread does is still wanted: OK, or why not. Always OK where nobody said how it is known.
 absl::Status CheckInterrupted();
 
-// Whether somebody said so for this thread.
-bool CanBeInterrupted();
-
 // Sleeps for `duration`, in steps; ends early with the status of an interruption.
 absl::Status SleepUnlessInterrupted(absl::Duration duration);
 

@@ -16,6 +16,7 @@
 #include "quant/device/instruction_set.h"
 #include "quant/device/torch_guard.h"
 #include "quant/tasks/run_task.h"
+#include "sources/abandonable_call.h"
 
 namespace {
 
@@ -82,5 +83,5 @@ int main(int argc, char** argv) {
   if (status.ok()) {
     status = quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), [&] { return run(models); });
   }
-  return Report(status);
+  return quantmoe::ExitCodeOrEnd(Report(status));
 }

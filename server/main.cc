@@ -180,8 +180,5 @@ int main(int argc, char** argv) {
   if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
   quantmoe::InitLogging(flags.log_format == "json" ? quantmoe::LogFormat::kJson : quantmoe::LogFormat::kText,
                         quantmoe::ParseLevel(flags.log_level));
-  const int code = quantmoe::ReportExit("quantmoe-server", quantmoe::Run(flags));
-  // Reads that were given up may still use what the end of the program would destroy.
-  if (quantmoe::AbandonedCalls() > 0) std::_Exit(code);
-  return code;
+  return quantmoe::ExitCodeOrEnd(quantmoe::ReportExit("quantmoe-server", quantmoe::Run(flags)));
 }

@@ -1,11 +1,16 @@
 #include "sources/abandonable_call.h"
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 
+#include "base/clock.h"
 #include "base/interruption.h"
 #include "base/timed_wait.h"
 
@@ -31,11 +36,8 @@ void Finish(Running& running) {
 
 }  // namespace
 
-absl::Status RunUnlessInterrupted(std::function<void()> call) {
-  if (!CanBeInterrupted()) {
-    call();
-    return absl::OkStatus();
-  }
+absl::Status RunUnlessInterrupted(absl::Duration limit, std::function<void()> call) {
+  const absl::Duration until = Clock::Real().Monotonic() + limit;
   const auto running = std::make_shared<Running>();
   std::thread([running, call = std::move(call)] {
     call();
@@ -44,15 +46,25 @@ absl::Status RunUnlessInterrupted(std::function<void()> call) {
   absl::MutexLock lock(&running->mutex);
   const auto done = [&running]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(running->mutex) { return running->done; };
   while (!running->changed.AwaitFor(running->mutex, kPoll, done)) {
-    const absl::Status interrupted = CheckInterrupted();
-    if (interrupted.ok()) continue;
+    absl::Status end = CheckInterrupted();
+    if (end.ok() && Clock::Real().Monotonic() >= until) {
+      end = absl::DeadlineExceededError(absl::StrCat("no answer within ", absl::FormatDuration(limit)));
+    }
+    if (end.ok()) continue;
     running->given_up = true;
     ++abandoned;
-    return interrupted;
+    return end;
   }
   return absl::OkStatus();
 }
 
 int AbandonedCalls() { return abandoned; }
+
+int ExitCodeOrEnd(int code) {
+  if (AbandonedCalls() == 0) return code;
+  std::cout.flush();
+  std::fflush(nullptr);
+  std::_Exit(code);
+}
 
 }  // namespace quantmoe

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include <curl/curl.h>
 
+#include "base/clock.h"
 #include "base/error_info.h"
 #include "base/interruption.h"
 #include "base/status_macros.h"
@@ -260,7 +261,10 @@ absl::StatusOr<HttpReply> HttpClient::Get(const HttpGet& get, const OnHead& on_h
   const auto keep = absl::MakeCleanup([&] { Keep(handle); });
   HttpGet hop = get;
   HttpReply reply;
+  const absl::Duration start = Clock::Real().Monotonic();
   for (int redirects = 0; redirects <= kMaxRedirects; ++redirects) {
+    // Of all hops together; libcurl takes 0 for no limit.
+    hop.deadline = std::max(get.deadline - (Clock::Real().Monotonic() - start), absl::Milliseconds(1));
     reply.origin = hop.url.Origin();
     const bool at_origin = hop.url.Origin() == get.url.Origin();
     RETURN_IF_ERROR(Exchange(hop, at_origin, reply, on_head, on_bytes).Run(handle));

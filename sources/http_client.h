@@ -51,7 +51,8 @@ struct HttpGet {
   HttpUrl url;
   std::string bearer;  // sent to the host of `url` only; empty: none
   std::vector<std::pair<std::string, std::string>> headers;
-  absl::Duration deadline = absl::Minutes(2);  // from the start of the request to the end of its body
+  absl::Duration deadline =
+      absl::Minutes(2);  // from the start of the request to the end of its body, redirects included
 };
 
 // Thread-safe. Connections are kept.

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <optional>
+#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -212,8 +212,9 @@ absl::StatusOr<std::string> ReadHubToken(const std::string& token_from) {
     token = value == nullptr ? "" : value;
   } else if (absl::ConsumePrefix(&name, "file:")) {
     std::ifstream file{std::string(name), std::ios::binary};
-    token.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-    if (!file) return bad(absl::StrCat("cannot read ", name));
+    std::ostringstream text;  // iterators over a directory throw
+    if (!file || !(text << file.rdbuf())) return bad(absl::StrCat("cannot read ", name, ", or it is empty"));
+    token = text.str();
   } else {
     return bad("must be env:NAME or file:PATH");  // it may be the token itself: do not repeat it
   }

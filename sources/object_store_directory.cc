@@ -28,6 +28,9 @@ using arrow::fs::FileInfo;
 constexpr double kConnectSeconds = 5;
 constexpr double kRequestSeconds = 30;
 constexpr int kAttempts = 3;
+// Of a whole call with its attempts, whatever trickles in meanwhile; a read of many bytes may take longer.
+constexpr absl::Duration kCallLimit = absl::Minutes(2);
+constexpr int64_t kLeastBytesPerSecond = int64_t{256} << 10;
 // Arrow opens a file of GCS with a request for all of it, and reads ranges with others: an open file holds a
 // connection and what its buffers took.
 constexpr size_t kMostOpenGcsFiles = 4;
@@ -45,13 +48,19 @@ absl::Status FromArrow(const arrow::Status& status, const std::string& what) {
   return MakeError(absl::StatusCode::kUnavailable, "OBJECT_STORE_UNAVAILABLE", message);
 }
 
-// What the call gives, never null. Arrow's calls end by their own timeouts only; an interruption leaves them
-// to these.
+// What the call gives, never null. Arrow's calls end by their own timeouts only, which a server that sends a
+// byte a second never meets; an interruption and the limit leave them to these.
 template <typename T>
 absl::StatusOr<std::shared_ptr<const T>> Await(const std::string& what,
-                                               std::function<arrow::Result<T>()> call) {
+                                               std::function<arrow::Result<T>()> call, int64_t bytes = 0) {
   std::shared_ptr<arrow::Result<T>> result;
-  RETURN_IF_ERROR(GetUnlessInterrupted<arrow::Result<T>>(std::move(call), result));
+  const absl::Duration limit = kCallLimit + absl::Seconds(bytes / kLeastBytesPerSecond);
+  const absl::Status status = GetUnlessInterrupted<arrow::Result<T>>(limit, std::move(call), result);
+  if (absl::IsDeadlineExceeded(status)) {
+    return MakeError(absl::StatusCode::kUnavailable, "OBJECT_STORE_UNAVAILABLE",
+                     absl::StrCat(what, ": ", status.message()));
+  }
+  RETURN_IF_ERROR(status);
   RETURN_IF_ERROR(FromArrow(result->status(), what));
   return std::shared_ptr<const T>(result, &result->ValueUnsafe());
 }
@@ -142,9 +151,10 @@ class ObjectStoreDirectory : public ModelDirectory {
     RETURN_IF_ERROR(CheckFileName(name));
     if (offset < 0 || length < 0) return absl::OutOfRangeError(absl::StrCat(name, ": a negative range"));
     ASSIGN_OR_RETURN(const std::shared_ptr<arrow::io::RandomAccessFile> file, OpenFile(name));
-    ASSIGN_OR_RETURN(const auto read, Await<std::shared_ptr<arrow::Buffer>>(
-                                          absl::StrCat("cannot read ", name, " of ", uri_.ToString()),
-                                          [file, offset, length] { return file->ReadAt(offset, length); }));
+    ASSIGN_OR_RETURN(const auto read,
+                     Await<std::shared_ptr<arrow::Buffer>>(
+                         absl::StrCat("cannot read ", name, " of ", uri_.ToString()),
+                         [file, offset, length] { return file->ReadAt(offset, length); }, length));
     std::shared_ptr<arrow::Buffer> buffer = *read;
     if (buffer->size() < length) {
       return absl::OutOfRangeError(absl::StrCat(name, " ends before ", length, " bytes at offset ", offset));

@@ -28,6 +28,7 @@
 #include "quant/device/compute_device.h"
 #include "quant/device/instruction_set.h"
 #include "quant/tasks/run_task.h"
+#include "sources/abandonable_call.h"
 #include "storage/durable_file.h"
 #include "storage/work_directory.h"
 #include "worker/supervisor.h"
@@ -301,7 +302,7 @@ int Main(int argc, char** argv) {
   AddOperationFlags(app, flags);
   if (const auto code = ParseFlags(app, argc, argv)) return *code;
   if (flags.supervise && std::getenv(kSupervised) == nullptr) return SuperviseWorker(flags, argc, argv);
-  return ReportExit("quantmoe-worker", Serve(flags));
+  return ExitCodeOrEnd(ReportExit("quantmoe-worker", Serve(flags)));
 }
 
 }  // namespace

@@ -52,8 +52,8 @@ TEST(ModelSources, SecretsAreNamedAndNeverRepeated) {
   ::unsetenv("QUANTMOE_TEST_TOKEN");
   EXPECT_OK(CheckModelSources({.hub = {.token_from = "env:QUANTMOE_TEST_TOKEN"}}));
   EXPECT_OK(CheckModelSources({.hub = {.token_from = "file:" + (dir / "token")}}));
-  for (const std::string& bad :
-       {std::string("hf_secret"), "file:" + (dir / "missing"), "file:" + (dir / "broken")}) {
+  for (const std::string& bad : {std::string("hf_secret"), "file:" + (dir / "missing"),
+                                 "file:" + (dir / "broken"), "file:" + dir.path()}) {
     const auto violations = ViolationsOf({.hub = {.token_from = bad}});
     ASSERT_EQ(violations.size(), 1u) << bad;
     EXPECT_EQ(violations[0].field, "--hub-token-from");
