@@ -2,6 +2,8 @@
 
 #include <iostream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -26,19 +28,48 @@ std::string Describe(const CLI::App& app, const CLI::ParseError& error) {
   return absl::StrCat("--config ", file, ": there is no option '", what, "'");
 }
 
+bool IsPath(absl::string_view value) { return !absl::StrContains(value, "://"); }
+
+// The part of an option's value that is text whatever the option is for.
+absl::string_view TextOf(absl::string_view type, absl::string_view value) {
+  if (type == "FILE" || type == "DIR" || type == "FILE|JOB") return IsPath(value) ? "" : value;
+  if (type != "NAME=FILE") return value;
+  const size_t equals = value.find('=');
+  return equals != absl::string_view::npos && IsPath(value.substr(equals)) ? value.substr(0, equals) : value;
+}
+
+void CollectDamagedTexts(const CLI::App& app, std::vector<FieldViolation>& violations) {
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& value : option->results()) {
+      const absl::string_view text = TextOf(option->get_type_name(), value);
+      if (ValidUtf8(text) == text) continue;
+      violations.push_back({option->get_name(), absl::StrCat("is not UTF-8: '", OneLine(text), "'")});
+    }
+  }
+  for (const CLI::App* command : app.get_subcommands()) CollectDamagedTexts(*command, violations);
+}
+
 }  // namespace
+
+absl::Status CheckFlagTexts(const CLI::App& app) {
+  std::vector<FieldViolation> violations;
+  CollectDamagedTexts(app, violations);
+  return InvalidFields(std::move(violations));
+}
 
 std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
-    return std::nullopt;
   } catch (const CLI::Success& shown) {
     return app.exit(shown);
   } catch (const CLI::ParseError& error) {
-    std::cerr << app.get_name() << ": " << Describe(app, error) << "\n  hint: `" << app.get_name()
+    std::cerr << app.get_name() << ": " << PlainLines(Describe(app, error)) << "\n  hint: `" << app.get_name()
               << " --help` shows the flags\n";
     return kInvalid;
   }
+  const absl::Status texts = CheckFlagTexts(app);
+  if (texts.ok()) return std::nullopt;
+  return ReportExit(app.get_name(), texts);
 }
 
 int ReportExit(absl::string_view program, const absl::Status& status) {

@@ -52,6 +52,7 @@ void AddAllocate(CLI::App& app, Run& run) {
   auto flags = std::make_shared<AllocateFlags>();
   flags->spec.gptq.max_fallback_ratio = 1.0;
   command->add_option("--table", flags->table, "table of a job (its `table` output, or quantize --table)")
+      ->type_name("FILE")
       ->required();
   AddPlanFlags(*command, flags->plan);
   command->add_option("--group-size", flags->spec.gptq.group_size,

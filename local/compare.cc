@@ -259,6 +259,7 @@ void AddCompare(CLI::App& app, Run& run) {
   command
       ->add_option("--out", flags->out,
                    "directory of the artifacts, comparison.json and .md; a stopped run goes on there")
+      ->type_name("DIR")
       ->required();
   command->add_flag(
       "--no-control", flags->no_control,

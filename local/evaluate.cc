@@ -105,14 +105,17 @@ void AddEvaluate(CLI::App& app, Run& run) {
       "evaluate", "Perplexity and task scores of an original or quantized directory, as JSON.");
   auto flags = std::make_shared<EvaluateFlags>();
   command->add_option("--model", flags->model, "model directory, original or GPTQ")->required();
-  command->add_option("--text", flags->text, "text for perplexity, as for quantize");
+  command->add_option("--text", flags->text, "text for perplexity, as for quantize")->type_name("FILE");
   command->add_option("--window", flags->window, "tokens of a window; 0: min(2048, context)");
-  command->add_option("--task", flags->tasks,
-                      "benchmark items, JSON lines or Parquet, NAME=FILE or NAME=hf://datasets/...");
-  command->add_option("--fewshot", flags->fewshot, "items for few-shot prompts, NAME=FILE");
+  command
+      ->add_option("--task", flags->tasks,
+                   "benchmark items, JSON lines or Parquet, NAME=FILE or NAME=hf://datasets/...")
+      ->type_name("NAME=FILE");
+  command->add_option("--fewshot", flags->fewshot, "items for few-shot prompts, NAME=FILE")
+      ->type_name("NAME=FILE");
   command->add_option("--limit", flags->limit, "only the first so many items of each task")
       ->check(CLI::PositiveNumber);
-  command->add_option("--items", flags->items, "also write one JSON line an item here");
+  command->add_option("--items", flags->items, "also write one JSON line an item here")->type_name("FILE");
   command->add_flag("--add-bos", flags->add_bos,
                     "put the beginning-of-sequence token before texts and prompts");
   command->add_flag("--no-add-bos", flags->no_add_bos, "never put it")->excludes("--add-bos");

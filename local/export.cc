@@ -151,8 +151,11 @@ void AddExport(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand(
       "export", "Writes the weights of a finished artifact in the form that another runtime loads.");
   auto flags = std::make_shared<ExportFlags>();
-  command->add_option("--artifact", flags->artifact, "directory of the artifact")->required();
-  command->add_option("--out", flags->out, "directory of the export: a new name or an empty folder");
+  command->add_option("--artifact", flags->artifact, "directory of the artifact")
+      ->type_name("DIR")
+      ->required();
+  command->add_option("--out", flags->out, "directory of the export: a new name or an empty folder")
+      ->type_name("DIR");
   command->add_flag("--overwrite", flags->overwrite, "replace an earlier export or artifact at --out");
   command->add_option("--format", flags->format, "gptq or compressed-tensors");
   command->add_option("--profile", flags->profile,

@@ -89,20 +89,26 @@ void AddJobFlags(CLI::App& command, JobFlags& flags) {
   command.add_option("--refine-rounds", flags.spec.refinement.rounds,
                      "rounds of a search that keeps what measures better on held-out text; 0: none");
   command.add_option("--refine-trials", flags.spec.refinement.trials, "plans that a round measures; 0: 16");
-  command.add_option("--calibration", flags.calibration,
-                     "text, or rows of text or conversations (JSON lines, JSON, Parquet): a file "
-                     "or\nhf://datasets/owner/name@revision/path; default: the shipped prose");
+  command
+      .add_option("--calibration", flags.calibration,
+                  "text, or rows of text or conversations (JSON lines, JSON, Parquet): a file "
+                  "or\nhf://datasets/owner/name@revision/path; default: the shipped prose")
+      ->type_name("FILE");
   command.add_option("--samples", flags.spec.calibration.samples, "calibration sequences");
   command.add_option("--sequence-length", flags.spec.calibration.sequence_length,
                      "tokens of each; 0: min(2048, context)");
   command.add_option("--states", flags.states, "type of activations between tasks: f32 or bf16");
   command.add_option("--shard-sequences", flags.spec.calibration.shard_sequences, "sequences of one shard");
-  command.add_option("--text", flags.text, "perplexity text, likewise; default: the shipped held-out prose");
+  command.add_option("--text", flags.text, "perplexity text, likewise; default: the shipped held-out prose")
+      ->type_name("FILE");
   command.add_option("--window", flags.spec.evaluation.window,
                      "tokens of a perplexity window; 0: min(2048, context)");
-  command.add_option("--task", flags.tasks,
-                     "benchmark items, JSON lines or Parquet, NAME=FILE or NAME=hf://datasets/...");
-  command.add_option("--fewshot", flags.fewshot, "items for few-shot prompts, NAME=FILE");
+  command
+      .add_option("--task", flags.tasks,
+                  "benchmark items, JSON lines or Parquet, NAME=FILE or NAME=hf://datasets/...")
+      ->type_name("NAME=FILE");
+  command.add_option("--fewshot", flags.fewshot, "items for few-shot prompts, NAME=FILE")
+      ->type_name("NAME=FILE");
   command.add_option("--limit", flags.limit, "only the first so many items of each task")
       ->check(CLI::PositiveNumber);
   command.add_flag("--add-bos", flags.add_bos,

@@ -65,10 +65,13 @@ void AddLogits(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("logits", "Writes logits and hidden states of given token ids.");
   auto flags = std::make_shared<LogitsFlags>();
   command->add_option("--model", flags->model, "model directory, original or quantized")->required();
-  command->add_option("--input-ids", flags->input_ids, "JSON list of lists of ids")->required();
+  command->add_option("--input-ids", flags->input_ids, "JSON list of lists of ids")
+      ->type_name("FILE")
+      ->required();
   command
       ->add_option("--out", flags->out,
                    "safetensors: logits [n, t, vocab], hidden_states [layers+1, n, t, hidden]")
+      ->type_name("FILE")
       ->required();
   command->add_option("--dtype", flags->dtype, "type of the computation")
       ->check(CLI::IsMember({"f32", "bf16"}));

@@ -143,13 +143,17 @@ void AddQuantize(CLI::App& app, Run& run) {
   AddPlanFlags(*command, flags->job.plan);
   AddJobFlags(*command, flags->job);
   command->add_option("--out", flags->out, "directory of the artifact: a new name or an empty folder")
+      ->type_name("DIR")
       ->required();
   command->add_flag("--overwrite", flags->overwrite,
                     "replace an earlier artifact at --out, which stays until the new one is complete");
-  command->add_option("--work-dir", flags->work_dir,
-                      "keep results here and go on from them; default: beside --out, removed at the end");
+  command
+      ->add_option("--work-dir", flags->work_dir,
+                   "keep results here and go on from them; default: beside --out, removed at the end")
+      ->type_name("DIR");
   command->add_flag("--estimate", flags->estimate, "only say what the job would need, as JSON");
-  command->add_option("--table", flags->table, "also write the distortion table here, for `allocate`");
+  command->add_option("--table", flags->table, "also write the distortion table here, for `allocate`")
+      ->type_name("FILE");
   command->callback(
       [&run, flags] { run = [flags](const ModelSources& models) { return Quantize(*flags, models); }; });
 }

@@ -77,13 +77,15 @@ void AddSolve(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand(
       "solve", "Quantizes one linear; one JSON line a width (the seconds are of all widths together).");
   auto flags = std::make_shared<SolveFlags>();
-  command->add_option("--input", flags->input, "safetensors with W [out, in] and H [in, in]")->required();
+  command->add_option("--input", flags->input, "safetensors with W [out, in] and H [in, in]")
+      ->type_name("FILE")
+      ->required();
   command->add_option("--bits", flags->options.widths, "widths, e.g. 2,3,4")->delimiter(',');
   command->add_option("--group-size", flags->options.group_size, "input channels that share a scale");
   command->add_option("--damp", flags->options.damp, "share of the mean diagonal that is added to it");
   command->add_option("--order", flags->order, "of columns: natural, activation or group");
   command->add_option("--scales", flags->scales, "of a group: auto, positive, signed or range");
-  command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]");
+  command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]")->type_name("FILE");
   command->callback([&run, flags] { run = [flags](const ModelSources&) { return SolveFile(*flags); }; });
 }
 

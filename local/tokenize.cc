@@ -63,7 +63,9 @@ void AddTokenize(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("tokenize", "Prints the token ids of a text file as JSON.");
   auto flags = std::make_shared<TokenizeFlags>();
   command->add_option("--model", flags->model, "directory with tokenizer.json or tiktoken.model")->required();
-  command->add_option("--text", flags->text, "text file, or with --decode a file of JSON lists")->required();
+  command->add_option("--text", flags->text, "text file, or with --decode a file of JSON lists")
+      ->type_name("FILE")
+      ->required();
   command->add_flag("--lines", flags->lines, "one list for each line instead of one for the file");
   command->add_flag("--decode", flags->decode,
                     "the way back: ids to text (with --lines: one JSON string a line)");
