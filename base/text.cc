@@ -1,6 +1,9 @@
 #include "base/text.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -38,10 +41,15 @@ uint32_t CodePoint(absl::string_view character) {
   return code;
 }
 
-// C0, DEL and C1 controls, line and paragraph separators, and what reorders the text around it.
+// C0, DEL and C1 controls, separators of lines, what reorders the text around it, and what is not seen at
+// all. The two joiners (U+200C, U+200D) are part of words and of emoji.
 bool CommandsDisplay(uint32_t code) {
-  return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x2028 && code <= 0x202E) ||
-         (code >= 0x2066 && code <= 0x2069) || code == 0x200E || code == 0x200F;
+  constexpr std::pair<uint32_t, uint32_t> kRanges[] = {{0x0, 0x1F},      {0x7F, 0x9F},      {0x61C, 0x61C},
+                                                       {0x180E, 0x180E}, {0x200B, 0x200B},  {0x200E, 0x200F},
+                                                       {0x2028, 0x202E}, {0x2060, 0x206F},  {0xFEFF, 0xFEFF},
+                                                       {0xFFF9, 0xFFFB}, {0xE0000, 0xE007F}};
+  return std::any_of(std::begin(kRanges), std::end(kRanges),
+                     [code](const auto& range) { return code >= range.first && code <= range.second; });
 }
 
 std::string Escape(uint32_t code) {
@@ -53,7 +61,8 @@ std::string Escape(uint32_t code) {
     case '\t':
       return "\\t";
     default:
-      return absl::StrCat("\\u", absl::Hex(code, absl::kZeroPad4));
+      return code <= 0xFFFF ? absl::StrCat("\\u", absl::Hex(code, absl::kZeroPad4))
+                            : absl::StrCat("\\U", absl::Hex(code, absl::kZeroPad8));
   }
 }
 
@@ -127,7 +136,7 @@ std::string PlainLines(absl::string_view text) { return EscapeCommands(text, "\n
 
 std::string EscapeHtml(absl::string_view text) {
   return absl::StrReplaceAll(
-      ValidUtf8(text), {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}, {"'", "&#39;"}});
+      PlainLines(text), {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}, {"\"", "&quot;"}, {"'", "&#39;"}});
 }
 
 }  // namespace quantmoe

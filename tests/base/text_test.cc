@@ -60,11 +60,17 @@ TEST(Text, OneLineCannotBeTwoNorCommandATerminal) {
   EXPECT_EQ(OneLine("\x1b[2J\x07\x7f"), "\\u001b[2J\\u0007\\u007f");
   EXPECT_EQ(OneLine("\u009B31m\u2028\u202Etxt"), "\\u009b31m\\u2028\\u202etxt");
   EXPECT_EQ(OneLine("\xFF caf\u00E9 \u3042"), "\uFFFD caf\u00E9 \u3042");
+  EXPECT_EQ(OneLine("\u061C\u200B\u2060\u2066\uFFF9\uFEFF"), "\\u061c\\u200b\\u2060\\u2066\\ufff9\\ufeff");
+  EXPECT_EQ(OneLine("\U000E0001\U000E007F"), "\\U000e0001\\U000e007f");
+  EXPECT_EQ(OneLine("\u0646\u200C\u0647 \U0001F469\u200D\U0001F52C"),
+            "\u0646\u200C\u0647 \U0001F469\u200D\U0001F52C");
   EXPECT_EQ(PlainLines("a\n\tb\x1b"), "a\n\tb\\u001b");
 }
 
 TEST(Text, HtmlHasNoMarkupOfTheText) {
   EXPECT_EQ(EscapeHtml("<a href='x'>\"&\xFF"), "&lt;a href=&#39;x&#39;&gt;&quot;&amp;\uFFFD");
+  EXPECT_EQ(EscapeHtml(absl::string_view("\x1b\0\r\u202E\u2066<\n", 11)),
+            "\\u001b\\u0000\\r\\u202e\\u2066&lt;\n");
 }
 
 }  // namespace
