@@ -1,6 +1,8 @@
 #include "base/program_exit.h"
 
+#include <algorithm>
 #include <iostream>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,7 +34,9 @@ bool IsPath(absl::string_view value) { return !absl::StrContains(value, "://"); 
 
 // The part of an option's value that is text whatever the option is for.
 absl::string_view TextOf(absl::string_view type, absl::string_view value) {
-  if (type == "FILE" || type == "DIR" || type == "FILE|JOB") return IsPath(value) ? "" : value;
+  constexpr absl::string_view kPaths[] = {"FILE", "DIR", "FILE|JOB", "OUT_FILE", "OUT_DIR"};
+  if (std::find(std::begin(kPaths), std::end(kPaths), type) != std::end(kPaths))
+    return IsPath(value) ? "" : value;
   if (type != "NAME=FILE") return value;
   const size_t equals = value.find('=');
   return equals != absl::string_view::npos && IsPath(value.substr(equals)) ? value.substr(0, equals) : value;
@@ -72,16 +76,23 @@ std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv) 
   return ReportExit(app.get_name(), texts);
 }
 
+std::string DescribeError(absl::string_view program, const absl::Status& status) {
+  const ErrorInfo info = GetErrorInfo(status);
+  std::string text;
+  for (const FieldViolation& violation : info.violations) {
+    absl::StrAppend(&text, program, ": ", OneLine(violation.field), ": ", PlainLines(violation.description),
+                    "\n");
+  }
+  if (info.violations.empty()) absl::StrAppend(&text, program, ": ", PlainLines(status.message()), "\n");
+  // Without a reason of its own an error carries the name of its code, which says nothing new.
+  if (info.reason != absl::StatusCodeToString(status.code()))
+    absl::StrAppend(&text, "  reason: ", OneLine(info.reason), "\n");
+  return text;
+}
+
 int ReportExit(absl::string_view program, const absl::Status& status) {
   if (status.ok()) return 0;
-  const ErrorInfo info = GetErrorInfo(status);
-  for (const FieldViolation& violation : info.violations) {
-    std::cerr << program << ": " << OneLine(violation.field) << ": " << PlainLines(violation.description)
-              << "\n";
-  }
-  if (info.violations.empty()) std::cerr << program << ": " << PlainLines(status.message()) << "\n";
-  if (info.reason != absl::StatusCodeToString(status.code()))
-    std::cerr << "  reason: " << OneLine(info.reason) << "\n";
+  std::cerr << DescribeError(program, status);
   return absl::IsInvalidArgument(status) ? kInvalid : kFailed;
 }
 

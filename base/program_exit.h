@@ -1,9 +1,11 @@
-// How a service program reads its flags and how it ends: one form of message, one set of exit codes for all.
+// How a program reads its flags and how it ends: one form of message for all of them, one set of exit codes
+// for the services.
 //
 // 0: done, 1: failed, 2: usage or invalid input.
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -20,11 +22,15 @@ std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv);
 
 // INVALID_FIELD that names every flag or argument whose value is not UTF-8, the environment's and a
 // --config's alike: names and labels travel in messages that refuse such bytes. Paths may have any: they are
-// the values of options with the type name FILE, DIR or FILE|JOB, and what follows the "=" of NAME=FILE. Call
-// it after parsing.
+// the values of options with the type name FILE, DIR, FILE|JOB, OUT_FILE or OUT_DIR, and what follows the "="
+// of NAME=FILE. Call it after parsing.
 absl::Status CheckFlagTexts(const CLI::App& app);
 
-// Prints why `program` failed, every bad field on a line of its own, and returns its exit code.
+// Why `program` failed, as people read it: every bad field on a line of its own, then the reason. What comes
+// from files and other programs cannot command a terminal.
+std::string DescribeError(absl::string_view program, const absl::Status& status);
+
+// Prints that and returns the exit code.
 int ReportExit(absl::string_view program, const absl::Status& status);
 
 }  // namespace quantmoe

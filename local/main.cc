@@ -29,16 +29,8 @@ bool IsRefused(const absl::Status& status, const quantmoe::ErrorInfo& info) {
 
 int Report(const absl::Status& status) {
   if (status.ok()) return 0;
-  const quantmoe::ErrorInfo info = quantmoe::GetErrorInfo(status);
-  std::cerr << "quantmoe-local: ";
-  if (info.violations.empty()) {
-    std::cerr << status.message() << " (" << info.reason << ")\n";
-  } else {
-    std::cerr << "the input is not valid (" << info.reason << ")\n";
-    for (const auto& violation : info.violations)
-      std::cerr << "  " << violation.field << ": " << violation.description << "\n";
-  }
-  return IsRefused(status, info) ? 2 : 1;
+  std::cerr << quantmoe::DescribeError("quantmoe-local", status);
+  return IsRefused(status, quantmoe::GetErrorInfo(status)) ? 2 : 1;
 }
 
 }  // namespace

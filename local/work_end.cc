@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/text.h"
+
 namespace quantmoe {
 
 bool HoldsResults(const WorkDirectory& work) {
@@ -15,12 +17,12 @@ bool HoldsResults(const WorkDirectory& work) {
 
 bool EndWork(WorkDirectory& work, bool own, const absl::Status& status) {
   if (!status.ok() && HoldsResults(work)) {
-    std::cerr << absl::StrCat("what was computed is kept in ", work.path(),
+    std::cerr << absl::StrCat("what was computed is kept in ", OneLine(work.path()),
                               ": the same command goes on with it\n");
     return true;
   }
   const absl::Status removed = own ? work.Remove() : absl::OkStatus();
-  if (!removed.ok()) std::cerr << absl::StrCat("warning: ", removed.message(), "\n");
+  if (!removed.ok()) std::cerr << absl::StrCat("warning: ", PlainLines(removed.message()), "\n");
   return false;
 }
 
