@@ -5,11 +5,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 
 #include "absl/debugging/failure_signal_handler.h"
 #include "absl/debugging/symbolize.h"
+
+#include "base/exception_text.h"
 
 namespace quantmoe {
 namespace {
@@ -29,6 +33,9 @@ thread_local int own_slot = -1;
 // "SIGSEGV", from the first line of the report: "*** SIGSEGV received at time=...".
 char signal_name[16] = "a signal";
 
+// What the exception says that nobody caught; empty: the process dies of something else.
+char exception_text[320] = "";
+
 void NoteSignal(const char* text) {
   static constexpr char kBefore[] = "*** ";
   if (std::strncmp(text, kBefore, sizeof kBefore - 1) != 0) return;
@@ -37,6 +44,24 @@ void NoteSignal(const char* text) {
   if (length >= sizeof signal_name || std::strncmp(name, "SIG", 3) != 0) return;
   std::memcpy(signal_name, name, length);
   signal_name[length] = '\0';
+}
+
+void NoteException() {
+  try {
+    std::rethrow_exception(std::current_exception());
+  } catch (const std::exception& error) {
+    std::strncpy(exception_text, ExceptionText(error).c_str(), sizeof exception_text - 1);
+  } catch (...) {
+    std::strncpy(exception_text, "of an unknown type", sizeof exception_text - 1);
+  }
+}
+
+// The report of the abort tells the rest, and the stack is that of the place that threw.
+[[noreturn]] void OnTerminate() {
+  static std::atomic<bool> terminating{false};
+  // ExceptionText may find no memory either: then this is its own exception.
+  if (!terminating.exchange(true) && std::current_exception() != nullptr) NoteException();
+  std::abort();
 }
 
 class SignalStack {
@@ -69,7 +94,7 @@ class Line {
   void Write() const { (void)!write(STDERR_FILENO, text_, used_); }
 
  private:
-  char text_[512];
+  char text_[1024];
   size_t used_ = 0;
 };
 
@@ -78,7 +103,13 @@ void OnReport(const char* text) {
   if (text != nullptr) return NoteSignal(text);
   Line line;
   line.Add("error the process dies of ");
-  line.Add(signal_name);
+  if (exception_text[0] == '\0') {
+    line.Add(signal_name);
+  } else {
+    line.Add("an exception (");
+    line.Add(exception_text);
+    line.Add(")");
+  }
   const char* before = " while running ";
   for (int slot = 0; slot < kSlots; ++slot) {
     const size_t bytes = activities[slot].bytes.load(std::memory_order_acquire);
@@ -101,6 +132,7 @@ void InstallCrashReport(const char* program) {
   options.writerfn = OnReport;
   absl::InstallFailureSignalHandler(options);
   sigaction(SIGTERM, &terminate, nullptr);
+  std::set_terminate(OnTerminate);
 }
 
 void ReportStackOverflowOfThisThread() {

@@ -1,13 +1,14 @@
-// The last words of a process that a signal ends: the stack, and after it one line of the log that says which
-// signal it was and what the process was doing. Everything that runs then is async-signal-safe.
+// The last words of a process that a signal or an exception that nobody caught ends: the stack, and after it
+// one line of the log that says which signal or what the exception says, and what the process was doing.
+// Everything that runs on a signal is async-signal-safe.
 #pragma once
 
 #include "absl/strings/string_view.h"
 
 namespace quantmoe {
 
-// Call once at the start of main, before threads and before anything else sets signal handlers. `program` is
-// argv[0]. SIGTERM stays as it is.
+// Call once at the start of main, in every program, before threads and before anything else sets signal
+// handlers. `program` is argv[0]. SIGTERM stays as it is.
 void InstallCrashReport(const char* program);
 
 // Gives the calling thread a stack of its own for signal handlers, so that an overflow of its stack is

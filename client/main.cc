@@ -12,6 +12,7 @@
 
 #include <sys/ioctl.h>
 
+#include "base/crash_report.h"
 #include "base/exception_text.h"
 #include "client/commands/command_line.h"
 
@@ -51,6 +52,7 @@ std::optional<bool> Confirm(const std::string& question) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  quantmoe::InstallCrashReport(argv[0]);
   quantmoe::CommandContext context(std::cout, std::cerr);
   context.terminal_columns = TerminalColumns;
   context.palette = quantmoe::Palette(ShowsColors());

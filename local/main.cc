@@ -17,6 +17,7 @@
 #include "quant/device/torch_guard.h"
 #include "quant/tasks/run_task.h"
 #include "sources/abandonable_call.h"
+#include "storage/mapped_reads.h"
 
 namespace {
 
@@ -72,8 +73,11 @@ int main(int argc, char** argv) {
   quantmoe::SetComputeThreads(threads);
   status = quantmoe::CheckModelSources(models);
   if (status.ok()) status = quantmoe::ChooseComputeDevice(device);
+  const quantmoe::MappedReads reads;
   if (status.ok()) {
     status = quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), [&] { return run(models); });
   }
+  // What came of a file that was cut meanwhile is worth nothing, and so is what it says went wrong.
+  if (const absl::Status read = reads.Check(); !read.ok()) status = read;
   return quantmoe::ExitCodeOrEnd(Report(status));
 }

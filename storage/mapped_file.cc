@@ -13,6 +13,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "storage/durable_file.h"
+#include "storage/mapped_reads.h"
 
 namespace quantmoe {
 namespace {
@@ -35,7 +36,11 @@ absl::StatusOr<MappedFile> Map(const FileDescriptor& fd, const std::string& path
   const size_t mapped = static_cast<size_t>(length + slack);
   void* address = ::mmap(nullptr, mapped, PROT_READ, MAP_SHARED, fd.get(), offset - slack);
   if (address == MAP_FAILED) return ErrnoError(errno, absl::StrCat("cannot map ", path));
-  std::shared_ptr<const void> owner(address, [mapped](void* start) { ::munmap(start, mapped); });
+  GuardMapping(address, mapped, path);
+  std::shared_ptr<const void> owner(address, [mapped](void* start) {
+    ForgetMapping(start);
+    ::munmap(start, mapped);
+  });
   const absl::string_view view(static_cast<const char*>(address) + slack, static_cast<size_t>(length));
   return MappedFile(std::move(owner), view);
 }

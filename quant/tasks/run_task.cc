@@ -12,6 +12,7 @@
 #include "quant/device/instruction_set.h"
 #include "quant/device/torch_guard.h"
 #include "quant/tasks/arguments.h"
+#include "storage/mapped_reads.h"
 
 namespace quantmoe {
 namespace {
@@ -50,6 +51,7 @@ std::atomic<int> compute_threads = 1;
 
 absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& params_json,
                                              const std::vector<BlobRef>& inputs, TaskContext& context) {
+  const MappedReads reads;
   absl::StatusOr<TaskOutputs> outputs =
       RunGuardedOr<TaskOutputs>(TaskKindName(kind), [&]() -> absl::StatusOr<TaskOutputs> {
         const c10::InferenceMode inference;
@@ -57,6 +59,8 @@ absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& p
         RETURN_IF_ERROR(CheckCancelled(context));
         return Dispatch(kind, arguments, context);
       });
+  // Whatever the task says, it may say because of zeros in the place of what an input has lost.
+  RETURN_IF_ERROR(reads.Check());
   // A broken device shows itself in whatever call comes next, under many names.
   if (!outputs.ok()) RETURN_IF_ERROR(CheckComputeDevice());
   return outputs;

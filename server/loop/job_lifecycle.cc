@@ -19,6 +19,7 @@
 #include "server/facts/resource_names.h"
 #include "server/loop/publisher.h"
 #include "server/loop/task_inputs.h"
+#include "storage/mapped_reads.h"
 
 namespace quantmoe {
 namespace {
@@ -37,9 +38,11 @@ absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<co
     resolved = std::make_shared<const ResolvedJob>(std::move(opened));
   }
   ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(summary));
-  ASSIGN_OR_RETURN(const PrepareSummary parsed, PrepareSummaryFromJson(file.bytes()));
+  const absl::StatusOr<PrepareSummary> parsed = PrepareSummaryFromJson(file.bytes());
+  RETURN_IF_ERROR(CheckMappedRead(file.bytes()));
+  RETURN_IF_ERROR(parsed.status());
   std::vector<server::TaskDefinition> tasks;
-  for (const PlannedTask& task : PlanRest(*resolved, parsed)) tasks.push_back(DefineTask(task));
+  for (const PlannedTask& task : PlanRest(*resolved, *parsed)) tasks.push_back(DefineTask(task));
   return tasks;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "server/wire/write_queue_reactor.h"
+#include "storage/mapped_reads.h"
 
 namespace quantmoe {
 namespace {
@@ -57,6 +58,7 @@ class ChunkStream final : public Base {
     v1::Chunk chunk;
     chunk.set_offset(offset_);
     chunk.set_data(std::string(file_.bytes().substr(offset_, length)));
+    if (const absl::Status read = CheckMappedRead(file_.bytes()); !read.ok()) return FinishAfterWrites(read);
     offset_ += length;
     core_.metrics.BlobBytes("download", length);
     Write(std::move(chunk));

@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <limits>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -90,6 +93,42 @@ void OverflowAThread() {
 
 TEST_F(CrashReportDeathTest, AnOverflowOfAThreadsStackIsReported) {
   EXPECT_EXIT(OverflowAThread(), KilledBySignal(SIGSEGV), HasSubstr("dies of SIGSEGV while running deep"));
+}
+
+void LetAnExceptionOut() {
+  InstallCrashReport("crash_report_test");
+  std::thread([] {
+    const CrashContext context("publish");
+    std::vector<int>(std::numeric_limits<size_t>::max() / sizeof(int) / 4).at(0) = 1;
+  }).join();
+}
+
+TEST_F(CrashReportDeathTest, AnExceptionThatNobodyCatchesIsTheLastLine) {
+  EXPECT_EXIT(LetAnExceptionOut(), KilledBySignal(SIGABRT),
+              HasSubstr("error the process dies of an exception (the memory is exhausted) while running "
+                        "publish; its stack is above\n"));
+}
+
+// noexcept: the frame of the test would catch it.
+void LetAFilesystemErrorOut() noexcept {
+  InstallCrashReport("crash_report_test");
+  (void)std::filesystem::file_size("/no/such/file");
+}
+
+TEST_F(CrashReportDeathTest, AnExceptionNamesItsFile) {
+  EXPECT_EXIT(LetAFilesystemErrorOut(), KilledBySignal(SIGABRT),
+              HasSubstr("dies of an exception (/no/such/file: No such file or directory); its stack"));
+}
+
+void ThrowANumber() { throw 7; }
+
+void LetANumberOut() noexcept {
+  InstallCrashReport("crash_report_test");
+  ThrowANumber();
+}
+
+TEST_F(CrashReportDeathTest, AnExceptionOfAnyTypeIsReported) {
+  EXPECT_EXIT(LetANumberOut(), KilledBySignal(SIGABRT), HasSubstr("an exception (of an unknown type)"));
 }
 
 void IgnoreSigterm() {

@@ -8,10 +8,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/clock.h"
 #include "base/error_info.h"
 #include "proto/grpc_status.h"
 #include "server/loop/disk_reserve.h"
 #include "tests/server/fake_worker.h"
+#include "tests/server/limited_disk.h"
 #include "tests/server/running_server.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
@@ -85,6 +87,22 @@ TEST_F(DiskReserveTest, WithoutAFileAFailedWriteStillStopsWhatGrows) {
   EXPECT_FALSE(reserve.full());
 }
 
+TEST_F(DiskReserveTest, WhileTheDiskIsFullTheSentenceStaysTheSame) {
+  DiskReserve reserve = Make(1 << 20);
+  reserve.Refresh();
+  free_ = 0;
+  EXPECT_TRUE(reserve.GiveUp());
+  const std::string sentence = reserve.Explain();
+  for (const int64_t free : {0, 4096, 1 << 20, 100, 0}) {
+    free_ = free;
+    reserve.Refresh();
+    EXPECT_EQ(reserve.Explain(), sentence) << free;
+    (void)reserve.GiveUp();
+    EXPECT_EQ(reserve.Explain(), sentence) << free;
+    EXPECT_EQ(reserve.CheckRoom().message(), sentence) << free;
+  }
+}
+
 class FullDiskServerTest : public testing::Test {
  protected:
   CoordinatorOptions Options() {
@@ -152,6 +170,61 @@ TEST(FullDiskAttemptTest, AResultThatFoundNoRoomCostsNoAttempt) {
   }
   worker.RunToEnd();
   EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+}
+
+TEST_F(FullDiskServerTest, StopsInTimeWhileJobsWaitAndAreWatched) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  const v1::Assign prepare = worker.AwaitAssign();
+  free_ = 0;
+  AwaitReady("the disk of the coordinator is full");
+  const auto context = WithDeadline(absl::Seconds(60));
+  v1::WatchJobRequest watched;
+  watched.set_name(name);
+  const auto watch = server_.jobs().WatchJob(context.get(), watched);
+  v1::JobEvent event;
+  ASSERT_TRUE(watch->Read(&event));
+  // An upload that is under way and gets no further.
+  const auto upload_context = WithDeadline(absl::Seconds(60));
+  v1::UploadBlobResponse response;
+  const auto upload = server_.blobs().UploadBlob(upload_context.get(), &response);
+  v1::UploadBlobRequest first;
+  first.mutable_digest()->set_sha256(std::string(64, 'a'));
+  first.mutable_digest()->set_size_bytes(1 << 20);
+  first.mutable_chunk()->set_data("begun");
+  ASSERT_TRUE(upload->Write(first));
+
+  const absl::Duration start = Clock::Real().Monotonic();
+  server_.Stop();
+  EXPECT_LT(Clock::Real().Monotonic() - start, absl::Seconds(10));
+  while (watch->Read(&event)) {
+  }
+  EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+// Here the database itself finds no room, so that nothing can be committed on the way out.
+TEST(FullStoreTest, StopsInTimeWhenNothingCanBeCommitted) {
+  LimitedDisk disk;
+  CoordinatorOptions options = RunningServer::QuickOptions();
+  options.disk_reserve_bytes = 0;
+  RunningServer server(options);
+  const std::string name = server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  const v1::Assign prepare = worker.AwaitAssign();
+  disk.FreeBytes(0);
+  v1::Job refused;
+  // What the log of the database has room for is still taken.
+  grpc::Status status;
+  for (int i = 0; i < 1000 && status.ok(); ++i)
+    status = server.jobs().CreateJob(WithDeadline().get(), RunningServer::TinyJob(), &refused);
+  EXPECT_FALSE(status.ok());
+  const absl::Duration start = Clock::Real().Monotonic();
+  server.Stop();
+  EXPECT_LT(Clock::Real().Monotonic() - start, absl::Seconds(10));
+  disk.FreeBytes(int64_t{1} << 30);
+  server.Start();
+  EXPECT_EQ(server.GetJob(name).state(), v1::Job::RUNNING);
+  server.Stop();  // its files must close before the disk goes
 }
 
 TEST_F(FullDiskServerTest, StartsAndDeletesOnAFullDisk) {

@@ -128,6 +128,28 @@ TEST_P(LostBlobsTest, ARetryDoesNotTrustCachedResultsThatAreLost) {
   EXPECT_EQ(server_.AwaitEnd(retried.name()).state(), v1::Job::SUCCEEDED);
 }
 
+TEST_P(LostBlobsTest, ATensorThatOnlyThePlanNamesIsComputedAgain) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  const v1::Assign solve = worker.RunUntil("solve-l0-p0");
+  const std::vector<v1::TaskBlob> outputs = worker.Produce(solve.task());
+  v1::CompleteTaskResponse::Outcome outcome;
+  ASSERT_TRUE(worker.Complete(AttemptOf(solve), outputs, &outcome).ok());
+  worker.SetCredits(1);
+  const v1::Assign publish = worker.RunUntil("publish");
+  const v1::Digest tensors = outputs.front().digest();
+  for (const v1::TaskBlob& input : publish.task().inputs()) {
+    ASSERT_NE(input.digest().sha256(), tensors.sha256()) << "the task names it itself";
+  }
+  Harm(tensors);
+  worker.Fail(publish, Found(tensors));
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server_.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+  EXPECT_THAT(LabelsWith(server_, name, v1::TaskChanged::REOPENED), testing::ElementsAre("solve-l0-p0"));
+  EXPECT_TRUE(std::filesystem::exists(PathOf(server_, tensors)));
+}
+
 class LostStepInputTest : public testing::Test {
  protected:
   RunningServer server_;
