@@ -78,9 +78,13 @@ std::string DiskReserve::Explain() const {
                       (bytes_ + NeededBytes()) >> 10, " KiB are free in ", options_.dir);
 }
 
-absl::Status DiskReserve::CheckRoom() const {
+absl::Status DiskReserve::CheckRoom() {
   if (!full_) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", Explain(), {{"place", "coordinator"}});
+  // Whoever has just made room need not wait until somebody looks.
+  Refresh();
+  const std::string reason = Explain();
+  if (reason.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", reason, {{"place", "coordinator"}});
 }
 
 int64_t DiskReserve::FreeBytes() const {

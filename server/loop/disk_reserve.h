@@ -40,8 +40,8 @@ class DiskReserve {
   bool full() const { return full_; }
   // One sentence for people while the disk is full, else empty.
   std::string Explain() const;
-  // RESOURCE_EXHAUSTED DISK_FULL while the disk is full.
-  absl::Status CheckRoom() const;
+  // RESOURCE_EXHAUSTED DISK_FULL while the disk is full. Looks at the disk again before it refuses.
+  absl::Status CheckRoom();
 
  private:
   int64_t FreeBytes() const;

@@ -103,6 +103,16 @@ TEST_F(DiskReserveTest, WhileTheDiskIsFullTheSentenceStaysTheSame) {
   }
 }
 
+TEST_F(DiskReserveTest, WhoeverHasMadeRoomIsNotRefused) {
+  DiskReserve reserve = Make(1 << 20);
+  reserve.Refresh();
+  free_ = 0;
+  EXPECT_TRUE(reserve.GiveUp());
+  EXPECT_THAT(reserve.CheckRoom(), HasReason("DISK_FULL"));
+  free_ = kPlenty;
+  EXPECT_OK(reserve.CheckRoom()) << "before anybody looked at the disk";
+}
+
 class FullDiskServerTest : public testing::Test {
  protected:
   CoordinatorOptions Options() {
