@@ -36,10 +36,10 @@ Casualties FindCasualties(const Job& job, const JobTable& jobs, const WorkerTabl
   Casualties found;
   for (const auto& [height, index] : job.ready) {
     const Task& task = job.tasks[index];
-    if (Deaths(task) == 0) continue;
-    found.deaths += Deaths(task);
+    if (Deaths(task.record) == 0) continue;
+    found.deaths += Deaths(task.record);
     found.tasks.insert(task.definition.label());
-    found.workers.insert(task.record.killed_workers().begin(), task.record.killed_workers().end());
+    found.workers.merge(WorkersThatDied(task.record));
   }
   // Those that are gone and whose leases go on.
   for (const int index : job.running) {
@@ -47,8 +47,8 @@ Casualties FindCasualties(const Job& job, const JobTable& jobs, const WorkerTabl
     const std::string& worker = task.record.worker();
     if (!IsGone(workers, worker)) continue;
     const std::optional<TaskRef> suspect = FindSuspect(jobs, worker);
-    found.deaths += Deaths(task);
-    found.workers.insert(task.record.killed_workers().begin(), task.record.killed_workers().end());
+    found.deaths += Deaths(task.record);
+    found.workers.merge(WorkersThatDied(task.record));
     if (suspect != TaskRef{job.record.id(), task.definition.label()}) continue;
     ++found.deaths;
     found.tasks.insert(task.definition.label());

@@ -46,10 +46,14 @@ void RecordCharge(server::TaskRecord& record, Charge charge, absl::string_view w
   }
 }
 
+void RecordDeath(server::TaskRecord& record, absl::string_view worker) {
+  server::WorkerFailures& entry = EntryOf(record, worker);
+  entry.set_deaths(entry.deaths() + 1);
+}
+
 int FailuresOn(const server::TaskRecord& record, absl::string_view worker) {
-  const auto& killed = record.killed_workers();
-  const int deaths = std::find(killed.begin(), killed.end(), worker) == killed.end() ? 0 : 1;
-  return deaths + Sum(record, [worker](const server::WorkerFailures& entry) {
+  const int died = WorkersThatDied(record).contains(std::string(worker)) ? 1 : 0;
+  return died + Sum(record, [worker](const server::WorkerFailures& entry) {
            return entry.worker() == worker ? entry.faults() + entry.shortages() : 0;
          });
 }
@@ -68,6 +72,20 @@ int WorkersThatFailed(const server::TaskRecord& record) {
   return Sum(record, [](const server::WorkerFailures& entry) {
     return entry.faults() + entry.shortages() > 0 ? 1 : 0;
   });
+}
+
+int Deaths(const server::TaskRecord& record) {
+  // Older coordinators counted without naming workers, and the oldest named them without counting.
+  return std::max(record.deaths(), record.killed_workers_size()) +
+         Sum(record, [](const server::WorkerFailures& entry) { return entry.deaths(); });
+}
+
+std::set<std::string> WorkersThatDied(const server::TaskRecord& record) {
+  std::set<std::string> workers(record.killed_workers().begin(), record.killed_workers().end());
+  for (const server::WorkerFailures& entry : record.failures()) {
+    if (entry.deaths() > 0) workers.insert(entry.worker());
+  }
+  return workers;
 }
 
 }  // namespace quantmoe

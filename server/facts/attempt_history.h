@@ -2,6 +2,9 @@
 // the rule about tasks that kill workers read from. Pure functions of the stored record.
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
@@ -22,12 +25,18 @@ Charge ChargeOf(const absl::Status& error);
 
 // Counts what an attempt on the worker cost.
 void RecordCharge(server::TaskRecord& record, Charge charge, absl::string_view worker);
-// All of them on one worker; that it died of the task counts as one.
+// Counts that the worker died while it ran the task.
+void RecordDeath(server::TaskRecord& record, absl::string_view worker);
+// Faults and shortages on one worker; that it died of the task counts as one more, however often it did.
 int FailuresOn(const server::TaskRecord& record, absl::string_view worker);
 // Over all workers.
 int Faults(const server::TaskRecord& record);
 int Shortages(const server::TaskRecord& record);
 // Different workers on which the task met a fault or a shortage.
 int WorkersThatFailed(const server::TaskRecord& record);
+// Attempts that ended with the death of their worker.
+int Deaths(const server::TaskRecord& record);
+// Those workers, each once.
+std::set<std::string> WorkersThatDied(const server::TaskRecord& record);
 
 }  // namespace quantmoe

@@ -13,11 +13,6 @@ const Task* Job::Find(absl::string_view label) const {
   return it == by_label.end() ? nullptr : &tasks[it->second];
 }
 
-int Deaths(const Task& task) {
-  // Rows of an older coordinator name the workers and count nothing.
-  return std::max(task.record.deaths(), task.record.killed_workers_size());
-}
-
 void JobTable::Load(server::JobRecord record,
                     std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks) {
   const std::string id = record.id();
@@ -193,18 +188,13 @@ JobTable::Touched JobTable::On(const TaskReleased& event) {
     record.set_exhausted_memory_bytes(
         std::max(record.exhausted_memory_bytes(), event.exhausted_memory_bytes));
   }
-  if (!event.killed_worker.empty()) CountDeath(job, task, event.killed_worker);
+  if (!event.killed_worker.empty()) {
+    RecordDeath(record, event.killed_worker);
+    job.dead_workers.insert(event.killed_worker);
+  }
   task.run_after = event.run_after;
   Enter(job, task);
   return {.job = event.job, .tasks = {task.index}};
-}
-
-void JobTable::CountDeath(Job& job, Task& task, const std::string& worker) {
-  server::TaskRecord& record = task.record;
-  record.set_deaths(Deaths(task) + 1);
-  const auto& known = record.killed_workers();
-  if (std::find(known.begin(), known.end(), worker) == known.end()) record.add_killed_workers(worker);
-  job.dead_workers.insert(worker);
 }
 
 JobTable::Touched JobTable::On(const TaskReopened& event) {
@@ -293,7 +283,7 @@ void JobTable::AddTask(Job& job, server::TaskDefinition definition, server::Task
   task.definition = std::move(definition);
   task.record = std::move(record);
   if (!task.record.worker().empty()) job.workers.insert(task.record.worker());
-  for (const std::string& dead : task.record.killed_workers()) {
+  for (const std::string& dead : WorkersThatDied(task.record)) {
     job.workers.insert(dead);
     job.dead_workers.insert(dead);
   }

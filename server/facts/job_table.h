@@ -165,9 +165,6 @@ struct Job {
   const Task* Find(absl::string_view label) const;
 };
 
-// Attempts of a task that ended with the death of their worker.
-int Deaths(const Task& task);
-
 struct TaskRef {
   std::string job;
   std::string task;
@@ -230,7 +227,6 @@ class JobTable {
   void AddTask(Job& job, server::TaskDefinition definition, server::TaskRecord record);
   // Fills in dependents, unmet and height of all tasks.
   static void LinkTasks(Job& job);
-  static void CountDeath(Job& job, Task& task, const std::string& worker);
   void SetState(Job& job, Task& task, TaskState state);
   void Enter(Job& job, Task& task);
   void Leave(Job& job, Task& task);

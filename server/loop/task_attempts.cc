@@ -35,8 +35,8 @@ std::string AttemptLabel(v1::TaskChanged::Outcome outcome) {
 
 // `killed_worker` is the last one that died of it, when the record does not tell yet.
 google::rpc::Status PoisonStatus(const Task& task, absl::string_view killed_worker) {
-  std::set<std::string> workers(task.record.killed_workers().begin(), task.record.killed_workers().end());
-  int deaths = Deaths(task);
+  std::set<std::string> workers = WorkersThatDied(task.record);
+  int deaths = Deaths(task.record);
   if (!killed_worker.empty()) {
     workers.emplace(killed_worker);
     ++deaths;
@@ -203,7 +203,7 @@ void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::S
   TaskReleased released{ref.job, ref.task, charge, seconds, 0, error, now, std::string(killed_worker)};
   if (charge == Charge::kFault || charge == Charge::kShortage)
     released.run_after += RetryDelay(Faults(charged.record) + Shortages(charged.record));
-  if (!killed_worker.empty()) released.run_after += RetryDelay(Deaths(task) + 1);
+  if (!killed_worker.empty()) released.run_after += RetryDelay(Deaths(task.record) + 1);
   const auto worker = workers_.table().find(record.worker());
   if (charge == Charge::kShortage && worker != workers_.table().end()) Rest(worker->second, now);
   if (charge == Charge::kMemory && worker != workers_.table().end()) {
@@ -281,14 +281,15 @@ void TaskAttempts::LoseAllOf(const std::string& worker, const std::vector<TaskRe
 }
 
 bool TaskAttempts::IsPoison(const Task& task, absl::string_view killed_worker) const {
-  return !killed_worker.empty() && limits_.poison_deaths != 0 && Deaths(task) + 1 >= limits_.poison_deaths;
+  return !killed_worker.empty() && limits_.poison_deaths != 0 &&
+         Deaths(task.record) + 1 >= limits_.poison_deaths;
 }
 
 bool TaskAttempts::EndPoisoned(const Job& job) {
   if (limits_.poison_deaths == 0) return false;
   for (const auto& [height, index] : job.ready) {
     const Task& task = job.tasks[index];
-    if (Deaths(task) < kFewestPoisonDeaths) continue;
+    if (Deaths(task.record) < kFewestPoisonDeaths) continue;
     EndForGood({job.record.id(), task.definition.label()}, PoisonStatus(task, ""), /*seconds=*/0);
     return true;
   }
