@@ -144,8 +144,8 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   const absl::Duration start = Clock::Real().Monotonic();
   options.data_dir = AbsoluteDataDir(options.data_dir);
   RETURN_IF_ERROR(ClaimDataDirectory(options.data_dir));
-  auto disk = std::make_unique<DiskReserve>(
-      DiskReserve::Options{options.data_dir, options.disk_reserve_bytes, options.free_bytes});
+  auto disk = std::make_unique<DiskReserve>(DiskReserve::Options{options.data_dir, options.disk_reserve_bytes,
+                                                                 options.free_bytes, options.write_error});
   ASSIGN_OR_RETURN(auto store, SqliteStore::Open(options.data_dir, options.clock->Now(),
                                                  [&reserve = *disk] { return reserve.GiveUp(); }));
   RETURN_IF_ERROR(WithReserve(*disk, [&] { return MakeDirs(options.data_dir + "/artifacts"); }));

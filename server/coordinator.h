@@ -22,7 +22,7 @@ struct CoordinatorState;
 class Coordinator {
  public:
   // FAILED_PRECONDITION DATA_DIR_IN_USE, STORE_EMPTY or STORE_FOREIGN, DATA_LOSS STORE_DAMAGED, UNAVAILABLE
-  // ADDRESS_IN_USE, RESOURCE_EXHAUSTED DISK_FULL.
+  // ADDRESS_IN_USE or DISK_READ_ONLY, RESOURCE_EXHAUSTED DISK_FULL.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(CoordinatorOptions options);
   // Stops.
   ~Coordinator();

@@ -35,6 +35,8 @@ struct CoordinatorOptions {
   int64_t disk_reserve_bytes = int64_t{64} << 20;
   // Bytes that may be written below a directory; empty: asks the file system.
   std::function<int64_t(const std::string& dir)> free_bytes = {};
+  // Why nothing can be written to a directory, as an errno, or 0; empty: asks the file system.
+  std::function<int(const std::string& dir)> write_error = {};
   const Clock* clock = &Clock::Real();
 };
 

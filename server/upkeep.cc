@@ -90,7 +90,7 @@ void Upkeep::Tick() {
     gauges_at_ = now;
     RefreshGauges();
   }
-  const bool full = core_.disk.full();
+  const bool full = core_.disk.unusable();
   if (now - garbage_at_ >= (full ? kFullDiskInterval : options_.garbage_interval)) {
     garbage_at_ = now;
     CollectGarbage(full ? std::min(options_.blob_min_age, kFullDiskMinAge) : options_.blob_min_age);
@@ -113,7 +113,7 @@ void Upkeep::RefreshGauges() {
   }
   core_.metrics.Refresh(counts);
   core_.disk.Refresh();
-  core_.metrics.DiskFull(core_.disk.full());
+  core_.metrics.DiskFull(core_.disk.unusable());
   core_.metrics.QuarantinedBlobs(core_.blobs.quarantined());
   std::error_code error;
   const auto space = std::filesystem::space(core_.data_dir, error);

@@ -46,9 +46,19 @@ absl::Status ErrnoError(int error, absl::string_view what) {
     case EDQUOT:
     case EFBIG:  // a limit of the file system or of the process: no file grows further
       return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
+    case EROFS:  // a disk that was mounted so, or that the kernel no longer trusts
+      return MakeError(absl::StatusCode::kUnavailable, "DISK_READ_ONLY", message);
     default:
       return MakeError(absl::StatusCode::kInternal, "IO_ERROR", message);
   }
+}
+
+bool IsDiskFull(const absl::Status& status) {
+  return !status.ok() && GetErrorInfo(status).reason == "DISK_FULL";
+}
+
+bool IsDiskUnusable(const absl::Status& status) {
+  return IsDiskFull(status) || (!status.ok() && GetErrorInfo(status).reason == "DISK_READ_ONLY");
 }
 
 absl::Status WriteAll(int fd, absl::string_view bytes) {

@@ -26,9 +26,13 @@ class FileDescriptor {
   int fd_;
 };
 
-// The status for `error` (an errno): NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED DISK_FULL, else
-// INTERNAL IO_ERROR. The message is "WHAT: TEXT".
+// The status for `error` (an errno): NOT_FOUND, PERMISSION_DENIED, RESOURCE_EXHAUSTED DISK_FULL, UNAVAILABLE
+// DISK_READ_ONLY, else INTERNAL IO_ERROR. The message is "WHAT: TEXT".
 absl::Status ErrnoError(int error, absl::string_view what);
+// Whether an error means that a disk is full.
+bool IsDiskFull(const absl::Status& status);
+// Whether it means that a disk is full or takes nothing at all.
+bool IsDiskUnusable(const absl::Status& status);
 
 // Writes all bytes at the end of what was written before. RESOURCE_EXHAUSTED DISK_FULL.
 absl::Status WriteAll(int fd, absl::string_view bytes);

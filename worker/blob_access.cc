@@ -1,5 +1,10 @@
 #include "worker/blob_access.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -19,23 +24,29 @@ absl::StatusOr<BlobMode> ParseBlobMode(absl::string_view name) {
   return absl::InvalidArgumentError(absl::StrCat("\"", name, "\" is not auto, shared or streamed"));
 }
 
-bool SharesBlobDirectory(const v1::Welcome& welcome) {
-  if (welcome.blob_dir().empty() || welcome.blob_dir_probe_text().empty()) return false;
-  std::ifstream probe(std::filesystem::path(welcome.blob_dir()) / welcome.blob_dir_probe(), std::ios::binary);
+absl::Status CheckSharedDirectory(const v1::Welcome& welcome) {
+  const std::string& dir = welcome.blob_dir();
+  const auto error = [&dir](absl::string_view what) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "BLOB_DIR_NOT_SHARED",
+                     absl::StrCat("the coordinator's blob directory ", dir, " ", what), {{"blob_dir", dir}});
+  };
+  std::ifstream probe(std::filesystem::path(dir) / welcome.blob_dir_probe(), std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(probe), {});
-  return text == welcome.blob_dir_probe_text();
+  if (dir.empty() || welcome.blob_dir_probe_text().empty() || text != welcome.blob_dir_probe_text()) {
+    return error("is not visible here");
+  }
+  const std::string staging = absl::StrCat(dir, "/staging");
+  if (::faccessat(AT_FDCWD, staging.c_str(), W_OK | X_OK, AT_EACCESS) == 0 || errno == ENOENT)
+    return absl::OkStatus();
+  return error(absl::StrCat("cannot be written to: ", std::strerror(errno)));
 }
 
 absl::StatusOr<BlobAccess> OpenBlobs(BlobMode mode, const v1::Welcome& welcome, const BlobAccess& current,
                                      const StreamedBlobStore::Options& streamed,
                                      v1::BlobService::StubInterface& service, WorkerMetrics& metrics) {
-  const bool shares = mode != BlobMode::kStreamed && SharesBlobDirectory(welcome);
-  if (mode == BlobMode::kShared && !shares) {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition, "BLOB_DIR_NOT_SHARED",
-        absl::StrCat("the coordinator's blob directory ", welcome.blob_dir(), " is not visible here"),
-        {{"blob_dir", welcome.blob_dir()}});
-  }
+  const absl::Status shared = CheckSharedDirectory(welcome);
+  if (mode == BlobMode::kShared) RETURN_IF_ERROR(shared);
+  const bool shares = mode != BlobMode::kStreamed && shared.ok();
   const std::string shared_dir = shares ? welcome.blob_dir() : "";
   if (current.store != nullptr && current.shared_dir == shared_dir) return current;
   if (shares) {

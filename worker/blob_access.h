@@ -18,9 +18,10 @@ enum class BlobMode { kAuto, kShared, kStreamed };
 // INVALID_ARGUMENT for anything but "auto", "shared" and "streamed".
 absl::StatusOr<BlobMode> ParseBlobMode(absl::string_view name);
 
-// True when the probe file of the coordinator's blob directory has the text that the coordinator wrote: the
-// same path on another machine has another text or none.
-bool SharesBlobDirectory(const v1::Welcome& welcome);
+// OK when the probe file of the coordinator's blob directory has the text that the coordinator wrote (the
+// same path on another machine has another text or none), and blobs can be written there. FAILED_PRECONDITION
+// BLOB_DIR_NOT_SHARED.
+absl::Status CheckSharedDirectory(const v1::Welcome& welcome);
 
 struct BlobAccess {
   std::shared_ptr<BlobStore> store;
@@ -28,7 +29,7 @@ struct BlobAccess {
 };
 
 // Gives `current` back when it still fits, so that a new session does not start with a second cache over the
-// same files. FAILED_PRECONDITION BLOB_DIR_NOT_SHARED for kShared when the probe does not match.
+// same files. FAILED_PRECONDITION BLOB_DIR_NOT_SHARED as of CheckSharedDirectory for kShared.
 absl::StatusOr<BlobAccess> OpenBlobs(BlobMode mode, const v1::Welcome& welcome, const BlobAccess& current,
                                      const StreamedBlobStore::Options& streamed,
                                      v1::BlobService::StubInterface& service, WorkerMetrics& metrics);

@@ -46,6 +46,7 @@ std::string Hint(const absl::Status& status, const ErrorInfo& info) {
        "again"},
       {"WORKER_NOT_FOUND", "`quantmoe workers` shows the workers"},
       {"DISK_FULL", "free space in the server's data directory; what was sent is kept"},
+      {"DISK_READ_ONLY", "make the named directory writable; what was sent is kept"},
       {"MODEL_UNSUPPORTED", "`quantmoe capabilities` lists the model families"},
       {"MODEL_NOT_FOUND",
        "a directory must exist on the server's machine; hf://OWNER/NAME is a model of the Hub"},

@@ -260,9 +260,8 @@ JobTable::Touched JobTable::On(const JobStateChanged& event) {
 JobTable::Touched JobTable::On(const JobExplained& event) {
   Job& job = Get(event.job);
   job.waiting = event.waiting;
-  if (job.record.reason() == event.waiting.reason()) return {};
   job.record.set_reason(event.waiting.reason());
-  return {.job = event.job, .tasks = {}};
+  return {};  // not stored: it is found anew, and a disk that takes nothing must not be asked to
 }
 
 JobTable::Touched JobTable::On(const JobDeleted& event) {

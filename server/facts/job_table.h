@@ -112,7 +112,7 @@ struct JobStateChanged {
   absl::Time time = {};
   server::ArtifactRecord artifact = {};  // with SUCCEEDED
 };
-// Why nothing of the job runs; no event-log row. The cause and its time are lost in a restart.
+// Why nothing of the job runs; no event-log row, and lost in a restart.
 struct JobExplained {
   std::string job;
   v1::Waiting waiting;

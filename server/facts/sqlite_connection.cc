@@ -16,7 +16,12 @@ absl::Status ToStatus(sqlite3* db, int code) {
   const int error = sqlite3_system_errno(db);
   const bool wrote = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN;
   if (wrote && (error == ENOSPC || error == EDQUOT || error == EFBIG)) code = SQLITE_FULL;
+  if (wrote && error == EROFS) code = SQLITE_READONLY;
+  // The file is no longer where it was opened: no fault of the disk.
+  if (sqlite3_extended_errcode(db) == SQLITE_READONLY_DBMOVED) code = SQLITE_ERROR;
   switch (code & 0xff) {
+    case SQLITE_READONLY:
+      return MakeError(absl::StatusCode::kUnavailable, "DISK_READ_ONLY", message);
     case SQLITE_FULL:
       return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
     case SQLITE_CONSTRAINT:

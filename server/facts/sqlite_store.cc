@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 #include "base/status_macros.h"
 #include "server/facts/sqlite_migrations.h"
 #include "server/facts/stored_records.h"
+#include "storage/durable_file.h"
 
 namespace quantmoe {
 namespace {
@@ -25,8 +27,9 @@ absl::StatusOr<int> LockDirectory(const std::string& dir) {
   const std::string path = dir + "/LOCK";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "DATA_DIR_UNUSABLE",
-                     absl::StrCat("the data directory cannot be written: ", dir));
+    const absl::Status error = ErrnoError(errno, absl::StrCat("cannot write to the data directory ", dir));
+    if (IsDiskUnusable(error)) return error;
+    return MakeError(absl::StatusCode::kFailedPrecondition, "DATA_DIR_UNUSABLE", error.message());
   }
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
   close(fd);
@@ -73,8 +76,6 @@ absl::Status CheckNotEmptied(const std::string& dir) {
                                 "back from a backup; to begin without the earlier jobs, delete it"));
 }
 
-bool IsDiskFull(const absl::Status& status) { return GetErrorInfo(status).reason == "DISK_FULL"; }
-
 // The outputs of a cached result are stored in the outputs of an otherwise empty record.
 std::string EncodeOutputs(const std::vector<v1::TaskBlob>& outputs) {
   server::TaskRecord record;
@@ -109,7 +110,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
   while (true) {
     const absl::Status opened = store->OpenDatabase(dir + "/state.db", now);
     if (opened.ok()) return store;
-    if (!IsDiskFull(opened) || !store->make_room_ || !store->make_room_()) return opened;
+    if (!IsDiskFull(opened) || !store->make_room_ || !store->make_room_()) return Annotate(opened, dir);
   }
 }
 

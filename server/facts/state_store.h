@@ -81,8 +81,8 @@ class StateStore {
   // Grows by one whenever a coordinator takes the store over.
   virtual int64_t term() const = 0;
   // All or nothing, durable when it returns. ABORTED STALE_TERM when another coordinator took over;
-  // RESOURCE_EXHAUSTED DISK_FULL; INTERNAL otherwise. ALREADY_EXISTS when a request id is already another
-  // job's.
+  // RESOURCE_EXHAUSTED DISK_FULL; UNAVAILABLE DISK_READ_ONLY; INTERNAL otherwise. ALREADY_EXISTS when a
+  // request id is already another job's.
   virtual absl::Status Commit(const std::vector<Change>& changes) = 0;
   virtual absl::StatusOr<std::vector<StoredJob>> LoadJobs() = 0;
 

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -31,10 +33,6 @@ int64_t CapacityOf(const std::string& dir) {
 
 }  // namespace
 
-bool IsDiskFull(const absl::Status& status) {
-  return !status.ok() && GetErrorInfo(status).reason == "DISK_FULL";
-}
-
 DiskReserve::DiskReserve(Options options)
     : options_(std::move(options)), path_(absl::StrCat(options_.dir, "/reserve")) {
   const int64_t capacity = CapacityOf(options_.dir);
@@ -49,12 +47,20 @@ bool DiskReserve::GiveUp() {
   return size > 0 && ::truncate(path_.c_str(), std::max<int64_t>(size - part, 0)) == 0;
 }
 
+void DiskReserve::NoteFailure(const absl::Status& error) {
+  if (IsDiskFull(error)) return NoteFull();
+  absl::MutexLock lock(&mutex_);
+  RefreshAccess();
+}
+
 void DiskReserve::NoteFull() {
   if (!full_.exchange(true)) Log(LogLevel::kError, "the disk of the data directory is full");
 }
 
 void DiskReserve::Refresh() {
   absl::MutexLock lock(&mutex_);
+  RefreshAccess();
+  if (read_only_) return;
   const int64_t missing = std::max<int64_t>(bytes_ - FileBytes(), 0);
   const int64_t free = FreeBytes();
   if (missing > 0 && free >= missing + NeededBytes()) {
@@ -71,20 +77,48 @@ void DiskReserve::Refresh() {
   }
 }
 
+void DiskReserve::RefreshAccess() {
+  std::string reason;
+  for (const char* folder : {"", "/blobs/staging", "/artifacts"}) {
+    const std::string dir = absl::StrCat(options_.dir, folder);
+    if (const int error = WriteError(dir); error != 0 && reason.empty()) {
+      reason = absl::StrCat(dir, " (", std::strerror(error), ")");
+    }
+  }
+  read_only_reason_ = reason;
+  if (read_only_.exchange(!reason.empty()) == !reason.empty()) return;
+  if (reason.empty()) return Log(LogLevel::kInfo, "the data directory can be written to again");
+  Log(LogLevel::kError, "the data directory cannot be written to", {{"directory", reason}});
+}
+
 std::string DiskReserve::Explain() const {
+  if (read_only_) {
+    absl::MutexLock lock(&mutex_);
+    if (!read_only_reason_.empty()) {
+      return absl::StrCat("the coordinator cannot write to ", read_only_reason_, ": tasks go on once it can");
+    }
+  }
   if (!full_) return "";
-  // No number that changes: jobs store the sentence, and each change of it would write to the full disk.
+  // No number that changes: whoever watches a job is told each change of the sentence.
   return absl::StrCat("the disk of the coordinator is full: tasks go on once ",
                       (bytes_ + NeededBytes()) >> 10, " KiB are free in ", options_.dir);
 }
 
 absl::Status DiskReserve::CheckRoom() {
-  if (!full_) return absl::OkStatus();
+  if (!unusable()) return absl::OkStatus();
   // Whoever has just made room need not wait until somebody looks.
   Refresh();
   const std::string reason = Explain();
   if (reason.empty()) return absl::OkStatus();
+  if (read_only_)
+    return MakeError(absl::StatusCode::kUnavailable, "DISK_READ_ONLY", reason, {{"place", "coordinator"}});
   return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", reason, {{"place", "coordinator"}});
+}
+
+int DiskReserve::WriteError(const std::string& dir) const {
+  if (options_.write_error) return options_.write_error(dir);
+  if (::faccessat(AT_FDCWD, dir.c_str(), W_OK | X_OK, AT_EACCESS) == 0 || errno == ENOENT) return 0;
+  return errno;
 }
 
 int64_t DiskReserve::FreeBytes() const {

@@ -1,7 +1,8 @@
 // Room on the disk of the data directory. A file of fixed size stands for room that only the state store may
 // use: when a commit finds the disk full, a part of the file is given up and the commit tried again, so that
 // jobs can still be cancelled and deleted and the coordinator still starts. Until the file is whole again and
-// as much room is free beside it, the disk counts as full: nothing that grows it is begun.
+// as much room is free beside it, the disk counts as full: nothing that grows it is begun. A disk that
+// nothing can be written to, as the kernel makes one that fails, counts as unusable too, until it can.
 //
 // Parts instead of the whole at once: whoever else fills the disk takes what is free the moment it is.
 #pragma once
@@ -26,24 +27,32 @@ class DiskReserve {
     int64_t bytes = int64_t{64} << 20;
     // Bytes that may still be written below a directory; empty: asks the file system.
     std::function<int64_t(const std::string& dir)> free_bytes = {};
+    // Why nothing can be written to a directory that exists, as an errno, or 0; empty: asks the file system.
+    std::function<int(const std::string& dir)> write_error = {};
   };
   // Touches nothing yet: the directory may be another coordinator's.
   explicit DiskReserve(Options options);
 
   // Frees a part of the file; false when nothing is left of it. The disk counts as full from now on.
   bool GiveUp();
-  // Something could not be written for lack of room.
-  void NoteFull();
+  // Something could not be written: the error is IsDiskUnusable.
+  void NoteFailure(const absl::Status& error);
   // Looks at the disk, and rebuilds the file when there is room.
   void Refresh();
 
-  bool full() const { return full_; }
-  // One sentence for people while the disk is full, else empty.
+  // Full, or nothing can be written to it at all.
+  bool unusable() const { return full_ || read_only_; }
+  // One sentence for people while the disk is unusable, else empty.
   std::string Explain() const;
-  // RESOURCE_EXHAUSTED DISK_FULL while the disk is full. Looks at the disk again before it refuses.
+  // While the disk is unusable: RESOURCE_EXHAUSTED DISK_FULL or UNAVAILABLE DISK_READ_ONLY. Looks at the disk
+  // again before it refuses.
   absl::Status CheckRoom();
 
  private:
+  void NoteFull();
+  // Whether the folders of the data directory can be written to.
+  void RefreshAccess() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int WriteError(const std::string& dir) const;
   int64_t FreeBytes() const;
   int64_t FileBytes() const;
   // What must be free beside the whole file.
@@ -52,11 +61,11 @@ class DiskReserve {
   const Options options_;
   const std::string path_;
   int64_t bytes_ = 0;
-  absl::Mutex mutex_;  // one change of the file at a time
+  mutable absl::Mutex mutex_;  // one change of the file at a time
   std::atomic<bool> full_{false};
+  std::atomic<bool> read_only_{false};
+  // Why it is read_only_, such as "DIR (Read-only file system)".
+  std::string read_only_reason_ ABSL_GUARDED_BY(mutex_);
 };
-
-// Whether an error means that a disk is full.
-bool IsDiskFull(const absl::Status& status);
 
 }  // namespace quantmoe

@@ -19,6 +19,7 @@
 #include "server/facts/resource_names.h"
 #include "server/loop/publisher.h"
 #include "server/loop/task_inputs.h"
+#include "storage/durable_file.h"
 #include "storage/mapped_reads.h"
 
 namespace quantmoe {
@@ -339,9 +340,9 @@ void JobLifecycle::RecoverStep(const std::string& id, const std::string& label,
   }
   in_step.erase(id);
   StepRetry& retry = step_retries_[id];
-  const bool full = IsDiskFull(error);
-  if (full) disk_.NoteFull();
-  if (!full && (!IsRetryable(error) || retry.failures >= kMaxStepRetries)) return Fail(id, error);
+  const bool unusable = IsDiskUnusable(error);
+  if (unusable) disk_.NoteFailure(error);
+  if (!unusable && (!IsRetryable(error) || retry.failures >= kMaxStepRetries)) return Fail(id, error);
   retry.not_before = clock_.Monotonic() + RetryDelay(++retry.failures);
   Log(LogLevel::kWarning, "a step of the coordinator is tried again later",
       {{"job", id}, {"after", label}, {"error", error.ToString()}});

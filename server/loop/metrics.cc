@@ -130,7 +130,9 @@ struct Metrics::Families {
   Counter& evicted = Counters("quantmoe_cas_evicted_bytes_total", "Bytes of blobs deleted.").Add({});
   Gauge& disk_free = Gauges("quantmoe_disk_free_bytes", "Free space of the data directory.").Add({});
   Gauge& disk_full =
-      Gauges("quantmoe_disk_full", "1 while the data directory has no room and no task starts.").Add({});
+      Gauges("quantmoe_disk_full",
+             "1 while the data directory has no room, or cannot be written to, and no task starts.")
+          .Add({});
   Gauge& quarantined = Gauges("quantmoe_quarantined_blobs", "Damaged blobs that were set aside.").Add({});
   Family<Counter>& reopened =
       Counters("quantmoe_results_reopened_total", "Results that were lost and are computed again.");

@@ -13,6 +13,7 @@
 #include "server/facts/random_id.h"
 #include "server/facts/resource_names.h"
 #include "server/loop/task_inputs.h"
+#include "storage/durable_file.h"
 
 namespace quantmoe {
 namespace {
@@ -158,8 +159,8 @@ void TaskAttempts::FailOfInfrastructure(const v1::FailTaskRequest& request, cons
                                         const google::rpc::Status& error) {
   const absl::Status status = FromRpcStatus(error);
   const Task& task = *facts_.table().FindTask(ref.job, ref.task);
-  if (IsDiskFull(status) && IsOfCoordinator(status, task.record.worker())) {
-    jobs_.disk().NoteFull();
+  if (IsDiskUnusable(status) && IsOfCoordinator(status, task.record.worker())) {
+    jobs_.disk().NoteFailure(status);
     return Retry(ref, Charge::kNone, error, request.seconds(), v1::TaskChanged::FAILED);
   }
   if (!IsLostBlob(status)) {
@@ -177,9 +178,9 @@ void TaskAttempts::FailOfInfrastructure(const v1::FailTaskRequest& request, cons
   });
 }
 
-bool TaskAttempts::IsOfCoordinator(const absl::Status& disk_full, const std::string& worker) const {
+bool TaskAttempts::IsOfCoordinator(const absl::Status& unusable, const std::string& worker) const {
   const auto facts = workers_.table().find(worker);
-  const std::map<std::string, std::string> metadata = GetErrorInfo(disk_full).metadata;
+  const std::map<std::string, std::string> metadata = GetErrorInfo(unusable).metadata;
   const auto place = metadata.find("place");
   return (place != metadata.end() && place->second == "coordinator") ||
          (facts != workers_.table().end() && facts->second.shared_blobs);

@@ -261,7 +261,7 @@ void WorkerSessions::Remove(const std::string& worker, absl::string_view cause) 
 }
 
 void WorkerSessions::Dispatch() {
-  if (jobs_.disk().full()) return;  // a task that starts would fail to store its results
+  if (jobs_.disk().unusable()) return;  // a task that starts would fail to store its results
   const absl::Duration now = clock_.Monotonic();
   // Binding a job may reveal cached results and more ready tasks, so plan until nothing is left to bind.
   while (true) {
@@ -329,7 +329,11 @@ void WorkerSessions::ExplainJobs() {
 }
 
 void WorkerSessions::Explain(const Job& job, const WaitingReason& waiting) {
-  if (job.waiting.cause() == waiting.cause && job.waiting.reason() == waiting.reason) return;
+  // A record that was read may hold a reason of before.
+  if (job.waiting.cause() == waiting.cause && job.waiting.reason() == waiting.reason &&
+      job.record.reason() == waiting.reason) {
+    return;
+  }
   v1::Waiting told;
   told.set_cause(waiting.cause);
   told.set_reason(waiting.reason);

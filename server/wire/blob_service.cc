@@ -7,10 +7,12 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/crash_point.h"
+#include "base/error_info.h"
 #include "base/status_macros.h"
 #include "server/loop/task_inputs.h"
 #include "server/wire/chunk_stream.h"
 #include "server/wire/unary_call.h"
+#include "storage/durable_file.h"
 
 namespace quantmoe {
 namespace {
@@ -68,7 +70,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   void Post(absl::Status (Upload::*step)()) {
     const bool posted = room_.Post([this, step] {
       const absl::Status status = (this->*step)();
-      if (IsDiskFull(status)) return EndFull(status);
+      if (IsDiskUnusable(status)) return EndUnusable(status);
       if (!status.ok() || done_) return End(status);
       StartRead(&request_);
     });
@@ -82,9 +84,10 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   }
 
   // The uploader must be able to tell this disk from its own.
-  void EndFull(const absl::Status& status) {
-    core_.disk.NoteFull();
-    End(MakeError(status.code(), "DISK_FULL", absl::StrCat("the disk of the coordinator: ", status.message()),
+  void EndUnusable(const absl::Status& status) {
+    core_.disk.NoteFailure(status);
+    End(MakeError(status.code(), GetErrorInfo(status).reason,
+                  absl::StrCat("the disk of the coordinator: ", status.message()),
                   {{"place", "coordinator"}}));
   }
 

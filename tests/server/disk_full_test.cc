@@ -1,7 +1,9 @@
 // A full disk of the data directory: nothing ends for it, and what frees room works.
 #include <httplib.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
 
 #include "absl/strings/match.h"
@@ -12,6 +14,7 @@
 #include "base/error_info.h"
 #include "proto/grpc_status.h"
 #include "server/loop/disk_reserve.h"
+#include "storage/durable_file.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/limited_disk.h"
 #include "tests/server/running_server.h"
@@ -25,6 +28,17 @@ namespace {
 using testing::HasSubstr;
 
 constexpr int64_t kPlenty = int64_t{1} << 40;
+
+// Root may write everywhere: while it lives, the process acts as a user who may not.
+class AsOrdinaryUser {
+ public:
+  AsOrdinaryUser() { EXPECT_TRUE(!root_ || seteuid(kNobody) == 0); }
+  ~AsOrdinaryUser() { EXPECT_TRUE(!root_ || seteuid(0) == 0); }
+
+ private:
+  static constexpr uid_t kNobody = 65534;
+  const bool root_ = geteuid() == 0;
+};
 
 class DiskReserveTest : public testing::Test {
  protected:
@@ -46,19 +60,19 @@ TEST_F(DiskReserveTest, IsGivenUpInPartsAndRebuiltWhenThereIsRoom) {
   EXPECT_EQ(FileBytes(), 0) << "the directory may be another coordinator's";
   reserve.Refresh();
   EXPECT_EQ(FileBytes(), 1 << 20);
-  EXPECT_FALSE(reserve.full());
+  EXPECT_FALSE(reserve.unusable());
   free_ = 0;
   EXPECT_TRUE(reserve.GiveUp());
-  EXPECT_TRUE(reserve.full());
+  EXPECT_TRUE(reserve.unusable());
   EXPECT_EQ(FileBytes(), (1 << 20) - (64 << 10));
   reserve.Refresh();
-  EXPECT_TRUE(reserve.full());
+  EXPECT_TRUE(reserve.unusable());
   while (reserve.GiveUp()) {
   }
   EXPECT_EQ(FileBytes(), 0);
   free_ = 3 << 20;
   reserve.Refresh();
-  EXPECT_FALSE(reserve.full());
+  EXPECT_FALSE(reserve.unusable());
   EXPECT_EQ(FileBytes(), 1 << 20);
 }
 
@@ -71,7 +85,7 @@ TEST_F(DiskReserveTest, TheDiskCountsAsFullBeforeTheLastByte) {
   EXPECT_THAT(reserve.Explain(), HasSubstr("8192 KiB are free"));
   free_ = 3 << 20;  // not enough to begin again
   reserve.Refresh();
-  EXPECT_TRUE(reserve.full());
+  EXPECT_TRUE(reserve.unusable());
   free_ = 4 << 20;
   reserve.Refresh();
   EXPECT_OK(reserve.CheckRoom());
@@ -82,9 +96,9 @@ TEST_F(DiskReserveTest, WithoutAFileAFailedWriteStillStopsWhatGrows) {
   DiskReserve reserve = Make(0);
   reserve.Refresh();
   EXPECT_FALSE(reserve.GiveUp());
-  EXPECT_TRUE(reserve.full());
+  EXPECT_TRUE(reserve.unusable());
   reserve.Refresh();
-  EXPECT_FALSE(reserve.full());
+  EXPECT_FALSE(reserve.unusable());
 }
 
 TEST_F(DiskReserveTest, WhileTheDiskIsFullTheSentenceStaysTheSame) {
@@ -93,7 +107,7 @@ TEST_F(DiskReserveTest, WhileTheDiskIsFullTheSentenceStaysTheSame) {
   free_ = 0;
   EXPECT_TRUE(reserve.GiveUp());
   const std::string sentence = reserve.Explain();
-  for (const int64_t free : {0, 4096, 1 << 20, 100, 0}) {
+  for (const int64_t free : {0, 4096, 1 << 20, 100, 3 << 19, 0}) {
     free_ = free;
     reserve.Refresh();
     EXPECT_EQ(reserve.Explain(), sentence) << free;
@@ -113,11 +127,44 @@ TEST_F(DiskReserveTest, WhoeverHasMadeRoomIsNotRefused) {
   EXPECT_OK(reserve.CheckRoom()) << "before anybody looked at the disk";
 }
 
+TEST_F(DiskReserveTest, ADirectoryThatCannotBeWrittenToIsNamed) {
+  std::string closed = dir_ / "artifacts";
+  DiskReserve reserve({dir_.path(), 1 << 20, [](const std::string&) { return kPlenty; },
+                       [&](const std::string& dir) { return dir == closed ? EROFS : 0; }});
+  EXPECT_FALSE(reserve.unusable());
+  reserve.NoteFailure(ErrnoError(EROFS, "cannot write"));
+  EXPECT_TRUE(reserve.unusable());
+  EXPECT_THAT(reserve.CheckRoom(),
+              testing::AllOf(StatusIs(absl::StatusCode::kUnavailable), HasReason("DISK_READ_ONLY")));
+  EXPECT_THAT(reserve.Explain(),
+              testing::AllOf(HasSubstr("cannot write to " + closed), HasSubstr("Read-only file system")));
+  reserve.Refresh();
+  EXPECT_EQ(FileBytes(), 0);
+  closed.clear();
+  reserve.Refresh();
+  EXPECT_EQ(reserve.Explain(), "");
+  EXPECT_EQ(FileBytes(), 1 << 20);
+}
+
+TEST_F(DiskReserveTest, AMissingFolderIsNoTroubleAndAClosedOneIs) {
+  DiskReserve reserve = Make(0);
+  reserve.Refresh();
+  EXPECT_FALSE(reserve.unusable());
+  std::filesystem::create_directory(dir_ / "artifacts");
+  std::filesystem::permissions(dir_.path(), std::filesystem::perms(0755));
+  std::filesystem::permissions(dir_ / "artifacts", std::filesystem::perms(0555));
+  const AsOrdinaryUser user;
+  reserve.Refresh();
+  EXPECT_TRUE(reserve.unusable());
+  EXPECT_THAT(reserve.Explain(), HasSubstr("(Permission denied)"));
+}
+
 class FullDiskServerTest : public testing::Test {
  protected:
   CoordinatorOptions Options() {
     CoordinatorOptions options = RunningServer::QuickOptions();
     options.free_bytes = [this](const std::string&) { return free_.load(); };
+    options.write_error = [this](const std::string&) { return write_error_.load(); };
     return options;
   }
   void AwaitReady(const std::string& text) {
@@ -130,6 +177,7 @@ class FullDiskServerTest : public testing::Test {
   }
 
   std::atomic<int64_t> free_{kPlenty};
+  std::atomic<int> write_error_{0};
   RunningServer server_{Options()};
 };
 
@@ -180,6 +228,28 @@ TEST(FullDiskAttemptTest, AResultThatFoundNoRoomCostsNoAttempt) {
   }
   worker.RunToEnd();
   EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+}
+
+TEST_F(FullDiskServerTest, AReadOnlyDiskHoldsJobsUpAndCostsNoAttempt) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  const v1::Assign prepare = worker.AwaitAssign();
+  write_error_ = EROFS;
+  worker.Fail(prepare, MakeError(absl::StatusCode::kUnavailable, "DISK_READ_ONLY",
+                                 "cannot write: Read-only file system", {{"place", "coordinator"}}));
+  AwaitReady("the coordinator cannot write to " + server_.data_dir());
+  const v1::Job waiting = server_.AwaitJob(name, [](const v1::Job& job) {
+    return absl::StrContains(job.state_reason(), "(Read-only file system): tasks go on once it can");
+  });
+  EXPECT_EQ(waiting.waiting().cause(), v1::Waiting::NO_SPACE);
+  v1::Job refused;
+  EXPECT_THAT(
+      FromGrpcStatus(server_.jobs().CreateJob(WithDeadline().get(), RunningServer::TinyJob(), &refused)),
+      testing::AllOf(StatusIs(absl::StatusCode::kUnavailable), HasReason("DISK_READ_ONLY")));
+  worker.SetCredits(1);
+  write_error_ = 0;
+  worker.RunToEnd();
+  EXPECT_EQ(server_.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
 }
 
 TEST_F(FullDiskServerTest, StopsInTimeWhileJobsWaitAndAreWatched) {

@@ -32,6 +32,8 @@ TEST(DurableFile, MakesEveryMissingFolder) {
 TEST(DurableFile, AFullDiskHasAReason) {
   EXPECT_THAT(ErrnoError(ENOSPC, "cannot write"),
               testing::AllOf(StatusIs(absl::StatusCode::kResourceExhausted), HasReason("DISK_FULL")));
+  EXPECT_THAT(ErrnoError(EROFS, "cannot write"),
+              testing::AllOf(StatusIs(absl::StatusCode::kUnavailable), HasReason("DISK_READ_ONLY")));
   EXPECT_THAT(ErrnoError(EDQUOT, "cannot write"), HasReason("DISK_FULL"));
   const FileDescriptor full(::open("/dev/full", O_WRONLY));
   EXPECT_THAT(WriteAll(full.get(), "x"), HasReason("DISK_FULL"));

@@ -1,5 +1,10 @@
 #include "worker/blob_access.h"
 
+#include <unistd.h>
+
+#include <filesystem>
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "tests/support/status_matchers.h"
@@ -49,7 +54,7 @@ TEST_F(BlobAccessTest, AutoStreamsWhenTheProbeHasAnotherText) {
 TEST_F(BlobAccessTest, AnEmptyProbeTextProvesNothing) {
   welcome_.set_blob_dir_probe("missing");
   welcome_.set_blob_dir_probe_text("");
-  EXPECT_FALSE(SharesBlobDirectory(welcome_));
+  EXPECT_THAT(CheckSharedDirectory(welcome_), HasReason("BLOB_DIR_NOT_SHARED"));
 }
 
 TEST_F(BlobAccessTest, StreamedIgnoresAMatchingProbe) {
@@ -60,6 +65,20 @@ TEST_F(BlobAccessTest, StreamedIgnoresAMatchingProbe) {
 TEST_F(BlobAccessTest, SharedFailsWithoutTheProbe) {
   welcome_.set_blob_dir_probe("missing");
   EXPECT_THAT(Open(BlobMode::kShared), HasReason("BLOB_DIR_NOT_SHARED"));
+}
+
+// As of another user's coordinator. Root may write everywhere, so it acts as nobody here.
+TEST_F(BlobAccessTest, ADirectoryThatCannotBeWrittenToIsNotUsed) {
+  const std::filesystem::path staging = dir_ / "staging";
+  std::filesystem::create_directory(staging);
+  std::filesystem::permissions(dir_.path(), std::filesystem::perms(0755));
+  std::filesystem::permissions(staging, std::filesystem::perms(0555));
+  const bool root = geteuid() == 0;
+  ASSERT_TRUE(!root || seteuid(65534) == 0);
+  const absl::Status shared = CheckSharedDirectory(welcome_);
+  ASSERT_TRUE(!root || seteuid(0) == 0);
+  EXPECT_THAT(shared, HasReason("BLOB_DIR_NOT_SHARED"));
+  EXPECT_THAT(std::string(shared.message()), testing::HasSubstr("cannot be written to: Permission denied"));
 }
 
 TEST_F(BlobAccessTest, ANewSessionKeepsTheStore) {
