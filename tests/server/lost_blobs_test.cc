@@ -150,6 +150,52 @@ TEST_P(LostBlobsTest, ATensorThatOnlyThePlanNamesIsComputedAgain) {
   EXPECT_TRUE(std::filesystem::exists(PathOf(server_, tensors)));
 }
 
+TEST_P(LostBlobsTest, AllThatIsLostOfOneKindIsFoundByTheFirstThatIsMissed) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  std::vector<v1::Digest> tensors;
+  v1::Assign next = worker.AwaitAssign();
+  while (LabelOf(next) != "publish") {
+    const std::vector<v1::TaskBlob> outputs = worker.Produce(next.task());
+    if (next.task().kind() == "solve") tensors.push_back(outputs.front().digest());
+    v1::CompleteTaskResponse::Outcome outcome;
+    ASSERT_TRUE(worker.Complete(AttemptOf(next), outputs, &outcome).ok());
+    worker.SetCredits(1);
+    next = worker.AwaitAssign();
+  }
+  ASSERT_GE(tensors.size(), 2u);
+  for (const v1::Digest& lost : tensors) Harm(lost);
+  worker.Fail(next, Found(tensors.back()));
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server_.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(LabelsWith(server_, name, v1::TaskChanged::REOPENED).size(), tensors.size());
+}
+
+// The input of the task that failed is intact; what went into it is lost as well.
+TEST_P(LostBlobsTest, AnInputOfALostInputIsComputedAgainToo) {
+  const std::string name = server_.CreateTinyJob();
+  FakeWorker worker(server_.coordinator().worker_address());
+  const v1::Assign first = worker.RunUntil("forward-l0-s0");
+  const v1::Digest earlier = InputOf(first, "hidden");
+  worker.Finish(first);
+  worker.SetCredits(1);
+  const v1::Assign second = worker.RunUntil("forward-l1-s0");
+  const v1::Digest direct = InputOf(second, "hidden");
+  Harm(earlier);
+  Harm(direct);
+  worker.Fail(second, Found(direct));
+  worker.SetCredits(1);
+  v1::Assign again = worker.RunUntil("forward-l0-s0");
+  EXPECT_EQ(InputOf(again, "hidden").sha256(), earlier.sha256());
+  worker.Fail(again, Found(earlier));
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server_.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+  EXPECT_THAT(LabelsWith(server_, name, v1::TaskChanged::REOPENED),
+              testing::ElementsAre("forward-l0-s0", "prepare"));
+}
+
 class LostStepInputTest : public testing::Test {
  protected:
   RunningServer server_;

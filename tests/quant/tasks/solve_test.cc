@@ -1,10 +1,14 @@
 // The solve task with all experts of a part in one batch, as on a GPU, against one expert after the other.
+#include <unistd.h>
+
+#include <algorithm>
 #include <filesystem>
 
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
+#include "base/error_info.h"
 #include "plan/allocate/distortion_table.h"
 #include "quant/device/compute_device.h"
 #include "quant/tasks/arguments.h"
@@ -68,6 +72,22 @@ class SolveTaskTest : public ::testing::Test {
     for (const BlobRef& output : *outputs) by_role[output.role] = output.digest;
     return by_role;
   }
+  // Gives every blob and cuts its file at once, as somebody else may do while a task reads it.
+  class CuttingStore final : public BlobStore {
+   public:
+    explicit CuttingStore(LocalBlobStore& blobs) : blobs_(blobs) {}
+    absl::StatusOr<std::unique_ptr<BlobWriter>> Create() override { return blobs_.Create(); }
+    absl::StatusOr<bool> Contains(const Digest& digest) override { return blobs_.Contains(digest); }
+    absl::StatusOr<MappedFile> Open(const Digest& digest) override {
+      absl::StatusOr<MappedFile> file = blobs_.Open(digest);
+      EXPECT_EQ(::truncate(blobs_.PathOf(digest).c_str(), 0), 0);
+      return file;
+    }
+
+   private:
+    LocalBlobStore& blobs_;
+  };
+
   PartTable Table(const std::map<std::string, Digest>& outputs) {
     return PartTableFromJson(blobs_->Open(outputs.at("table")).value().bytes()).value();
   }
@@ -120,6 +140,18 @@ TEST_F(SolveTaskTest, GroupAwareOrderIsSolvedOnTheHost) {
   UseComputeDevice({.kernels = EmulatedKernels()});
   ASSERT_OK_AND_ASSIGN(const auto on_device, Run(1));
   EXPECT_EQ(on_device, on_host);
+}
+
+TEST_F(SolveTaskTest, AnInputThatIsCutWhileItIsReadIsNamedAndNothingElseHappens) {
+  params_["part"] = 0;
+  CuttingStore cut(*blobs_);
+  TaskContext context{cut, models_, [](double, absl::string_view) {}, cancelled_};
+  const absl::Status status = RunTask(TaskKind::kSolve, params_.dump(), inputs_, context).status();
+  EXPECT_THAT(status, testing::AllOf(StatusIs(absl::StatusCode::kDataLoss), HasReason("DIGEST_MISMATCH")));
+  const std::string named = GetErrorInfo(status).metadata["sha256"];
+  EXPECT_TRUE(std::any_of(inputs_.begin(), inputs_.end(), [&](const BlobRef& input) {
+    return input.digest.sha256 == named;
+  })) << named;
 }
 
 }  // namespace
