@@ -133,6 +133,8 @@ void InstallCrashReport(const char* program) {
   absl::InstallFailureSignalHandler(options);
   sigaction(SIGTERM, &terminate, nullptr);
   std::set_terminate(OnTerminate);
+  // No room under such a limit is a full disk (storage/durable_file.h), which every writer tells its caller.
+  signal(SIGXFSZ, SIG_IGN);
 }
 
 void ReportStackOverflowOfThisThread() {

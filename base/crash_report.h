@@ -8,7 +8,8 @@
 namespace quantmoe {
 
 // Call once at the start of main, in every program, before threads and before anything else sets signal
-// handlers. `program` is argv[0]. SIGTERM stays as it is.
+// handlers. `program` is argv[0]. SIGTERM stays as it is. A write past a limit of the sizes of files fails
+// with EFBIG from now on and ends nothing.
 void InstallCrashReport(const char* program);
 
 // Gives the calling thread a stack of its own for signal handlers, so that an overflow of its stack is

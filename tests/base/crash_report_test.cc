@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
@@ -12,6 +14,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 namespace quantmoe {
 namespace {
@@ -136,6 +139,18 @@ void IgnoreSigterm() {
   InstallCrashReport("crash_report_test");
   raise(SIGTERM);
   _exit(7);
+}
+
+void WritePastTheLimitOfFiles() {
+  InstallCrashReport("crash_report_test");
+  const rlimit none{0, 0};
+  std::FILE* file = std::tmpfile();
+  if (file == nullptr || setrlimit(RLIMIT_FSIZE, &none) != 0) _exit(1);
+  _exit(::write(fileno(file), "x", 1) < 0 && errno == EFBIG ? 7 : 2);
+}
+
+TEST_F(CrashReportDeathTest, AWriteThatALimitForbidsFailsAndEndsNothing) {
+  EXPECT_EXIT(WritePastTheLimitOfFiles(), testing::ExitedWithCode(7), "");
 }
 
 TEST_F(CrashReportDeathTest, SigtermStaysAsItIs) {

@@ -18,6 +18,7 @@
 #include "tests/server/fake_worker.h"
 #include "tests/server/limited_disk.h"
 #include "tests/server/running_server.h"
+#include "tests/server/server_process.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -305,6 +306,49 @@ TEST(FullStoreTest, StopsInTimeWhenNothingCanBeCommitted) {
   server.Start();
   EXPECT_EQ(server.GetJob(name).state(), v1::Job::RUNNING);
   server.Stop();  // its files must close before the disk goes
+}
+
+TEST(FullDiskProcessTest, EndsInTimeOnSigtermAndGoesOnOnceThereIsRoom) {
+  const TemporaryDirectory dir;
+  const auto jobs_of = [](const ServerProcess& server) {
+    return v1::JobService::NewStub(grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials()));
+  };
+  v1::Job job;
+  v1::Assign prepare;
+  {
+    ServerProcess server(dir / "data", ServerProcess::Options{});
+    ASSERT_TRUE(server.listens());
+    const auto jobs = jobs_of(server);
+    ASSERT_TRUE(jobs->CreateJob(WithDeadline().get(), RunningServer::TinyJob(), &job).ok());
+    FakeWorker worker(server.worker_address());
+    prepare = worker.AwaitAssign();
+    server.LimitFileSizes(0);
+    v1::Job refused;
+    EXPECT_THAT(FromGrpcStatus(jobs->CreateJob(WithDeadline().get(), RunningServer::TinyJob(), &refused)),
+                testing::AnyOf(HasReason("STORE_UNAVAILABLE"), HasReason("DISK_FULL")));
+    const absl::Duration start = Clock::Real().Monotonic();
+    EXPECT_EQ(server.Stop(), 0);
+    EXPECT_LT(Clock::Real().Monotonic() - start, absl::Seconds(10));
+  }
+  ServerProcess server(dir / "data", ServerProcess::Options{});
+  ASSERT_TRUE(server.listens());
+  const auto jobs = jobs_of(server);
+  FakeWorker worker(server.worker_address(), {.credits = 0, .held = {AttemptOf(prepare)}});
+  worker.Finish(prepare);
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  v1::WatchJobRequest watched;
+  watched.set_name(job.name());
+  const auto context = WithDeadline(absl::Seconds(60));
+  const auto watch = jobs->WatchJob(context.get(), watched);
+  v1::JobEvent event;
+  while (watch->Read(&event)) {
+  }
+  v1::GetJobRequest request;
+  request.set_name(job.name());
+  v1::Job after;
+  ASSERT_TRUE(jobs->GetJob(WithDeadline().get(), request, &after).ok());
+  EXPECT_EQ(after.state(), v1::Job::SUCCEEDED) << after.state_reason();
 }
 
 TEST_F(FullDiskServerTest, StartsAndDeletesOnAFullDisk) {

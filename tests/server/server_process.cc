@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 namespace quantmoe {
@@ -69,6 +70,11 @@ ServerProcess::~ServerProcess() {
   if (pid_ <= 0) return;
   kill(pid_, SIGKILL);
   AwaitExit();
+}
+
+void ServerProcess::LimitFileSizes(uint64_t bytes) {
+  const rlimit limit{bytes, bytes};
+  EXPECT_EQ(prlimit(pid_, RLIMIT_FSIZE, &limit, nullptr), 0);
 }
 
 int ServerProcess::Stop() {

@@ -1,6 +1,7 @@
 // quantmoe-server as a process of its own, so that it can be killed.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ class ServerProcess {
   const std::string& worker_address() const { return worker_address_; }
   // Waits for its end; the exit status, or minus the signal.
   int AwaitExit();
+  // From now on no file that it writes may end after so many bytes: as on a full disk, but for it alone.
+  void LimitFileSizes(uint64_t bytes);
   // Sends SIGTERM and waits for its end.
   int Stop();
 
