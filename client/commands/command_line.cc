@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "base/program_exit.h"
 #include "base/version.h"
 #include "client/commands/completion.h"
 #include "client/text/error_report.h"
@@ -115,7 +116,8 @@ int RunCommandLine(const std::vector<std::string>& arguments, CommandContext& co
     context.err << UsageError(app, error);
     return kExitInvalid;
   }
-  const absl::StatusOr<int> code = context.action();
+  const absl::Status texts = CheckFlagTexts(app);
+  const absl::StatusOr<int> code = texts.ok() ? context.action() : texts;
   if (code.ok()) return *code;
   context.err << (context.json ? ErrorJson(code.status())
                                : RenderError(code.status(), context.connection.server));

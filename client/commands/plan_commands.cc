@@ -9,6 +9,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
 #include "client/text/plan_diff.h"
@@ -66,8 +67,9 @@ absl::StatusOr<int> Pareto(CommandContext& context, const ParetoFlags& flags) {
   return kExitOk;
 }
 
-// A file when there is one of that name, else the report of a job.
-absl::StatusOr<ComparedPlan> ReadSide(CommandContext& context, const std::string& text) {
+// A file when there is one of that name, else the report of a job. `argument` is what the usage calls it.
+absl::StatusOr<ComparedPlan> ReadSide(CommandContext& context, const std::string& argument,
+                                      const std::string& text) {
   std::error_code ignored;
   std::string path = text;
   if (std::filesystem::is_directory(path, ignored)) path = absl::StrCat(path, "/quantmoe_plan.json");
@@ -75,7 +77,11 @@ absl::StatusOr<ComparedPlan> ReadSide(CommandContext& context, const std::string
     std::ifstream file(path, std::ios::binary);
     std::ostringstream bytes;
     bytes << file.rdbuf();
-    return ReadComparedPlan(text, bytes.str());
+    return ReadComparedPlan(OneLine(text), bytes.str());
+  }
+  if (ValidUtf8(text) != text) {
+    return InvalidFields({{argument, absl::StrCat("there is no file '", OneLine(text),
+                                                  "', and a job has no such name: it is not UTF-8")}});
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
   v1::GetJobReportRequest request;
@@ -87,8 +93,8 @@ absl::StatusOr<ComparedPlan> ReadSide(CommandContext& context, const std::string
 }
 
 absl::StatusOr<int> Diff(CommandContext& context, const DiffFlags& flags) {
-  ASSIGN_OR_RETURN(const ComparedPlan a, ReadSide(context, flags.a));
-  ASSIGN_OR_RETURN(const ComparedPlan b, ReadSide(context, flags.b));
+  ASSIGN_OR_RETURN(const ComparedPlan a, ReadSide(context, "a", flags.a));
+  ASSIGN_OR_RETURN(const ComparedPlan b, ReadSide(context, "b", flags.b));
   ASSIGN_OR_RETURN(const std::string diff, PlanDiffJson(a, b));
   context.out << (context.json ? absl::StrCat(diff, "\n") : RenderPlanDiff(diff, flags.linears))
               << std::flush;
@@ -118,8 +124,8 @@ void AddPlanCommands(CLI::App& app, CommandContext& context) {
   CLI::App& command = AddCommand(plan, context, "diff", "Compare two plans",
                                  [&context, diff] { return Diff(context, *diff); });
   const char* what = "quantmoe_plan.json, an artifact directory, a report as JSON, or a job";
-  command.add_option("a", diff->a, what)->required()->type_name("A");
-  command.add_option("b", diff->b, what)->required()->type_name("B");
+  command.add_option("a", diff->a, what)->required()->type_name("FILE|JOB");
+  command.add_option("b", diff->b, what)->required()->type_name("FILE|JOB");
   command.add_flag("--linears", diff->linears, "Also one row per linear that changed");
 }
 

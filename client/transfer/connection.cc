@@ -1,5 +1,6 @@
 #include "client/transfer/connection.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
+#include "base/error_info.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
@@ -15,13 +17,28 @@ namespace {
 
 // Reports and job lists of large models pass the default of 4 MiB.
 constexpr int kMaxReceiveBytes = 64 << 20;
+// gRPC refuses calls whose headers pass 8 KiB together.
+constexpr size_t kMaxTokenBytes = 7 << 10;
 
 absl::StatusOr<std::string> ReadOptionalFile(const std::string& path) {
   if (path.empty()) return std::string();
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  if (!file || !(text << file.rdbuf()))
+    return absl::NotFoundError(absl::StrCat("cannot read ", path, ", or it is empty"));
   return text.str();
+}
+
+// The secret itself is never repeated.
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadOptionalFile(path));
+  const absl::string_view token = absl::StripAsciiWhitespace(text);
+  const bool empty = token.empty() && !path.empty();
+  if (!empty && token.size() <= kMaxTokenBytes &&
+      std::all_of(token.begin(), token.end(), absl::ascii_isgraph))
+    return std::string(token);
+  return InvalidFields({{"--token-file", absl::StrCat(path, " does not hold a token: one word of at most ",
+                                                      kMaxTokenBytes, " visible ASCII characters")}});
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ConnectionOptions& options) {
@@ -44,7 +61,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
     return absl::InvalidArgumentError(
         "--token-file needs TLS: give --tls-ca, so that nobody on the way reads it");
   }
-  ASSIGN_OR_RETURN(const std::string token, ReadOptionalFile(options.token_file));
+  ASSIGN_OR_RETURN(std::string token, ReadToken(options.token_file));
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
   // Dead connections must end a quiet watch. Servers tolerate pings with open calls at most every ten
@@ -53,7 +70,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
   return std::make_unique<Connection>(grpc::CreateCustomChannel(options.server, credentials, arguments),
-                                      options.timeout, std::string(absl::StripAsciiWhitespace(token)));
+                                      options.timeout, std::move(token));
 }
 
 Connection::Connection(const std::shared_ptr<grpc::Channel>& channel, absl::Duration timeout,

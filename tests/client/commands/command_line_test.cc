@@ -72,6 +72,46 @@ TEST_F(CommandLineTest, SubmitIsRepeatedWithTheSameRequestId) {
   EXPECT_EQ(server_.jobs.created[0].request_id(), server_.jobs.created[2].request_id());
 }
 
+TEST_F(CommandLineTest, TextsThatAreNotUtf8AreRefusedByTheirFlag) {
+  for (const char* flag : {"--name", "--display-name", "--label", "--profile", "--text"}) {
+    const std::string value = std::string(flag) == "--label"  ? "team=caf\xE9"
+                              : std::string(flag) == "--text" ? "hf://datasets/a/b/caf\xE9"
+                                                              : "caf\xE9";
+    EXPECT_EQ(Run({"submit", "/m", "--bits", "3", flag, value}), kExitInvalid);
+    EXPECT_THAT(err_.str(), AllOf(HasSubstr(flag), HasSubstr("is not UTF-8"))) << flag;
+  }
+  EXPECT_EQ(Run({"submit", "/caf\xE9", "--bits", "3"}), kExitInvalid);
+  EXPECT_THAT(err_.str(), HasSubstr("model"));
+  EXPECT_EQ(Run({"cancel", "a", "--reason", "caf\xE9"}), kExitInvalid);
+  EXPECT_TRUE(server_.jobs.created.empty()) << "nothing was sent";
+}
+
+TEST_F(CommandLineTest, PathsOfFilesMayHaveAnyBytes) {
+  TemporaryDirectory files;
+  EXPECT_EQ(Run({"submit", "/m", "--bits", "3", "--text", files.Write("caf\xE9", "text")}), kExitOk)
+      << err_.str();
+  EXPECT_EQ(server_.blobs.stored.size(), 1u);
+}
+
+constexpr char kOneLinear[] =
+    R"({"linears": [{"linear": {"name": "a.q", "kind": "query", "layer": 0, "out": 64,
+  "in": 32}, "bits": 3, "distortion": 0.5}]})";
+
+TEST_F(CommandLineTest, PlansOfAnyFileNameCompare) {
+  TemporaryDirectory files;
+  const std::string plan = files.Write("caf\xE9", kOneLinear);
+  EXPECT_EQ(Run({"plan", "diff", plan, plan}), kExitOk) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("caf\uFFFD"));
+  EXPECT_EQ(Run({"plan", "diff", plan, plan, "--json"}), kExitOk) << err_.str();
+  EXPECT_EQ(nlohmann::json::parse(out_.str())["a"]["title"], files / "caf\uFFFD");
+}
+
+TEST_F(CommandLineTest, AJobWhoseNameIsNotUtf8IsNoPlan) {
+  TemporaryDirectory files;
+  EXPECT_EQ(Run({"plan", "diff", files.Write("a", kOneLinear), "caf\xE9"}), kExitInvalid);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr("b: there is no file 'caf\uFFFD'"), HasSubstr("not UTF-8")));
+}
+
 TEST_F(CommandLineTest, SubmitSendsFilesFirst) {
   TemporaryDirectory files;
   EXPECT_EQ(Run({"submit", "/m", "--bits", "3", "--calibration", files.Write("c", "text")}), kExitOk)
