@@ -38,17 +38,9 @@ absl::StatusOr<v1::Artifact> ReadArtifact(const Connection& connection, const st
 
 absl::StatusOr<int> List(CommandContext& context) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
-  v1::ListArtifactsRequest request;
-  request.set_page_size(500);
-  v1::ListArtifactsResponse all;
-  do {
-    ASSIGN_OR_RETURN(v1::ListArtifactsResponse page,
-                     connection->CallWithRetry(connection->artifacts(),
-                                               &v1::ArtifactService::Stub::ListArtifacts, request));
-    request.set_page_token(page.next_page_token());
-    page.clear_next_page_token();
-    all.MergeFrom(page);
-  } while (!request.page_token().empty());
+  ASSIGN_OR_RETURN(const v1::ListArtifactsResponse all,
+                   connection->ListAll(connection->artifacts(), &v1::ArtifactService::Stub::ListArtifacts,
+                                       v1::ListArtifactsRequest()));
   context.Print(all, RenderArtifacts(all));
   return kExitOk;
 }

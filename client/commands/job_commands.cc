@@ -22,7 +22,7 @@
 namespace quantmoe {
 namespace {
 
-constexpr int kPageSize = 500;
+constexpr int kEventPageSize = 500;
 
 constexpr int kDescribedEvents = 20;
 
@@ -45,16 +45,9 @@ using Flags = std::shared_ptr<JobCommandFlags>;
 absl::StatusOr<int> List(CommandContext& context, const JobCommandFlags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
   v1::ListJobsRequest request;
-  request.set_page_size(kPageSize);
   if (!flags.state.empty()) request.set_filter(absl::StrCat("state=", absl::AsciiStrToUpper(flags.state)));
-  v1::ListJobsResponse all;
-  do {
-    ASSIGN_OR_RETURN(v1::ListJobsResponse page,
-                     connection->CallWithRetry(connection->jobs(), &v1::JobService::Stub::ListJobs, request));
-    request.set_page_token(page.next_page_token());
-    page.clear_next_page_token();
-    all.MergeFrom(page);
-  } while (!request.page_token().empty());
+  ASSIGN_OR_RETURN(const v1::ListJobsResponse all,
+                   connection->ListAll(connection->jobs(), &v1::JobService::Stub::ListJobs, request));
   context.Print(all, RenderJobs(all, Clock::Real().Now(), context.palette));
   return kExitOk;
 }
@@ -68,16 +61,7 @@ absl::StatusOr<v1::Job> ReadJob(const Connection& connection, const std::string&
 absl::StatusOr<v1::ListTasksResponse> ReadTasks(const Connection& connection, const std::string& job) {
   v1::ListTasksRequest request;
   request.set_job(job);
-  request.set_page_size(kPageSize);
-  v1::ListTasksResponse all;
-  do {
-    ASSIGN_OR_RETURN(v1::ListTasksResponse page,
-                     connection.CallWithRetry(connection.jobs(), &v1::JobService::Stub::ListTasks, request));
-    request.set_page_token(page.next_page_token());
-    page.clear_next_page_token();
-    all.MergeFrom(page);
-  } while (!request.page_token().empty());
-  return all;
+  return connection.ListAll(connection.jobs(), &v1::JobService::Stub::ListTasks, request);
 }
 
 absl::StatusOr<v1::ListJobEventsResponse> ReadEvents(const Connection& connection, const std::string& job,
@@ -85,7 +69,7 @@ absl::StatusOr<v1::ListJobEventsResponse> ReadEvents(const Connection& connectio
   v1::ListJobEventsRequest request;
   request.set_name(job);
   request.set_after_seq(after_seq);
-  request.set_page_size(kPageSize);
+  request.set_page_size(kEventPageSize);
   v1::ListJobEventsResponse all;
   while (true) {
     ASSIGN_OR_RETURN(

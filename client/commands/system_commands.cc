@@ -20,10 +20,10 @@ namespace {
 
 absl::StatusOr<int> Workers(CommandContext& context) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
-  ASSIGN_OR_RETURN(const v1::ListWorkersResponse response,
-                   connection->CallWithRetry(connection->system(), &v1::SystemService::Stub::ListWorkers,
-                                             v1::ListWorkersRequest()));
-  context.Print(response, RenderWorkers(response));
+  ASSIGN_OR_RETURN(const v1::ListWorkersResponse all,
+                   connection->ListAll(connection->system(), &v1::SystemService::Stub::ListWorkers,
+                                       v1::ListWorkersRequest()));
+  context.Print(all, RenderWorkers(all));
   return kExitOk;
 }
 

@@ -66,6 +66,25 @@ class Connection {
     }
   }
 
+  // All pages of a list as one answer. A server that goes in circles is left after kMaxPages.
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> ListAll(Stub& stub,
+                                   grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                                Response*),
+                                   Request request) const {
+    Response all;
+    request.set_page_size(kPageSize);
+    for (int pages = 0; pages < kMaxPages; ++pages) {
+      absl::StatusOr<Response> page = CallWithRetry(stub, method, request);
+      if (!page.ok()) return page.status();
+      request.set_page_token(page->next_page_token());
+      page->clear_next_page_token();
+      all.MergeFrom(*page);
+      if (request.page_token().empty()) return all;
+    }
+    return absl::InternalError("the server's list has no end");
+  }
+
   v1::JobService::Stub& jobs() const { return *jobs_; }
   v1::ArtifactService::Stub& artifacts() const { return *artifacts_; }
   v1::BlobService::Stub& blobs() const { return *blobs_; }
@@ -78,6 +97,8 @@ class Connection {
 
  private:
   static constexpr int kMaxAttempts = 5;
+  static constexpr int kPageSize = 500;
+  static constexpr int kMaxPages = 100'000;
 
   std::shared_ptr<grpc::Channel> channel_;
   absl::Duration timeout_;

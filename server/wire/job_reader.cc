@@ -10,36 +10,13 @@
 #include "base/status_macros.h"
 #include "server/facts/stored_records.h"
 #include "server/wire/job_view.h"
+#include "server/wire/page_room.h"
 #include "server/wire/page_token.h"
 
 namespace quantmoe {
 namespace {
 
-constexpr int kPageSize = 50;
 constexpr int kEventPageSize = 1000;
-constexpr int kMaxPageSize = 1000;
-// A client takes messages of 4 MiB.
-constexpr size_t kMaxPageBytes = size_t{3} << 20;
-
-// What still fits on a page: so many entries, and so many bytes, but one entry whatever its size.
-class PageRoom {
- public:
-  explicit PageRoom(int entries) : entries_(entries) {}
-
-  bool full() const { return taken_ == entries_; }
-  // False when `entry` begins the next page.
-  bool Take(const google::protobuf::Message& entry) {
-    bytes_ += entry.ByteSizeLong();
-    if (full() || (taken_ > 0 && bytes_ > kMaxPageBytes)) return false;
-    ++taken_;
-    return true;
-  }
-
- private:
-  const int entries_;
-  int taken_ = 0;
-  size_t bytes_ = 0;
-};
 
 // Newest first, from the job before number `cursor` (0: the newest), until `visit` has no room for one. Gives
 // the cursor of the next page, 0 at the end.

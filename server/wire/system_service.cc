@@ -8,18 +8,39 @@
 #include "plan/model/model_config.h"
 #include "plan/model/model_spec.h"
 #include "server/wire/job_view.h"
+#include "server/wire/page_room.h"
+#include "server/wire/page_token.h"
 #include "server/wire/unary_call.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr char kService[] = "SystemService";
+constexpr char kWorkerPages[] = "ListWorkers";
 constexpr int kWidths[] = {2, 3, 4, 8};
 
 }  // namespace
 
 v1::Worker SystemServiceHandler::View(const WorkerFacts& worker) const {
   return ViewWorker(worker, core_.facts.table(), limits_, core_.clock.Monotonic());
+}
+
+// The cursor is the id of the last worker shown: who comes or goes meanwhile moves nobody to another page.
+absl::Status SystemServiceHandler::ListWorkerPage(const v1::ListWorkersRequest& request,
+                                                  v1::ListWorkersResponse& response) const {
+  ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), kMaxPageSize, kMaxPageSize));
+  ASSIGN_OR_RETURN(const std::string shown, DecodeTextPageToken(kWorkerPages, request.page_token()));
+  const WorkerTable& workers = core_.links.table();
+  PageRoom room(size);
+  for (auto it = workers.upper_bound(shown); it != workers.end(); ++it) {
+    v1::Worker entry = View(it->second);
+    if (!room.Take(entry)) {
+      response.set_next_page_token(EncodeTextPageToken(kWorkerPages, response.workers().rbegin()->id()));
+      break;
+    }
+    *response.add_workers() = std::move(entry);
+  }
+  return absl::OkStatus();
 }
 
 grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackServerContext* context,
@@ -42,10 +63,7 @@ grpc::ServerUnaryReactor* SystemServiceHandler::ListWorkers(grpc::CallbackServer
                                                             const v1::ListWorkersRequest* request,
                                                             v1::ListWorkersResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "ListWorkers");
-  FinishOnLoop(core_, reply, [this, response] {
-    for (const auto& [id, worker] : core_.links.table()) *response->add_workers() = View(worker);
-    return absl::OkStatus();
-  });
+  FinishOnLoop(core_, reply, [this, request, response] { return ListWorkerPage(*request, *response); });
   return reply.reactor();
 }
 

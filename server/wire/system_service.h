@@ -19,6 +19,8 @@ class SystemServiceHandler final : public v1::SystemService::CallbackService {
 
  private:
   v1::Worker View(const WorkerFacts& worker) const;
+  // On the commit loop.
+  absl::Status ListWorkerPage(const v1::ListWorkersRequest& request, v1::ListWorkersResponse& response) const;
 
   Core& core_;
   const SchedulingLimits limits_;

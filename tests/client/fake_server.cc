@@ -162,11 +162,13 @@ grpc::Status FakeArtifacts::DownloadArtifact(grpc::ServerContext*, const v1::Dow
   return grpc::Status::OK;
 }
 
-grpc::Status FakeSystem::ListWorkers(grpc::ServerContext*, const v1::ListWorkersRequest*,
+// Two pages of one worker each.
+grpc::Status FakeSystem::ListWorkers(grpc::ServerContext*, const v1::ListWorkersRequest* request,
                                      v1::ListWorkersResponse* response) {
   v1::Worker& worker = *response->add_workers();
-  worker.set_id("worker-1");
+  worker.set_id(request->page_token().empty() ? "worker-1" : "worker-2");
   worker.set_state(v1::Worker::BUSY);
+  if (request->page_token().empty()) response->set_next_page_token("next");
   return grpc::Status::OK;
 }
 

@@ -298,6 +298,44 @@ TEST_F(ServiceTest, BytesThatAreNotWhatWasNamedAreRefused) {
   EXPECT_THAT(FromGrpcStatus(writer->Finish()), HasReason("DIGEST_MISMATCH"));
 }
 
+TEST_F(ServiceTest, WorkersComeInPagesById) {
+  std::vector<std::unique_ptr<FakeWorker>> workers;
+  for (const char* id : {"c", "a", "e", "b", "d"}) {
+    workers.push_back(
+        std::make_unique<FakeWorker>(server_.coordinator().worker_address(), FakeWorker::Options{.id = id}));
+  }
+  v1::ListWorkersRequest request;
+  request.set_page_size(2);
+  std::vector<std::string> pages;
+  do {
+    v1::ListWorkersResponse page;
+    ASSERT_OK(FromGrpcStatus(server_.system().ListWorkers(WithDeadline().get(), request, &page)));
+    pages.emplace_back();
+    for (const v1::Worker& worker : page.workers()) pages.back() += worker.id();
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_THAT(pages, testing::ElementsAre("ab", "cd", "e"));
+
+  v1::ListWorkersResponse page;
+  request.set_page_token("made up");
+  EXPECT_THAT(FromGrpcStatus(server_.system().ListWorkers(WithDeadline().get(), request, &page)),
+              HasReason("INVALID_FIELD"));
+  request.clear_page_token();
+  request.set_page_size(-1);
+  EXPECT_THAT(FromGrpcStatus(server_.system().ListWorkers(WithDeadline().get(), request, &page)),
+              HasReason("INVALID_FIELD"));
+}
+
+// Older clients do not know of pages.
+TEST_F(ServiceTest, WorkersComeAtOnceWhenNoPageSizeIsAsked) {
+  FakeWorker one(server_.coordinator().worker_address(), {.id = "one"});
+  FakeWorker two(server_.coordinator().worker_address(), {.id = "two"});
+  v1::ListWorkersResponse list;
+  ASSERT_OK(FromGrpcStatus(server_.system().ListWorkers(WithDeadline().get(), {}, &list)));
+  EXPECT_EQ(list.workers_size(), 2);
+  EXPECT_EQ(list.next_page_token(), "");
+}
+
 TEST_F(ServiceTest, WorkersAreListedAndDrained) {
   FakeWorker worker(server_.coordinator().worker_address());
   v1::ListWorkersResponse list;

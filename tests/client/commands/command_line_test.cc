@@ -238,8 +238,10 @@ TEST_F(CommandLineTest, JsonIsOneDocumentOfAllPages) {
   EXPECT_EQ(json["jobs"].size(), 2u);
   EXPECT_EQ(json["jobs"][1]["name"], "jobs/second");
   EXPECT_EQ(Run({"workers", "--json"}), kExitOk);
-  EXPECT_EQ(nlohmann::json::parse(out_.str())["workers"][0]["tasks_done"], "0")
-      << "names and defaults of the proto";
+  const auto workers = nlohmann::json::parse(out_.str())["workers"];
+  ASSERT_EQ(workers.size(), 2u);
+  EXPECT_EQ(workers[1]["id"], "worker-2");
+  EXPECT_EQ(workers[0]["tasks_done"], "0") << "names and defaults of the proto";
 }
 
 TEST_F(CommandLineTest, ServerErrorsGoToTheErrorStream) {
