@@ -36,11 +36,11 @@ bool ScrubTexts(const Descriptor& descriptor, int depth, std::string& bytes) {
 
 }  // namespace
 
-absl::Status ParseLeniently(const std::string& bytes, google::protobuf::Message* message) {
-  if (message->ParseFromString(bytes)) return absl::OkStatus();
+absl::StatusOr<bool> ParseLeniently(const std::string& bytes, google::protobuf::Message* message) {
+  if (message->ParseFromString(bytes)) return false;
   std::string scrubbed = bytes;
   if (ScrubTexts(*message->GetDescriptor(), 0, scrubbed) && message->ParseFromString(scrubbed)) {
-    return absl::OkStatus();
+    return true;
   }
   return absl::InvalidArgumentError(absl::StrCat("not a message ", message->GetDescriptor()->full_name()));
 }

@@ -4,13 +4,13 @@
 
 #include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include <google/protobuf/message.h>
 
 namespace quantmoe {
 
-// Parses `bytes` with every text made valid (base/text.h). INVALID_ARGUMENT when they are no such message at
-// all.
-absl::Status ParseLeniently(const std::string& bytes, google::protobuf::Message* message);
+// Parses `bytes`; with every text made valid (base/text.h) where one was not, which gives true.
+// INVALID_ARGUMENT when they are no such message at all.
+absl::StatusOr<bool> ParseLeniently(const std::string& bytes, google::protobuf::Message* message);
 
 }  // namespace quantmoe

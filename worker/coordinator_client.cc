@@ -12,6 +12,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "proto/grpc_status.h"
+#include "proto/valid_texts.h"
 
 namespace quantmoe {
 namespace {
@@ -75,6 +76,11 @@ bool IsLoopback(absl::string_view address) {
          absl::StartsWith(address, "[::1]:") || absl::StartsWith(address, "unix:");
 }
 
+bool SessionStream::Write(v1::WorkerMessage message) {
+  MakeTextsValid(message);
+  return stream_->Write(message);
+}
+
 absl::Status SessionStream::Finish() { return FromGrpcStatus(stream_->Finish()); }
 
 absl::StatusOr<std::unique_ptr<CoordinatorClient>> CoordinatorClient::Create(const Options& options) {
@@ -91,8 +97,8 @@ std::shared_ptr<SessionStream> CoordinatorClient::OpenSession() {
   return std::make_shared<SessionStream>(*worker_);
 }
 
-absl::StatusOr<v1::CompleteTaskResponse> CoordinatorClient::CompleteTask(
-    const v1::CompleteTaskRequest& request) {
+absl::StatusOr<v1::CompleteTaskResponse> CoordinatorClient::CompleteTask(v1::CompleteTaskRequest request) {
+  MakeTextsValid(request);
   grpc::ClientContext context;
   SetDeadline(context);
   v1::CompleteTaskResponse response;
@@ -100,7 +106,8 @@ absl::StatusOr<v1::CompleteTaskResponse> CoordinatorClient::CompleteTask(
   return response;
 }
 
-absl::Status CoordinatorClient::FailTask(const v1::FailTaskRequest& request) {
+absl::Status CoordinatorClient::FailTask(v1::FailTaskRequest request) {
+  MakeTextsValid(request);
   grpc::ClientContext context;
   SetDeadline(context);
   v1::FailTaskResponse response;

@@ -1,5 +1,5 @@
-// The wire to the coordinator: channels, credentials, keepalive, deadlines. One try per call; who calls
-// decides about another. Thread-safe except where noted.
+// The wire to the coordinator: channels, credentials, keepalive, deadlines, and texts that every receiver
+// takes. One try per call; who calls decides about another. Thread-safe except where noted.
 #pragma once
 
 #include <memory>
@@ -25,7 +25,7 @@ class SessionStream {
   explicit SessionStream(v1::WorkerService::Stub& stub) : stream_(stub.Session(&context_)) {}
 
   bool Read(v1::CoordinatorMessage& message) { return stream_->Read(&message); }
-  bool Write(const v1::WorkerMessage& message) { return stream_->Write(message); }
+  bool Write(v1::WorkerMessage message);
   // Says that nothing more will be written.
   void WritesDone() { stream_->WritesDone(); }
   // Ends the stream at once: a blocked Read or Write returns false.
@@ -54,8 +54,8 @@ class CoordinatorClient {
   static absl::StatusOr<std::unique_ptr<CoordinatorClient>> Create(const Options& options);
 
   std::shared_ptr<SessionStream> OpenSession();
-  absl::StatusOr<v1::CompleteTaskResponse> CompleteTask(const v1::CompleteTaskRequest& request);
-  absl::Status FailTask(const v1::FailTaskRequest& request);
+  absl::StatusOr<v1::CompleteTaskResponse> CompleteTask(v1::CompleteTaskRequest request);
+  absl::Status FailTask(v1::FailTaskRequest request);
   // On a connection of its own, so that bulk data never delays a heartbeat.
   v1::BlobService::Stub& blobs() { return *blobs_; }
 

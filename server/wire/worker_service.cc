@@ -3,11 +3,13 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 
 #include "base/crash_point.h"
+#include "base/log.h"
 #include "base/status_macros.h"
 #include "proto/grpc_status.h"
 #include "proto/lenient_parse.h"
@@ -20,8 +22,25 @@ namespace {
 
 constexpr char kService[] = "WorkerService";
 
-using Base = WriteQueueReactor<grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>,
-                               v1::CoordinatorMessage>;
+using Base = WriteQueueReactor<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>, grpc::ByteBuffer>;
+
+std::string BytesOf(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  std::string bytes;
+  if (!buffer.Dump(&slices).ok()) return bytes;
+  for (const grpc::Slice& slice : slices)
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return bytes;
+}
+
+grpc::ByteBuffer BufferOf(const google::protobuf::Message& message) {
+  const grpc::Slice bytes(message.SerializeAsString());
+  return grpc::ByteBuffer(&bytes, 1);
+}
+
+void LogDamagedText(const std::string& worker, absl::string_view what) {
+  Log(LogLevel::kWarning, "a worker sends text that is not UTF-8", {{"worker", worker}, {"in", what}});
+}
 
 class SessionStream final : public Base, public WorkerLink {
  public:
@@ -36,22 +55,16 @@ class SessionStream final : public Base, public WorkerLink {
   void OnReadDone(bool ok) override {
     if (!ok) return FinishAfterWrites(absl::OkStatus());
     NoteArrival();
-    if (const absl::Status status = CheckFieldLimits(incoming_); !status.ok()) {
-      return FinishAfterWrites(status);
-    }
-    if (incoming_.has_task_nack()) {
-      *incoming_.mutable_task_nack()->mutable_reason() = AdoptRpcStatus(incoming_.task_nack().reason());
-    }
     // A worker that sends faster than the loop takes is read no further until the loop is there.
     const bool read_on = ++waiting_ < kMaxWaiting;
-    core_.loop.Post([this, self = Self(), message = incoming_] {
-      Receive(message);
+    core_.loop.Post([this, self = Self(), incoming = Decode()] {
+      Receive(incoming);
       if (waiting_-- == kMaxWaiting) UnlessFinished([this] { StartRead(&incoming_); });
     });
     if (read_on) StartRead(&incoming_);
   }
 
-  void Send(v1::CoordinatorMessage message) override { Write(std::move(message)); }
+  void Send(v1::CoordinatorMessage message) override { Write(BufferOf(message)); }
   void Close(const absl::Status& status) override { FinishAfterWrites(status); }
   absl::Duration heard_at() const override { return absl::Nanoseconds(heard_at_ns_.load()); }
 
@@ -62,8 +75,31 @@ class SessionStream final : public Base, public WorkerLink {
 
   void NoteArrival() { heard_at_ns_ = absl::ToInt64Nanoseconds(core_.clock.Monotonic()); }
 
-  // On the commit loop, which is the only one that touches worker_.
-  void Receive(const v1::WorkerMessage& message) {
+  struct Incoming {
+    absl::Status status;  // of the message itself
+    bool damaged = false;
+    v1::WorkerMessage message;
+  };
+
+  Incoming Decode() const {
+    Incoming incoming;
+    const absl::StatusOr<bool> damaged = ParseLeniently(BytesOf(incoming_), &incoming.message);
+    incoming.status = damaged.ok() ? CheckFieldLimits(incoming.message) : damaged.status();
+    incoming.damaged = damaged.value_or(false);
+    if (incoming.message.has_task_nack()) {
+      v1::TaskNack& nack = *incoming.message.mutable_task_nack();
+      *nack.mutable_reason() = AdoptRpcStatus(nack.reason());
+    }
+    return incoming;
+  }
+
+  // On the commit loop, which is the only one that touches worker_ and told_damage_.
+  void Receive(const Incoming& incoming) {
+    const v1::WorkerMessage& message = incoming.message;
+    if (incoming.damaged && !std::exchange(told_damage_, true)) {
+      LogDamagedText(worker_.empty() ? message.hello().worker_id() : worker_, "its session");
+    }
+    if (!incoming.status.ok()) return FinishAfterWrites(incoming.status);
     if (!worker_.empty()) return core_.sessions.Receive(worker_, Self(), message);
     if (const absl::Status status = CheckHello(message); !status.ok()) return FinishAfterWrites(status);
     worker_ = message.hello().worker_id();
@@ -91,19 +127,19 @@ class SessionStream final : public Base, public WorkerLink {
   static constexpr int kMaxWaiting = 64;
 
   Core& core_;
-  v1::WorkerMessage incoming_;
+  grpc::ByteBuffer incoming_;
   std::atomic<int> waiting_{0};          // messages that the loop has not seen yet
   std::atomic<int64_t> heard_at_ns_{0};  // monotonic
   std::string worker_;
+  bool told_damage_ = false;
 };
 
-std::string BytesOf(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  std::string bytes;
-  if (!buffer.Dump(&slices).ok()) return bytes;
-  for (const grpc::Slice& slice : slices)
-    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  return bytes;
+// What a worker told in a unary call.
+template <typename Request>
+absl::Status DecodeCall(const grpc::ByteBuffer& buffer, Request& request) {
+  ASSIGN_OR_RETURN(const bool damaged, ParseLeniently(BytesOf(buffer), &request));
+  if (damaged) LogDamagedText(request.worker_id(), Request::descriptor()->name());
+  return absl::OkStatus();
 }
 
 // A result counts only if all of it is there.
@@ -122,7 +158,7 @@ absl::Status CheckOutputs(LocalBlobStore& blobs, const v1::CompleteTaskRequest& 
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* WorkerServiceHandler::Session(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* WorkerServiceHandler::Session(
     grpc::CallbackServerContext*) {
   auto session = std::make_shared<SessionStream>(core_);
   session->Start();
@@ -130,15 +166,20 @@ grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* WorkerServic
 }
 
 grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServerContext* context,
-                                                             const v1::CompleteTaskRequest* request,
-                                                             v1::CompleteTaskResponse* response) {
+                                                             const grpc::ByteBuffer* bytes,
+                                                             grpc::ByteBuffer* response) {
+  const auto request = std::make_shared<v1::CompleteTaskRequest>();
+  const absl::Status decoded = DecodeCall(*bytes, *request);
   UnaryReply reply(core_, context, *request, kService, "CompleteTask");
-  RunIn(core_.rooms.results, reply, [this, reply, request, response] {
-    if (const absl::Status status = CheckOutputs(core_.blobs, *request); !status.ok())
-      return reply.Finish(status);
+  RunIn(core_.rooms.results, reply, [this, reply, decoded, request, response] {
+    absl::Status status = decoded;
+    if (status.ok()) status = CheckOutputs(core_.blobs, *request);
+    if (!status.ok()) return reply.Finish(status);
     FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+      v1::CompleteTaskResponse answer;
       ASSIGN_OR_RETURN(const auto outcome, core_.attempts.Complete(*request));
-      response->set_outcome(outcome);
+      answer.set_outcome(outcome);
+      *response = BufferOf(answer);
       core_.loop.AfterCommit([](const absl::Status&) { CrashPoint("before-complete-reply"); });
       return absl::OkStatus();
     });
@@ -147,16 +188,15 @@ grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServe
 }
 
 grpc::ServerUnaryReactor* WorkerServiceHandler::FailTask(grpc::CallbackServerContext* context,
-                                                         const grpc::ByteBuffer* request,
+                                                         const grpc::ByteBuffer* bytes,
                                                          grpc::ByteBuffer* response) {
-  const grpc::Slice empty;  // what FailTaskResponse is on the wire
-  *response = grpc::ByteBuffer(&empty, 1);
+  *response = BufferOf(v1::FailTaskResponse());
   v1::FailTaskRequest failure;
-  const absl::Status parsed = ParseLeniently(BytesOf(*request), &failure);
+  const absl::Status decoded = DecodeCall(*bytes, failure);
   *failure.mutable_error() = AdoptRpcStatus(failure.error());
   UnaryReply reply(core_, context, failure, kService, "FailTask");
-  FinishOnLoop(core_, reply, [this, parsed, failure]() -> absl::Status {
-    RETURN_IF_ERROR(parsed);
+  FinishOnLoop(core_, reply, [this, decoded, failure]() -> absl::Status {
+    RETURN_IF_ERROR(decoded);
     core_.attempts.Fail(failure);
     return absl::OkStatus();
   });

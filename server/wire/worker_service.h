@@ -6,20 +6,19 @@
 
 namespace quantmoe {
 
-// FailTask is read leniently: a failure must end the attempt even if a worker of another version tells it in
-// damaged text.
+// Messages are read leniently: what a worker tells must count even if it, or another version of it, tells it
+// in damaged text, which gRPC would end the session for.
 using LenientWorkerService =
-    v1::WorkerService::WithCallbackMethod_Session<v1::WorkerService::WithCallbackMethod_CompleteTask<
+    v1::WorkerService::WithRawCallbackMethod_Session<v1::WorkerService::WithRawCallbackMethod_CompleteTask<
         v1::WorkerService::WithRawCallbackMethod_FailTask<v1::WorkerService::Service>>>;
 
 class WorkerServiceHandler final : public LenientWorkerService {
  public:
   explicit WorkerServiceHandler(Core& core) : core_(core) {}
 
-  grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* Session(
-      grpc::CallbackServerContext*) override;
-  grpc::ServerUnaryReactor* CompleteTask(grpc::CallbackServerContext*, const v1::CompleteTaskRequest*,
-                                         v1::CompleteTaskResponse*) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Session(grpc::CallbackServerContext*) override;
+  grpc::ServerUnaryReactor* CompleteTask(grpc::CallbackServerContext*, const grpc::ByteBuffer*,
+                                         grpc::ByteBuffer*) override;
   grpc::ServerUnaryReactor* FailTask(grpc::CallbackServerContext*, const grpc::ByteBuffer*,
                                      grpc::ByteBuffer*) override;
 

@@ -19,7 +19,7 @@ TEST(LenientParse, TextsAreMadeValidWhereverTheyAre) {
   for (size_t at; (at = bytes.find("CUT")) != std::string::npos;) bytes.replace(at, 3, "\xE3\x81z");
   v1::FailTaskRequest received;
   ASSERT_FALSE(received.ParseFromString(bytes));  // what the mend is about
-  ASSERT_OK(ParseLeniently(bytes, &received));
+  ASSERT_THAT(ParseLeniently(bytes, &received), IsOkAndHolds(true));
   EXPECT_EQ(received.attempt().task(), "jobs/a/tasks/b");
   EXPECT_EQ(received.error().message(), "bad row \uFFFD\uFFFDzx");
   EXPECT_EQ(received.error().details(0).value(), "\xE3\x81z");
@@ -33,9 +33,16 @@ TEST(LenientParse, MapsAndListsAreLookedInto) {
   std::string bytes = sent.SerializeAsString();
   for (size_t at; (at = bytes.find("CUT")) != std::string::npos;) bytes.replace(at, 3, "\xFFyz");
   v1::Job received;
-  ASSERT_OK(ParseLeniently(bytes, &received));
+  ASSERT_THAT(ParseLeniently(bytes, &received), IsOkAndHolds(true));
   EXPECT_EQ(received.labels().at("team"), "\uFFFDyz");
   EXPECT_EQ(received.spec().rules(0).pattern(), "\uFFFDyz");
+}
+
+TEST(LenientParse, AWholeMessageIsToldFromAMendedOne) {
+  v1::Job sent, received;
+  sent.set_name("jobs/caf\u00E9");
+  EXPECT_THAT(ParseLeniently(sent.SerializeAsString(), &received), IsOkAndHolds(false));
+  EXPECT_EQ(received.name(), "jobs/caf\u00E9");
 }
 
 TEST(LenientParse, OtherBytesAreNoMessage) {

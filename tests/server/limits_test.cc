@@ -231,6 +231,38 @@ TEST(LimitsTest, AFailureInDamagedTextEndsTheAttempt) {
   EXPECT_THAT(job.error().message(), HasSubstr("row 7: \uFFFD\uFFFD."));
 }
 
+TEST(LimitsTest, DamagedTextInASessionIsMendedAndEndsNothing) {
+  RunningServer server;
+  const std::string address = server.coordinator().worker_address();
+  FakeWorker other(address, {.id = "other", .credits = 0});
+  FakeWorker worker(address, {.id = "mumbler"});
+  const std::string name = server.CreateTinyJob();
+  v1::WorkerMessage nack;
+  *nack.mutable_task_nack()->mutable_attempt() = AttemptOf(worker.AwaitAssign());
+  nack.mutable_task_nack()->mutable_reason()->set_code(14);
+  nack.mutable_task_nack()->mutable_reason()->set_message("caf\xC3");
+  testing::internal::CaptureStderr();
+  worker.Write(nack);
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::ContainsRegex("sends text that is not UTF-8.*mumbler"));
+  v1::ListWorkersResponse workers;
+  ASSERT_OK(FromGrpcStatus(server.system().ListWorkers(WithDeadline().get(), {}, &workers)));
+  EXPECT_THAT(workers.workers(), SizeIs(2)) << "nobody's session has ended";
+}
+
+TEST(LimitsTest, DamagedTextInAResultIsAnsweredLikeAnyOther) {
+  RunningServer server;
+  FakeWorker worker(server.coordinator().worker_address());
+  v1::AttemptRef nobodys;
+  nobodys.set_task("jobs/caf\xC3/tasks/x");
+  v1::CompleteTaskResponse::Outcome outcome = v1::CompleteTaskResponse::COMMITTED;
+  EXPECT_OK(FromGrpcStatus(worker.Complete(nobodys, {}, &outcome)));
+  EXPECT_EQ(outcome, v1::CompleteTaskResponse::STALE);
+}
+
 // Connections.
 
 class Connection {

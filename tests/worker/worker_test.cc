@@ -160,12 +160,25 @@ TEST_F(WorkerTest, ATaskThatNeedsMoreMemoryIsNotTaken) {
 TEST_F(WorkerTest, HeartbeatsTellProgressOfTheRunningTask) {
   Start(Options());
   coordinator_.Assign("a");
-  coordinator_.Await([](const v1::WorkerMessage& message) {
-    return message.has_heartbeat() && message.heartbeat().running_size() == 1 &&
-           message.heartbeat().running(0).progress_ticks() > 2 &&
-           message.heartbeat().running(0).phase() == "waiting" &&
-           message.heartbeat().running(0).fraction() == 0.5;
-  });
+  const auto tell_more_than = [this](int64_t ticks) {
+    const v1::WorkerMessage told = coordinator_.Await([ticks](const v1::WorkerMessage& message) {
+      return message.heartbeat().running_size() == 1 &&
+             message.heartbeat().running(0).progress_ticks() > ticks;
+    });
+    return told.heartbeat().running_size() == 0 ? v1::RunningAttempt() : told.heartbeat().running(0);
+  };
+  const v1::RunningAttempt first = tell_more_than(0);
+  EXPECT_EQ(first.attempt().token(), FakeCoordinator::Ref("a").token());
+  EXPECT_EQ(first.phase(), "waiting");
+  EXPECT_EQ(first.fraction(), 0.5);
+  EXPECT_GT(tell_more_than(first.progress_ticks()).progress_ticks(), first.progress_ticks());
+}
+
+TEST_F(WorkerTest, TextOfTheMachineIsSentAsUtf8) {
+  Worker::Options options = Options();
+  options.device = "caf\xC3";
+  Start(options);
+  EXPECT_EQ(coordinator_.AwaitHello(1).device(), "caf\uFFFD");
 }
 
 TEST_F(WorkerTest, CancelEndsTheRunningTaskAndIsNotCharged) {
