@@ -1,5 +1,7 @@
 // The coordinator stops in the middle of a job and comes back on the same data: nothing that was committed is
 // computed again, and what a worker still runs is adopted.
+#include <set>
+
 #include <gtest/gtest.h>
 
 #include "tests/support/test_cluster.h"
@@ -43,8 +45,18 @@ TEST(CoordinatorRestartsTest, TasksOfAWorkerThatIsGoneAreRunAgain) {
   cluster.KillWorker("w0");
   cluster.tasks().Release();
   cluster.StartCoordinator();
-  cluster.AddWorker();
+  const std::string other = cluster.AddWorker();
   cluster.AwaitJob(job, v1::Job::SUCCEEDED);
+  std::set<std::string> lost;  // labels
+  for (const v1::JobEvent& event : cluster.ListEvents(job)) {
+    if (event.task_changed().outcome() == v1::TaskChanged::LOST) lost.insert(event.task_changed().task());
+  }
+  EXPECT_FALSE(lost.empty());
+  for (const v1::Task& task : cluster.ListTasks(job)) {
+    if (!lost.contains(task.name().substr(task.name().rfind('/') + 1))) continue;
+    EXPECT_EQ(task.worker(), other) << task.name();
+    EXPECT_GE(task.attempts(), 2) << task.name();
+  }
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "tests/support/temporary_directory.h"
 
@@ -65,11 +65,15 @@ TEST_F(SupervisorTest, PassesSigtermOnAndEndsWithTheWorker) {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread stopper([this] {
-    while (Starts() == 0) absl::SleepFor(absl::Milliseconds(5));
+  const std::string ready = dir_ / "ready";
+  ASSERT_EQ(mkfifo(ready.c_str(), 0600), 0);
+  std::thread stopper([&ready] {
+    std::ifstream(ready).get();  // waits for who writes
     kill(getpid(), SIGTERM);
   });
-  EXPECT_EQ(Run("trap 'exit 7' TERM; started; while true; do sleep 0.01; done"), 7)
+  EXPECT_EQ(Run(absl::StrCat("trap 'exit 7' TERM; started; echo up > ", ready,
+                             "; while true; do sleep 0.01; done")),
+            7)
       << "no new start after it";
   stopper.join();
   EXPECT_EQ(Starts(), 1);
