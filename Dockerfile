@@ -32,7 +32,7 @@ RUN --mount=type=cache,target=/root/.cache/ccache \
 FROM base AS runtime
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends \
     ca-certificates libgrpc++1.51 libprotobuf32 libabsl20220623 libprometheus-cpp-core1.0 libmicrohttpd12 libcurl4 \
-    libsqlite3-0 libspdlog1.10 libpcre2-8-0 libicu72 libssl3 \
+    libsqlite3-0 libspdlog1.10 libpcre2-8-0 libicu72 libssl3 libyaml-cpp0.7 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin quantmoe \
  && install -d -o quantmoe -g quantmoe /data

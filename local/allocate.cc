@@ -1,12 +1,15 @@
 #include <iostream>
 
+#include "base/error_info.h"
 #include "base/status_macros.h"
+#include "cli/read_spec.h"
+#include "cli/spec_flags.h"
 #include "local/commands.h"
-#include "local/flag_values.h"
 #include "local/model_input.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/budget.h"
 #include "plan/allocate/distortion_table.h"
+#include "plan/job/complete_input.h"
 #include "plan/job/job_allocation.h"
 #include "plan/model/tensor_views.h"
 
@@ -14,9 +17,8 @@ namespace quantmoe {
 namespace {
 
 struct AllocateFlags {
-  std::string table, model;
-  JobSpec spec;
-  PlanFlags plan;
+  std::string table;
+  cli::TypedFlags spec;
 };
 
 // As for a job that leaves it open.
@@ -28,19 +30,23 @@ int LargestGroupSize(const DistortionTable& table) {
   return DefaultGroupSize(linears);
 }
 
-absl::Status AllocateTable(AllocateFlags flags, const ModelSources& models) {
+absl::Status AllocateTable(const AllocateFlags& flags, const ModelSources& models) {
   ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
-  RETURN_IF_ERROR(ReadPlanFlags(flags.plan, flags.spec));
-  if (flags.spec.gptq.group_size == 0) flags.spec.gptq.group_size = LargestGroupSize(table);
+  ASSIGN_OR_RETURN(cli::SpecInput input,
+                   cli::ReadSpec(flags.spec, {.model = false, .budget = true}, cli::LeaveFile));
+  JobSpec& spec = input.spec;
+  RETURN_IF_ERROR(InvalidFields(CompleteInput(spec)));
+  if (spec.gptq.group_size == 0) spec.gptq.group_size = LargestGroupSize(table);
+  spec.gptq.max_fallback_ratio = 1.0;
   std::vector<TensorInfo> kept;
-  if (!flags.model.empty()) {
-    ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model, models));
+  if (!spec.model_uri.empty()) {
+    ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(spec.model_uri, models));
     kept = KeptTensors(model.spec, *model.checkpoint);
-  } else if (flags.spec.budget.max_bytes.has_value() || flags.spec.budget.rank_bytes.has_value()) {
+  } else if (spec.budget.max_bytes.has_value() || spec.budget.rank_bytes.has_value()) {
     return absl::InvalidArgumentError("a budget in bytes needs --model: unquantized tensors count too");
   }
-  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, flags.spec, kept));
+  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, spec, kept));
   std::cout << BitPlanToJson(plan) << "\n";
   return absl::OkStatus();
 }
@@ -50,14 +56,15 @@ absl::Status AllocateTable(AllocateFlags flags, const ModelSources& models) {
 void AddAllocate(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("allocate", "Makes a plan from a saved distortion table, as JSON.");
   auto flags = std::make_shared<AllocateFlags>();
-  flags->spec.gptq.max_fallback_ratio = 1.0;
   command->add_option("--table", flags->table, "table of a job (its `table` output, or quantize --table)")
       ->type_name("FILE")
       ->required();
-  AddPlanFlags(*command, flags->plan);
-  command->add_option("--group-size", flags->spec.gptq.group_size,
-                      "group size the table was made with; 0: the largest that fits");
-  command->add_option("--model", flags->model, "model directory, for budgets in bytes");
+  // The group size is the one that the table was made with, the model is for budgets in bytes.
+  const auto wants = [](const OptionInfo& option) {
+    return cli::IsOfPlan(option) || absl::string_view(option.flag) == "--group-size";
+  };
+  cli::AddSpecFlags(*command, flags->spec,
+                    {.model = cli::ModelFlag::kFlag, .job_file = false, .wants = wants});
   command->callback(
       [&run, flags] { run = [flags](const ModelSources& models) { return AllocateTable(*flags, models); }; });
 }

@@ -15,11 +15,14 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "base/uniform_label.h"
+#include "cli/read_spec.h"
+#include "cli/spec_flags.h"
 #include "local/commands.h"
-#include "local/job_flags.h"
 #include "local/job_runner.h"
+#include "local/make_spec.h"
 #include "local/model_input.h"
 #include "local/work_end.h"
+#include "plan/options/spec_json.h"
 #include "quant/device/torch_guard.h"
 #include "storage/artifact_directory.h"
 #include "storage/output_directory.h"
@@ -31,7 +34,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct CompareFlags {
-  JobFlags job;
+  cli::TypedFlags spec;
   std::vector<std::string> heuristics = {"optimal", "uniform"};  // NAME[:KEY=VALUE]...
   std::vector<std::string> budgets;
   std::string out;
@@ -57,9 +60,9 @@ bool IsResultOf(const std::string& folder, const ResolvedJob& job) {
 // The folder of the comparison is a working folder: new, empty, or of an earlier run. `work` in it is
 // another, which a run that was stopped goes on with.
 absl::StatusOr<std::string> DecideOut(const CompareFlags& flags, const ModelSources& models) {
-  return CheckWorkPath(
-      flags.out,
-      {.flag = "--out", .overwrite = false, .apart_from = FoldersReadFor(flags.job.model, models)});
+  return CheckWorkPath(flags.out, {.flag = "--out",
+                                   .overwrite = false,
+                                   .apart_from = FoldersReadFor(flags.spec.Text("--model"), models)});
 }
 
 // Before the first of them is computed.
@@ -77,10 +80,10 @@ bool Names(const std::vector<std::string>& heuristics, const std::string& name) 
 }
 
 // With the control of equal bytes, where uniform plans are asked and none fills the budget.
-std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const std::string& budget) {
+std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const std::string& budget,
+                                      const std::vector<int>& widths) {
   std::vector<std::string> heuristics = flags.heuristics;
   int width = 0;
-  const std::vector<int>& widths = flags.job.spec.gptq.widths;
   const bool filled = absl::SimpleAtoi(absl::StripSuffix(budget, ".0"), &width) &&
                       (widths.empty() ? width == 2 || width == 3 || width == 4 || width == 8
                                       : std::count(widths.begin(), widths.end(), width) > 0);
@@ -92,16 +95,22 @@ std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const std::stri
 // All jobs, so that a mistake in the last one is found before the first one runs.
 absl::StatusOr<std::vector<Case>> MakeCases(const CompareFlags& flags, const std::string& out,
                                             const ModelSources& models, LocalBlobStore& blobs) {
+  ASSIGN_OR_RETURN(const cli::SpecInput shared,
+                   cli::ReadSpec(flags.spec, {.model = true, .budget = false}, cli::LeaveFile));
   std::vector<Case> cases;
   for (const std::string& budget : flags.budgets) {
-    for (const std::string& heuristic : HeuristicsAt(flags, budget)) {
+    for (const std::string& heuristic : HeuristicsAt(flags, budget, shared.spec.gptq.widths)) {
       const std::vector<std::string> parts = absl::StrSplit(heuristic, ':');
-      JobFlags one = flags.job;
-      one.plan.heuristic = parts.front();
-      one.plan.params.assign(parts.begin() + 1, parts.end());
-      one.plan.budget = budget;
+      cli::TypedFlags one = flags.spec;
+      one.Set("--heuristic", parts.front());
+      if (parts.size() > 1) {
+        std::vector<std::string>& params = one.texts["--param"];
+        params.insert(params.end(), parts.begin() + 1, parts.end());
+      }
+      cli::SetBudgetFlag(budget, one);
       const std::string folder = absl::StrReplaceAll(absl::StrCat(heuristic, "-", budget), {{":", "-"}});
-      ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(one, models, blobs));
+      ASSIGN_OR_RETURN(cli::SpecInput input, cli::ReadSpec(one, {}, cli::LeaveFile));
+      ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(std::move(input), models, &blobs));
       absl::StatusOr<ResolvedJob> job = OpenJob(std::move(spec), models);
       if (!job.ok()) return Annotate(job.status(), absl::StrCat(heuristic, " at ", budget));
       cases.push_back({heuristic, budget, absl::StrCat(out, "/", folder), *std::move(job)});
@@ -245,7 +254,8 @@ void AddCompare(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand(
       "compare", "Runs heuristics x budgets on one model, solved once, and prints what each is worth.");
   auto flags = std::make_shared<CompareFlags>();
-  AddJobFlags(*command, flags->job);
+  cli::AddSpecFlags(*command, flags->spec,
+                    {.model = cli::ModelFlag::kFlag, .job_file = false, .wants = cli::IsShared});
   command
       ->add_option("--heuristics", flags->heuristics,
                    "NAME or NAME:KEY=VALUE..., such as optimal,random:seed=1")

@@ -2,6 +2,7 @@
 #include <ctime>
 #include <iostream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -10,8 +11,10 @@
 #include "base/error_info.h"
 #include "base/json.h"
 #include "base/status_macros.h"
+#include "cli/command_files.h"
+#include "cli/read_spec.h"
+#include "cli/spec_flags.h"
 #include "local/commands.h"
-#include "local/flag_values.h"
 #include "local/model_input.h"
 #include "quant/evaluate/scores.h"
 #include "quant/evaluate/text_file.h"
@@ -22,11 +25,8 @@ namespace quantmoe {
 namespace {
 
 struct EvaluateFlags {
-  std::string model, text, items;
-  std::vector<std::string> tasks, fewshot;
-  int window = 0;
-  int64_t limit = 0;
-  bool add_bos = false, no_add_bos = false;
+  cli::TypedFlags spec;  // model and evaluation
+  std::string items;
 };
 
 // Tokens that went through the model, without padding, and the time that took: on the clock, and of all
@@ -36,42 +36,40 @@ struct Speed {
   double seconds = 0, cpu_seconds = 0;
 };
 
-absl::Status AddTasks(const EvaluateFlags& flags, const ModelSources& sources, RequestBuilder& builder) {
-  ASSIGN_OR_RETURN(const auto tasks, ParsePairs(flags.tasks, "--task"));
-  ASSIGN_OR_RETURN(const auto fewshot, ParsePairs(flags.fewshot, "--fewshot"));
-  for (const auto& [name, file] : fewshot) {
-    if (!tasks.contains(name)) return InvalidFields({{"--fewshot", absl::StrCat("there is no task ", name)}});
-  }
-  for (const auto& [name, file] : tasks) {
-    ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(name));
-    ASSIGN_OR_RETURN(const std::string items, ReadUserData(file, sources));
-    const auto shots_file = fewshot.find(name);
+absl::Status AddTasks(const std::vector<BenchmarkTaskSpec>& tasks, const ModelSources& sources,
+                      RequestBuilder& builder) {
+  for (const BenchmarkTaskSpec& task : tasks) {
+    ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(task.name));
+    ASSIGN_OR_RETURN(const std::string items, ReadUserData(task.data_uri, sources));
     std::string shots;
-    if (shots_file != fewshot.end()) {
-      ASSIGN_OR_RETURN(shots, ReadUserData(shots_file->second, sources));
+    if (!task.fewshot_data_uri.empty()) {
+      ASSIGN_OR_RETURN(shots, ReadUserData(task.fewshot_data_uri, sources));
     }
     RETURN_IF_ERROR(
-        builder.AddTask(benchmark, items, file, shots, shots.empty() ? "" : shots_file->second, flags.limit));
+        builder.AddTask(benchmark, items, task.data_uri, shots, task.fewshot_data_uri, task.limit));
   }
   return absl::OkStatus();
 }
 
 absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
   const c10::InferenceMode inference;
-  RETURN_IF_ERROR(CheckOutputFile(flags.items, "--items", FoldersReadFor(flags.model, models), {flags.text}));
-  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model, models));
+  ASSIGN_OR_RETURN(const cli::SpecInput input,
+                   cli::ReadSpec(flags.spec, {.model = true, .budget = false}, cli::LeaveFile));
+  const EvaluationSpec& evaluation = input.spec.evaluation;
+  const std::string& text_file = evaluation.perplexity_text_uri;
+  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(input.spec.model_uri, models));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(model.checkpoint->directory()));
   const int context = static_cast<int>(model.spec.max_position);
-  EvalOptions options{std::nullopt, context};
-  if (flags.add_bos || flags.no_add_bos) options.add_bos = flags.add_bos;
+  const EvalOptions options{evaluation.add_bos, context};
   RequestBuilder builder(*tokenizer, options);
-  if (!flags.text.empty()) {
-    ASSIGN_OR_RETURN(const std::string bytes, ReadUserData(flags.text, models));
+  if (!text_file.empty()) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadUserData(text_file, models));
     ASSIGN_OR_RETURN(const std::string text,
-                     ReadTextFile(bytes, flags.text, ModelChatRenderer(model.checkpoint->directory())));
-    RETURN_IF_ERROR(builder.AddPerplexity(text, flags.window > 0 ? flags.window : std::min(2048, context)));
+                     ReadTextFile(bytes, text_file, ModelChatRenderer(model.checkpoint->directory())));
+    const int window = evaluation.window > 0 ? evaluation.window : std::min(2048, context);
+    RETURN_IF_ERROR(builder.AddPerplexity(text, window));
   }
-  RETURN_IF_ERROR(AddTasks(flags, models, builder));
+  RETURN_IF_ERROR(AddTasks(evaluation.tasks, models, builder));
   ScoreMerger merger;
   const std::vector<EvalShard> shards = CutShards(std::move(builder).Finish());
   if (shards.empty()) return absl::InvalidArgumentError("nothing to evaluate: give --text or --task");
@@ -104,21 +102,15 @@ void AddEvaluate(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand(
       "evaluate", "Perplexity and task scores of an original or quantized directory, as JSON.");
   auto flags = std::make_shared<EvaluateFlags>();
-  command->add_option("--model", flags->model, "model directory, original or GPTQ")->required();
-  command->add_option("--text", flags->text, "text for perplexity, as for quantize")->type_name("FILE");
-  command->add_option("--window", flags->window, "tokens of a window; 0: min(2048, context)");
-  command
-      ->add_option("--task", flags->tasks,
-                   "benchmark items, JSON lines or Parquet, NAME=FILE or NAME=hf://datasets/...")
-      ->type_name("NAME=FILE");
-  command->add_option("--fewshot", flags->fewshot, "items for few-shot prompts, NAME=FILE")
-      ->type_name("NAME=FILE");
-  command->add_option("--limit", flags->limit, "only the first so many items of each task")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--items", flags->items, "also write one JSON line an item here")->type_name("FILE");
-  command->add_flag("--add-bos", flags->add_bos,
-                    "put the beginning-of-sequence token before texts and prompts");
-  command->add_flag("--no-add-bos", flags->no_add_bos, "never put it")->excludes("--add-bos");
+  const auto wants = [](const OptionInfo& option) {
+    const absl::string_view flag = option.flag;
+    return option.group == HelpGroup::kEvaluation ? flag != "--no-evaluation"
+                                                  : absl::StartsWith(flag, "--add-bos");
+  };
+  cli::AddSpecFlags(*command, flags->spec,
+                    {.model = cli::ModelFlag::kFlag, .job_file = false, .wants = wants});
+  command->add_option("--items", flags->items, "also write one JSON line an item here")
+      ->type_name(kOutputFile);
   command->callback(
       [&run, flags] { run = [flags](const ModelSources& models) { return Evaluate(*flags, models); }; });
 }

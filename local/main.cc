@@ -2,6 +2,7 @@
 #include <iostream>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -11,6 +12,7 @@
 #include "base/program_exit.h"
 #include "base/version.h"
 #include "cli/model_source_flags.h"
+#include "cli/spec_flags.h"
 #include "local/commands.h"
 #include "quant/device/compute_device.h"
 #include "quant/device/instruction_set.h"
@@ -66,7 +68,11 @@ int main(int argc, char** argv) {
   quantmoe::AddPareto(app, run);
   quantmoe::AddInspect(app, run);
   quantmoe::AddExport(app, run);
-  if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
+  const std::vector<std::string> joined = quantmoe::cli::JoinSwitchValues({argv, argv + argc});
+  std::vector<const char*> arguments;
+  for (const std::string& argument : joined) arguments.push_back(argument.c_str());
+  if (const auto code = quantmoe::ParseFlags(app, static_cast<int>(arguments.size()), arguments.data()))
+    return *code;
   quantmoe::InitLogging(quantmoe::LogFormat::kText, quantmoe::LogLevel::kWarning);
   absl::Status status = quantmoe::ChooseInstructionSet(instruction_set);
   if (!status.ok()) return Report(status);

@@ -8,7 +8,6 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "local/commands.h"
-#include "local/flag_values.h"
 #include "local/model_input.h"
 #include "plan/model/tensor_views.h"
 

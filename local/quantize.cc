@@ -1,18 +1,24 @@
 #include <iostream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
 #include "base/json.h"
 #include "base/status_macros.h"
+#include "cli/command_files.h"
+#include "cli/read_spec.h"
+#include "cli/spec_flags.h"
 #include "local/commands.h"
-#include "local/job_flags.h"
 #include "local/job_runner.h"
+#include "local/make_spec.h"
 #include "local/model_input.h"
 #include "local/work_end.h"
 #include "plan/graph/job_estimate.h"
 #include "plan/model/tensor_views.h"
+#include "plan/options/spec_files.h"
+#include "plan/options/spec_json.h"
 #include "quant/device/torch_guard.h"
 #include "storage/artifact_directory.h"
 #include "storage/output_directory.h"
@@ -22,29 +28,35 @@ namespace quantmoe {
 namespace {
 
 struct QuantizeFlags {
-  JobFlags job;
+  cli::TypedFlags spec;
   std::string out, work_dir, table;
-  bool overwrite = false, estimate = false;
+  bool overwrite = false, estimate = false, dry_run = false;
 };
 
 // Where everything goes, decided before any work.
 struct Places {
-  std::string out;   // empty for an estimate
+  std::string out;
   std::string work;  // beside --out, or --work-dir
 };
 
-absl::StatusOr<Places> DecidePlaces(const QuantizeFlags& flags, const ModelSources& models) {
+absl::StatusOr<Places> DecidePlaces(const QuantizeFlags& flags, const JobSpec& spec,
+                                    const ModelSources& models) {
+  if (flags.out.empty()) return InvalidFields({{"--out", "is missing: say where the artifact goes"}});
   OutputRules rules{
-      .flag = "--out", .overwrite = flags.overwrite, .apart_from = FoldersReadFor(flags.job.model, models)};
-  RETURN_IF_ERROR(
-      CheckOutputFile(flags.table, "--table", rules.apart_from, {flags.job.calibration, flags.job.text}));
+      .flag = "--out", .overwrite = flags.overwrite, .apart_from = FoldersReadFor(spec.model_uri, models)};
+  JobSpec files = spec;  // what a job file names is read too
+  for (const SpecFile& file : FilesOf(files)) {
+    const bool here = !file.uri->empty() && !absl::StrContains(*file.uri, "://");
+    if (here) rules.apart_from.push_back({file.uri_field, NormalPath(*file.uri)});
+  }
+  RETURN_IF_ERROR(CheckApart(flags.table, "--table", rules.apart_from));
   const bool own_work = flags.work_dir.empty();
   Places places;
   ASSIGN_OR_RETURN(places.work, CheckWorkPath(own_work ? NormalPath(flags.out) + ".work" : flags.work_dir,
                                               {.flag = own_work ? "--out" : "--work-dir",
                                                .overwrite = false,
                                                .apart_from = rules.apart_from}));
-  if (flags.estimate) return places;
+  RETURN_IF_ERROR(CheckApart(flags.table, "--table", {{"the working folder", places.work}}));
   rules.apart_from.push_back({"the working folder", places.work});
   ASSIGN_OR_RETURN(places.out, CheckOutputDirectory(flags.out, rules));
   return places;
@@ -86,51 +98,67 @@ absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, Lo
   return absl::OkStatus();
 }
 
-// What the job would need, as JSON; nothing is computed.
-absl::Status PrintEstimate(const ResolvedJob& job, const ModelSources& models) {
+absl::Status WriteTable(const JobRunner& runner, const std::string& path, LocalBlobStore& blobs) {
+  if (path.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Digest table, runner.Output(kAllocateLabel, "table"));
+  ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(table));
+  return WriteOutputFile(path, std::string(blob.bytes()));
+}
+
+// What the job would need; nothing is computed.
+absl::StatusOr<nlohmann::ordered_json> EstimateOf(const ResolvedJob& job, const ModelSources& models) {
   ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(job.spec.model_uri, models));
   ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(job, KeptTensors(job.model, *model.checkpoint)));
   nlohmann::ordered_json tasks = nlohmann::ordered_json::object();
   for (const auto& [kind, stage] : needs.stages) tasks[std::string(TaskKindName(kind))] = stage.tasks;
-  const nlohmann::ordered_json estimate = {{"original_bytes", job.original_bytes},
-                                           {"minimum_bytes", job.sizes.minimum_bytes},
-                                           {"maximum_bytes", job.sizes.maximum_bytes},
-                                           {"predicted_bytes", needs.predicted_bytes},
-                                           {"bytes_exact", needs.bytes_exact},
-                                           {"worker_memory_bytes", needs.worker_memory_bytes},
-                                           {"calibration_tokens", needs.calibration_tokens},
-                                           {"tokens_per_expert", needs.tokens_per_expert},
-                                           {"tasks", std::move(tasks)},
-                                           {"warnings", needs.warnings}};
-  std::cout << estimate.dump(2) << "\n";
+  return nlohmann::ordered_json{{"original_bytes", job.original_bytes},
+                                {"minimum_bytes", job.sizes.minimum_bytes},
+                                {"maximum_bytes", job.sizes.maximum_bytes},
+                                {"predicted_bytes", needs.predicted_bytes},
+                                {"bytes_exact", needs.bytes_exact},
+                                {"worker_memory_bytes", needs.worker_memory_bytes},
+                                {"calibration_tokens", needs.calibration_tokens},
+                                {"tokens_per_expert", needs.tokens_per_expert},
+                                {"tasks", std::move(tasks)},
+                                {"warnings", needs.warnings}};
+}
+
+// The estimate, and before it with --dry-run the spec with every default filled in. Writes no file.
+absl::Status PrintEstimate(const QuantizeFlags& flags, cli::SpecInput input, const ModelSources& models) {
+  ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(std::move(input), models, /*blobs=*/nullptr));
+  ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
+  ASSIGN_OR_RETURN(nlohmann::ordered_json estimate, EstimateOf(job, models));
+  const nlohmann::ordered_json printed =
+      flags.dry_run ? nlohmann::ordered_json{{"spec", OwnOrderedJson(JobSpecToJson(job.spec))},
+                                             {"estimate", std::move(estimate)}}
+                    : estimate;
+  std::cout << printed.dump(2) << "\n";
   return absl::OkStatus();
 }
 
-absl::Status QuantizeIn(const Places& places, const QuantizeFlags& flags, const ModelSources& models) {
+absl::Status QuantizeIn(const Places& places, const QuantizeFlags& flags, const cli::SpecInput& input,
+                        const ModelSources& models) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(places.work + "/blobs"));
-  ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(flags.job, models, *blobs));
+  ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(input, models, blobs.get()));
   ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
-  if (flags.estimate) return PrintEstimate(job, models);
   JobRunner runner(job, *blobs, places.work, models);
   RETURN_IF_ERROR(runner.Run(Report));
   ASSIGN_OR_RETURN(const Digest manifest, runner.Output(kPublishLabel, "manifest"));
   // First, so that the artifact is not in the way of another try.
-  if (!flags.table.empty()) {
-    ASSIGN_OR_RETURN(const Digest table, runner.Output(kAllocateLabel, "table"));
-    ASSIGN_OR_RETURN(const MappedFile blob, blobs->Open(table));
-    RETURN_IF_ERROR(WriteOutputFile(flags.table, std::string(blob.bytes())));
-  }
-  RETURN_IF_ERROR(MaterialiseArtifact(*blobs, manifest, places.out, flags.overwrite).status());
-  return PrintResult(runner, flags, *blobs, manifest);
+  RETURN_IF_ERROR(runner.WithWholeBlobs([&] { return WriteTable(runner, flags.table, *blobs); }));
+  RETURN_IF_ERROR(runner.WithWholeBlobs(
+      [&] { return MaterialiseArtifact(*blobs, manifest, places.out, flags.overwrite).status(); }));
+  return runner.WithWholeBlobs([&] { return PrintResult(runner, flags, *blobs, manifest); });
 }
 
 absl::Status Quantize(const QuantizeFlags& flags, const ModelSources& models) {
-  ASSIGN_OR_RETURN(const Places places, DecidePlaces(flags, models));
+  ASSIGN_OR_RETURN(const cli::SpecInput input, cli::ReadSpec(flags.spec, {}, cli::LeaveFile));
+  if (flags.estimate || flags.dry_run) return PrintEstimate(flags, input, models);
+  ASSIGN_OR_RETURN(const Places places, DecidePlaces(flags, input.spec, models));
   ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(places.work, WorkDirectory::Use::kShared));
-  const absl::Status status = RunGuarded("quantize", [&] { return QuantizeIn(places, flags, models); });
-  // An estimate leaves what a run is to go on with.
-  const bool done = !flags.estimate || !HoldsResults(work);
-  EndWork(work, flags.work_dir.empty() && done, status);
+  const absl::Status status =
+      RunGuarded("quantize", [&] { return QuantizeIn(places, flags, input, models); });
+  EndWork(work, flags.work_dir.empty(), status);
   return status;
 }
 
@@ -140,20 +168,20 @@ void AddQuantize(CLI::App& app, Run& run) {
   auto* command =
       app.add_subcommand("quantize", "Runs a whole job in this process; same bytes as the service.");
   auto flags = std::make_shared<QuantizeFlags>();
-  AddPlanFlags(*command, flags->job.plan);
-  AddJobFlags(*command, flags->job);
+  cli::AddSpecFlags(*command, flags->spec, {.model = cli::ModelFlag::kFlag});
   command->add_option("--out", flags->out, "directory of the artifact: a new name or an empty folder")
-      ->type_name("DIR")
-      ->required();
+      ->type_name(kOutputFolder);
   command->add_flag("--overwrite", flags->overwrite,
                     "replace an earlier artifact at --out, which stays until the new one is complete");
   command
       ->add_option("--work-dir", flags->work_dir,
                    "keep results here and go on from them; default: beside --out, removed at the end")
-      ->type_name("DIR");
+      ->type_name(kOutputFolder);
   command->add_flag("--estimate", flags->estimate, "only say what the job would need, as JSON");
+  command->add_flag("--dry-run", flags->dry_run,
+                    "the same, with the spec in which every default is filled in");
   command->add_option("--table", flags->table, "also write the distortion table here, for `allocate`")
-      ->type_name("FILE");
+      ->type_name(kOutputFile);
   command->callback(
       [&run, flags] { run = [flags](const ModelSources& models) { return Quantize(*flags, models); }; });
 }

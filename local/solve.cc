@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 
@@ -8,10 +9,14 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "cli/command_files.h"
+#include "cli/read_spec.h"
+#include "cli/spec_flags.h"
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "quant/gptq/device_solver.h"
 #include "quant/gptq/packing.h"
+#include "quant/tasks/solve_options.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
@@ -19,9 +24,8 @@ namespace {
 
 struct SolveFlags {
   std::string input, out;
-  SolveOptions options;
-  std::string order = "activation";
-  std::string scales = "auto";
+  std::vector<int> widths = SolveOptions().widths;
+  cli::TypedFlags options;
 };
 
 double Seconds() {
@@ -36,18 +40,23 @@ absl::StatusOr<at::Tensor> Matrix(const NamedTensors& tensors, const std::string
   return found->second.to(at::kFloat).contiguous();
 }
 
+absl::StatusOr<SolveOptions> ReadOptions(const SolveFlags& flags) {
+  ASSIGN_OR_RETURN(cli::SpecInput input,
+                   cli::ReadSpec(flags.options, {.model = false, .budget = false}, cli::LeaveFile));
+  input.spec.gptq.widths = flags.widths;
+  if (input.spec.gptq.group_size == 0) input.spec.gptq.group_size = SolveOptions().group_size;
+  return SolveOptionsOf(input.spec.gptq);
+}
+
 absl::Status SolveFile(const SolveFlags& flags) {
   const c10::InferenceMode inference;
-  RETURN_IF_ERROR(CheckOutputFile(flags.out, "--out", {}, {flags.input}));
   ASSIGN_OR_RETURN(const NamedTensors tensors, ReadTensorFile(flags.input));
   ASSIGN_OR_RETURN(const at::Tensor weight, Matrix(tensors, "W"));
   ASSIGN_OR_RETURN(const at::Tensor hessian, Matrix(tensors, "H"));
   if (absl::Status status = CheckHessian(hessian, weight.size(1)); !status.ok()) {
     return Annotate(status, "--input");
   }
-  SolveOptions options = flags.options;
-  ASSIGN_OR_RETURN(options.order, ParseColumnOrder(flags.order));
-  ASSIGN_OR_RETURN(options.scales, ParseScaleRule(flags.scales));
+  ASSIGN_OR_RETURN(const SolveOptions options, ReadOptions(flags));
   // The number of tokens behind H is not known here; it counts as enough.
   const double start = Seconds();
   ASSIGN_OR_RETURN(const auto solutions, SolveOnDevice({{hessian, hessian.size(0), {weight}}}, options));
@@ -80,12 +89,14 @@ void AddSolve(CLI::App& app, Run& run) {
   command->add_option("--input", flags->input, "safetensors with W [out, in] and H [in, in]")
       ->type_name("FILE")
       ->required();
-  command->add_option("--bits", flags->options.widths, "widths, e.g. 2,3,4")->delimiter(',');
-  command->add_option("--group-size", flags->options.group_size, "input channels that share a scale");
-  command->add_option("--damp", flags->options.damp, "share of the mean diagonal that is added to it");
-  command->add_option("--order", flags->order, "of columns: natural, activation or group");
-  command->add_option("--scales", flags->scales, "of a group: auto, positive, signed or range");
-  command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]")->type_name("FILE");
+  command->add_option("--bits", flags->widths, "widths, e.g. 2,3,4")->delimiter(',');
+  const auto wants = [](const OptionInfo& option) {
+    constexpr absl::string_view kOfOneLinear[] = {"--group-size", "--damp", "--order", "--scales"};
+    return std::find(std::begin(kOfOneLinear), std::end(kOfOneLinear), option.flag) != std::end(kOfOneLinear);
+  };
+  cli::AddSpecFlags(*command, flags->options,
+                    {.model = cli::ModelFlag::kNone, .job_file = false, .wants = wants});
+  command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]")->type_name(kOutputFile);
   command->callback([&run, flags] { run = [flags](const ModelSources&) { return SolveFile(*flags); }; });
 }
 

@@ -3,8 +3,8 @@
 #include <ostream>
 
 #include "base/status_macros.h"
+#include "cli/read_spec.h"
 #include "client/commands/commands.h"
-#include "client/spec_flags.h"
 #include "client/text/error_report.h"
 #include "client/text/resource_text.h"
 
@@ -32,7 +32,7 @@ absl::StatusOr<int> Profiles(CommandContext& context) {
 absl::StatusOr<int> Inspect(CommandContext& context, const std::string& model) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
   v1::InspectModelRequest request;
-  request.mutable_model()->set_uri(AbsoluteModelUri(model));
+  request.mutable_model()->set_uri(cli::AbsoluteModelUri(model));
   ASSIGN_OR_RETURN(
       const v1::InspectModelResponse response,
       connection->CallWithRetry(connection->catalog(), &v1::CatalogService::Stub::InspectModel, request));

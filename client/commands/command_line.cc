@@ -8,6 +8,7 @@
 
 #include "base/program_exit.h"
 #include "base/version.h"
+#include "cli/spec_flags.h"
 #include "client/commands/completion.h"
 #include "client/text/error_report.h"
 #include "client/text/format.h"
@@ -108,7 +109,8 @@ int RunCommandLine(const std::vector<std::string>& arguments, CommandContext& co
   BuildCommandLine(app, context);
   try {
     // CLI11 takes the arguments in reverse.
-    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+    const std::vector<std::string> joined = cli::JoinSwitchValues(arguments);
+    app.parse(std::vector<std::string>(joined.rbegin(), joined.rend()));
   } catch (const CLI::Success& told) {  // --help and --version
     app.exit(told, context.out, context.err);
     return kExitOk;

@@ -11,12 +11,12 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "cli/spec_flags.h"
 #include "client/commands/commands.h"
 #include "client/compare/compare_cases.h"
 #include "client/compare/comparison.h"
 #include "client/compare/comparison_page.h"
 #include "client/compare/comparison_tables.h"
-#include "client/spec_flags.h"
 #include "client/text/error_report.h"
 #include "client/text/format.h"
 #include "client/text/resource_text.h"
@@ -213,7 +213,9 @@ void AddCompareCommand(CLI::App& app, CommandContext& context) {
   const auto flags = std::make_shared<CompareFlags>();
   CLI::App& command = AddCommand(app, context, "compare", "Compare heuristics and budgets on one model",
                                  [&context, flags] { return Compare(context, *flags); });
-  AddSharedSpecFlags(command, flags->spec);
+  cli::AddSpecFlags(command, flags->spec,
+                    {.model = cli::ModelFlag::kArgument, .job_file = false, .wants = cli::IsShared});
+  command.option_defaults()->group("Options");
   AddList(command, "--heuristics", flags->heuristics,
           "What spends the budgets: NAME or NAME:KEY=VALUE..., such as optimal,random:seed=1,random:seed=2")
       .capture_default_str();

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
 #include <ostream>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
+#include "base/nearest_name.h"
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
 
@@ -55,22 +55,6 @@ void Collect(const CLI::App& app, const std::string& path, const std::vector<std
   }
 }
 
-// Levenshtein distance.
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
 
 std::string BashCompletion(const CLI::App& app) {
@@ -106,16 +90,9 @@ std::string BashCompletion(const CLI::App& app) {
 }
 
 std::string NearestCommand(const CLI::App& app, const std::string& word) {
-  std::string nearest;
-  size_t least = std::max<size_t>(2, word.size() / 3) + 1;
-  for (const CLI::App* child : Children(app)) {
-    const size_t distance = EditDistance(word, child->get_name());
-    if (distance < least) {
-      least = distance;
-      nearest = child->get_name();
-    }
-  }
-  return nearest;
+  std::vector<std::string> names;
+  for (const CLI::App* child : Children(app)) names.push_back(child->get_name());
+  return NearestName(word, names);
 }
 
 void AddCompletionCommand(CLI::App& app, CommandContext& context) {

@@ -10,14 +10,17 @@
 #include "absl/strings/str_join.h"
 
 #include "base/clock.h"
+#include "base/error_info.h"
 #include "base/status_macros.h"
+#include "cli/job_file.h"
 #include "client/commands/commands.h"
-#include "client/spec_flags.h"
+#include "client/job_request.h"
 #include "client/text/error_report.h"
 #include "client/text/format.h"
 #include "client/text/json_output.h"
 #include "client/text/report_text.h"
 #include "client/text/resource_text.h"
+#include "proto/job_spec_proto.h"
 
 namespace quantmoe {
 namespace {
@@ -36,6 +39,7 @@ struct JobCommandFlags {
   bool yes = false;
   bool watch = false;
   bool linears = false;
+  std::string output;  // of get: text, json or yaml; empty: as --json says
 
   std::string Name() const { return ResourceName("jobs", job); }
 };
@@ -81,9 +85,24 @@ absl::StatusOr<v1::ListJobEventsResponse> ReadEvents(const Connection& connectio
   }
 }
 
+// A job file that submits the same spec again.
+absl::StatusOr<std::string> JobFileOf(const v1::Job& job) {
+  cli::SpecInput input;
+  std::vector<FieldViolation> violations;
+  input.spec = JobSpecFromProto(job.spec(), violations, &input.given);
+  RETURN_IF_ERROR(InvalidFields(std::move(violations)));
+  return cli::JobFileText(input);
+}
+
 absl::StatusOr<int> Get(CommandContext& context, const JobCommandFlags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
   ASSIGN_OR_RETURN(const v1::Job job, ReadJob(*connection, flags.Name()));
+  if (flags.output == "yaml") {
+    ASSIGN_OR_RETURN(const std::string file, JobFileOf(job));
+    context.out << file << std::flush;
+    return kExitOk;
+  }
+  if (!flags.output.empty()) context.json = flags.output == "json";
   context.Print(job, RenderJob(job, context.palette));
   return kExitOk;
 }
@@ -234,7 +253,10 @@ void AddJobCommands(CLI::App& app, CommandContext& context) {
   const auto flags = std::make_shared<JobCommandFlags>();
   AddOne(app, context, "list", "List jobs, newest first", flags, List)
       .add_option("--state", flags->state, "Only jobs in this state, such as RUNNING");
-  AddForJob(app, context, "get", "Show a job, with every default that it was run with", flags, Get);
+  AddForJob(app, context, "get", "Show a job, with every default that it was run with", flags, Get)
+      .add_option("-o,--output", flags->output, "text, json, or yaml: a job file that submits it again")
+      ->check(CLI::IsMember({"text", "json", "yaml"}))
+      ->type_name("FORM");
   AddForJob(app, context, "describe", "Show a job, its tasks that run or failed, and what happened last",
             flags, Describe);
   AddForJob(app, context, "tasks", "List the tasks of a job", flags, Tasks);

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
@@ -20,25 +22,22 @@
 namespace quantmoe {
 namespace {
 
-struct Budget {
+struct ComparedBudget {
   std::string title;
-  SpecFlags flags;  // the budget alone
+  std::string flag, text;
 };
 
-std::vector<Budget> BudgetsOf(const CompareFlags& flags) {
-  std::vector<Budget> budgets;
-  const auto add = [&](const std::string& title) -> SpecFlags& {
-    budgets.push_back({title, {}});
-    return budgets.back().flags;
-  };
-  for (const double bits : flags.bits) add(absl::StrCat(bits, " bits")).bits = bits;
-  for (const double bits : flags.stored_bits) add(absl::StrCat(bits, " stored bits")).stored_bits = bits;
-  for (const std::string& bytes : flags.bytes) add(bytes).bytes = bytes;
-  for (const std::string& bytes : flags.rank_bytes) {
-    SpecFlags& budget = add(absl::StrCat(bytes, " a rank"));
-    budget.rank_bytes = bytes;
-    budget.ranks = flags.spec.ranks;
-  }
+std::vector<ComparedBudget> BudgetsOf(const CompareFlags& flags) {
+  std::vector<ComparedBudget> budgets;
+  // With every bit of the number.
+  const auto exact = [](double bits) { return absl::StrFormat("%.17g", bits); };
+  for (const double bits : flags.bits)
+    budgets.push_back({absl::StrCat(bits, " bits"), "--bits", exact(bits)});
+  for (const double bits : flags.stored_bits)
+    budgets.push_back({absl::StrCat(bits, " stored bits"), "--stored-bits", exact(bits)});
+  for (const std::string& bytes : flags.bytes) budgets.push_back({bytes, "--bytes", bytes});
+  for (const std::string& bytes : flags.rank_bytes)
+    budgets.push_back({absl::StrCat(bytes, " a rank"), "--rank-bytes", bytes});
   return budgets;
 }
 
@@ -112,46 +111,39 @@ bool Names(const std::vector<std::string>& heuristics, const std::string& name) 
 }
 
 // Whether a plan of one width spends all of it.
-bool IsFilledByUniform(const Budget& budget, const std::vector<int>& asked_widths) {
-  if (!budget.flags.bits) return false;
+bool IsFilledByUniform(const ComparedBudget& budget, const std::vector<int>& asked_widths) {
+  double bits = 0;
+  if (budget.flag != "--bits" || !absl::SimpleAtod(budget.text, &bits)) return false;
   const std::vector<int> widths = asked_widths.empty() ? std::vector<int>{2, 3, 4, 8} : asked_widths;
-  return std::find(widths.begin(), widths.end(), *budget.flags.bits) != widths.end();
+  return std::find(widths.begin(), widths.end(), bits) != widths.end();
 }
 
 // With the control of equal bytes, where uniform plans are asked and none fills the budget.
-std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const Budget& budget) {
+std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const ComparedBudget& budget,
+                                      const std::vector<int>& widths) {
   std::vector<std::string> heuristics = flags.heuristics;
   if (!flags.no_control && Names(heuristics, "uniform") && !Names(heuristics, kEqualBytesControl) &&
-      !IsFilledByUniform(budget, flags.spec.widths)) {
+      !IsFilledByUniform(budget, widths)) {
     heuristics.push_back(kEqualBytesControl);
   }
   return heuristics;
 }
 
-// The spec that all jobs share, with a budget and a heuristic that do not matter.
-absl::StatusOr<v1::JobSpec> SharedSpec(const CompareFlags& flags, FileUploads& uploads) {
-  SpecFlags shared = flags.spec;
-  shared.bits = 1;
-  shared.params.clear();
-  return MakeJobSpec(shared, uploads);
-}
-
-absl::StatusOr<CompareCase> MakeCase(const CompareFlags& flags, const Budget& budget,
-                                     const std::string& heuristic, const v1::JobSpec& shared) {
+absl::StatusOr<CompareCase> MakeCase(const CompareFlags& flags, const ComparedBudget& budget,
+                                     const std::string& heuristic, FileUploads& uploads) {
   const std::vector<std::string> parts = absl::StrSplit(heuristic, ':');
-  SpecFlags choice = budget.flags;
-  choice.heuristic = parts.front();
-  choice.params = flags.spec.params;
-  choice.params.insert(choice.params.end(), parts.begin() + 1, parts.end());
-  FileUploads none;
-  ASSIGN_OR_RETURN(const v1::JobSpec chosen, MakeJobSpec(choice, none));
+  cli::TypedFlags one = flags.spec;
+  one.Set(budget.flag, budget.text);
+  one.Set("--heuristic", parts.front());
+  if (parts.size() > 1) {
+    std::vector<std::string>& params = one.texts["--param"];
+    params.insert(params.end(), parts.begin() + 1, parts.end());
+  }
   CompareCase made;
   made.compared.heuristic = heuristic;
   made.compared.budget = budget.title;
   v1::Job& job = *made.request.mutable_job();
-  *job.mutable_spec() = shared;
-  *job.mutable_spec()->mutable_budget() = chosen.budget();
-  *job.mutable_spec()->mutable_heuristic() = chosen.heuristic();
+  ASSIGN_OR_RETURN(*job.mutable_spec(), MakeJobSpec(one, {}, uploads));
   // 50 characters are within the 200 bytes that a display name may have.
   job.set_display_name(Truncate(absl::StrCat("compare: ", heuristic, ", ", budget.title), 50));
   if (!flags.name.empty()) made.request.set_job_id(JobId(flags.name, heuristic, budget.title));
@@ -164,13 +156,16 @@ absl::StatusOr<CompareCase> MakeCase(const CompareFlags& flags, const Budget& bu
 absl::StatusOr<std::vector<CompareCase>> MakeCompareCases(const CompareFlags& flags, FileUploads& uploads) {
   Complaints complaints;
   CheckFlags(flags, complaints);
-  const absl::StatusOr<v1::JobSpec> shared = SharedSpec(flags, uploads);
+  // What all jobs share, with any budget.
+  const absl::StatusOr<v1::JobSpec> shared =
+      MakeJobSpec(flags.spec, {.model = true, .budget = false}, uploads);
   complaints.Add(shared.status());
+  std::vector<int> widths;
+  if (shared.ok()) widths.assign(shared->gptq().widths().begin(), shared->gptq().widths().end());
   std::vector<CompareCase> cases;
-  for (const Budget& budget : BudgetsOf(flags)) {
-    for (const std::string& heuristic : HeuristicsAt(flags, budget)) {
-      absl::StatusOr<CompareCase> made =
-          MakeCase(flags, budget, heuristic, shared.ok() ? *shared : v1::JobSpec());
+  for (const ComparedBudget& budget : BudgetsOf(flags)) {
+    for (const std::string& heuristic : HeuristicsAt(flags, budget, widths)) {
+      absl::StatusOr<CompareCase> made = MakeCase(flags, budget, heuristic, uploads);
       complaints.Add(made.status());
       if (made.ok()) cases.push_back(*std::move(made));
     }

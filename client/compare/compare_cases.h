@@ -8,13 +8,13 @@
 #include <quantmoe/v1/jobs.pb.h>
 
 #include "client/compare/comparison.h"
-#include "client/spec_flags.h"
+#include "client/job_request.h"
 #include "client/transfer/upload.h"
 
 namespace quantmoe {
 
 struct CompareFlags {
-  SpecFlags spec;                                                // what all jobs share
+  cli::TypedFlags spec;                                          // what all jobs share
   std::vector<std::string> heuristics = {"optimal", "uniform"};  // NAME[:KEY=VALUE]...
   std::vector<double> bits;
   std::vector<std::string> bytes;

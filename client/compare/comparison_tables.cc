@@ -10,8 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 
+#include "base/byte_size.h"
 #include "base/uniform_label.h"
-#include "client/text/byte_size.h"
 
 namespace quantmoe {
 namespace {

@@ -12,9 +12,9 @@
 #include "absl/strings/str_join.h"
 #include <nlohmann/json.hpp>
 
+#include "base/byte_size.h"
 #include "base/json.h"
 #include "base/uniform_label.h"
-#include "client/text/byte_size.h"
 #include "client/text/format.h"
 
 namespace quantmoe {

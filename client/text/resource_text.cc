@@ -6,17 +6,18 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include <google/rpc/status.pb.h>
 #include <nlohmann/json.hpp>
 
+#include "base/byte_size.h"
 #include "base/json.h"
-#include "client/text/byte_size.h"
 #include "client/text/format.h"
+#include "proto/job_spec_proto.h"
 
 namespace quantmoe {
 namespace {
@@ -85,24 +86,42 @@ std::string RuleText(const v1::WidthRule& rule) {
   return absl::StrCat(rule.pattern(), floor, ceiling);
 }
 
-// "activation" of ACTIVATION; `unset` of the value that says nothing.
-std::string EnumText(const std::string& name, bool is_set, absl::string_view unset) {
-  return is_set ? absl::AsciiStrToLower(name) : std::string(unset);
+template <typename T>
+std::string ValueText(const T& value) {
+  if constexpr (NamedChoice<T>) {
+    return std::string(ChoiceName(value));
+  } else if constexpr (std::is_arithmetic_v<T>) {
+    return absl::StrCat(value);
+  } else {
+    return absl::StrJoin(value, ",");
+  }
 }
 
-std::string GptqText(const v1::GptqParams& gptq) {
-  std::string text = absl::StrCat(
-      "groups of ", gptq.group_size(), ", widths ", absl::StrJoin(gptq.widths(), ","), ", damp ", gptq.damp(),
-      ", order ", EnumText(v1::GptqParams::ColumnOrder_Name(gptq.order()), gptq.order() != 0, "activation"),
-      ", scales ", EnumText(v1::GptqParams::ScaleRule_Name(gptq.scales()), gptq.scales() != 0, "auto"),
-      ", propagation ",
-      EnumText(v1::GptqParams::Propagation_Name(gptq.propagation()), gptq.propagation() != 0, "original"));
-  if (gptq.propagation() == v1::GptqParams::QUANTIZED)
-    absl::StrAppend(&text, ", correction ", gptq.correction());
-  if (gptq.gate_weighted()) absl::StrAppend(&text, ", gate-weighted");
-  if (gptq.shrinkage() > 0) absl::StrAppend(&text, ", shrinkage ", gptq.shrinkage());
-  if (!gptq.all_tokens().empty())
-    absl::StrAppend(&text, ", all tokens for ", absl::StrJoin(gptq.all_tokens(), " "));
+std::map<std::string, std::string> GptqValues(const GptqSpec& gptq) {
+  std::map<std::string, std::string> values;
+  auto visit = [&values](const OptionInfo& option, const auto& value) {
+    values[option.name] = ValueText(value);
+  };
+  VisitOptions(gptq, visit);
+  return values;
+}
+
+// What everybody wants to know, then what is not at its default.
+std::string GptqText(const GptqSpec& gptq) {
+  constexpr absl::string_view kAlwaysTold[] = {"widths", "damp", "order", "scales", "propagation"};
+  const std::map<std::string, std::string> defaults = GptqValues(GptqSpec{});
+  std::string text = absl::StrCat("groups of ", gptq.group_size);
+  auto visit = [&](const OptionInfo& option, const auto& value) {
+    const bool told =
+        std::find(std::begin(kAlwaysTold), std::end(kAlwaysTold), option.name) != std::end(kAlwaysTold);
+    if (absl::string_view(option.name) == "group_size" ||
+        (!told && ValueText(value) == defaults.at(option.name)))
+      return;
+    const bool is_switch = std::same_as<std::remove_cvref_t<decltype(value)>, bool>;
+    absl::StrAppend(&text, ", ", absl::StrReplaceAll(option.name, {{"_", is_switch ? "-" : " "}}));
+    if (!is_switch) absl::StrAppend(&text, " ", ValueText(value));
+  };
+  VisitOptions(gptq, visit);
   return text;
 }
 
@@ -138,7 +157,8 @@ void AddSpecFacts(const v1::JobSpec& spec, const v1::JobSpec& resolved, Facts& f
   if (!resolved.has_model()) return facts.Add("profile", spec.runtime_profile());
   facts.Add("profile", resolved.runtime_profile());
   for (const v1::WidthRule& rule : resolved.rules()) facts.Add("rule", RuleText(rule));
-  facts.Add("quantization", GptqText(resolved.gptq()));
+  std::vector<FieldViolation> unknown;  // by a client that is older than the server
+  facts.Add("quantization", GptqText(JobSpecFromProto(resolved, unknown).gptq));
   facts.Add("calibration", CalibrationText(resolved.calibration(), spec.calibration().text_uri()));
   facts.Add("evaluation", EvaluationText(resolved.evaluation(), spec.evaluation().perplexity_text_uri()));
   if (resolved.has_refinement()) {

@@ -111,10 +111,12 @@ absl::Status UploadFile(const Connection& connection, const Digest& digest, cons
   }
 }
 
-absl::StatusOr<v1::Digest> FileUploads::Add(const std::string& path) {
+absl::StatusOr<Digest> FileUploads::Add(const std::string& path) {
+  if (const auto known = digests_.find(path); known != digests_.end()) return known->second;
   ASSIGN_OR_RETURN(const Digest digest, DigestOfFile(path));
   paths_.emplace(digest, path);
-  return ToProto(digest);
+  digests_.emplace(path, digest);
+  return digest;
 }
 
 absl::Status FileUploads::Send(const Connection& connection) const {

@@ -17,8 +17,9 @@ namespace quantmoe {
 // Files that a request refers to by digest. Not thread-safe.
 class FileUploads {
  public:
-  // Hashes the file. NOT_FOUND when it cannot be read. The same bytes are kept once.
-  absl::StatusOr<v1::Digest> Add(const std::string& path);
+  // Hashes the file, once however often it is added. NOT_FOUND when it cannot be read. The same bytes are
+  // kept once.
+  absl::StatusOr<Digest> Add(const std::string& path);
 
   // Sends what the server does not have. A file that has changed since Add fails with DIGEST_MISMATCH.
   absl::Status Send(const Connection& connection) const;
@@ -27,6 +28,7 @@ class FileUploads {
 
  private:
   std::map<Digest, std::string> paths_;
+  std::map<std::string, Digest> digests_;  // by path
 };
 
 // Sends one file, going on after lost connections while any of them makes progress.

@@ -1,6 +1,7 @@
 #include "plan/allocate/bit_plan.h"
 
 #include "plan/model/json_codec.h"
+#include "plan/options/spec_json.h"
 
 namespace quantmoe {
 namespace {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -10,28 +9,10 @@
 
 #include "plan/allocate/width_rules.h"
 #include "plan/model/linears.h"
+#include "plan/options/budget_spec.h"
 #include "storage/safetensors.h"
 
 namespace quantmoe {
-
-// Bytes of tensors on the fullest of `ranks` expert-parallel ranks (plan/allocate/expert_ranks.h).
-struct RankBudget {
-  int64_t max_bytes = 0;
-  int ranks = 1;
-};
-
-// Exactly one member is set.
-struct Budget {
-  std::optional<double> average_bits;      // sum(bits * weights) / sum(weights), QuantMoE-Bench's definition
-  std::optional<int64_t> max_bytes;        // of all weight files, headers included
-  std::optional<double> stored_bits = {};  // bits of codes, scales, zeros and g_idx for each quantized weight
-  std::optional<RankBudget> rank_bytes = {};
-
-  int members_set() const {
-    return int{average_bits.has_value()} + int{max_bytes.has_value()} + int{stored_bits.has_value()} +
-           int{rank_bytes.has_value()};
-  }
-};
 
 // Sizes of the smallest and the largest plan.
 struct SizeBounds {

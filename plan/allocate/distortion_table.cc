@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 
 #include "plan/model/json_codec.h"
+#include "plan/options/spec_json.h"
 
 namespace quantmoe {
 namespace {

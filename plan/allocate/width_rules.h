@@ -10,15 +10,9 @@
 #include "base/error_info.h"
 #include "plan/allocate/runtime_profile.h"
 #include "plan/model/linears.h"
+#include "plan/options/width_rule.h"
 
 namespace quantmoe {
-
-struct WidthRule {
-  std::string pattern;   // see MatchesPattern
-  int min_bits = 0;      // 0: no floor; equal to max_bits: a pin
-  int max_bits = 0;      // 0: no ceiling
-  bool protect = false;  // the largest candidate width; then the two above are 0
-};
 
 // The name of a kind ("expert_down"), of a class ("attention", "dense", "shared", "experts"), or a glob over
 // the whole module name, where `*` stands for any text and `?` for one character.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "plan/allocate/width_rules.h"
+#include "plan/options/spec_json.h"
 
 namespace quantmoe {
 
@@ -60,19 +61,11 @@ std::vector<int> ExpertsOnAllTokens(const Part& part, const std::vector<std::str
 }  // namespace
 
 nlohmann::json SolveParams(const ResolvedJob& job, const Part& part) {
-  const GptqSpec& gptq = job.spec.gptq;
   nlohmann::json params = ModelParams(job);
   params["layer"] = part.layer;
   params["part"] = part.index;
-  params["group_size"] = gptq.group_size;
-  params["widths"] = gptq.widths;
-  params["damp"] = gptq.damp;
-  params["order"] = std::string(ColumnOrderName(gptq.order));
-  params["scales"] = std::string(ScaleRuleName(gptq.scales));
-  params["min_tokens_ratio"] = gptq.min_tokens_ratio;
-  params["gate_weighted"] = gptq.gate_weighted;
-  params["shrinkage"] = gptq.shrinkage;
-  params["all_tokens"] = ExpertsOnAllTokens(part, gptq.all_tokens);
+  AddTaskParams(job.spec, kSolveTasks, params);
+  params["all_tokens"] = ExpertsOnAllTokens(part, job.spec.gptq.all_tokens);
   return params;
 }
 

@@ -5,6 +5,7 @@
 #include "plan/graph/planned_task.h"
 #include "plan/graph/task_memory.h"
 #include "plan/graph/task_work.h"
+#include "plan/options/spec_json.h"
 
 namespace quantmoe {
 namespace {
@@ -21,7 +22,7 @@ TaskInput QuantizedInput(std::string role, int layer, int shard) {
 
 PlannedTask PlanResolve(const ResolvedJob& job, const Part& part, int shards) {
   nlohmann::json params = SolveParams(job, part);
-  params["correction"] = job.spec.gptq.correction;
+  AddTaskParams(job.spec, kSecondPassTasks, params);
   PlannedTask task{ResolveLabel(part),      TaskKind::kResolve,
                    params.dump(),           {},
                    ResolveBytes(job, part), 2 * SolveWork(job, part, shards)};
@@ -46,7 +47,7 @@ nlohmann::json HalfParams(const ResolvedJob& job, int layer, const char* half) {
   nlohmann::json params = ModelParams(job);
   params["layer"] = layer;
   params["half"] = half;
-  params["states"] = std::string(StateTypeName(job.spec.calibration.states));
+  AddTaskParams(job.spec, kForwardTasks, params);
   return params;
 }
 
@@ -80,7 +81,8 @@ PlannedTask PlanFeed(const ResolvedJob& job, const std::vector<Part>& parts, int
 }
 
 PlannedTask PlanAssemble(const ResolvedJob& job) {
-  const nlohmann::json params = {{"max_fallback_ratio", job.spec.gptq.max_fallback_ratio}};
+  nlohmann::json params = nlohmann::json::object();
+  AddTaskParams(job.spec, kAssembleTasks, params);
   PlannedTask task{kAssembleLabel,     TaskKind::kAssemble, params.dump(), {},
                    AllocateBytes(job), WholeModelWork(job)};
   task.inputs.push_back(ChosenPlan(job));

@@ -9,8 +9,8 @@
 #include "plan/graph/quantized_pass.h"
 #include "plan/graph/task_memory.h"
 #include "plan/graph/task_work.h"
-#include "plan/job/job_spec_json.h"
 #include "plan/model/json_codec.h"
+#include "plan/options/spec_json.h"
 
 namespace quantmoe {
 namespace {
@@ -20,7 +20,7 @@ using nlohmann::json;
 PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
   json params = ModelParams(job);
   params["layer"] = layer;
-  params["states"] = std::string(StateTypeName(job.spec.calibration.states));
+  AddTaskParams(job.spec, kForwardTasks, params);
   return {ForwardLabel(layer, shard),
           TaskKind::kForward,
           params.dump(),
@@ -58,7 +58,7 @@ constexpr int kProbedShards = 4;
 PlannedTask PlanProbe(const ResolvedJob& job, int layer, int shards) {
   json params = ModelParams(job);
   params["layer"] = layer;
-  params["group_size"] = job.spec.gptq.group_size;
+  AddTaskParams(job.spec, kProbeTasks, params);
   PlannedTask task{ProbeLabel(layer), TaskKind::kProbe,     params.dump(), {},
                    ProbeBytes(job),   ProbeWork(job, layer)};
   const int probed = std::min(shards, kProbedShards);
@@ -106,7 +106,7 @@ int PredictorEpochs(const std::map<std::string, std::string>& params) {
 PlannedTask PlanPredict(const ResolvedJob& job, int layer, int shards) {
   json params = ModelParams(job);
   params["layer"] = layer;
-  params["sequence_length"] = job.spec.calibration.sequence_length;
+  AddTaskParams(job.spec, kPredictTasks, params);
   params["epochs"] = PredictorEpochs(job.spec.heuristic_params);
   PlannedTask task{PredictLabel(layer),      TaskKind::kPredict,      params.dump(), {},
                    PredictBytes(job, layer), PredictWork(job, shards)};
@@ -121,13 +121,7 @@ PlannedTask PlanPredict(const ResolvedJob& job, int layer, int shards) {
 // What the choice of widths depends on beside the table.
 json ChoiceParams(const ResolvedJob& job) {
   json params = ModelParams(job);
-  params["budget"] = BudgetJson(job.spec.budget);
-  params["heuristic"] = job.spec.heuristic;
-  params["params"] = job.spec.heuristic_params;
-  params["profile"] = job.spec.runtime_profile;
-  params["rules"] = RulesJson(job.spec.rules);
-  params["max_fallback_ratio"] = job.spec.gptq.max_fallback_ratio;
-  params["group_size"] = job.spec.gptq.group_size;
+  AddTaskParams(job.spec, kChoiceTasks, params);
   return params;
 }
 
@@ -158,7 +152,7 @@ PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
 PlannedTask PlanRefine(const ResolvedJob& job, int round) {
   json params = ChoiceParams(job);
   params["round"] = round;
-  params["trials"] = job.spec.refinement.trials;
+  AddTaskParams(job.spec, kRefineTasks, params);
   PlannedTask task{RefineLabel(round), TaskKind::kRefine, params.dump(), {},
                    RefineBytes(job),   RefineWork(job)};
   task.inputs.push_back(FromTask("plan", ChosenPlanLabel(round - 1), "plan"));
@@ -235,14 +229,8 @@ PlannedTask PlanPrepare(const ResolvedJob& job) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const EvaluationSpec& evaluation = job.spec.evaluation;
   json params = ModelParams(job);
-  params["samples"] = calibration.samples;
-  params["sequence_length"] = calibration.sequence_length;
-  params["shard_sequences"] = calibration.shard_sequences;
-  params["states"] = std::string(StateTypeName(calibration.states));
-  params["add_bos"] = evaluation.add_bos ? json(*evaluation.add_bos) : json(nullptr);
-  params["window"] = evaluation.window;
+  AddTaskParams(job.spec, kPrepareTasks, params);
   params["tasks"] = json::array();
-  params["evaluation_skip"] = evaluation.skip;
   if (job.spec.refinement.rounds > 0) {
     params["heldout_sequences"] = kHeldoutSequences;
     params["heldout_tokens"] = kHeldoutTokens;

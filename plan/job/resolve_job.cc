@@ -6,8 +6,8 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/expert_ranks.h"
 #include "plan/allocate/width_rules.h"
+#include "plan/job/complete_input.h"
 #include "plan/job/job_spec.h"
-#include "plan/job/shipped_prose.h"
 #include "plan/model/model_config.h"
 #include "plan/model/model_files.h"
 #include "plan/model/model_problems.h"
@@ -86,17 +86,11 @@ absl::StatusOr<SizeBounds> ResolveSizes(const JobSpec& spec, const std::vector<L
   return bounds;
 }
 
-void ResolveTexts(JobSpec& spec) {
-  if (spec.calibration.text.sha256.empty()) spec.calibration.text = DigestOf(ShippedCalibrationProse());
-  if (spec.evaluation.perplexity_text.sha256.empty()) {
-    spec.evaluation.perplexity_text = DigestOf(ShippedHeldoutProse());
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoint,
                                        absl::string_view config_json) {
+  RETURN_IF_ERROR(InvalidFields(CompleteInput(spec)));
   RETURN_IF_ERROR(InvalidFields(CheckJobSpec(spec)));
   ResolvedJob job;
   ASSIGN_OR_RETURN(job.model, ParseModelConfig(config_json));
@@ -115,7 +109,6 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
   // All widths are solved whatever the profile, so that a second job with another one solves nothing again.
   spec.gptq.widths = CandidateWidths(spec.gptq.widths, FreeProfile());
   if (spec.refinement.rounds > 0 && spec.refinement.trials == 0) spec.refinement.trials = kDefaultTrials;
-  ResolveTexts(spec);
   ASSIGN_OR_RETURN(job.sizes, ResolveSizes(spec, linears, KeptTensors(job.model, checkpoint)));
   job.spec = std::move(spec);
   job.parts = CutParts(job.model);

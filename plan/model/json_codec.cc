@@ -4,17 +4,6 @@
 
 namespace quantmoe {
 
-nlohmann::json DigestJson(const Digest& digest) {
-  return {{"sha256", digest.sha256}, {"size_bytes", digest.size_bytes}};
-}
-
-Digest DigestFromJson(const nlohmann::json& json) {
-  Digest digest{json.at("sha256").get<std::string>(), json.at("size_bytes").get<int64_t>()};
-  if (!digest.sha256.empty() && !IsSha256(digest.sha256)) throw std::invalid_argument("bad sha256");
-  if (digest.size_bytes < 0) throw std::invalid_argument("negative size_bytes");
-  return digest;
-}
-
 nlohmann::json LinearJson(const Linear& linear) {
   return {
       {"name", linear.name},     {"layer", linear.layer}, {"kind", std::string(LinearKindName(linear.kind))},

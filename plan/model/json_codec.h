@@ -13,12 +13,9 @@
 #include "base/json.h"
 #include "nlohmann/json.hpp"
 #include "plan/model/linears.h"
-#include "storage/digest.h"
 
 namespace quantmoe {
 
-nlohmann::json DigestJson(const Digest& digest);
-Digest DigestFromJson(const nlohmann::json& json);
 nlohmann::json LinearJson(const Linear& linear);
 Linear LinearFromJson(const nlohmann::json& json);  // throws std::exception, for DecodeJson
 

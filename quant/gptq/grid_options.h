@@ -1,7 +1,7 @@
 // Which grid the weights of a matrix are put on.
 #pragma once
 
-#include "plan/allocate/scale_rule.h"
+#include "plan/options/scale_rule.h"
 
 namespace quantmoe {
 

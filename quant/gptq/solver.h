@@ -14,8 +14,8 @@
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "plan/allocate/column_order.h"
-#include "plan/allocate/scale_rule.h"
+#include "plan/options/column_order.h"
+#include "plan/options/scale_rule.h"
 #include "quant/gptq/round_to_nearest.h"
 
 namespace quantmoe {

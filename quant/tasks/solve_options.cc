@@ -1,27 +1,35 @@
 #include "quant/tasks/solve_options.h"
 
 #include "base/status_macros.h"
+#include "plan/options/spec_json.h"
 
 namespace quantmoe {
 
-absl::StatusOr<SolveOptions> ReadSolveOptions(const TaskArguments& arguments, const TaskContext& context) {
+SolveOptions SolveOptionsOf(const GptqSpec& gptq) {
   SolveOptions options;
-  ASSIGN_OR_RETURN(options.widths, arguments.Param<std::vector<int>>("widths"));
-  ASSIGN_OR_RETURN(options.group_size, arguments.Param<int>("group_size"));
-  ASSIGN_OR_RETURN(options.damp, arguments.Param<double>("damp"));
-  ASSIGN_OR_RETURN(const std::string order, arguments.Param<std::string>("order"));
-  ASSIGN_OR_RETURN(options.order, ParseColumnOrder(order));
-  ASSIGN_OR_RETURN(const std::string scales, arguments.Param<std::string>("scales"));
-  ASSIGN_OR_RETURN(options.scales, ParseScaleRule(scales));
-  ASSIGN_OR_RETURN(options.min_tokens_ratio, arguments.Param<double>("min_tokens_ratio"));
+  options.widths = gptq.widths;
+  options.group_size = gptq.group_size;
+  options.damp = gptq.damp;
+  options.order = gptq.order;
+  options.scales = gptq.scales;
+  options.min_tokens_ratio = gptq.min_tokens_ratio;
+  return options;
+}
+
+absl::StatusOr<SolveOptions> ReadSolveOptions(const TaskArguments& arguments, const TaskContext& context) {
+  JobSpec spec;
+  RETURN_IF_ERROR(ReadTaskParams(arguments.params(), kSolveTasks, spec));
+  SolveOptions options = SolveOptionsOf(spec.gptq);
   options.cancelled = &context.cancelled;
   return options;
 }
 
 absl::StatusOr<ExpertCalibration> ReadExpertCalibration(const TaskArguments& arguments) {
+  JobSpec spec;
+  RETURN_IF_ERROR(ReadTaskParams(arguments.params(), kSolveTasks, spec));
   ExpertCalibration calibration;
-  ASSIGN_OR_RETURN(calibration.gate_weighted, arguments.Param<bool>("gate_weighted"));
-  ASSIGN_OR_RETURN(calibration.shrinkage, arguments.Param<double>("shrinkage"));
+  calibration.gate_weighted = spec.gptq.gate_weighted;
+  calibration.shrinkage = spec.gptq.shrinkage;
   ASSIGN_OR_RETURN(calibration.all_tokens, arguments.Param<std::set<int64_t>>("all_tokens"));
   return calibration;
 }

@@ -3,7 +3,8 @@
 #include "base/status_macros.h"
 #include "plan/graph/task_kind.h"
 #include "plan/job/job_spec.h"
-#include "server/facts/job_spec_proto.h"
+#include "plan/options/spec_files.h"
+#include "plan/options/spec_json.h"
 
 namespace quantmoe {
 namespace {

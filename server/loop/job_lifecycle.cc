@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "base/text.h"
 #include "plan/graph/task_graph.h"
+#include "plan/options/spec_json.h"
 #include "proto/grpc_status.h"
 #include "server/decide/scheduler.h"
 #include "server/facts/random_id.h"

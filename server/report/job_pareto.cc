@@ -7,6 +7,7 @@
 #include "plan/job/pareto.h"
 #include "plan/model/model_config.h"
 #include "plan/model/tensor_views.h"
+#include "plan/options/spec_json.h"
 #include "server/report/job_report.h"
 
 namespace quantmoe {

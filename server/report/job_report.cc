@@ -14,6 +14,7 @@
 #include "plan/allocate/loss.h"
 #include "plan/graph/planned_task.h"
 #include "plan/model/json_codec.h"
+#include "plan/options/spec_json.h"
 #include "server/facts/resource_names.h"
 #include "server/loop/task_inputs.h"
 #include "server/wire/job_view.h"

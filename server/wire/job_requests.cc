@@ -14,9 +14,11 @@
 #include "plan/allocate/budget.h"
 #include "plan/graph/job_estimate.h"
 #include "plan/graph/task_graph.h"
+#include "plan/job/complete_input.h"
 #include "plan/job/inspection.h"
 #include "plan/model/tensor_views.h"
-#include "server/facts/job_spec_proto.h"
+#include "plan/options/spec_files.h"
+#include "proto/job_spec_proto.h"
 #include "server/facts/resource_names.h"
 #include "server/wire/job_data.h"
 
@@ -44,7 +46,8 @@ void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>
 
 absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldViolation> violations,
                        JobSpec* parsed) {
-  const JobSpec spec = JobSpecFromProto(proto, {core.calibration_prose, core.heldout_prose}, violations);
+  JobSpec spec = JobSpecFromProto(proto, violations);
+  for (FieldViolation& violation : CompleteInput(spec)) violations.push_back(std::move(violation));
   std::set<std::string> known;
   for (const FieldViolation& violation : violations) known.insert(violation.field);
   for (FieldViolation& violation : CheckJobSpec(spec)) {

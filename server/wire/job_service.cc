@@ -6,7 +6,7 @@
 #include "base/crash_point.h"
 #include "base/status_macros.h"
 #include "plan/graph/job_estimate.h"
-#include "server/facts/job_spec_proto.h"
+#include "proto/job_spec_proto.h"
 #include "server/facts/resource_names.h"
 #include "server/report/job_pareto.h"
 #include "server/report/job_report.h"

@@ -7,8 +7,9 @@
 #include "base/text.h"
 #include "plan/graph/task_graph.h"
 #include "plan/job/job_spec.h"
+#include "plan/options/spec_json.h"
+#include "proto/job_spec_proto.h"
 #include "proto/proto_time.h"
-#include "server/facts/job_spec_proto.h"
 #include "server/facts/resource_names.h"
 
 namespace quantmoe {

@@ -1,5 +1,5 @@
 // A job's spec as the server stores it: what is read is written and read again the same.
-#include "plan/job/job_spec.h"
+#include "plan/options/spec_json.h"
 #include "tests/fuzz/fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -10,9 +10,9 @@
 #include "plan/allocate/distortion_table.h"
 #include "plan/graph/task_graph.h"
 #include "plan/job/job_allocation.h"
-#include "plan/job/job_spec_json.h"
 #include "plan/model/model_config.h"
 #include "plan/model/tensor_views.h"
+#include "plan/options/spec_json.h"
 #include "proto/grpc_status.h"
 #include "sources/model_sources.h"
 #include "tests/server/running_server.h"
@@ -68,11 +68,7 @@ std::string MakeTable(const json& params, const std::map<int, Digest>& blobs) {
 
 JobSpec SpecOf(const json& params) {
   JobSpec spec;
-  spec.budget = BudgetFromJson(params.at("budget"));
-  spec.rules = RulesFromJson(params.at("rules"));
-  spec.heuristic = params.at("heuristic").get<std::string>();
-  spec.runtime_profile = params.at("profile").get<std::string>();
-  spec.gptq.group_size = params.at("group_size").get<int>();
+  EXPECT_TRUE(ReadTaskParams(params, kChoiceTasks, spec).ok());
   return spec;
 }
 

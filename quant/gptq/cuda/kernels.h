@@ -13,7 +13,7 @@ extern "C" {
 #define QUANTMOE_CUDA_ABI 2
 #define QUANTMOE_MAX_WIDTHS 7
 #define QUANTMOE_BLOCK_COLUMNS 128
-// How scales are chosen (plan/allocate/scale_rule.h).
+// How scales are chosen (plan/options/scale_rule.h).
 #define QUANTMOE_SCALES_RANGE 0
 #define QUANTMOE_SCALES_POSITIVE 1
 #define QUANTMOE_SCALES_SIGNED 2

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "nlohmann/json.hpp"
+#include "plan/options/spec_json.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 

@@ -4,6 +4,7 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/job/job_spec.h"
 #include "plan/job/shipped_prose.h"
+#include "plan/options/spec_json.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 

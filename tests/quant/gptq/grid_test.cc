@@ -50,7 +50,7 @@ TEST(GridTest, SearchIsAsGoodAsTryingEveryScale) {
     for (const ScaleRule rule : {kPositive, kSigned}) {
       const double best = LeastError(w, h, bits, rule == kSigned ? -400 : 1);
       EXPECT_LT(Error(w, h, Fit(w, h, bits, 64, rule), bits, 64), 1.05 * best)
-          << bits << " bits, " << ScaleRuleName(rule);
+          << bits << " bits, " << ChoiceName(rule);
     }
   }
 }

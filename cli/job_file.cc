@@ -1,0 +1,263 @@
+#include "cli/job_file.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include <yaml-cpp/emitter.h>
+#include <yaml-cpp/emittermanip.h>
+
+#include "base/nearest_name.h"
+#include "base/text.h"
+#include "cli/value_text.h"
+#include "cli/yaml_tree.h"
+
+namespace quantmoe::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Strings = std::map<std::string, std::string>;
+
+// The fewest digits that read as the same number.
+std::string ShortestText(double value) {
+  std::array<char, 32> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+  return {digits.data(), end.ptr};
+}
+
+std::string Below(const std::string& path, const std::string& name) {
+  return path.empty() ? name : absl::StrCat(path, ".", name);
+}
+
+class FileReader {
+ public:
+  // `folder` is where relative paths start.
+  FileReader(std::string name, std::string folder, SpecInput& input, std::vector<FieldViolation>& violations)
+      : name_(std::move(name)), folder_(std::move(folder)), input_(input), violations_(violations) {}
+
+  void Read(const YamlNode& root) {
+    if (root.kind == YamlNode::Kind::kNull) return Violate(root, "", "is empty");
+    ReadMap(root, "", input_.spec);
+  }
+
+ private:
+  template <HasOptions Spec>
+  void ReadMap(const YamlNode& node, const std::string& path, Spec& spec) {
+    if (node.kind == YamlNode::Kind::kNull) return;  // a heading without fields
+    if (node.kind != YamlNode::Kind::kMap) return Violate(node, path, "must have fields, as NAME: VALUE");
+    std::vector<std::string> names;
+    auto visit = [&](const OptionInfo& option, auto& value) {
+      names.emplace_back(option.name);
+      for (const YamlEntry& entry : node.entries) {
+        if (entry.key.text == option.name) ReadValue(entry.value, option, Below(path, option.name), value);
+      }
+    };
+    VisitOptions(spec, visit);
+    RefuseUnknown(node, path, names);
+  }
+
+  void RefuseUnknown(const YamlNode& node, const std::string& path, const std::vector<std::string>& names) {
+    for (const YamlEntry& entry : node.entries) {
+      if (std::find(names.begin(), names.end(), entry.key.text) != names.end()) continue;
+      const std::string nearest = NearestName(entry.key.text, names);
+      Violate(entry.key, Below(path, CutText(OneLine(entry.key.text), 80)),
+              nearest.empty() ? absl::StrCat("is unknown; known are ", absl::StrJoin(names, ", "))
+                              : absl::StrCat("is unknown; did you mean ", nearest, "?"));
+    }
+  }
+
+  template <typename T>
+  void ReadValue(const YamlNode& node, const OptionInfo& option, const std::string& path, T& value) {
+    if constexpr (kIsOptional<T>) {
+      ReadValue(node, option, path, value.emplace());
+    } else if constexpr (std::same_as<T, Digest>) {
+      Give(node, path);
+      ReadMap(node, path, value);
+    } else if constexpr (HasOptions<T>) {
+      ReadMap(node, path, value);
+    } else {
+      Give(node, path);
+      ReadScalar(node, option, path, value);
+    }
+  }
+
+  template <typename T>
+  void ReadValue(const YamlNode& node, const OptionInfo& option, const std::string& path,
+                 std::vector<T>& values) {
+    Give(node, path);
+    if (node.kind != YamlNode::Kind::kList) return Violate(node, path, "must be a list");
+    for (size_t i = 0; i < node.items.size(); ++i) {
+      const std::string item = absl::StrCat(path, "[", i, "]");
+      if constexpr (HasOptions<T>) {
+        ReadMap(node.items[i], item, values.emplace_back());
+      } else {
+        ReadScalar(node.items[i], option, item, values.emplace_back());
+      }
+    }
+  }
+
+  void ReadValue(const YamlNode& node, const OptionInfo& option, const std::string& path, Strings& values) {
+    Give(node, path);
+    if (node.kind != YamlNode::Kind::kMap) return Violate(node, path, "must have fields, as NAME: VALUE");
+    for (const YamlEntry& entry : node.entries) {
+      ReadScalar(entry.value, option, absl::StrCat(path, "[", entry.key.text, "]"), values[entry.key.text]);
+    }
+  }
+
+  template <typename T>
+  void ReadScalar(const YamlNode& node, const OptionInfo& option, const std::string& path, T& value) {
+    if (node.kind == YamlNode::Kind::kNull) return Violate(node, path, "has no value");
+    if (node.kind != YamlNode::Kind::kScalar) return Violate(node, path, "must be one value");
+    const std::string problem = TakeText(option, node.text, value);
+    if (!problem.empty()) Violate(node, path, problem);
+    if constexpr (std::same_as<T, std::string>) {
+      const bool names_file = option.typed == Typed::kAsFile || option.group == HelpGroup::kModel;
+      if (names_file) value = AbsolutePath(value, folder_);
+    }
+  }
+
+  // Items of lists are given with their list.
+  void Give(const YamlNode& node, const std::string& path) {
+    if (!absl::StrContains(path, '[')) input_.given[path] = PlaceOf(name_, node);
+  }
+  void Violate(const YamlNode& node, const std::string& path, const std::string& problem) {
+    violations_.push_back({PlaceOf(name_, node), path.empty() ? problem : absl::StrCat(path, " ", problem)});
+  }
+
+  const std::string name_, folder_;
+  SpecInput& input_;
+  std::vector<FieldViolation>& violations_;
+};
+
+// Reads one byte more than is taken, so that no endless file fills the memory.
+absl::StatusOr<std::string> ReadText(const std::string& path) {
+  constexpr size_t kMost = (size_t{1} << 20) + 1;
+  std::string text(kMost, '\0');
+  std::ifstream file;
+  if (path != "-") {
+    file.open(path, std::ios::binary);
+    std::error_code ignored;
+    if (!file || fs::is_directory(path, ignored))
+      return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  }
+  std::istream& in = path == "-" ? std::cin : file;
+  in.read(text.data(), static_cast<std::streamsize>(kMost));
+  if (in.bad()) return absl::NotFoundError(absl::StrCat("cannot read ", path));
+  text.resize(static_cast<size_t>(in.gcount()));
+  return text;
+}
+
+class FileWriter {
+ public:
+  FileWriter(YAML::Emitter& out, const GivenFields* given) : out_(out), given_(given) {}
+
+  template <HasOptions Spec>
+  void WriteMap(const Spec& spec, const std::string& path) {
+    out_ << YAML::BeginMap;
+    auto visit = [&](const OptionInfo& option, const auto& value) {
+      const std::string below = Below(path, option.name);
+      if (IsGiven(below)) WriteEntry(option.name, value, below);
+    };
+    VisitOptions(spec, visit);
+    out_ << YAML::EndMap;
+  }
+
+ private:
+  bool IsGiven(const std::string& path) const {
+    if (given_ == nullptr) return true;
+    const auto found = given_->lower_bound(path);
+    return found != given_->end() && (found->first == path || absl::StartsWith(found->first, path + "."));
+  }
+
+  template <typename T>
+  void WriteEntry(const char* name, const T& value, const std::string& path) {
+    if constexpr (kIsOptional<T>) {
+      if (value) WriteEntry(name, *value, path);
+    } else {
+      // Members of an item that say nothing.
+      if (given_ == nullptr && value == T{}) return;
+      out_ << YAML::Key << name << YAML::Value;
+      WriteValue(value, path);
+    }
+  }
+
+  template <typename T>
+  void WriteValue(const T& value, const std::string& path) {
+    if constexpr (std::same_as<T, Digest>) {
+      FileWriter(out_, nullptr).WriteMap(value, path);
+    } else if constexpr (HasOptions<T>) {
+      WriteMap(value, path);
+    } else if constexpr (NamedChoice<T>) {
+      out_ << std::string(ChoiceName(value));
+    } else if constexpr (std::same_as<T, double>) {
+      out_ << ShortestText(value);
+    } else if constexpr (std::same_as<T, std::string>) {
+      out_ << YAML::DoubleQuoted << value;
+    } else {
+      out_ << value;
+    }
+  }
+  void WriteValue(const Strings& values, const std::string&) {
+    out_ << YAML::BeginMap;
+    for (const auto& [key, value] : values)
+      out_ << YAML::Key << YAML::DoubleQuoted << key << YAML::Value << YAML::DoubleQuoted << value;
+    out_ << YAML::EndMap;
+  }
+  template <typename T>
+  void WriteValue(const std::vector<T>& values, const std::string& path) {
+    if constexpr (!HasOptions<T>) out_ << YAML::Flow;
+    out_ << YAML::BeginSeq;
+    for (const T& value : values) {
+      if constexpr (HasOptions<T>) {
+        FileWriter(out_, nullptr).WriteMap(value, path);
+      } else {
+        WriteValue(value, path);
+      }
+    }
+    out_ << YAML::EndSeq;
+  }
+
+  YAML::Emitter& out_;
+  const GivenFields* const given_;
+};
+
+}  // namespace
+
+void ReadJobFile(const std::string& path, SpecInput& input, std::vector<FieldViolation>& violations) {
+  const std::string name = path == "-" ? "standard input" : path;
+  const absl::StatusOr<std::string> text = ReadText(path);
+  if (!text.ok()) return violations.push_back({"--file", std::string(text.status().message())});
+  const absl::StatusOr<YamlNode> root = ParseYaml(*text, name);
+  if (!root.ok()) {
+    const std::vector<FieldViolation> found = GetErrorInfo(root.status()).violations;
+    violations.insert(violations.end(), found.begin(), found.end());
+    return;
+  }
+  const std::string folder = path == "-" ? "" : fs::path(path).parent_path().string();
+  FileReader(name, folder, input, violations).Read(*root);
+}
+
+std::string JobFileText(const SpecInput& input) {
+  YAML::Emitter out;
+  FileWriter(out, &input.given).WriteMap(input.spec, "");
+  return absl::StrCat(out.c_str(), "\n");
+}
+
+std::string AbsolutePath(const std::string& path, const std::string& folder) {
+  if (path.empty() || absl::StrContains(path, "://")) return path;
+  const fs::path base = folder.empty() ? fs::current_path() : fs::absolute(folder);
+  std::string absolute = (base / path).lexically_normal().string();
+  if (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
+  return absolute;
+}
+
+}  // namespace quantmoe::cli

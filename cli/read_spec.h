@@ -1,0 +1,42 @@
+// From flags and a job file to a spec. `quantmoe` and `quantmoe-local` read with this: what is typed to
+// either gives the same spec.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+#include "cli/spec_input.h"
+#include "cli/typed_flags.h"
+#include "storage/digest.h"
+
+namespace quantmoe::cli {
+
+// What must have been given.
+struct SpecNeeds {
+  bool model = true;
+  bool budget = true;
+};
+
+// Takes a file that the user named, a path or a URI hf://datasets/...: its digest, once its bytes are where
+// they belong; nothing when somebody else fetches it. Errors are about the file.
+using TakeFile = std::function<absl::StatusOr<std::optional<Digest>>(const std::string& path_or_uri)>;
+
+// Flags win over the job file: a flag replaces the field, a budget flag the whole budget, --pin and its like
+// all rules, --task all benchmarks; --param adds to the parameters. Without heuristic and preset it is
+// `optimal`. INVALID_FIELD names every bad flag and every place of the file at once. What `take` fails with
+// for another reason than its input comes as it is, with the flag.
+absl::StatusOr<SpecInput> ReadSpec(const TypedFlags& typed, const SpecNeeds& needs, const TakeFile& take);
+// The files apart: `input` was read with LeaveFile.
+absl::Status TakeFiles(const TakeFile& take, SpecInput& input);
+absl::StatusOr<std::optional<Digest>> LeaveFile(const std::string& path_or_uri);
+
+// Sets the flag of a budget that may be average bits ("3.0") or bytes of the weight files ("400MB").
+void SetBudgetFlag(const std::string& text, TypedFlags& flags);
+
+// An absolute model directory; URIs as they are.
+std::string AbsoluteModelUri(const std::string& model);
+
+}  // namespace quantmoe::cli

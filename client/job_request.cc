@@ -1,0 +1,84 @@
+#include "client/job_request.h"
+
+#include <array>
+#include <random>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include <CLI/CLI.hpp>
+
+#include "base/error_info.h"
+#include "base/status_macros.h"
+#include "cli/value_text.h"
+#include "proto/job_spec_proto.h"
+
+namespace quantmoe {
+namespace {
+
+using Violations = std::vector<FieldViolation>;
+
+void AddLabels(const std::vector<std::string>& pairs, v1::Job& job, Violations& violations) {
+  for (const std::string& text : pairs) {
+    const auto pair = cli::SplitPair(text);
+    if (!pair) {
+      violations.push_back({"--label", cli::NoPair(text)});
+    } else if (!job.mutable_labels()->insert({pair->first, pair->second}).second) {
+      violations.push_back({"--label", absl::StrCat("'", pair->first, "' is given twice")});
+    }
+  }
+}
+
+}  // namespace
+
+void AddJobFlags(CLI::App& command, JobFlags& flags) {
+  command.option_defaults()->group("Job");
+  command.add_option("--name", flags.name, "Id of the job; the server chooses one by default")
+      ->type_name("JOB_ID");
+  command.add_option("--display-name", flags.display_name, "Name for people");
+  command.add_option("--label", flags.labels, "Label of the job; repeatable")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+  command.add_option("--request-id", flags.request_id, "Makes repeated submits one job; random by default");
+  command.add_flag("--validate-only", flags.validate_only,
+                   "Check only, and show every default filled in; create nothing");
+}
+
+absl::StatusOr<v1::JobSpec> MakeJobSpec(const cli::TypedFlags& flags, const cli::SpecNeeds& needs,
+                                        FileUploads& uploads) {
+  const auto take = [&uploads](const std::string& file) -> absl::StatusOr<std::optional<Digest>> {
+    if (absl::StartsWith(file, "hf://")) return std::nullopt;
+    return uploads.Add(file);
+  };
+  ASSIGN_OR_RETURN(const cli::SpecInput input, cli::ReadSpec(flags, needs, take));
+  return JobSpecToProto(input.spec, input.given);
+}
+
+absl::StatusOr<v1::CreateJobRequest> MakeCreateJobRequest(const cli::TypedFlags& spec, const JobFlags& job,
+                                                          FileUploads& uploads) {
+  v1::CreateJobRequest request;
+  absl::StatusOr<v1::JobSpec> made = MakeJobSpec(spec, {}, uploads);
+  Violations violations = GetErrorInfo(made.status()).violations;
+  if (!made.ok() && violations.empty()) return made.status();
+  AddLabels(job.labels, *request.mutable_job(), violations);
+  RETURN_IF_ERROR(InvalidFields(std::move(violations)));
+  *request.mutable_job()->mutable_spec() = *std::move(made);
+  request.mutable_job()->set_display_name(job.display_name);
+  request.set_job_id(job.name);
+  request.set_request_id(job.request_id.empty() ? RandomUuid() : job.request_id);
+  request.set_validate_only(job.validate_only);
+  return request;
+}
+
+std::string RandomUuid() {
+  std::random_device device;
+  std::array<uint32_t, 4> words;
+  for (uint32_t& word : words) word = device();
+  words[1] = (words[1] & 0xFFFF0FFF) | 0x4000;
+  words[2] = (words[2] & 0x3FFFFFFF) | 0x80000000;
+  return absl::StrFormat("%08x-%04x-%04x-%04x-%04x%08x", words[0], words[1] >> 16, words[1] & 0xFFFF,
+                         words[2] >> 16, words[2] & 0xFFFF, words[3]);
+}
+
+}  // namespace quantmoe

@@ -1,0 +1,147 @@
+// What a job is asked to do, without protobuf: the same struct drives the service and quantmoe-local. The
+// message JobSpec of proto/quantmoe/v1/types.proto documents the meaning of its fields.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "plan/options/budget_spec.h"
+#include "plan/options/calibration_spec.h"
+#include "plan/options/evaluation_spec.h"
+#include "plan/options/gptq_spec.h"
+#include "plan/options/option.h"
+#include "plan/options/width_rule.h"
+
+namespace quantmoe {
+
+inline constexpr int kMaxRefinementRounds = 64;
+inline constexpr int kMaxRefinementTrials = 1024;
+
+// Where the model lives. In canonical JSON it stands alone, as `model_uri`.
+struct ModelChoice {
+  std::string model_uri;
+
+  friend bool operator==(const ModelChoice&, const ModelChoice&) = default;
+};
+
+template <SpecOf<ModelChoice> Spec, typename Visit>
+void VisitOptions(Spec& model, Visit& visit) {
+  visit(OptionInfo{.name = "uri",
+                   .flag = "--model",
+                   .group = HelpGroup::kModel,
+                   .help = "Directory or URI of the model",
+                   .value = "MODEL_URI",
+                   .kept = Kept::kAlways},
+        model.model_uri);
+}
+
+// What spends the budget.
+struct HeuristicChoice {
+  std::string heuristic;
+  std::map<std::string, std::string> heuristic_params;
+  std::string preset;  // ApplyPreset replaces it by the two above
+
+  friend bool operator==(const HeuristicChoice&, const HeuristicChoice&) = default;
+};
+
+template <SpecOf<HeuristicChoice> Spec, typename Visit>
+void VisitOptions(Spec& choice, Visit& visit) {
+  visit(OptionInfo{.name = "name",
+                   .flag = "--heuristic",
+                   .group = HelpGroup::kPlan,
+                   .help = "What spends the budget; see `quantmoe heuristics`",
+                   .unset = "optimal",
+                   .kept = Kept::kAlways,
+                   .tasks = kChoiceTasks,
+                   .task_key = "heuristic"},
+        choice.heuristic);
+  visit(OptionInfo{.name = "preset",
+                   .flag = "--preset",
+                   .group = HelpGroup::kPlan,
+                   .help = "A published configuration; see `quantmoe heuristics`",
+                   .kept = Kept::kNever},
+        choice.preset);
+  visit(OptionInfo{.name = "params",
+                   .flag = "--param",
+                   .group = HelpGroup::kPlan,
+                   .help = "Parameter of the heuristic",
+                   .value = "KEY=VALUE",
+                   .kept = Kept::kAlways,
+                   .tasks = kChoiceTasks},
+        choice.heuristic_params);
+}
+
+// Search for a better plan by measuring plans (docs/heuristics.md). Off with no rounds.
+struct RefinementSpec {
+  int rounds = 0;
+  int trials = 0;  // plans measured in a round; 0: 16
+
+  friend bool operator==(const RefinementSpec&, const RefinementSpec&) = default;
+};
+
+template <SpecOf<RefinementSpec> Spec, typename Visit>
+void VisitOptions(Spec& refinement, Visit& visit) {
+  visit(OptionInfo{.name = "rounds",
+                   .flag = "--refine-rounds",
+                   .group = HelpGroup::kPlan,
+                   .help = "Rounds of a search that keeps what measures better on held-out text",
+                   .unset = "none",
+                   .range = Between(0, kMaxRefinementRounds),
+                   .kept = Kept::kAlways},
+        refinement.rounds);
+  visit(OptionInfo{.name = "trials",
+                   .flag = "--refine-trials",
+                   .group = HelpGroup::kPlan,
+                   .help = "Plans that a round measures",
+                   .unset = "16",
+                   .range = Between(0, kMaxRefinementTrials),
+                   .kept = Kept::kAlways,
+                   .tasks = kRefineTasks},
+        refinement.trials);
+}
+
+// Members that are 0 or empty mean defaults that ResolveJob fills in.
+struct JobSpec : ModelChoice, HeuristicChoice {
+  Budget budget;
+  GptqSpec gptq;
+  CalibrationSpec calibration;
+  EvaluationSpec evaluation;
+  std::string runtime_profile = "gptqmodel";
+  std::vector<WidthRule> rules;
+  RefinementSpec refinement;
+
+  friend bool operator==(const JobSpec&, const JobSpec&) = default;
+};
+
+// The base of `spec`, as constant as itself.
+template <typename Base, SpecOf<JobSpec> Spec>
+auto& PartOf(Spec& spec) {
+  return static_cast<std::conditional_t<std::is_const_v<Spec>, const Base, Base>&>(spec);
+}
+
+template <SpecOf<JobSpec> Spec, typename Visit>
+void VisitOptions(Spec& spec, Visit& visit) {
+  visit(OptionInfo{.name = "model", .kept = Kept::kAlways}, PartOf<ModelChoice>(spec));
+  visit(OptionInfo{.name = "budget", .kept = Kept::kAlways, .tasks = kChoiceTasks}, spec.budget);
+  visit(OptionInfo{.name = "heuristic", .kept = Kept::kAlways}, PartOf<HeuristicChoice>(spec));
+  visit(OptionInfo{.name = "runtime_profile",
+                   .flag = "--profile",
+                   .group = HelpGroup::kPlan,
+                   .help = "Target loader; see `quantmoe profiles`",
+                   .kept = Kept::kAlways,
+                   .tasks = kChoiceTasks,
+                   .task_key = "profile"},
+        spec.runtime_profile);
+  visit(OptionInfo{.name = "rules",
+                   .help = "Bounds of the width of the linears that a pattern matches",
+                   .kept = Kept::kAlways,
+                   .tasks = kChoiceTasks},
+        spec.rules);
+  visit(OptionInfo{.name = "refinement", .kept = Kept::kAlways}, spec.refinement);
+  visit(OptionInfo{.name = "gptq", .kept = Kept::kAlways}, spec.gptq);
+  visit(OptionInfo{.name = "calibration", .kept = Kept::kAlways}, spec.calibration);
+  visit(OptionInfo{.name = "evaluation", .kept = Kept::kAlways}, spec.evaluation);
+}
+
+}  // namespace quantmoe
