@@ -14,6 +14,7 @@
 
 #include "base/crash_report.h"
 #include "base/exception_text.h"
+#include "base/program_exit.h"
 #include "client/commands/command_line.h"
 
 namespace {
@@ -66,7 +67,7 @@ int main(int argc, char** argv) {
   try {
     return quantmoe::RunCommandLine({argv + 1, argv + argc}, context);
   } catch (const std::exception& error) {
-    std::cerr << "quantmoe: " << quantmoe::ExceptionText(error) << " (INTERNAL)\n";
+    std::cerr << quantmoe::DescribeError("quantmoe", absl::InternalError(quantmoe::ExceptionText(error)));
     return 1;
   }
 }

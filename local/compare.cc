@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "base/uniform_label.h"
+#include "cli/command_files.h"
 #include "cli/read_spec.h"
 #include "cli/spec_flags.h"
 #include "local/commands.h"
@@ -169,7 +170,8 @@ absl::StatusOr<Json> RunCase(const Case& one, const std::string& work_dir, const
     std::cerr << absl::StrCat(one.heuristic, " ", one.budget, ": [", done, "/", total, "] ", label, "\n");
   }));
   ASSIGN_OR_RETURN(const Digest manifest, runner.Output(kPublishLabel, "manifest"));
-  RETURN_IF_ERROR(MaterialiseArtifact(blobs, manifest, one.folder, /*overwrite=*/true).status());
+  RETURN_IF_ERROR(runner.WithWholeBlobs(
+      [&] { return MaterialiseArtifact(blobs, manifest, one.folder, /*overwrite=*/true).status(); }));
   return ReadFigures(one);
 }
 
@@ -269,8 +271,8 @@ void AddCompare(CLI::App& app, Run& run) {
   command
       ->add_option("--out", flags->out,
                    "directory of the artifacts, comparison.json and .md; a stopped run goes on there")
-      ->type_name("DIR")
-      ->required();
+      ->required()
+      ->type_name(kOutputFolder);
   command->add_flag(
       "--no-control", flags->no_control,
       "leave out in-order, the control of equal bytes that is added where no uniform plan fills a "

@@ -16,12 +16,14 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "base/version.h"
+#include "cli/command_files.h"
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "local/work_end.h"
 #include "quant/device/torch_guard.h"
 #include "storage/artifact_directory.h"
 #include "storage/durable_file.h"
+#include "storage/lost_blob.h"
 #include "storage/output_directory.h"
 #include "storage/work_directory.h"
 
@@ -86,9 +88,15 @@ absl::StatusOr<Digest> WriteOnce(const PublishedArtifact& artifact, const Export
 absl::StatusOr<Digest> ExportIn(const Places& places, const PublishedArtifact& artifact,
                                 const ExportLayout& layout, bool overwrite) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(places.work + "/blobs"));
-  ASSIGN_OR_RETURN(const Digest manifest, WriteOnce(artifact, layout, places.work, *blobs));
-  RETURN_IF_ERROR(MaterialiseArtifact(*blobs, manifest, places.out, overwrite).status());
-  return manifest;
+  absl::Status published;
+  // A kept file that is damaged is set aside when it is read: once more, all of them are written again.
+  for (int tries = 0; tries < 2; ++tries) {
+    ASSIGN_OR_RETURN(const Digest manifest, WriteOnce(artifact, layout, places.work, *blobs));
+    published = MaterialiseArtifact(*blobs, manifest, places.out, overwrite).status();
+    if (published.ok()) return manifest;
+    if (!IsLostBlob(published)) break;
+  }
+  return published;
 }
 
 // Loaders that take the export without a complaint and compute something else (docs/formats.md, section 10).
@@ -155,7 +163,7 @@ void AddExport(CLI::App& app, Run& run) {
       ->type_name("DIR")
       ->required();
   command->add_option("--out", flags->out, "directory of the export: a new name or an empty folder")
-      ->type_name("DIR");
+      ->type_name(kOutputFolder);
   command->add_flag("--overwrite", flags->overwrite, "replace an earlier export or artifact at --out");
   command->add_option("--format", flags->format, "gptq or compressed-tensors");
   command->add_option("--profile", flags->profile,

@@ -18,9 +18,13 @@
 #include "quant/device/torch_guard.h"
 #include "quant/tasks/run_task.h"
 #include "storage/durable_file.h"
+#include "storage/lost_blob.h"
 
 namespace quantmoe {
 namespace {
+
+// A blob that is lost more often points to a disk that destroys what is written to it.
+constexpr int kMostLosses = 2;
 
 std::string ResultPath(const std::string& work_dir, const std::string& key) {
   return absl::StrCat(work_dir, "/results/", key, ".json");
@@ -44,13 +48,21 @@ absl::Status JobRunner::Run(const Reporter& report) {
 }
 
 absl::StatusOr<std::vector<PlannedTask>> JobRunner::PlanTasks(const Reporter& report) {
-  RETURN_IF_ERROR(RunOne(PlanPrepare(job_)));
-  ASSIGN_OR_RETURN(const Digest digest, Output(kPrepareLabel, "summary"));
-  ASSIGN_OR_RETURN(const MappedFile blob, blobs_.Open(digest));
-  ASSIGN_OR_RETURN(const PrepareSummary summary, PrepareSummaryFromJson(blob.bytes()));
-  std::vector<PlannedTask> tasks = PlanRest(job_, summary);
+  RETURN_IF_ERROR(RunOne(PlanPrepare(job_), Kept::kUse));
+  absl::StatusOr<PrepareSummary> summary;
+  RETURN_IF_ERROR(WithWholeBlobs([&] {
+    summary = ReadSummary();
+    return summary.status();
+  }));
+  std::vector<PlannedTask> tasks = PlanRest(job_, *summary);
   report("prepare", 1, tasks.size() + 1);
   return tasks;
+}
+
+absl::StatusOr<PrepareSummary> JobRunner::ReadSummary() const {
+  ASSIGN_OR_RETURN(const Digest digest, Output(kPrepareLabel, "summary"));
+  ASSIGN_OR_RETURN(const MappedFile blob, blobs_.Open(digest));
+  return PrepareSummaryFromJson(blob.bytes());
 }
 
 absl::Status JobRunner::RunSideBySide(std::vector<PlannedTask> tasks, const Reporter& report) {
@@ -70,7 +82,7 @@ void JobRunner::RunLane(const Reporter& report) {
     ++running_;
     lock.unlock();
     // Nothing that is thrown may leave a thread.
-    const absl::Status status = RunGuarded(task->label, [&] { return RunOne(*task); });
+    const absl::Status status = RunGuarded(task->label, [&] { return RunOne(*task, Kept::kUse); });
     lock.lock();
     --running_;
     if (status.ok()) report(task->label, finished_.size(), tasks_.size() + 1);
@@ -126,21 +138,50 @@ bool JobRunner::Ready(const PlannedTask& task) const {
   });
 }
 
-absl::Status JobRunner::RunOne(const PlannedTask& task) {
+absl::Status JobRunner::WithWholeBlobs(const std::function<absl::Status()>& use) {
+  while (true) {
+    absl::Status status = use();
+    const std::optional<PlannedTask> maker = MakerOfLost(status);
+    if (!maker) return status;
+    RETURN_IF_ERROR(RunOne(*maker, Kept::kMakeAgain));
+  }
+}
+
+std::optional<PlannedTask> JobRunner::MakerOfLost(const absl::Status& loss) {
+  if (loss.ok() || !IsLostBlob(loss)) return std::nullopt;
+  const std::string sha256 = GetErrorInfo(loss).metadata["sha256"];
+  const std::lock_guard lock(mutex_);
+  const auto made = std::find_if(finished_.begin(), finished_.end(), [&](const auto& finished) {
+    const auto& outputs = finished.second.outputs;
+    return std::any_of(outputs.begin(), outputs.end(),
+                       [&](const auto& output) { return output.second.sha256 == sha256; });
+  });
+  if (made == finished_.end() || ++losses_[sha256] > kMostLosses) return std::nullopt;
+  const auto task = std::find_if(tasks_.begin(), tasks_.end(),
+                                 [&](const PlannedTask& planned) { return planned.label == made->first; });
+  return task == tasks_.end() ? PlanPrepare(job_) : *task;
+}
+
+absl::Status JobRunner::RunOne(const PlannedTask& task, Kept kept) {
+  return WithWholeBlobs([&] { return RunOnce(task, kept); });
+}
+
+absl::Status JobRunner::RunOnce(const PlannedTask& task, Kept kept) {
   std::unique_lock lock(mutex_);
   ASSIGN_OR_RETURN(const std::vector<BlobRef> inputs, ResolveInputs(task));
   lock.unlock();
-  absl::StatusOr<FinishedTask> finished = Compute(task, inputs);
+  absl::StatusOr<FinishedTask> finished = Compute(task, inputs, kept);
   if (!finished.ok()) return Annotate(finished.status(), task.label);
   lock.lock();
   finished_[task.label] = *std::move(finished);
   return absl::OkStatus();
 }
 
-absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const std::vector<BlobRef>& inputs) {
+absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const std::vector<BlobRef>& inputs,
+                                                Kept kept) {
   const std::string key = TaskKey(task.kind, task.params_json, inputs, DeterminismClass());
   FinishedTask finished;
-  if (LoadResult(key, finished)) return finished;
+  if (kept == Kept::kUse && LoadResult(key, finished)) return finished;
   const CrashContext crash_context(task.label);
   static const std::atomic<bool> never_cancelled{false};
   TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled};

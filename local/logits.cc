@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/status_macros.h"
+#include "cli/command_files.h"
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "quant/model/likelihood.h"
@@ -39,8 +40,6 @@ absl::StatusOr<at::Tensor> ReadIds(const std::string& path) {
 
 absl::Status Logits(const LogitsFlags& flags, const ModelSources& models) {
   const c10::InferenceMode inference;
-  RETURN_IF_ERROR(
-      CheckOutputFile(flags.out, "--out", FoldersReadFor(flags.model, models), {flags.input_ids}));
   ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(flags.model, models));
   ASSIGN_OR_RETURN(const at::Tensor ids, ReadIds(flags.input_ids));
   if (flags.dtype == "bf16" && !model.quantized) {
@@ -71,8 +70,8 @@ void AddLogits(CLI::App& app, Run& run) {
   command
       ->add_option("--out", flags->out,
                    "safetensors: logits [n, t, vocab], hidden_states [layers+1, n, t, hidden]")
-      ->type_name("FILE")
-      ->required();
+      ->required()
+      ->type_name(kOutputFile);
   command->add_option("--dtype", flags->dtype, "type of the computation")
       ->check(CLI::IsMember({"f32", "bf16"}));
   command->callback(

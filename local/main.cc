@@ -11,9 +11,11 @@
 #include "base/log.h"
 #include "base/program_exit.h"
 #include "base/version.h"
+#include "cli/command_files.h"
 #include "cli/model_source_flags.h"
 #include "cli/spec_flags.h"
 #include "local/commands.h"
+#include "local/model_input.h"
 #include "quant/device/compute_device.h"
 #include "quant/device/instruction_set.h"
 #include "quant/device/torch_guard.h"
@@ -77,7 +79,8 @@ int main(int argc, char** argv) {
   absl::Status status = quantmoe::ChooseInstructionSet(instruction_set);
   if (!status.ok()) return Report(status);
   quantmoe::SetComputeThreads(threads);
-  status = quantmoe::CheckModelSources(models);
+  status = quantmoe::CheckCommandFiles(app, {quantmoe::HubCache(models)});
+  if (status.ok()) status = quantmoe::CheckModelSources(models);
   if (status.ok()) status = quantmoe::ChooseComputeDevice(device);
   const quantmoe::MappedReads reads;
   if (status.ok()) {

@@ -69,12 +69,16 @@ absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSou
   return std::string(data.file.bytes());
 }
 
+ReadFolder HubCache(const ModelSources& models) {
+  const std::string& cache = models.hub.cache_dir;
+  return {"the cache of the Hub", NormalPath(cache.empty() ? DefaultHubCacheDir() : cache)};
+}
+
 std::vector<ReadFolder> FoldersReadFor(const std::string& model, const ModelSources& models) {
   std::vector<ReadFolder> folders;
   const absl::StatusOr<ModelUri> uri = ParseModelUri(AbsoluteUri(model));
   if (uri.ok() && uri->scheme == ModelUri::Scheme::kFile) folders = FoldersOfModel(uri->path);
-  const std::string& cache = models.hub.cache_dir;
-  folders.push_back({"the cache of the Hub", NormalPath(cache.empty() ? DefaultHubCacheDir() : cache)});
+  folders.push_back(HubCache(models));
   return folders;
 }
 

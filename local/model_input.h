@@ -35,7 +35,9 @@ absl::StatusOr<std::string> ReadUserFile(const std::string& path);
 absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSources& sources);
 // An absolute path or URI from what the user typed.
 std::string AbsoluteUri(const std::string& path);
-// What outputs must stay clear of: the folder of the model, if it is one on this machine, and the cache of
+// Where files of the Hub are kept, which outputs must stay clear of.
+ReadFolder HubCache(const ModelSources& models);
+// The same with what a model is: the folder of the model, if it is one on this machine, and the cache of
 // the Hub.
 std::vector<ReadFolder> FoldersReadFor(const std::string& model, const ModelSources& models);
 

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/status_macros.h"
+#include "cli/command_files.h"
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "plan/model/tensor_views.h"
@@ -39,7 +40,6 @@ absl::Status AddMeasured(const std::string& directory, const DistortionTable& ta
 }
 
 absl::Status Trace(const ParetoFlags& flags, const ModelSources& models) {
-  RETURN_IF_ERROR(CheckOutputFile(flags.svg, "--svg", FoldersReadFor(flags.model, models), {flags.table}));
   ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
   ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model, models));
@@ -75,7 +75,7 @@ void AddPareto(CLI::App& app, Run& run) {
           "--measured", flags->measured,
           "artifact directory whose scores are shown; `quantize --work-dir` solves once for all of them")
       ->type_name("DIR");
-  command->add_option("--svg", flags->svg, "also write the drawing here")->type_name("FILE");
+  command->add_option("--svg", flags->svg, "also write the drawing here")->type_name(kOutputFile);
   command->add_flag("--json", flags->json, "print JSON instead of the drawing");
   command->callback(
       [&run, flags] { run = [flags](const ModelSources& models) { return Trace(*flags, models); }; });

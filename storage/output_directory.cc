@@ -77,7 +77,7 @@ absl::Status CheckInterruptedReplacement(const std::string& path, bool overwrite
                              "/new. Move the one to keep; --overwrite drops both"));
 }
 
-absl::Status CheckApart(const std::string& path, const std::vector<ReadFolder>& apart_from) {
+absl::Status KeepApart(const std::string& path, const std::vector<ReadFolder>& apart_from) {
   for (const ReadFolder& folder : apart_from) {
     if (folder.path.empty()) continue;
     if (path == folder.path) return Refuse(absl::StrCat(path, " is ", folder.what));
@@ -112,7 +112,7 @@ absl::Status CheckCurrentDirectory(const std::string& path, OutputState state) {
 
 absl::Status CheckFolder(const std::string& path, const OutputRules& rules) {
   if (path.empty()) return Refuse("must be given");
-  RETURN_IF_ERROR(CheckApart(path, rules.apart_from));
+  RETURN_IF_ERROR(KeepApart(path, rules.apart_from));
   ASSIGN_OR_RETURN(const OutputState state, JudgeOutput(path, rules.overwrite));
   RETURN_IF_ERROR(CheckCurrentDirectory(path, state));
   if (state == OutputState::kEmpty) {
@@ -135,8 +135,7 @@ absl::Status AsViolation(const absl::Status& status, const std::string& flag) {
   return InvalidFields({{flag, std::string(status.message())}});
 }
 
-absl::Status CheckFile(const std::string& path, const std::vector<ReadFolder>& apart_from,
-                       const std::vector<std::string>& inputs) {
+absl::Status CheckFile(const std::string& path, const std::vector<ReadFolder>& apart_from) {
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return Refuse(absl::StrCat(path, " is a directory"));
   const fs::path parent = fs::path(path).parent_path();
@@ -144,13 +143,11 @@ absl::Status CheckFile(const std::string& path, const std::vector<ReadFolder>& a
     return Refuse(absl::StrCat("there is no directory '", parent.string(), "'"));
   if (!fs::exists(path, ignored)) return absl::OkStatus();
   for (const ReadFolder& folder : apart_from) {
-    if (path == folder.path) return Refuse(absl::StrCat(path, " is ", folder.what));
+    // Also by another link to the same file.
+    const bool same = path == folder.path || (fs::equivalent(path, folder.path, ignored) && !ignored);
+    if (same) return Refuse(absl::StrCat(path, " is ", folder.what));
     if (!folder.path.empty() && IsOrLiesIn(path, folder.path))
       return Refuse(absl::StrCat(path, " is a file of ", folder.what));
-  }
-  for (const std::string& input : inputs) {
-    if (fs::equivalent(path, input, ignored) && !ignored)
-      return Refuse(absl::StrCat(path, " is an input of this command"));
   }
   return absl::OkStatus();
 }
@@ -210,7 +207,7 @@ absl::StatusOr<std::string> CheckOutputDirectory(const std::string& path, const 
 
 absl::StatusOr<std::string> CheckWorkPath(const std::string& path, const OutputRules& rules) {
   std::string normal = NormalPath(path);
-  absl::Status status = CheckApart(normal, rules.apart_from);
+  absl::Status status = KeepApart(normal, rules.apart_from);
   status.Update(WorkDirectory::Check(normal));
   status.Update(CheckCreatable(normal));
   RETURN_IF_ERROR(AsViolation(status, rules.flag));
@@ -218,11 +215,16 @@ absl::StatusOr<std::string> CheckWorkPath(const std::string& path, const OutputR
 }
 
 absl::Status CheckOutputFile(const std::string& path, const std::string& flag,
-                             const std::vector<ReadFolder>& apart_from,
-                             const std::vector<std::string>& inputs) {
+                             const std::vector<ReadFolder>& apart_from) {
   if (path.empty() || IsDevice(path)) return absl::OkStatus();
   if (path.back() == '/') return InvalidFields({{flag, absl::StrCat(path, " is the name of a folder")}});
-  return AsViolation(CheckFile(NormalPath(path), apart_from, inputs), flag);
+  return AsViolation(CheckFile(NormalPath(path), apart_from), flag);
+}
+
+absl::Status CheckApart(const std::string& path, const std::string& flag,
+                        const std::vector<ReadFolder>& apart_from) {
+  if (path.empty() || IsDevice(path)) return absl::OkStatus();
+  return AsViolation(KeepApart(NormalPath(path), apart_from), flag);
 }
 
 absl::Status WriteOutputFile(const std::string& path, const std::string& text) {

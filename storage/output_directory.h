@@ -49,10 +49,15 @@ absl::StatusOr<std::string> CheckOutputDirectory(const std::string& path, const 
 absl::StatusOr<std::string> CheckWorkPath(const std::string& path, const OutputRules& rules);
 
 // A report or a drawing replaces the file of that name, as a shell's `>` does. INVALID_FIELD (`flag`) for a
-// folder, a place that does not exist, a file of `apart_from` and one of `inputs`. Empty is fine: not wanted.
+// folder, a place that does not exist, and for what is or lies in one of `apart_from`, by whatever name.
+// Empty is fine: not wanted.
 absl::Status CheckOutputFile(const std::string& path, const std::string& flag,
-                             const std::vector<ReadFolder>& apart_from = {},
-                             const std::vector<std::string>& inputs = {});
+                             const std::vector<ReadFolder>& apart_from = {});
+
+// INVALID_FIELD (`flag`) where `path`, which need not exist, is one of `apart_from`, holds one or lies in
+// one. Pipes, devices and empty paths are apart from everything.
+absl::Status CheckApart(const std::string& path, const std::string& flag,
+                        const std::vector<ReadFolder>& apart_from);
 
 // Writes such a file: the old content stays until the new one is complete. Pipes and devices are written as
 // they are. Errors name the path.

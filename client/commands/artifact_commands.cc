@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/status_macros.h"
+#include "cli/command_files.h"
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
 #include "client/text/format.h"
@@ -141,7 +142,7 @@ void AddArtifactCommands(CLI::App& app, CommandContext& context) {
     command->add_option("job", flags->job, "Id or name of the job")->required()->type_name("JOB");
   }
   download.add_option("--out", flags->out, "A new or empty directory; one named as the job by default")
-      ->type_name("DIR");
+      ->type_name(kOutputFolder);
   download.add_flag("--overwrite,--force", flags->overwrite, "Replace an earlier artifact at --out");
   CLI::App& verify = AddCommand(group, context, "verify",
                                 "Check an artifact against its manifest, and its weights against its plan",

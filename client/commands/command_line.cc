@@ -8,6 +8,7 @@
 
 #include "base/program_exit.h"
 #include "base/version.h"
+#include "cli/command_files.h"
 #include "cli/spec_flags.h"
 #include "client/commands/completion.h"
 #include "client/text/error_report.h"
@@ -118,8 +119,9 @@ int RunCommandLine(const std::vector<std::string>& arguments, CommandContext& co
     context.err << UsageError(app, error);
     return kExitInvalid;
   }
-  const absl::Status texts = CheckFlagTexts(app);
-  const absl::StatusOr<int> code = texts.ok() ? context.action() : texts;
+  absl::Status usable = CheckFlagTexts(app);
+  usable.Update(CheckCommandFiles(app));
+  const absl::StatusOr<int> code = usable.ok() ? context.action() : usable;
   if (code.ok()) return *code;
   context.err << (context.json ? ErrorJson(code.status())
                                : RenderError(code.status(), context.connection.server));

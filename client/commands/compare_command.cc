@@ -11,6 +11,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "cli/command_files.h"
 #include "cli/spec_flags.h"
 #include "client/commands/commands.h"
 #include "client/compare/compare_cases.h"
@@ -230,9 +231,11 @@ void AddCompareCommand(CLI::App& app, CommandContext& context) {
       "budget");
   command.add_option("--name", flags->name, "Start of the jobs' ids; the server chooses them by default")
       ->type_name("PREFIX");
-  command.add_option("--markdown", flags->markdown, "Also write the tables as Markdown")->type_name("FILE");
-  command.add_option("--html", flags->html, "Also write them as a page for a browser")->type_name("FILE");
-  command.add_option("--out-json", flags->json, "Also write them as JSON")->type_name("FILE");
+  command.add_option("--markdown", flags->markdown, "Also write the tables as Markdown")
+      ->type_name(kOutputFile);
+  command.add_option("--html", flags->html, "Also write them as a page for a browser")
+      ->type_name(kOutputFile);
+  command.add_option("--out-json", flags->json, "Also write them as JSON")->type_name(kOutputFile);
   command.footer(
       "The same command finds the same jobs: finished ones are read, failed ones run again. Ctrl-C leaves "
       "the\n"

@@ -10,10 +10,10 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "base/text.h"
+#include "cli/command_files.h"
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
 #include "client/text/plan_diff.h"
-#include "storage/output_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -44,7 +44,6 @@ absl::StatusOr<int> MeasureAt(CommandContext& context, const Connection& connect
 }
 
 absl::StatusOr<int> Pareto(CommandContext& context, const ParetoFlags& flags) {
-  RETURN_IF_ERROR(CheckOutputFile(flags.svg, "--svg"));
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
   v1::GetJobRequest get;
   get.set_name(ResourceName("jobs", flags.job));
@@ -110,7 +109,7 @@ void AddPlanCommands(CLI::App& app, CommandContext& context) {
                  [&context, pareto] { return Pareto(context, *pareto); });
   front.add_option("job", pareto->job, "Id or name of the job")->required()->type_name("JOB");
   front.add_option("--points", pareto->points, "Budgets to solve, evenly spaced in bytes; 24 by default");
-  front.add_option("--svg", pareto->svg, "Also write the drawing here")->type_name("FILE");
+  front.add_option("--svg", pareto->svg, "Also write the drawing here")->type_name(kOutputFile);
   front
       .add_option(
           "--measure", pareto->measure,

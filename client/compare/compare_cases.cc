@@ -17,7 +17,6 @@
 #include "base/uniform_label.h"
 #include "client/text/format.h"
 #include "storage/digest.h"
-#include "storage/output_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -100,9 +99,6 @@ void CheckFlags(const CompareFlags& flags, Complaints& complaints) {
   if (BudgetsOf(flags).empty()) {
     complaints.Add({"--bits", "give budgets with --bits, --bytes, --stored-bits or --rank-bytes"});
   }
-  complaints.Add(CheckOutputFile(flags.markdown, "--markdown"));
-  complaints.Add(CheckOutputFile(flags.html, "--html"));
-  complaints.Add(CheckOutputFile(flags.json, "--out-json"));
 }
 
 bool Names(const std::vector<std::string>& heuristics, const std::string& name) {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/error_info.h"
+#include "base/program_exit.h"
 #include "client/text/format.h"
 #include "client/text/json_output.h"
 #include "proto/grpc_status.h"
@@ -45,7 +46,9 @@ std::string Hint(const absl::Status& status, const ErrorInfo& info) {
        "follows it "
        "again"},
       {"WORKER_NOT_FOUND", "`quantmoe workers` shows the workers"},
-      {"DISK_FULL", "free space in the server's data directory; what was sent is kept"},
+      {"DISK_FULL",
+       "free space on the disk that is full (for jobs and uploads the server's data directory); what was "
+       "transferred is kept"},
       {"DISK_READ_ONLY", "make the named directory writable; what was sent is kept"},
       {"MODEL_UNSUPPORTED", "`quantmoe capabilities` lists the model families"},
       {"MODEL_NOT_FOUND",
@@ -80,6 +83,12 @@ std::string Message(const absl::Status& status, absl::string_view server) {
   return absl::StatusCodeToString(status.code());
 }
 
+// The status with texts that are one line each.
+absl::Status OnOneLine(const absl::Status& status, ErrorInfo info, absl::string_view server) {
+  for (FieldViolation& violation : info.violations) violation.description = Printable(violation.description);
+  return WithErrorInfo(absl::Status(status.code(), Message(status, server)), info);
+}
+
 }  // namespace
 
 ExitCode ExitCodeOf(const absl::Status& status) {
@@ -94,16 +103,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 
 std::string RenderError(const absl::Status& status, absl::string_view server) {
   const ErrorInfo info = GetErrorInfo(status);
-  std::string text;
-  for (const FieldViolation& violation : info.violations) {
-    absl::StrAppend(&text, "quantmoe: ", Printable(violation.field), ": ", Printable(violation.description),
-                    "\n");
-  }
-  if (info.violations.empty()) absl::StrAppend(&text, "quantmoe: ", Message(status, server), "\n");
-  // Without a reason of its own an error carries the name of its code, which says nothing new.
-  if (info.reason != absl::StatusCodeToString(status.code())) {
-    absl::StrAppend(&text, "  reason: ", Printable(info.reason), "\n");
-  }
+  std::string text = DescribeError("quantmoe", OnOneLine(status, info, server));
   if (const std::string hint = Hint(status, info); !hint.empty()) {
     absl::StrAppend(&text, "  hint: ", Printable(hint), "\n");
   }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "base/status_macros.h"
 #include "client/transfer/upload.h"
 #include "client/verify/artifact_check.h"
+#include "storage/durable_file.h"
 #include "storage/output_directory.h"
 #include "storage/publication.h"
 
@@ -35,13 +37,12 @@ absl::Status DigestMismatch(const std::string& file) {
 
 // Makes the bytes durable before the name appears.
 absl::Status Publish(const fs::path& part, const fs::path& target) {
-  const int descriptor = open(part.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool synced = descriptor >= 0 && fsync(descriptor) == 0;
-  if (descriptor >= 0) close(descriptor);
+  const FileDescriptor file(open(part.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.ok()) return ErrnoError(errno, absl::StrCat("cannot read ", part.string()));
+  RETURN_IF_ERROR(Annotate(SyncFile(file.get()), target.string()));
   std::error_code error;
-  if (synced) fs::rename(part, target, error);
-  if (!synced || error) return absl::InternalError(absl::StrCat("cannot write ", target.string()));
-  return absl::OkStatus();
+  fs::rename(part, target, error);
+  return error ? ErrnoError(error.value(), absl::StrCat("cannot write ", target.string())) : absl::OkStatus();
 }
 
 // The files to fetch, the manifest last even where the server does not list it.
@@ -82,23 +83,20 @@ class PartFile {
     hash_.emplace();
     bytes_ = 0;
     RETURN_IF_ERROR(HashExisting());
-    file_.open(path_, std::ios::binary | std::ios::app);
-    if (!file_) return absl::PermissionDeniedError(absl::StrCat("cannot write ", path_.string()));
-    return absl::OkStatus();
+    file_ = FileDescriptor(open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+    return file_.ok() ? absl::OkStatus() : ErrnoError(errno, absl::StrCat("cannot write ", path_.string()));
   }
 
   absl::Status Append(const std::string& data) {
-    file_.write(data.data(), static_cast<std::streamsize>(data.size()));
-    if (!file_) return absl::ResourceExhaustedError(absl::StrCat("cannot write ", path_.string()));
+    RETURN_IF_ERROR(Annotate(WriteAll(file_.get(), data), path_.string()));
     hash_->Update(data);
     bytes_ += static_cast<int64_t>(data.size());
     return absl::OkStatus();
   }
 
   // Digest of everything; closes the file.
-  absl::StatusOr<Digest> Finish() {
-    file_.close();
-    if (file_.fail()) return absl::ResourceExhaustedError(absl::StrCat("cannot write ", path_.string()));
+  Digest Finish() {
+    file_ = FileDescriptor();
     return hash_->Finish();
   }
 
@@ -124,7 +122,7 @@ class PartFile {
   }
 
   fs::path path_;
-  std::ofstream file_;
+  FileDescriptor file_;
   std::optional<Sha256> hash_;
   int64_t bytes_ = 0;
 };
@@ -203,14 +201,13 @@ class ArtifactDownload {
     const fs::path target = root_ / file.path();
     std::error_code error;
     fs::create_directories(target.parent_path(), error);
-    if (error)
-      return absl::PermissionDeniedError(absl::StrCat("cannot make ", target.parent_path().string()));
+    if (error) return ErrnoError(error.value(), absl::StrCat("cannot make ", target.parent_path().string()));
     PartFile part(PartOf(target.string()));
     bool resumed = fs::exists(part.path(), error);
     while (true) {
       RETURN_IF_ERROR(part.Open(file.digest().size_bytes()));
       const absl::Status received = Receive(file, part);
-      ASSIGN_OR_RETURN(const Digest digest, part.Finish());
+      const Digest digest = part.Finish();
       RETURN_IF_ERROR(received);
       if (digest.sha256 == file.digest().sha256()) return Publish(part.path(), target);
       part.Remove();

@@ -21,6 +21,7 @@
 #include "server/loop/publisher.h"
 #include "server/loop/task_inputs.h"
 #include "storage/durable_file.h"
+#include "storage/lost_blob.h"
 #include "storage/mapped_reads.h"
 
 namespace quantmoe {
@@ -95,11 +96,6 @@ absl::Status JobAlreadyExists(absl::string_view id) {
 }
 
 }  // namespace
-
-bool IsLostBlob(const absl::Status& error) {
-  const std::string reason = GetErrorInfo(error).reason;
-  return reason == "BLOB_NOT_FOUND" || (reason == "DIGEST_MISMATCH" && absl::IsDataLoss(error));
-}
 
 v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome) {
   v1::JobEvent event;

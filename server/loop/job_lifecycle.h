@@ -139,9 +139,6 @@ class JobLifecycle {
   std::map<std::string, StepRetry> step_retries_;  // by job
 };
 
-// Whether an error says that a blob is missing or damaged.
-bool IsLostBlob(const absl::Status& error);
-
 // The event-log row of a task's change.
 v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome);
 

@@ -14,6 +14,7 @@
 #include "server/facts/resource_names.h"
 #include "server/loop/task_inputs.h"
 #include "storage/durable_file.h"
+#include "storage/lost_blob.h"
 
 namespace quantmoe {
 namespace {

@@ -82,7 +82,7 @@ def story_foreign_folders_stay(bench):
         refuse(bench.quantize(bench.directory / "models", *more), "--out", "holds the model")
         refuse(bench.quantize(place / "new", "--work-dir", bench.model / "w", *more), "--work-dir", "lies in the model")
         refuse(bench.quantize(place / "new", "--work-dir", place / "home", *more), "--work-dir", "home")
-        refuse(bench.quantize(place / "w" / "new", "--work-dir", place / "w", *more), "--out", "lies in the working folder")
+        refuse(bench.quantize(place / "w" / "new", "--work-dir", place / "w", *more), "--work-dir", "holds the output of --out")
         refuse(bench.quantize(place / "new", "--table", bench.model / "config.json", *more), "--table", "a file of the model")
         refuse(bench.quantize(bench.directory / "cache/quantmoe/hub/x", *more), "--out", "the cache of the Hub")
     refuse(bench.call("compare", "--model", bench.model, "--budgets", "3", "--out", place / "home"), "--out", "home")
@@ -153,6 +153,56 @@ def story_a_full_disk_at_the_end_keeps_the_results(bench):
     assert not (place / "out").exists()
     again = succeed(bench.quantize(place / "out"))
     assert computed(again)[0] <= 1 and names(place) == ["out"], (again.stdout, names(place))
+
+
+def story_no_output_is_an_input_or_another_output(bench):
+    place = bench.place("inputs")
+    (place / "items.jsonl").write_text('{"goal": "g", "sol1": "a", "sol2": "b", "label": 0}\n')
+    (place / "text").write_text("Some text. " * 500)
+    os.link(place / "text", place / "same")
+    before, task = snapshot(place), f"piqa={place}/items.jsonl"
+    refuse(bench.call("evaluate", "--model", bench.model, "--task", task, "--items", place / "items.jsonl"), "--items", "--task")
+    refuse(bench.call("evaluate", "--model", bench.model, "--task", task, "--fewshot", f"piqa={place}/text", "--items", place / "same"), "--items", "--fewshot")
+    refuse(bench.quantize(place / "new", "--task", task, "--table", place / "items.jsonl"), "--table", "--task")
+    refuse(bench.quantize(place / "new", "--calibration", place / "text", "--table", place / "same"), "--table", "--calibration")
+    refuse(bench.quantize(place / "new", "--table", place / "new/table.json"), "--table", "--out")
+    refuse(bench.quantize(place / "new", "--table", place / "new"), "--table", "--out")
+    refuse(bench.quantize(place / "new", "--table", place / "new.work"), "--table", "the working folder")
+    refuse(bench.call("solve", "--input", place / "text", "--out", place / "text"), "--out", "--input")
+    refuse(bench.call("pareto", "--model", bench.model, "--table", place / "text", "--svg", place / "text"), "--svg", "--table")
+    assert snapshot(place) == before
+
+
+def story_links_in_an_artifact_lead_to_nothing_that_is_removed(bench):
+    place = bench.place("links")
+    (place / "home").mkdir()
+    (place / "home" / "thesis.txt").write_text("mine")
+    out = place / "out"
+    succeed(bench.quantize(out))
+    (out / "sub").symlink_to(place / "home")
+    manifest = json.loads((out / "artifact.json").read_text())
+    manifest["files"].append({"path": "sub/thesis.txt", "sha256": "0" * 64, "size": 4})
+    (out / "artifact.json").write_text(json.dumps(manifest))
+    refuse(bench.quantize(out, "--overwrite"), "--out", "also holds sub")
+    assert (place / "home" / "thesis.txt").read_text() == "mine" and names(place) == ["home", "out"], names(place)
+
+
+def story_damaged_results_are_made_again_in_the_same_run(bench):
+    place = bench.place("damaged")
+    work = ("--work-dir", place / "work")
+    succeed(bench.quantize(place / "first", *work))
+    blobs = [path for path in (place / "work" / "blobs" / "sha256").rglob("*") if path.is_file() and path.stat().st_size]
+    for blob in blobs:
+        data = bytearray(blob.read_bytes())
+        data[-1] ^= 1
+        blob.write_bytes(data)
+    again = succeed(bench.quantize(place / "second", *work))
+    assert snapshot(place / "second") == snapshot(place / "first")
+    assert computed(again)[0] > 0, again.stdout
+    for lost in blobs[::2]:
+        lost.unlink(missing_ok=True)
+    succeed(bench.quantize(place / "third", *work))
+    assert snapshot(place / "third") == snapshot(place / "first")
 
 
 def story_compare_goes_on_in_its_own_folder_only(bench):

@@ -129,7 +129,9 @@ TEST_F(OutputDirectoryTest, AReportReplacesAFileButNoFolderModelOrInput) {
   dir_.Write("text", "mine");
   dir_.Write("old.svg", "old");
   const auto refusal = [&](const std::string& path) {
-    return WhyNot(CheckOutputFile(path, "--svg", FoldersOfModel(dir_ / "m"), {dir_ / "text", ""}));
+    std::vector<ReadFolder> read = FoldersOfModel(dir_ / "m");
+    read.push_back({"an input", dir_ / "text"});
+    return WhyNot(CheckOutputFile(path, "--svg", read));
   };
   EXPECT_EQ(refusal(""), "");
   EXPECT_EQ(refusal(dir_ / "new.svg"), "");
@@ -140,6 +142,8 @@ TEST_F(OutputDirectoryTest, AReportReplacesAFileButNoFolderModelOrInput) {
   EXPECT_THAT(refusal(dir_ / "no/x.svg"), HasSubstr("there is no directory"));
   EXPECT_THAT(refusal(dir_ / "m/config.json"), HasSubstr("a file of the model"));
   EXPECT_THAT(refusal(dir_ / "./text"), HasSubstr("is an input"));
+  fs::create_hard_link(dir_ / "text", dir_ / "same");
+  EXPECT_THAT(refusal(dir_ / "same"), HasSubstr("is an input"));
 }
 
 TEST_F(OutputDirectoryTest, AReportIsWrittenWholeAlsoThroughALink) {

@@ -112,6 +112,26 @@ TEST_F(CommandLineTest, AJobWhoseNameIsNotUtf8IsNoPlan) {
   EXPECT_THAT(err_.str(), AllOf(HasSubstr("b: there is no file 'caf\uFFFD'"), HasSubstr("not UTF-8")));
 }
 
+TEST_F(CommandLineTest, NoCommandOverwritesWhatItReads) {
+  TemporaryDirectory files;
+  const std::string text = files.Write("text", "mine");
+  const std::vector<std::string> compare = {"compare", "/m", "--bits", "3"};
+  for (const std::vector<std::string>& more :
+       std::vector<std::vector<std::string>>{{"--html", text, "--text", text},
+                                             {"--markdown", text, "--task", "piqa=" + text},
+                                             {"--out-json", text, "--calibration", text},
+                                             {"--html", files / "new", "--markdown", files / "new"}}) {
+    std::vector<std::string> arguments = compare;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    EXPECT_EQ(Run(arguments), kExitInvalid) << more[0];
+    EXPECT_THAT(err_.str(), HasSubstr(more[0])) << more[0];
+  }
+  EXPECT_EQ(Run({"--token-file", text, "pareto", "a", "--svg", text}), kExitInvalid);
+  EXPECT_EQ(files.Read("text"), "mine");
+  EXPECT_THAT(server_.jobs.created, IsEmpty());
+  EXPECT_THAT(server_.blobs.stored, IsEmpty());
+}
+
 TEST_F(CommandLineTest, SubmitSendsFilesFirst) {
   TemporaryDirectory files;
   EXPECT_EQ(Run({"submit", "/m", "--bits", "3", "--calibration", files.Write("c", "text")}), kExitOk)

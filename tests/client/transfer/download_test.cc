@@ -1,9 +1,11 @@
 #include "client/transfer/download.h"
 
+#include <csignal>
 #include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include <sys/resource.h>
 
 #include "client/verify/artifact_check.h"
 #include "storage/digest.h"
@@ -14,7 +16,9 @@
 namespace quantmoe {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 
@@ -55,6 +59,19 @@ TEST_F(DownloadTest, TakesTheManifestLast) {
   EXPECT_THAT(server_.artifacts.requests, ElementsAre(Pair("sub/weights", 0), Pair(kManifestName, 0)));
   EXPECT_FALSE(out_.Exists("model/sub/weights.part"));
   EXPECT_FALSE(out_.Exists(".model.partial"));
+}
+
+TEST_F(DownloadTest, SaysWhyAFileCannotBeWritten) {
+  server_.artifacts.Add("large", std::string(5000, 'x'));
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{2000, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const absl::Status status = Download();
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("large.part"), HasSubstr("File too large")));
 }
 
 TEST_F(DownloadTest, FetchesTheManifestOfAnArtifactThatListsOnlyTheOthers) {
