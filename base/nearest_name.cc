@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "absl/strings/match.h"
+
 namespace quantmoe {
 namespace {
 
@@ -32,7 +34,9 @@ std::string NearestName(absl::string_view word, const std::vector<std::string>& 
   std::string nearest;
   size_t least = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& name : names) {
-    const size_t distance = EditDistance(word, name);
+    // A name cut short is as near as one with a letter wrong.
+    const bool cut = word.size() >= 3 && absl::StartsWith(name, word);
+    const size_t distance = cut ? 1 : EditDistance(word, name);
     if (distance < least) {
       least = distance;
       nearest = name;

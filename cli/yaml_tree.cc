@@ -106,6 +106,11 @@ class TreeBuilder : public YAML::EventHandler {
       return;
     }
     Open& parent = open_.back();
+    // The parser sees that a value is missing at whatever comes next.
+    if (node.kind == YamlNode::Kind::kNull && parent.has_key && node.line > parent.key.line) {
+      node.line = parent.key.line;
+      node.column = parent.key.column + static_cast<int>(parent.key.text.size()) + 1;
+    }
     if (parent.node.kind == YamlNode::Kind::kList) {
       parent.node.items.push_back(std::move(node));
     } else if (parent.has_key) {

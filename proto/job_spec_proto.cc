@@ -179,7 +179,7 @@ class Reader {
   }
 
   void Violate(const std::string& path, std::string description) {
-    violations_.push_back({Below("spec", path.c_str()), std::move(description)});
+    violations_.push_back({path.empty() ? "spec" : Below("spec", path.c_str()), std::move(description)});
   }
   void Give(const std::string& path) {
     if (given_ != nullptr) given_->emplace(path, "");

@@ -112,6 +112,7 @@ TEST_F(ReadSpecTest, EveryFlagGivesBothProgramsTheSameSpec) {
   // In the ranges that the entries state.
   unusual.budget = {
       .average_bits = 3.25, .max_bytes = 4096, .stored_bits = 3.5, .rank_bytes = RankBudget{4096, 4}};
+  unusual.gptq.correction = 0.5;
   std::vector<FlagCase> cases;
   CollectCases(unusual, "", cases);
   EXPECT_GT(cases.size(), 30u);

@@ -39,7 +39,7 @@ TEST(YamlTreeTest, JsonIsTaken) {
 }
 
 TEST(YamlTreeTest, NestingIsBounded) {
-  EXPECT_THAT(Refusal(std::string(100'000, '[')), HasSubstr("f:1:17: nested deeper than 16 levels"));
+  EXPECT_THAT(Refusal(std::string(100'000, '[')), HasSubstr("nested deeper than 16 levels"));
   EXPECT_THAT(Refusal(std::string(100'000, '{')), HasSubstr("f:1:"));
   std::string blocks;
   for (int i = 0; i < 1000; ++i) absl::StrAppend(&blocks, std::string(static_cast<size_t>(i), ' '), "a:\n");

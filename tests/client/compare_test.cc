@@ -203,13 +203,16 @@ TEST_F(CompareTest, ErrorsWithoutFieldsNameTheJob) {
 
 TEST_F(CompareTest, BadFlagsAreNamedTogether) {
   EXPECT_EQ(Run({"/m", "--heuristics", "optimal,optimal,random:seed", "--bytes", "lots", "--pin", "x",
-                 "--calibration", "/none", "--html", "/no/such/page.html"}),
+                 "--calibration", "/none"}),
             kExitInvalid);
   for (const char* complaint :
        {"--heuristics: 'optimal' is given twice", "--bytes: ", "--pin: 'x' is not NAME=VALUE",
-        "--param: 'seed' is not NAME=VALUE", "--calibration: ", "--html: there is no directory '/no/such'"}) {
+        "--param: 'seed' is not NAME=VALUE", "--calibration: "}) {
     EXPECT_THAT(err_.str(), HasSubstr(complaint));
   }
+  // Where results may go is decided before anything else.
+  EXPECT_EQ(Run({"/m", "--bits", "3", "--html", "/no/such/page.html"}), kExitInvalid);
+  EXPECT_THAT(err_.str(), HasSubstr("--html: there is no directory '/no/such'"));
   EXPECT_EQ(Run({"/m"}), kExitInvalid);
   EXPECT_THAT(err_.str(), HasSubstr("--bits: give budgets with"));
   EXPECT_THAT(server_.jobs.created, IsEmpty());

@@ -245,7 +245,7 @@ class Bench:
 
     def check_refused(self, name, result, reason, words):
         self.check(name, result.returncode == REFUSED, f"exit {result.returncode}: {result.stderr}")
-        for word in (f"({reason})", *words):
+        for word in (f"reason: {reason}", *words):
             self.check(name, word in result.stderr, f"does not name {word!r}: {result.stderr}")
 
     def attempt(self, golden, row):

@@ -249,7 +249,7 @@ def flag_cases():
         Case("no_calibration", "INVALID_FIELD", ["--calibration", "nowhere.txt"], flags={"--calibration": "nowhere.txt"}),
         Case("empty_text", "PERPLEXITY_TEXT_TOO_SHORT", ["perplexity"], base=SCORED, flags={"--text": "FILE"}, text="",
              at_prepare=True),
-        Case("unknown_task", "INVALID_FIELD", ["spec.evaluation.tasks[0].name", "gsm8k"], base=SCORED,
+        Case("unknown_task", "INVALID_FIELD", ["evaluation.tasks[0].name", "gsm8k"], base=SCORED,
              flags={"--task": "gsm8k=FILE"}, text=copa_line()),
         Case("task_lacks_field", "TASK_DATA_INVALID", ["copa:2", "premise"], base=SCORED, flags={"--task": "copa=FILE"},
              text=copa_line() + copa_line(premise=None), at_prepare=True),
@@ -325,7 +325,7 @@ def local_story(bench):
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         outcomes = list(pool.map(attempt, all_cases()))
     for case, (result, left) in zip(all_cases(), outcomes):
-        reason = case.reason if f"({case.reason})" in result.stderr else "another"
+        reason = case.reason if f"reason: {case.reason}" in result.stderr else "another"
         bench.check_refusal(f"local {case.name}", case, result.returncode, REFUSED, reason, result.stderr)
         bench.check(f"local {case.name}", not left, f"leaves {left}")
 

@@ -195,7 +195,7 @@ class Bench:
                         ("logits", "--model", directory, "--input-ids", self.ids, "--out", self.scratch / "never")):
             result = self.run(*command)
             self.check(name, result.returncode == REFUSED, f"{command[0]} ends with {result.returncode}: {result.stderr}")
-            for word in (f"({reason})", *words):
+            for word in (f"reason: {reason}", *words):
                 self.check(name, word in result.stderr, f"{command[0]} does not name {word!r}: {result.stderr}")
             self.check(name, "json.exception" not in result.stderr, f"{command[0]} shows an exception: {result.stderr}")
 

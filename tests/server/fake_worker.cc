@@ -66,7 +66,7 @@ std::string MakeTable(const json& params, const std::map<int, Digest>& blobs) {
   return PartTableToJson(table);
 }
 
-JobSpec SpecOf(const json& params) {
+JobSpec SpecOfTask(const json& params) {
   JobSpec spec;
   EXPECT_TRUE(ReadTaskParams(params, kChoiceTasks, spec).ok());
   return spec;
@@ -254,7 +254,7 @@ std::vector<v1::TaskBlob> FakeWorker::Produce(const v1::TaskSpec& task) {
         table.parts.push_back(PartTableFromJson(ReadBlob(input.digest())).value());
       }
     }
-    const auto plan = Allocate(table, SpecOf(params), KeptTensors(Tiny().spec, *Tiny().checkpoint));
+    const auto plan = Allocate(table, SpecOfTask(params), KeptTensors(Tiny().spec, *Tiny().checkpoint));
     EXPECT_OK(plan);
     add("plan", BitPlanToJson(plan.value()));
     add("table", DistortionTableToJson(table));

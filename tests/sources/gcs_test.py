@@ -145,7 +145,7 @@ class Story:
     def check_refused(self, reason, code, uri, *words):
         result = self.run("inspect", uri)
         assert result.returncode == code, f"{uri}: exit {result.returncode}\n{result.stderr}"
-        for word in (f"({reason})", *words):
+        for word in (f"reason: {reason}", *words):
             assert word in result.stderr, f"{uri}: no {word} in {result.stderr}"
         print(f"ok: {uri}: {reason}")
 

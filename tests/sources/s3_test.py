@@ -135,7 +135,7 @@ class Story:
         started = time.monotonic()
         result = self.run("inspect", uri, **environment)
         assert result.returncode == code, f"{uri}: exit {result.returncode}\n{result.stderr}"
-        assert f"({reason})" in result.stderr, f"{uri}: {result.stderr}"
+        assert f"reason: {reason}" in result.stderr, f"{uri}: {result.stderr}"
         assert SECRET not in result.stderr and time.monotonic() - started < 60
         print(f"ok: {uri} {environment or ''}: {reason}")
 

@@ -3,6 +3,8 @@
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
 
+#include "plan/options/option.h"
+
 namespace quantmoe {
 namespace {
 

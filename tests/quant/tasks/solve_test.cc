@@ -143,7 +143,7 @@ TEST_F(SolveTaskTest, GroupAwareOrderIsSolvedOnTheHost) {
 }
 
 TEST_F(SolveTaskTest, AnInputThatIsCutWhileItIsReadIsNamedAndNothingElseHappens) {
-  params_["part"] = 0;
+  params_["part"] = 1;
   CuttingStore cut(*blobs_);
   TaskContext context{cut, models_, [](double, absl::string_view) {}, cancelled_};
   const absl::Status status = RunTask(TaskKind::kSolve, params_.dump(), inputs_, context).status();
