@@ -53,7 +53,8 @@ class SessionStream final : public Base, public WorkerLink {
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) return FinishAfterWrites(absl::OkStatus());
+    // Behind what was read before, which may end the session with an error.
+    if (!ok) return core_.loop.Post([this, self = Self()] { FinishAfterWrites(absl::OkStatus()); });
     NoteArrival();
     // A worker that sends faster than the loop takes is read no further until the loop is there.
     const bool read_on = ++waiting_ < kMaxWaiting;
