@@ -20,6 +20,7 @@
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "local/work_end.h"
+#include "plan/allocate/runtime_profile.h"
 #include "quant/device/torch_guard.h"
 #include "storage/artifact_directory.h"
 #include "storage/durable_file.h"
@@ -103,7 +104,8 @@ absl::StatusOr<Digest> ExportIn(const Places& places, const PublishedArtifact& a
 std::vector<std::string> Warnings(const ExportLayout& layout) {
   const auto expert = [](const PlannedLinear& planned) { return IsExpert(planned.linear.kind); };
   const auto& linears = layout.plan.linears;
-  if (layout.format != ExportFormat::kCompressedTensors || layout.plan.profile == "sglang" ||
+  if (layout.format != ExportFormat::kCompressedTensors ||
+      ProfileNamed(layout.plan.profile).experts == ExpertSharing::kModel ||
       std::none_of(linears.begin(), linears.end(), expert)) {
     return {};
   }

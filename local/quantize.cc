@@ -47,7 +47,8 @@ absl::StatusOr<Places> DecidePlaces(const QuantizeFlags& flags, const JobSpec& s
   JobSpec files = spec;  // what a job file names is read too
   for (const SpecFile& file : FilesOf(files)) {
     const bool here = !file.uri->empty() && !absl::StrContains(*file.uri, "://");
-    if (here) rules.apart_from.push_back({file.uri_field, NormalPath(*file.uri)});
+    if (here)
+      rules.apart_from.push_back({absl::StrCat("the file of ", file.uri_field), NormalPath(*file.uri)});
   }
   RETURN_IF_ERROR(CheckApart(flags.table, "--table", rules.apart_from));
   const bool own_work = flags.work_dir.empty();

@@ -36,9 +36,9 @@ absl::StatusOr<MappedFile> Map(const FileDescriptor& fd, const std::string& path
   const size_t mapped = static_cast<size_t>(length + slack);
   void* address = ::mmap(nullptr, mapped, PROT_READ, MAP_SHARED, fd.get(), offset - slack);
   if (address == MAP_FAILED) return ErrnoError(errno, absl::StrCat("cannot map ", path));
-  GuardMapping(address, mapped, path);
-  std::shared_ptr<const void> owner(address, [mapped](void* start) {
-    ForgetMapping(start);
+  MappingGuard* const guard = GuardMapping(address, mapped, path);
+  std::shared_ptr<const void> owner(address, [mapped, guard](void* start) {
+    ForgetMapping(guard);
     ::munmap(start, mapped);
   });
   const absl::string_view view(static_cast<const char*>(address) + slack, static_cast<size_t>(length));

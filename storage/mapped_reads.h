@@ -13,10 +13,11 @@
 namespace quantmoe {
 
 // Guards the whole pages [start, start + bytes) that are mapped for reading from the file at `path`, until
-// the caller forgets them, which it does before it unmaps them. Thread-safe. The first call installs a
-// handler for SIGBUS; a fault anywhere else goes to the handler that was there.
-void GuardMapping(const void* start, size_t bytes, const std::string& path);
-void ForgetMapping(const void* start);
+// the caller gives the guard back, which it does before it unmaps them. Thread-safe. The first call installs
+// a handler for SIGBUS; a fault anywhere else goes to the handler that was there.
+struct MappingGuard;
+MappingGuard* GuardMapping(const void* start, size_t bytes, const std::string& path);
+void ForgetMapping(MappingGuard* guard);
 
 // Whether all that was read so far from the guarded mapping in which `bytes` begin is what the file holds.
 // DATA_LOSS DIGEST_MISMATCH with the metadata `sha256` for a file that is named by its digest; DATA_LOSS

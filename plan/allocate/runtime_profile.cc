@@ -9,28 +9,36 @@ namespace quantmoe {
 
 const std::vector<RuntimeProfile>& RuntimeProfiles() {
   static const auto* const kProfiles = new std::vector<RuntimeProfile>{
-      {"any", "Any width for every linear.", {2, 3, 4, 8}, {32, 64, 128}},
-      {"gptqmodel",
-       "GPTQModel: any width for every linear. (transformers ignores `dynamic` and loads plans of one width "
-       "only.)",
-       {2, 3, 4, 8},
-       {32, 64, 128}},
-      {"sglang",
-       "SGLang: 4 or 8 bits; one width for the experts of all layers, and for the linears that it fuses "
-       "(query, key and value; gate and up).",
-       {4, 8},
-       {32, 64, 128},
-       /*symmetric_only=*/true,
-       /*fuses_projections=*/true,
-       ExpertSharing::kModel},
-      {"vllm",
-       "vLLM: 4 or 8 bits; one width for the experts of a layer, and for the linears that it fuses (query, "
-       "key and value; gate and up).",
-       {4, 8},
-       {32, 64, 128},
-       /*symmetric_only=*/true,
-       /*fuses_projections=*/true,
-       ExpertSharing::kLayer},
+      {.name = "any",
+       .description = "Any width for every linear.",
+       .widths = {2, 3, 4, 8},
+       .group_sizes = {32, 64, 128}},
+      {.name = "gptqmodel",
+       .description =
+           "GPTQModel: any width for every linear. (transformers ignores `dynamic` and loads plans of "
+           "one width only.)",
+       .widths = {2, 3, 4, 8},
+       .group_sizes = {32, 64, 128},
+       .own_names = true},
+      {.name = "sglang",
+       .description =
+           "SGLang: 4 or 8 bits; one width for the experts of all layers, and for the linears that "
+           "it fuses (query, key and value; gate and up).",
+       .widths = {4, 8},
+       .group_sizes = {32, 64, 128},
+       .symmetric_only = true,
+       .fuses_projections = true,
+       .experts = ExpertSharing::kModel,
+       .loads_expert_bias = false},
+      {.name = "vllm",
+       .description = "vLLM: 4 or 8 bits; one width for the experts of a layer, and for the linears that it "
+                      "fuses (query, key and value; gate and up).",
+       .widths = {4, 8},
+       .group_sizes = {32, 64, 128},
+       .symmetric_only = true,
+       .fuses_projections = true,
+       .experts = ExpertSharing::kLayer,
+       .loads_expert_bias = false},
   };
   return *kProfiles;
 }
@@ -46,6 +54,11 @@ const RuntimeProfile* FindProfile(absl::string_view name) {
     if (profile.name == name) return &profile;
   }
   return nullptr;
+}
+
+const RuntimeProfile& ProfileNamed(absl::string_view name) {
+  const RuntimeProfile* profile = FindProfile(name);
+  return profile != nullptr ? *profile : FreeProfile();
 }
 
 std::string UnknownProfile(absl::string_view name) {

@@ -22,6 +22,10 @@ struct RuntimeProfile {
   // them.
   bool fuses_projections = false;
   ExpertSharing experts = ExpertSharing::kNone;
+  // Of GPTQ weights: vLLM and SGLang have no kernel for them, and read the experts of such a model fused.
+  bool loads_expert_bias = true;
+  // The loader looks for modules under names of its own (quant/artifact/gptqmodel_names.h).
+  bool own_names = false;
 
   // Whether a plan may give every linear any width that was solved.
   bool free() const;
@@ -33,6 +37,8 @@ const RuntimeProfile& FreeProfile();
 
 // Null when there is no profile of that name.
 const RuntimeProfile* FindProfile(absl::string_view name);
+// The same, but FreeProfile() then: for plans that another version may have written.
+const RuntimeProfile& ProfileNamed(absl::string_view name);
 // What is wrong with a name that FindProfile does not know.
 std::string UnknownProfile(absl::string_view name);
 

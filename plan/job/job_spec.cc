@@ -100,10 +100,7 @@ void CheckRefinement(const RefinementSpec& refinement, Violations& violations) {
 
 }  // namespace
 
-const RuntimeProfile& ProfileOf(const JobSpec& spec) {
-  const RuntimeProfile* profile = FindProfile(spec.runtime_profile);
-  return profile != nullptr ? *profile : FreeProfile();
-}
+const RuntimeProfile& ProfileOf(const JobSpec& spec) { return ProfileNamed(spec.runtime_profile); }
 
 const Heuristic& HeuristicOf(const JobSpec& spec) { return *FindHeuristic(spec.heuristic); }
 

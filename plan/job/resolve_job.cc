@@ -59,10 +59,9 @@ absl::Status CheckAllTokens(const std::vector<Linear>& linears, const std::vecto
   return InvalidFields(std::move(violations));
 }
 
-// vLLM and SGLang have no GPTQ kernel for experts with a bias, and read the experts of such a model fused.
 void CheckProfileLoads(const JobSpec& spec, const std::vector<Linear>& linears,
                        std::vector<FieldViolation>& violations) {
-  if (spec.runtime_profile != "vllm" && spec.runtime_profile != "sglang") return;
+  if (ProfileOf(spec).loads_expert_bias) return;
   for (const Linear& linear : linears) {
     if (!IsExpert(linear.kind) || !linear.bias) continue;
     violations.push_back(

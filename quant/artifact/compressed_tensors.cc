@@ -9,6 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 
+#include "plan/allocate/runtime_profile.h"
+
 namespace quantmoe {
 namespace {
 
@@ -74,7 +76,8 @@ std::map<int, std::vector<std::string>> TargetsOf(const BitPlan& plan) {
     if (IsExpert(p.linear.kind)) expert_widths.insert(p.bits);
   }
   if (widths.size() == 1) return {{*widths.begin(), {"Linear"}}};
-  const bool class_target = plan.profile == "sglang" && expert_widths.size() == 1;
+  const bool class_target =
+      ProfileNamed(plan.profile).experts == ExpertSharing::kModel && expert_widths.size() == 1;
   for (const PlannedLinear& p : plan.linears) {
     if (class_target && p.bits == *expert_widths.begin()) {
       targets[p.bits] = {"Linear"};

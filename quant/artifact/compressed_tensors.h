@@ -17,7 +17,8 @@ std::vector<TensorInfo> CompressedTensors(const Linear& linear, int bits, int gr
 // The `quantization_config` of config.json. Each module is a target of exactly one group, and every linear
 // among `kept` is in `ignore`. Targets are exact names, and for experts regular expressions that match both
 // their published names (w1, w3, w2) and the ones that runtimes give them (gate_proj, up_proj, down_proj).
-// One width, and the experts' width for the profile "sglang", is given for the class Linear instead.
+// One width, and the experts' width for a profile that gives all experts one, is given for the class Linear
+// instead.
 nlohmann::ordered_json CompressedTensorsConfig(const BitPlan& plan, const ModelSpec& spec,
                                                const std::vector<TensorInfo>& kept);
 

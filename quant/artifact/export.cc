@@ -81,7 +81,7 @@ absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
 
 std::string NameIn(const PublishedArtifact& artifact, const BitPlan& plan, ExportFormat format,
                    const std::string& name) {
-  if (format != ExportFormat::kGptq || plan.profile != "gptqmodel") return name;
+  if (format != ExportFormat::kGptq || !ProfileNamed(plan.profile).own_names) return name;
   return GptqModelName(artifact.spec().model_type, name);
 }
 

@@ -24,6 +24,7 @@
 #include "server/wire/connection_limits.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
+#include "tests/support/raw_connection.h"
 #include "tests/support/status_matchers.h"
 
 namespace quantmoe {
@@ -265,29 +266,6 @@ TEST(LimitsTest, DamagedTextInAResultIsAnsweredLikeAnyOther) {
 
 // Connections.
 
-class Connection {
- public:
-  explicit Connection(int port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const timeval patience{20, 0};
-    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  }
-  Connection(const Connection&) = delete;
-  ~Connection() { close(fd_); }
-  // Whether the other side ends it before it says anything.
-  bool IsClosed() {
-    char byte = 0;
-    return recv(fd_, &byte, 1, 0) <= 0 && errno != EAGAIN;
-  }
-
- private:
-  const int fd_;
-};
-
 TEST(LimitsTest, ConnectionsBeyondTheLimitAreClosedAndRoomComesBack) {
   ASSERT_OK_AND_ASSIGN(std::vector<ListenSocket> sockets, ListenSocket::Bind("127.0.0.1", 0));
   absl::Mutex mutex;
@@ -304,11 +282,11 @@ TEST(LimitsTest, ConnectionsBeyondTheLimitAreClosedAndRoomComesBack) {
     accepted.pop_front();
     return fd;
   };
-  Connection first(acceptor.port()), second(acceptor.port());
+  RawConnection first(acceptor.port()), second(acceptor.port());
   const int served = next(), kept = next();
-  EXPECT_TRUE(Connection(acceptor.port()).IsClosed());
+  EXPECT_TRUE(RawConnection(acceptor.port()).IsClosed());
   close(served);  // as the server does in its time
-  Connection third(acceptor.port());
+  RawConnection third(acceptor.port());
   const int later = next();
   close(kept);
   close(later);
@@ -323,8 +301,8 @@ TEST(LimitsTest, IdleStrangersDoNotKeepJobsFromEnding) {
   const std::string address = server.coordinator().address();
   int port = 0;
   ASSERT_TRUE(absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port));
-  std::vector<std::unique_ptr<Connection>> strangers;
-  for (int i = 0; i < 40; ++i) strangers.push_back(std::make_unique<Connection>(port));
+  std::vector<std::unique_ptr<RawConnection>> strangers;
+  for (int i = 0; i < 40; ++i) strangers.push_back(std::make_unique<RawConnection>(port));
   EXPECT_TRUE(strangers.back()->IsClosed());
   worker.RunToEnd();
   EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);

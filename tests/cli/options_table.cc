@@ -1,4 +1,4 @@
-#include "cli/options_table.h"
+#include "tests/cli/options_table.h"
 
 #include <vector>
 
