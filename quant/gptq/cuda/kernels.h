@@ -30,7 +30,7 @@ struct QuantmoeFitGrid {
 };
 
 // Solves columns [begin, begin + size) of the processing order, one after the other, for all matrices and
-// widths (quant/gptq/column_block.h). Column n of `product` and `difference` is output n % out at width
+// widths (quant/gptq/block_triangle.h). Column n of `product` and `difference` is output n % out at width
 // n / out.
 struct QuantmoeSolveBlock {
   const float* upper;    // [matrices, in, in]: V
