@@ -79,15 +79,51 @@ auto WithReserve(DiskReserve& disk, const Step& step) {
 bool RestoreText(Core& core, const Digest& digest, v1::JobSpec spec) {
   if (RestoreShippedText(core, digest)) return true;
   if (!FetchJobData(core, spec).ok()) return false;
-  return core.blobs.Verify(digest).ok();
+  return core.blobs().Verify(digest).ok();
 }
 
-void ReportUnreadable(const FactsRecorder& facts, Metrics& metrics) {
+void ReportUnreadable(const FactsRecorder& facts, Metrics& metrics) ON_LOOP {
   metrics.RecordsSetAside(facts.unreadable().size());
   for (const auto& [job, error] : facts.unreadable()) {
     Log(LogLevel::kError, "the records of a job cannot be read and were set aside",
         {{"job", job}, {"error", error.ToString()}});
   }
+}
+
+// Reads the facts before there is a loop that could change them. Returns how many jobs there are.
+absl::StatusOr<size_t> ReadFacts(CoordinatorState& s) {
+  const LoopScope before_the_loop;
+  RETURN_IF_ERROR(s.facts.Reload());
+  ReportUnreadable(s.facts, s.metrics);
+  s.sessions.BeginRecovery();
+  s.jobs.Resume();
+  return s.facts.table().jobs().size();
+}
+
+void StartLoop(CoordinatorState& s) {
+  CommitLoop::Hooks hooks;
+  hooks.tick = [&s] {
+    loop_thread.AssertHeld();
+    s.upkeep.Tick();
+  };
+  hooks.after_operations = [&s] {
+    loop_thread.AssertHeld();
+    s.jobs.StartLookups();
+  };
+  hooks.before_commit = [&s] {
+    loop_thread.AssertHeld();
+    s.sessions.Dispatch();
+    s.jobs.StartLookups();
+  };
+  hooks.after_reload = [&s] {
+    loop_thread.AssertHeld();
+    s.sessions.AfterReload();
+  };
+  hooks.news = [&s](const std::set<std::string>& jobs) {
+    loop_thread.AssertHeld();
+    s.watchers.Notify(s.facts.table(), jobs);
+  };
+  s.loop.Start(std::move(hooks), s.options.tick);
 }
 
 }  // namespace
@@ -106,10 +142,9 @@ CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskRes
       jobs({.artifacts_dir = options.data_dir + "/artifacts",
             .models = options.models,
             .max_active_jobs = options.max_active_jobs,
-            .room_of = [this](const v1::JobSpec& spec) -> Executor& { return rooms.For(spec); },
             .restore_text = [this](const Digest& digest,
                                    const v1::JobSpec& spec) { return RestoreText(core, digest, spec); }},
-           facts, loop, links, *blobs, *disk, rooms.steps, metrics, *options.clock),
+           facts, loop, links, *store, *blobs, *disk, rooms, metrics, *options.clock),
       attempts(facts, jobs, links, metrics, *options.clock, LimitsOf(options), store->term()),
       sessions(session_options, facts, jobs, attempts, links, metrics, *options.clock),
       watchers(metrics),
@@ -120,9 +155,7 @@ CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskRes
            .heldout_prose = {},
            .clock = *options.clock,
            .metrics = metrics,
-           .blobs = *blobs,
            .disk = *disk,
-           .store = *store,
            .loop = loop,
            .rooms = rooms,
            .facts = facts,
@@ -130,8 +163,10 @@ CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskRes
            .jobs = jobs,
            .attempts = attempts,
            .sessions = sessions,
-           .watchers = watchers},
-      upkeep(core, rooms.steps, {LimitsOf(options), options.blob_min_age, options.garbage_interval}),
+           .watchers = watchers,
+           .blob_store = *blobs,
+           .state_store = *store},
+      upkeep(core, {LimitsOf(options), options.blob_min_age, options.garbage_interval}),
       job_service(core),
       artifact_service(core),
       catalog_service(core),
@@ -161,19 +196,11 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
                    WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedCalibrationProse()); }));
   ASSIGN_OR_RETURN(s.core.heldout_prose,
                    WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedHeldoutProse()); }));
-  RETURN_IF_ERROR(s.facts.Reload());
-  ReportUnreadable(s.facts, s.metrics);
-  s.sessions.BeginRecovery();
+  ASSIGN_OR_RETURN(const size_t known_jobs, ReadFacts(s));
   s.metrics.Recovered(Clock::Real().Monotonic() - start);
   ExpectCalls(s.metrics);
   std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(state)));
-
-  s.loop.Start(
-      {.tick = [&s] { s.upkeep.Tick(); },
-       .before_commit = [&s] { s.sessions.Dispatch(); },
-       .after_reload = [&s] { s.sessions.AfterReload(); },
-       .news = [&s](const std::set<std::string>& jobs) { s.watchers.Notify(s.facts.table(), jobs); }},
-      s.options.tick);
+  StartLoop(s);
   const ConnectionLimits connections = LimitConnections(s.options.descriptors);
   ASSIGN_OR_RETURN(
       s.public_listener,
@@ -206,7 +233,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
        {"worker_address", coordinator->worker_address()},
        {"http_address", coordinator->http_address()},
        {"term", s.store->term()},
-       {"jobs", s.facts.table().jobs().size()}});
+       {"jobs", known_jobs}});
   return coordinator;
 }
 
@@ -247,6 +274,7 @@ void Coordinator::TellStreams() {
   CoordinatorState& s = *state_;
   const auto told = std::make_shared<Told>();
   s.loop.Post([&s, told] {
+    loop_thread.AssertHeld();
     s.sessions.CloseAll(ShuttingDown());
     s.watchers.CloseAll(ShuttingDown());
     NotifyingLock lock(&told->mutex, &told->changed);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "server/facts/facts_recorder.h"
+#include "server/facts/loop_thread.h"
 #include "server/loop/commit_loop.h"
 #include "server/loop/disk_reserve.h"
 #include "server/loop/job_lifecycle.h"
@@ -35,19 +36,23 @@ struct Core {
 
   const Clock& clock;
   Metrics& metrics;
-  LocalBlobStore& blobs;  // in the rooms only
   DiskReserve& disk;
-  StateStore& store;  // in the rooms only
   CommitLoop& loop;
   Rooms& rooms;
 
-  // On the commit loop's thread only.
-  FactsRecorder& facts;
-  WorkerLinks& links;
-  JobLifecycle& jobs;
-  TaskAttempts& attempts;
-  WorkerSessions& sessions;
-  JobWatchers& watchers;
+  FactsRecorder& facts OF_LOOP;
+  WorkerLinks& links OF_LOOP;
+  JobLifecycle& jobs OF_LOOP;
+  TaskAttempts& attempts OF_LOOP;
+  WorkerSessions& sessions OF_LOOP;
+  JobWatchers& watchers OF_LOOP;
+
+  // Both read and write the disk: in the rooms.
+  LocalBlobStore& blobs() const NEVER_ON_LOOP { return blob_store; }
+  StateStore& store() const NEVER_ON_LOOP { return state_store; }
+
+  LocalBlobStore& blob_store;
+  StateStore& state_store;
 };
 
 }  // namespace quantmoe

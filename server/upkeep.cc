@@ -2,13 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <memory>
 
 #include "absl/time/clock.h"
 
-#include "base/crash_point.h"
-#include "base/log.h"
-#include "server/decide/garbage.h"
 #include "server/wire/job_view.h"
 
 namespace quantmoe {
@@ -20,21 +16,8 @@ constexpr absl::Duration kGaugeInterval = absl::Seconds(1);
 constexpr absl::Duration kFullDiskInterval = absl::Seconds(30);
 constexpr absl::Duration kFullDiskMinAge = absl::Minutes(10);
 constexpr absl::Duration kHungAfter = absl::Seconds(30);
-// More than clocks that are being corrected drift between two collections.
-constexpr absl::Duration kClockWasSet = absl::Minutes(1);
 
 int64_t RealMilliseconds() { return absl::ToInt64Milliseconds(Clock::Real().Monotonic()); }
-
-int64_t DirectoryBytes(const std::string& dir) {
-  int64_t bytes = 0;
-  std::error_code error;
-  for (auto it = std::filesystem::recursive_directory_iterator(dir, error);
-       !error && it != std::filesystem::end(it); it.increment(error)) {
-    std::error_code ignored;
-    if (it->is_regular_file(ignored)) bytes += static_cast<int64_t>(it->file_size(ignored));
-  }
-  return bytes;
-}
 
 // Enough for a panel of what was done lately; every job would make as many series as there were jobs.
 constexpr size_t kShownQualities = 50;
@@ -88,12 +71,13 @@ void Upkeep::Tick() {
   core_.watchers.Tick(core_.facts.table(), now);
   if (now - gauges_at_ >= kGaugeInterval) {
     gauges_at_ = now;
-    RefreshGauges();
+    CountFacts();
+    LookAtDisk();
   }
   const bool full = core_.disk.unusable();
   if (now - garbage_at_ >= (full ? kFullDiskInterval : options_.garbage_interval)) {
     garbage_at_ = now;
-    CollectGarbage(full ? std::min(options_.blob_min_age, kFullDiskMinAge) : options_.blob_min_age);
+    garbage_.Start(full ? std::min(options_.blob_min_age, kFullDiskMinAge) : options_.blob_min_age);
   }
 }
 
@@ -102,7 +86,7 @@ bool Upkeep::Beats() const {
   return last != 0 && absl::Milliseconds(RealMilliseconds() - last) < kHungAfter;
 }
 
-void Upkeep::RefreshGauges() {
+void Upkeep::CountFacts() {
   FactCounts counts = ZeroCounts();
   const absl::Duration now = core_.clock.Monotonic();
   for (const auto& [id, job] : core_.facts.table().jobs()) CountJob(job, now, counts);
@@ -112,47 +96,20 @@ void Upkeep::RefreshGauges() {
         ViewWorker(worker, core_.facts.table(), options_.limits, now).state())];
   }
   core_.metrics.Refresh(counts);
-  core_.disk.Refresh();
-  core_.metrics.DiskFull(core_.disk.unusable());
-  core_.metrics.QuarantinedBlobs(core_.blobs.quarantined());
-  std::error_code error;
-  const auto space = std::filesystem::space(core_.data_dir, error);
-  if (!error) core_.metrics.DiskFree(static_cast<int64_t>(space.available));
 }
 
-bool Upkeep::AgesAreKnown() {
-  const absl::Duration now = core_.clock.Monotonic();
-  const absl::Time origin = core_.clock.Now() - now;
-  const absl::Duration step =
-      clock_origin_ == absl::InfinitePast() ? absl::ZeroDuration() : origin - clock_origin_;
-  clock_origin_ = origin;
-  if (absl::AbsDuration(step) > kClockWasSet) {
-    ages_known_from_ = now + options_.blob_min_age;
-    Log(LogLevel::kWarning, "the wall clock was set; nothing is collected until ages are known again",
-        {{"step", absl::FormatDuration(step)}, {"for", absl::FormatDuration(options_.blob_min_age)}});
-  }
-  return now >= ages_known_from_;
-}
-
-void Upkeep::CollectGarbage(absl::Duration min_age) {
-  if (!AgesAreKnown()) return;
-  auto live = MarkLiveBlobs(core_.facts, core_.store, core_.clock.Now() - min_age);
-  if (!live.ok())
-    return Log(LogLevel::kWarning, "no garbage collection", {{"error", live.status().ToString()}});
-  live->insert(core_.calibration_prose.sha256);
-  live->insert(core_.heldout_prose.sha256);
-  auto shared = std::make_shared<absl::flat_hash_set<std::string>>(*std::move(live));
-  // Only after the commit: cached results that were forgotten must stay forgotten before their blobs go.
-  core_.loop.AfterCommit([this, shared, min_age](const absl::Status& committed) {
-    if (!committed.ok()) return;
-    (void)steps_.Post([this, shared, min_age] {
-      CrashPoint("garbage-sweep");
-      const auto freed = core_.blobs.CollectGarbage(
-          [&](const std::string& sha256) { return shared->contains(sha256); }, min_age, core_.clock.Now());
-      if (freed.ok()) core_.metrics.GarbageCollected(*freed);
-      core_.metrics.StoredBlobBytes(DirectoryBytes(core_.blobs.dir()));
-    });
+void Upkeep::LookAtDisk() {
+  if (looking_at_disk_.exchange(true)) return;
+  const bool posted = core_.rooms.disk.Post([this] {
+    core_.disk.Refresh();
+    core_.metrics.DiskFull(core_.disk.unusable());
+    core_.metrics.QuarantinedBlobs(core_.blobs().quarantined());
+    std::error_code error;
+    const auto space = std::filesystem::space(core_.data_dir, error);
+    if (!error) core_.metrics.DiskFree(static_cast<int64_t>(space.available));
+    looking_at_disk_ = false;
   });
+  if (!posted) looking_at_disk_ = false;
 }
 
 }  // namespace quantmoe

@@ -1,5 +1,5 @@
-// What happens because time passes: leases, steps to start again, gauges, progress for watchers, garbage
-// collection.
+// What happens because time passes: leases, steps to start again, gauges, progress for watchers, looks at the
+// disk, garbage collection.
 #pragma once
 
 #include <atomic>
@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 
 #include "server/core.h"
+#include "server/garbage_collection.h"
 
 namespace quantmoe {
 
@@ -18,26 +19,24 @@ class Upkeep {
     absl::Duration blob_min_age;
     absl::Duration garbage_interval;
   };
-  Upkeep(Core& core, Executor& steps, Options options) : core_(core), steps_(steps), options_(options) {}
+  Upkeep(Core& core, Options options)
+      : core_(core), options_(options), garbage_(core, options.blob_min_age) {}
 
-  // On the commit loop's thread.
-  void Tick();
+  void Tick() ON_LOOP;
   // True while ticks come: the commit loop is alive and gets through its commits. Thread-safe.
   bool Beats() const;
 
  private:
-  void CollectGarbage(absl::Duration min_age);
-  void RefreshGauges();
-  // False for as long as young blobs are kept after the wall clock was set, by which files tell their age.
-  bool AgesAreKnown();
+  void CountFacts() ON_LOOP;
+  // In a room, one look at a time: how much room the disk has.
+  void LookAtDisk();
 
   Core& core_;
-  Executor& steps_;
   const Options options_;
-  absl::Duration gauges_at_ = -absl::InfiniteDuration();
-  absl::Duration garbage_at_ = -absl::InfiniteDuration();
-  absl::Time clock_origin_ = absl::InfinitePast();  // wall time at the start of the monotonic clock
-  absl::Duration ages_known_from_ = -absl::InfiniteDuration();
+  GarbageCollection garbage_;
+  absl::Duration gauges_at_ OF_LOOP = -absl::InfiniteDuration();
+  absl::Duration garbage_at_ OF_LOOP = -absl::InfiniteDuration();
+  std::atomic<bool> looking_at_disk_{false};
   std::atomic<int64_t> last_tick_ms_{0};  // monotonic; 0: none yet
 };
 

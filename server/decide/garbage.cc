@@ -11,46 +11,49 @@ namespace {
 
 using Digests = absl::flat_hash_set<std::string>;
 
-void MarkJob(const Job& job, Digests& live) {
+void MarkJob(const Job& job, LiveFacts& live) {
   const bool ended = IsTerminal(job.record.state());
   for (const Task& task : job.tasks) {
+    if (!ended) live.keys.insert(task.record.key());
     const absl::StatusOr<TaskKind> kind = ParseTaskKind(task.definition.kind());
     for (const auto& input : task.definition.inputs()) {
-      if (!ended && input.has_blob()) live.insert(input.blob().sha256());
+      if (!ended && input.has_blob()) live.blobs.insert(input.blob().sha256());
     }
     for (const v1::TaskBlob& output : task.record.outputs()) {
       const bool kept = !ended || !kind.ok() || IsKeptAfterJob(*kind, output.role());
-      if (kept) live.insert(output.digest().sha256());
+      if (kept) live.blobs.insert(output.digest().sha256());
     }
   }
-  const auto spec = JobSpecFromJson(job.record.spec_json());
+  live.specs.push_back(job.record.spec_json());
+}
+
+void MarkTexts(const std::string& spec_json, Digests& live) {
+  const auto spec = JobSpecFromJson(spec_json);
   if (!spec.ok()) return;  // this program wrote it; a job of an unreadable spec cannot run again anyway
   for (const NamedBlob& blob : NamedBlobs(*spec)) live.insert(blob.digest.sha256);
 }
 
 }  // namespace
 
-absl::StatusOr<Digests> MarkLiveBlobs(FactsRecorder& facts, StateStore& store, absl::Time oldest_use) {
-  Digests live;
-  Digests keys_in_use;
-  for (const auto& [id, job] : facts.table().jobs()) {
-    MarkJob(job, live);
-    if (IsTerminal(job.record.state())) continue;
-    for (const Task& task : job.tasks) keys_in_use.insert(task.record.key());
-  }
-  std::vector<std::string> forgotten, unreadable;
+LiveFacts GatherLiveFacts(const JobTable& jobs) {
+  LiveFacts live;
+  for (const auto& [id, job] : jobs.jobs()) MarkJob(job, live);
+  return live;
+}
+
+absl::StatusOr<Garbage> FindGarbage(LiveFacts facts, StateStore& store, absl::Time oldest_use) {
+  Garbage garbage{.live = std::move(facts.blobs), .unused = {}, .unreadable = {}};
+  for (const std::string& spec : facts.specs) MarkTexts(spec, garbage.live);
   RETURN_IF_ERROR(store.VisitCachedResults(
       [&](const CachedResult& result) {
-        if (result.last_used < oldest_use && !keys_in_use.contains(result.key)) {
-          forgotten.push_back(result.key);
+        if (result.last_used < oldest_use && !facts.keys.contains(result.key)) {
+          garbage.unused.push_back(result.key);
           return;
         }
-        for (const v1::TaskBlob& output : result.outputs) live.insert(output.digest().sha256());
+        for (const v1::TaskBlob& output : result.outputs) garbage.live.insert(output.digest().sha256());
       },
-      unreadable));
-  forgotten.insert(forgotten.end(), unreadable.begin(), unreadable.end());
-  for (const std::string& key : forgotten) facts.ForgetResult(key);
-  return live;
+      garbage.unreadable));
+  return garbage;
 }
 
 }  // namespace quantmoe

@@ -101,7 +101,8 @@ class Round {
     for (const auto& [height, index] : job.ready) {
       const Task& task = job.tasks[index];
       const TaskRef ref{job.record.id(), task.definition.label()};
-      if (taken_.contains(index_key(ref)) || task.run_after > now_ || KeyIsTaken(task)) continue;
+      if (task.awaits_lookup || taken_.contains(index_key(ref)) || task.run_after > now_ || KeyIsTaken(task))
+        continue;
       const auto worker = FindWorker(job, task);
       if (worker == free_.end()) continue;
       Take(job, task, worker);

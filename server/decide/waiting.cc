@@ -77,7 +77,7 @@ WaitingReason NoWorker(const Job& job, const JobTable& jobs, const WorkerTable& 
 // The most urgent ready task; of those, one that may run now.
 const Task& NextTask(const Job& job, absl::Duration now) {
   for (const auto& [height, index] : job.ready) {
-    if (job.tasks[index].run_after <= now) return job.tasks[index];
+    if (job.tasks[index].run_after <= now && !job.tasks[index].awaits_lookup) return job.tasks[index];
   }
   return job.tasks[job.ready.begin()->second];
 }
@@ -91,6 +91,9 @@ WaitingReason ExplainReady(const Job& job, const std::vector<const WorkerFacts*>
             absl::StrCat("waits before the next attempt of ", task.definition.label(),
                          task.record.error().message().empty() ? "" : ", which ended with: ",
                          task.record.error().message())};
+  }
+  if (task.awaits_lookup) {
+    return {v1::Waiting::COORDINATOR, "the coordinator looks for results of equal tasks"};
   }
   const std::string& wanted = job.record.determinism_class();
   int of_class = 0;

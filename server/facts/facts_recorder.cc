@@ -56,15 +56,17 @@ void FactsRecorder::ForgetResult(const std::string& key) {
   cache_changes_.push_back(DeleteCachedResult{key});
 }
 
+void FactsRecorder::ForgetUnusedResult(const std::string& key, absl::Time unused_since) {
+  cache_changes_.push_back(DeleteCachedResult{key, unused_since});
+}
+
 void FactsRecorder::TouchResult(const std::string& key) {
   cache_changes_.push_back(TouchCachedResult{key, clock_.Now()});
 }
 
-absl::StatusOr<std::optional<std::vector<v1::TaskBlob>>> FactsRecorder::FindResult(const std::string& key) {
-  if (auto it = uncommitted_results_.find(key); it != uncommitted_results_.end()) return it->second;
-  ASSIGN_OR_RETURN(std::optional<CachedResult> stored, store_.FindCachedResult(key));
-  if (!stored.has_value()) return std::nullopt;
-  return std::move(stored->outputs);
+const std::vector<v1::TaskBlob>* FactsRecorder::FindUncommittedResult(const std::string& key) const {
+  const auto found = uncommitted_results_.find(key);
+  return found == uncommitted_results_.end() ? nullptr : &found->second;
 }
 
 bool FactsRecorder::dirty() const {

@@ -20,7 +20,11 @@ void JobTable::Load(server::JobRecord record,
   if (!record.request_id().empty()) by_request_[record.request_id()] = id;
   Job& job = jobs_[id];
   job.record = std::move(record);
-  for (auto& [definition, state] : tasks) AddTask(job, std::move(definition), std::move(state));
+  for (auto& [definition, state] : tasks) {
+    const bool awaits_lookup = state.state() == v1::Task::READY && !state.key().empty();
+    AddTask(job, std::move(definition), std::move(state));
+    job.tasks.back().awaits_lookup = awaits_lookup;
+  }
   LinkTasks(job);
   for (Task& task : job.tasks) Enter(job, task);
 }
@@ -115,14 +119,21 @@ JobTable::Touched JobTable::On(const TaskReady& event) {
   task.record.set_key(event.key);
   task.record.set_state(v1::Task::READY);
   task.ready_at = event.at;
+  task.awaits_lookup = event.awaits_lookup;
   Enter(job, task);
   return {.job = event.job, .tasks = {task.index}};
+}
+
+JobTable::Touched JobTable::On(const TaskLookedUp& event) {
+  GetTask(Get(event.job), event.task).awaits_lookup = false;
+  return {};
 }
 
 JobTable::Touched JobTable::On(const TaskStarted& event) {
   Job& job = Get(event.job);
   Task& task = GetTask(job, event.task);
   Leave(job, task);
+  task.awaits_lookup = false;
   task.record.set_state(v1::Task::RUNNING);
   task.record.set_worker(event.worker);
   job.workers.insert(event.worker);

@@ -48,7 +48,13 @@ struct TaskReady {
   std::string job;
   std::string task;
   std::string key;
-  absl::Duration at;  // monotonic
+  absl::Duration at;           // monotonic
+  bool awaits_lookup = false;  // an earlier result of the key is being looked for
+};
+// No earlier result is known: the task may be run. Not stored: after a restart it is looked for again.
+struct TaskLookedUp {
+  std::string job;
+  std::string task;
 };
 struct TaskStarted {
   std::string job;
@@ -121,9 +127,9 @@ struct JobDeleted {
   std::string job;
 };
 
-using Event =
-    std::variant<JobCreated, JobBound, TasksPlanned, TaskReady, TaskStarted, TaskAcknowledged, TaskAdopted,
-                 TaskDone, TaskReleased, TaskReopened, TaskEnded, JobStateChanged, JobExplained, JobDeleted>;
+using Event = std::variant<JobCreated, JobBound, TasksPlanned, TaskReady, TaskLookedUp, TaskStarted,
+                           TaskAcknowledged, TaskAdopted, TaskDone, TaskReleased, TaskReopened, TaskEnded,
+                           JobStateChanged, JobExplained, JobDeleted>;
 
 // ---- Facts ----
 
@@ -139,6 +145,7 @@ struct Task {
   absl::Duration started_at;
   absl::Duration run_after;
   bool acknowledged = false;
+  bool awaits_lookup = false;  // READY, and its key is being looked for: it must not be run yet
 };
 
 struct StageCounters {
@@ -173,7 +180,8 @@ struct TaskRef {
 
 class JobTable {
  public:
-  // Loads a row that was stored; tasks in the order of their definitions. RUNNING tasks stay RUNNING.
+  // Loads a row that was stored; tasks in the order of their definitions. RUNNING tasks stay RUNNING, READY
+  // ones with a key await its look-up.
   void Load(server::JobRecord record,
             std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks);
 
@@ -211,6 +219,7 @@ class JobTable {
   Touched On(const JobBound& event);
   Touched On(const TasksPlanned& event);
   Touched On(const TaskReady& event);
+  Touched On(const TaskLookedUp& event);
   Touched On(const TaskStarted& event);
   Touched On(const TaskAcknowledged& event);
   Touched On(const TaskAdopted& event);

@@ -19,6 +19,8 @@
 namespace quantmoe {
 namespace {
 
+// So many results are read before other readers get a turn.
+constexpr int kCachePageRows = 1000;
 constexpr char kPragmas[] =
     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA "
     "journal_size_limit=67108864; PRAGMA temp_store=MEMORY;";
@@ -107,6 +109,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
   store->make_room_ = std::move(make_room);
   ASSIGN_OR_RETURN(store->lock_fd_, LockDirectory(dir));
   RETURN_IF_ERROR(CheckNotEmptied(dir));
+  const LoopScope before_the_loop;
   while (true) {
     const absl::Status opened = store->OpenDatabase(dir + "/state.db", now);
     if (opened.ok()) return store;
@@ -162,7 +165,7 @@ absl::Status SqliteStore::CheckTerm() {
 }
 
 absl::Status SqliteStore::Apply(const Change& change) {
-  return std::visit([this](const auto& c) { return Write(c); }, change);
+  return std::visit([this](const auto& c) ON_LOOP { return Write(c); }, change);
 }
 
 absl::Status SqliteStore::Write(const PutJob& change) {
@@ -215,8 +218,9 @@ absl::Status SqliteStore::Write(const TouchCachedResult& change) {
 }
 
 absl::Status SqliteStore::Write(const DeleteCachedResult& change) {
-  ASSIGN_OR_RETURN(SqliteStatement remove, writer_->Prepare("DELETE FROM task_cache WHERE key = ?"));
-  return remove.Bind(1, change.key).Run();
+  ASSIGN_OR_RETURN(SqliteStatement remove,
+                   writer_->Prepare("DELETE FROM task_cache WHERE key = ? AND used_us <= ?"));
+  return remove.Bind(1, change.key).Bind(2, absl::ToUnixMicros(change.unused_since)).Run();
 }
 
 absl::Status SqliteStore::Write(const DeleteJobRows& change) {
@@ -263,29 +267,51 @@ absl::StatusOr<std::vector<StoredEvent>> SqliteStore::ReadEvents(absl::string_vi
   }
 }
 
-absl::StatusOr<std::optional<CachedResult>> SqliteStore::FindCachedResult(absl::string_view key) {
+absl::StatusOr<std::vector<CachedResult>> SqliteStore::FindCachedResults(
+    const std::vector<std::string>& keys) {
+  std::vector<CachedResult> found;
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(SqliteStatement row,
-                   reader_->Prepare("SELECT key, outputs, used_us FROM task_cache WHERE key = ?"));
-  ASSIGN_OR_RETURN(const bool found, row.Bind(1, key).Step());
-  if (!found) return std::nullopt;
-  ASSIGN_OR_RETURN(CachedResult result, DecodeCachedResult(row));
-  RETURN_IF_ERROR(row.Step().status());
-  return result;
+  for (const std::string& key : keys) {
+    ASSIGN_OR_RETURN(SqliteStatement row,
+                     reader_->Prepare("SELECT key, outputs, used_us FROM task_cache WHERE key = ?"));
+    ASSIGN_OR_RETURN(const bool known, row.Bind(1, key).Step());
+    if (!known) continue;
+    // One that cannot be read is one that is not known; the garbage collection takes it away.
+    if (absl::StatusOr<CachedResult> result = DecodeCachedResult(row); result.ok()) {
+      found.push_back(*std::move(result));
+    }
+    RETURN_IF_ERROR(row.Step().status());
+  }
+  return found;
 }
 
 absl::Status SqliteStore::VisitCachedResults(const std::function<void(const CachedResult&)>& visit,
                                              std::vector<std::string>& unreadable) {
+  CachePage page;
+  do {
+    ASSIGN_OR_RETURN(page, ReadCachePage(page.last_key));
+    for (const CachedResult& result : page.results) visit(result);
+    unreadable.insert(unreadable.end(), page.unreadable.begin(), page.unreadable.end());
+  } while (!page.last_key.empty());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SqliteStore::CachePage> SqliteStore::ReadCachePage(const std::string& after) {
+  CachePage page;
   absl::MutexLock lock(&mutex_);
-  ASSIGN_OR_RETURN(SqliteStatement rows, reader_->Prepare("SELECT key, outputs, used_us FROM task_cache"));
+  ASSIGN_OR_RETURN(
+      SqliteStatement rows,
+      reader_->Prepare("SELECT key, outputs, used_us FROM task_cache WHERE key > ? ORDER BY key LIMIT ?"));
+  rows.Bind(1, after).Bind(2, int64_t{kCachePageRows});
   while (true) {
     ASSIGN_OR_RETURN(const bool more, rows.Step());
-    if (!more) return absl::OkStatus();
-    const absl::StatusOr<CachedResult> result = DecodeCachedResult(rows);
+    if (!more) return page;
+    page.last_key = std::string(rows.Bytes(0));
+    absl::StatusOr<CachedResult> result = DecodeCachedResult(rows);
     if (result.ok()) {
-      visit(*result);
+      page.results.push_back(*std::move(result));
     } else {
-      unreadable.emplace_back(rows.Bytes(0));
+      page.unreadable.push_back(page.last_key);
     }
   }
 }

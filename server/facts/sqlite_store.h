@@ -26,32 +26,40 @@ class SqliteStore : public StateStore {
   ~SqliteStore() override;
 
   int64_t term() const override { return term_; }
-  absl::Status Commit(const std::vector<Change>& changes) override;
-  absl::StatusOr<std::vector<StoredJob>> LoadJobs() override;
+  absl::Status Commit(const std::vector<Change>& changes) ON_LOOP override;
+  absl::StatusOr<std::vector<StoredJob>> LoadJobs() ON_LOOP override;
   absl::StatusOr<std::vector<StoredEvent>> ReadEvents(absl::string_view job, int64_t after_seq,
-                                                      int limit) override;
-  absl::StatusOr<std::optional<CachedResult>> FindCachedResult(absl::string_view key) override;
+                                                      int limit) NEVER_ON_LOOP override;
+  absl::StatusOr<std::vector<CachedResult>> FindCachedResults(const std::vector<std::string>& keys)
+      NEVER_ON_LOOP override;
   absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>& visit,
-                                  std::vector<std::string>& unreadable) override;
+                                  std::vector<std::string>& unreadable) NEVER_ON_LOOP override;
 
  private:
   SqliteStore() = default;
-  absl::Status OpenDatabase(const std::string& path, absl::Time now);
-  absl::Status CommitOnce(const std::vector<Change>& changes);
-  absl::Status CheckTerm();
-  absl::Status Apply(const Change& change);
-  absl::Status Write(const PutJob& change);
-  absl::Status Write(const PutTask& change);
-  absl::Status Write(const AppendEvent& change);
-  absl::Status Write(const PutCachedResult& change);
-  absl::Status Write(const TouchCachedResult& change);
-  absl::Status Write(const DeleteCachedResult& change);
-  absl::Status Write(const DeleteJobRows& change);
+  absl::Status OpenDatabase(const std::string& path, absl::Time now) ON_LOOP;
+  absl::Status CommitOnce(const std::vector<Change>& changes) ON_LOOP;
+  absl::Status CheckTerm() ON_LOOP;
+  absl::Status Apply(const Change& change) ON_LOOP;
+  absl::Status Write(const PutJob& change) ON_LOOP;
+  absl::Status Write(const PutTask& change) ON_LOOP;
+  absl::Status Write(const AppendEvent& change) ON_LOOP;
+  absl::Status Write(const PutCachedResult& change) ON_LOOP;
+  absl::Status Write(const TouchCachedResult& change) ON_LOOP;
+  absl::Status Write(const DeleteCachedResult& change) ON_LOOP;
+  absl::Status Write(const DeleteJobRows& change) ON_LOOP;
+  // The next results in the order of their keys, after the key `after`, read in one go; empty at the end.
+  struct CachePage {
+    std::vector<CachedResult> results;
+    std::vector<std::string> unreadable;
+    std::string last_key;
+  };
+  absl::StatusOr<CachePage> ReadCachePage(const std::string& after);
 
   MakeRoom make_room_;
   int lock_fd_ = -1;
   int64_t term_ = 0;
-  std::unique_ptr<SqliteConnection> writer_;  // used by the committing thread only
+  std::unique_ptr<SqliteConnection> writer_ OF_LOOP;
   absl::Mutex mutex_;
   std::unique_ptr<SqliteConnection> reader_ ABSL_GUARDED_BY(mutex_);
 };

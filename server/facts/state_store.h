@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
+#include "server/facts/loop_thread.h"
 #include "server/facts/state.pb.h"
 
 namespace quantmoe {
@@ -46,6 +47,7 @@ struct TouchCachedResult {
 };
 struct DeleteCachedResult {
   std::string key;
+  absl::Time unused_since = absl::InfiniteFuture();  // stays when it was used after that
 };
 // The job with its tasks, events and request id.
 struct DeleteJobRows {
@@ -73,7 +75,7 @@ struct CachedResult {
   absl::Time last_used;
 };
 
-// Commit and LoadJobs are called from one thread; the other reads from any.
+// Commit and LoadJobs are the commit loop's; the other reads are for threads that may wait.
 class StateStore {
  public:
   virtual ~StateStore() = default;
@@ -83,16 +85,18 @@ class StateStore {
   // All or nothing, durable when it returns. ABORTED STALE_TERM when another coordinator took over;
   // RESOURCE_EXHAUSTED DISK_FULL; UNAVAILABLE DISK_READ_ONLY; INTERNAL otherwise. ALREADY_EXISTS when a
   // request id is already another job's.
-  virtual absl::Status Commit(const std::vector<Change>& changes) = 0;
-  virtual absl::StatusOr<std::vector<StoredJob>> LoadJobs() = 0;
+  virtual absl::Status Commit(const std::vector<Change>& changes) ON_LOOP = 0;
+  virtual absl::StatusOr<std::vector<StoredJob>> LoadJobs() ON_LOOP = 0;
 
   // Events after `after_seq`, oldest first, at most `limit`.
   virtual absl::StatusOr<std::vector<StoredEvent>> ReadEvents(absl::string_view job, int64_t after_seq,
-                                                              int limit) = 0;
-  virtual absl::StatusOr<std::optional<CachedResult>> FindCachedResult(absl::string_view key) = 0;
-  // Skips results that cannot be read; `unreadable` gets their keys.
+                                                              int limit) NEVER_ON_LOOP = 0;
+  // Those of the keys that are known.
+  virtual absl::StatusOr<std::vector<CachedResult>> FindCachedResults(const std::vector<std::string>& keys)
+      NEVER_ON_LOOP = 0;
+  // Skips results that cannot be read; `unreadable` gets their keys. Other reads go on meanwhile.
   virtual absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>& visit,
-                                          std::vector<std::string>& unreadable) = 0;
+                                          std::vector<std::string>& unreadable) NEVER_ON_LOOP = 0;
 };
 
 }  // namespace quantmoe

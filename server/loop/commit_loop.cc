@@ -49,6 +49,7 @@ void CommitLoop::AfterCommit(std::function<void(const absl::Status&)> effect) {
 
 void CommitLoop::Run() {
   pthread_setname_np(pthread_self(), "commit-loop");
+  const LoopScope on_loop;
   absl::Duration next_tick = Now();
   while (true) {
     std::vector<std::function<void()>> operations = Take(kMaxBatch, next_tick);
@@ -56,7 +57,7 @@ void CommitLoop::Run() {
       operations.push_back(hooks_.tick);
       next_tick = Now() + tick_interval_;
     }
-    if (!operations.empty()) RunBatch(std::move(operations));
+    if (!operations.empty()) RunBatch(operations);
     absl::MutexLock lock(&mutex_);
     if (stopping_ && queue_.empty()) return;
   }
@@ -74,19 +75,24 @@ std::vector<std::function<void()>> CommitLoop::Take(size_t limit, absl::Duration
   return operations;
 }
 
-void CommitLoop::RunBatch(std::vector<std::function<void()>> operations) {
+void CommitLoop::RunBatch(const std::vector<std::function<void()>>& first) {
   const absl::Duration linger_until = Now() + kMaxLinger;
-  size_t count = operations.size();
-  for (const auto& operation : operations) operation();
+  size_t count = first.size();
+  RunOperations(first);
   // A commit costs a disk sync: let others share it.
   while (facts_.dirty() && count < kMaxBatch) {
-    operations = Take(kMaxBatch - count, linger_until);
-    if (operations.empty()) break;
-    count += operations.size();
-    for (const auto& operation : operations) operation();
+    const std::vector<std::function<void()>> others = Take(kMaxBatch - count, linger_until);
+    if (others.empty()) break;
+    count += others.size();
+    RunOperations(others);
   }
   hooks_.before_commit();
   CommitBatch();
+}
+
+void CommitLoop::RunOperations(const std::vector<std::function<void()>>& operations) {
+  for (const auto& operation : operations) operation();
+  hooks_.after_operations();
 }
 
 void CommitLoop::CommitBatch() {

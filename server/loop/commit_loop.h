@@ -1,8 +1,9 @@
-// The one thread that reads and changes facts. Operations run one after another; what a batch of them changed
-// is committed in one transaction (group commit), and only then their effects leave: replies, messages to
-// workers, events to watchers. So nothing can be seen outside that a crash could take back. When a commit
-// fails, the facts are reloaded from the store and every effect of the batch is told so. When the store says
-// that another coordinator has taken over, or cannot be read any more, the process ends.
+// The one thread that reads and changes facts (facts/loop_thread.h). Operations run one after another, and
+// none of them reads or writes a file; what a batch of them changed is committed in one transaction (group
+// commit), and only then their effects leave: replies, messages to workers, events to watchers. So nothing
+// can be seen outside that a crash could take back. When a commit fails, the facts are reloaded from the
+// store and every effect of the batch is told so. When the store says that another coordinator has taken
+// over, or cannot be read any more, the process ends.
 #pragma once
 
 #include <deque>
@@ -29,7 +30,10 @@ inline constexpr int kExitStoreLost = 4;
 class CommitLoop {
  public:
   struct Hooks {
-    std::function<void()> tick;           // an operation at regular intervals
+    std::function<void()> tick;  // an operation at regular intervals
+    // After some operations, while others may still join the batch: what they want from the rooms is asked
+    // for, so that answers come before the commit.
+    std::function<void()> after_operations;
     std::function<void()> before_commit;  // after the operations of a batch: decisions that follow from them
     std::function<void()> after_reload;   // the facts were replaced
     std::function<void(const std::set<std::string>& jobs)> news;  // committed: jobs whose log grew
@@ -48,7 +52,7 @@ class CommitLoop {
   // Post for operations that clients ask for: false when so many wait that one more had better come later.
   [[nodiscard]] bool Offer(std::function<void()> operation);
   // Only inside an operation or hook: runs `effect` with the result of the commit. It must not block.
-  void AfterCommit(std::function<void(const absl::Status& committed)> effect);
+  void AfterCommit(std::function<void(const absl::Status& committed)> effect) ON_LOOP;
 
  private:
   static constexpr size_t kMaxBatch = 64;
@@ -58,10 +62,13 @@ class CommitLoop {
   void Run();
   // Waits for operations until `deadline` of the monotonic clock and takes at most `limit`.
   std::vector<std::function<void()>> Take(size_t limit, absl::Duration deadline);
-  void RunBatch(std::vector<std::function<void()>> operations);
-  void CommitBatch();
+  void RunBatch(const std::vector<std::function<void()>>& first) ON_LOOP;
+  void RunOperations(const std::vector<std::function<void()>>& operations) ON_LOOP;
+  // Waits for the disk: replies and assignments of a batch may not leave before it is durable, and the next
+  // batch builds on it. What comes meanwhile is the next batch.
+  void CommitBatch() ON_LOOP;
   // After a commit that failed: the facts are those of the store again, or the process ends.
-  void Recover(const absl::Status& failure);
+  void Recover(const absl::Status& failure) ON_LOOP;
   bool HasWorkLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || !queue_.empty(); }
 
   StateStore& store_;
@@ -70,7 +77,7 @@ class CommitLoop {
   Hooks hooks_;
   absl::Duration tick_interval_;
   std::thread thread_;
-  std::vector<std::function<void(const absl::Status&)>> effects_;  // of the loop's thread
+  std::vector<std::function<void(const absl::Status&)>> effects_ OF_LOOP;
 
   absl::Mutex mutex_;
   TimedWait posted_;

@@ -40,7 +40,7 @@ DiskReserve::DiskReserve(Options options)
 }
 
 bool DiskReserve::GiveUp() {
-  absl::MutexLock lock(&mutex_);
+  absl::MutexLock lock(&file_mutex_);
   if (!full_.exchange(true)) Log(LogLevel::kError, "the disk of the data directory is full");
   const int64_t size = FileBytes();
   const int64_t part = std::max(bytes_ / kParts, kSmallestPart);
@@ -49,8 +49,7 @@ bool DiskReserve::GiveUp() {
 
 void DiskReserve::NoteFailure(const absl::Status& error) {
   if (IsDiskFull(error)) return NoteFull();
-  absl::MutexLock lock(&mutex_);
-  RefreshAccess();
+  NoteReadOnly(absl::StrCat(options_.dir, " (", error.message(), ")"));
 }
 
 void DiskReserve::NoteFull() {
@@ -58,8 +57,8 @@ void DiskReserve::NoteFull() {
 }
 
 void DiskReserve::Refresh() {
-  absl::MutexLock lock(&mutex_);
-  RefreshAccess();
+  absl::MutexLock lock(&file_mutex_);
+  NoteReadOnly(FindReadOnly());
   if (read_only_) return;
   const int64_t missing = std::max<int64_t>(bytes_ - FileBytes(), 0);
   const int64_t free = FreeBytes();
@@ -77,15 +76,20 @@ void DiskReserve::Refresh() {
   }
 }
 
-void DiskReserve::RefreshAccess() {
-  std::string reason;
+std::string DiskReserve::FindReadOnly() const {
   for (const char* folder : {"", "/blobs/staging", "/artifacts"}) {
     const std::string dir = absl::StrCat(options_.dir, folder);
-    if (const int error = WriteError(dir); error != 0 && reason.empty()) {
-      reason = absl::StrCat(dir, " (", std::strerror(error), ")");
-    }
+    if (const int error = WriteError(dir); error != 0)
+      return absl::StrCat(dir, " (", std::strerror(error), ")");
   }
-  read_only_reason_ = reason;
+  return "";
+}
+
+void DiskReserve::NoteReadOnly(const std::string& reason) {
+  {
+    absl::MutexLock lock(&mutex_);
+    read_only_reason_ = reason;
+  }
   if (read_only_.exchange(!reason.empty()) == !reason.empty()) return;
   if (reason.empty()) return Log(LogLevel::kInfo, "the data directory can be written to again");
   Log(LogLevel::kError, "the data directory cannot be written to", {{"directory", reason}});
@@ -105,9 +109,11 @@ std::string DiskReserve::Explain() const {
 }
 
 absl::Status DiskReserve::CheckRoom() {
-  if (!unusable()) return absl::OkStatus();
-  // Whoever has just made room need not wait until somebody looks.
-  Refresh();
+  if (unusable()) Refresh();
+  return status();
+}
+
+absl::Status DiskReserve::status() const {
   const std::string reason = Explain();
   if (reason.empty()) return absl::OkStatus();
   if (read_only_)

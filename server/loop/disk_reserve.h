@@ -16,6 +16,8 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 
+#include "server/facts/loop_thread.h"
+
 namespace quantmoe {
 
 // Thread-safe.
@@ -33,25 +35,30 @@ class DiskReserve {
   // Touches nothing yet: the directory may be another coordinator's.
   explicit DiskReserve(Options options);
 
-  // Frees a part of the file; false when nothing is left of it. The disk counts as full from now on.
+  // Frees a part of the file; false when nothing is left of it. The disk counts as full from now on. Part of
+  // a commit, which cannot do without the room.
   bool GiveUp();
-  // Something could not be written: the error is IsDiskUnusable.
+  // Something could not be written: the error is IsDiskUnusable. The disk counts as unusable until the next
+  // look says otherwise.
   void NoteFailure(const absl::Status& error);
   // Looks at the disk, and rebuilds the file when there is room.
-  void Refresh();
+  void Refresh() NEVER_ON_LOOP;
 
   // Full, or nothing can be written to it at all.
   bool unusable() const { return full_ || read_only_; }
   // One sentence for people while the disk is unusable, else empty.
   std::string Explain() const;
-  // While the disk is unusable: RESOURCE_EXHAUSTED DISK_FULL or UNAVAILABLE DISK_READ_ONLY. Looks at the disk
-  // again before it refuses.
-  absl::Status CheckRoom();
+  // While the disk is unusable: RESOURCE_EXHAUSTED DISK_FULL or UNAVAILABLE DISK_READ_ONLY, as of the last
+  // look.
+  absl::Status status() const;
+  // Looks at an unusable disk again before it refuses: whoever has just made room need not wait.
+  absl::Status CheckRoom() NEVER_ON_LOOP;
 
  private:
   void NoteFull();
-  // Whether the folders of the data directory can be written to.
-  void RefreshAccess() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NoteReadOnly(const std::string& reason);
+  // Why a folder of the data directory cannot be written to; empty: all can.
+  std::string FindReadOnly() const;
   int WriteError(const std::string& dir) const;
   int64_t FreeBytes() const;
   int64_t FileBytes() const;
@@ -61,9 +68,10 @@ class DiskReserve {
   const Options options_;
   const std::string path_;
   int64_t bytes_ = 0;
-  mutable absl::Mutex mutex_;  // one change of the file at a time
+  absl::Mutex file_mutex_;  // one change of the file at a time
   std::atomic<bool> full_{false};
   std::atomic<bool> read_only_{false};
+  mutable absl::Mutex mutex_;  // never held while a file is looked at
   // Why it is read_only_, such as "DIR (Read-only file system)".
   std::string read_only_reason_ ABSL_GUARDED_BY(mutex_);
 };

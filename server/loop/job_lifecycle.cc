@@ -1,10 +1,5 @@
 #include "server/loop/job_lifecycle.h"
 
-#include <algorithm>
-#include <deque>
-#include <iterator>
-
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
 #include "base/error_info.h"
@@ -29,7 +24,7 @@ namespace {
 
 constexpr size_t kMaxReasonBytes = 1000;
 
-// Everything after `prepare`. Runs on the executor: the model is opened again after a restart.
+// Everything after `prepare`. In a room: the model is opened again after a restart.
 absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
                                                               const std::string& spec_json,
                                                               const Digest& summary,
@@ -49,46 +44,7 @@ absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<co
   return tasks;
 }
 
-// A result that is lost more often points to a disk that destroys what is written to it.
-constexpr int kMaxReopened = 5;
 constexpr int kMaxStepRetries = 8;
-
-absl::Status TextLost(const std::set<std::string>& lost) {
-  return MakeError(
-      absl::StatusCode::kDataLoss, "BLOB_LOST",
-      absl::StrCat("the text with SHA-256 ", *lost.begin(),
-                   ", which the job was submitted with, is lost or damaged and cannot be fetched "
-                   "again: submit the job again with the file"),
-      {{"sha256", *lost.begin()}});
-}
-
-absl::Status LostTooOften(const Task& task) {
-  return MakeError(absl::StatusCode::kDataLoss, "BLOB_LOST",
-                   absl::StrCat("the result of task ", task.definition.label(), " was lost or damaged ",
-                                task.record.reopened() + 1, " times: check the disk of the data directory"),
-                   {{"task", task.definition.label()}});
-}
-
-bool Produces(const Task& task, const std::set<std::string>& lost) {
-  return std::any_of(task.record.outputs().begin(), task.record.outputs().end(),
-                     [&](const v1::TaskBlob& output) { return lost.contains(output.digest().sha256()); });
-}
-
-// The DONE task that has an output with this SHA-256, or null.
-const Task* FindProducer(const Job& job, const std::string& sha256) {
-  for (const Task& task : job.tasks) {
-    if (task.record.state() == v1::Task::DONE && Produces(task, {sha256})) return &task;
-  }
-  return nullptr;
-}
-
-// Whether somebody will still read the outputs of a task that is DONE.
-bool IsNeeded(const Job& job, const Task& task) {
-  const std::string& label = task.definition.label();
-  if (label == kPublishLabel || (label == kPrepareLabel && !job.record.planned())) return true;
-  return std::any_of(task.dependents.begin(), task.dependents.end(),
-                     [&](int dependent) { return job.tasks[dependent].record.state() != v1::Task::DONE; });
-}
 
 absl::Status JobAlreadyExists(absl::string_view id) {
   return MakeError(absl::StatusCode::kAlreadyExists, "JOB_ALREADY_EXISTS",
@@ -111,17 +67,21 @@ v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome) {
 }
 
 JobLifecycle::JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
-                           LocalBlobStore& blobs, DiskReserve& disk, Executor& executor, Metrics& metrics,
-                           const Clock& clock)
+                           StateStore& store, LocalBlobStore& blobs, DiskReserve& disk, Rooms& rooms,
+                           Metrics& metrics, const Clock& clock)
     : options_(std::move(options)),
       facts_(facts),
       loop_(loop),
       workers_(workers),
       blobs_(blobs),
       disk_(disk),
-      executor_(executor),
+      rooms_(rooms),
       metrics_(metrics),
-      clock_(clock) {}
+      clock_(clock),
+      lookup_(store, blobs, loop, rooms.lookups, [this](const std::vector<ResultLookup::Answer>& answers) {
+        loop_thread.AssertHeld();
+        TakeLookedUp(answers);
+      }) {}
 
 absl::StatusOr<std::string> JobLifecycle::FindReplay(const std::string& request_id,
                                                      const std::string& request_hash) {
@@ -145,7 +105,7 @@ absl::StatusOr<std::string> JobLifecycle::Create(NewJob job) {
     return MakeError(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
                      absl::StrCat("unfinished jobs: ", facts_.table().active_jobs()));
   }
-  RETURN_IF_ERROR(disk_.CheckRoom());
+  RETURN_IF_ERROR(disk_.status());
   server::JobRecord record;
   record.set_id(id);
   record.set_create_number(facts_.table().next_number());
@@ -182,44 +142,54 @@ void JobLifecycle::MarkRunning(const std::string& id) {
   if (facts_.table().Find(id)->record.state() == v1::Job::QUEUED) ChangeState(id, v1::Job::RUNNING, "");
 }
 
-void JobLifecycle::ResolveReadyTasks(const std::string& id, std::vector<int> candidates) {
+void JobLifecycle::ResolveReadyTasks(const std::string& id, const std::vector<int>& candidates) {
   const Job& job = *facts_.table().Find(id);
-  std::deque<int> queue(candidates.begin(), candidates.end());
-  while (!queue.empty()) {
-    const Task& task = job.tasks[queue.front()];
-    queue.pop_front();
+  for (const int candidate : candidates) {
+    const Task& task = job.tasks[candidate];
+    const std::string& label = task.definition.label();
     const TaskState state = task.record.state();
     const bool waits = state == v1::Task::BLOCKED || (state == v1::Task::READY && task.record.key().empty());
     if (!waits || task.unmet > 0) continue;
     absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, task);
     if (!inputs.ok()) return Fail(id, inputs.status());
     const std::string key = job.record.determinism_class().empty() ? "" : KeyOf(job, task, *inputs);
-    facts_.Apply(TaskReady{id, task.definition.label(), key, clock_.Monotonic()});
+    facts_.Apply(TaskReady{id, label, key, clock_.Monotonic(), /*awaits_lookup=*/!key.empty()});
     if (key.empty()) continue;
-    const std::vector<v1::TaskBlob> outputs = FindCachedOutputs(key);
-    if (outputs.empty()) continue;
-    MarkRunning(id);
-    facts_.Apply(
-        TaskDone{id, task.definition.label(), outputs, /*cached=*/true, /*seconds=*/0, clock_.Now()});
-    facts_.AppendLog(id, TaskEvent(task, v1::TaskChanged::CACHED));
-    queue.insert(queue.end(), task.dependents.begin(), task.dependents.end());
+    // What this batch has found cannot be read from the store yet.
+    if (const auto* outputs = facts_.FindUncommittedResult(key); outputs != nullptr) {
+      FinishFromCache(id, label, std::vector<v1::TaskBlob>(*outputs));
+    } else {
+      lookup_.Want({id, label, key});
+    }
   }
-  Reconcile();
+  StartSteps(job);
 }
 
-std::vector<v1::TaskBlob> JobLifecycle::FindCachedOutputs(const std::string& key) {
-  const auto found = facts_.FindResult(key);
-  if (!found.ok())
-    Log(LogLevel::kWarning, "task cache cannot be read", {{"error", found.status().ToString()}});
-  if (!found.ok() || !found->has_value()) return {};
-  for (const v1::TaskBlob& output : **found) {
-    const auto contains = blobs_.Contains(FromProto(output.digest()));
-    if (contains.ok() && *contains) continue;
-    facts_.ForgetResult(key);
-    return {};
+void JobLifecycle::TakeLookedUp(const std::vector<ResultLookup::Answer>& answers) {
+  for (const ResultLookup::Answer& answer : answers) {
+    const auto& [id, label, key] = answer.wanted;
+    const Task* task = facts_.table().FindTask(id, label);
+    // A result of an equal task may have come meanwhile, or the end of the job, or another job of its name.
+    const bool waits = task != nullptr && task->awaits_lookup && task->record.state() == v1::Task::READY;
+    if (!waits || task->record.key() != key) continue;
+    if (answer.outputs.empty()) {
+      if (answer.lost) facts_.ForgetResult(key);
+      facts_.Apply(TaskLookedUp{id, label});
+      continue;
+    }
+    facts_.TouchResult(key);
+    FinishFromCache(id, label, answer.outputs);
   }
-  facts_.TouchResult(key);
-  return **found;
+}
+
+void JobLifecycle::Resume() {
+  for (const auto& [id, job] : facts_.table().jobs()) {
+    for (const auto& [height, index] : job.ready) {
+      const Task& task = job.tasks[index];
+      if (task.awaits_lookup) lookup_.Want({id, task.definition.label(), task.record.key()});
+    }
+  }
+  Reconcile();
 }
 
 void JobLifecycle::FinishFromCache(const std::string& id, const std::string& label,
@@ -237,17 +207,18 @@ void JobLifecycle::FollowUp(const std::string& id, const std::string& label) {
 }
 
 void JobLifecycle::Reconcile() {
-  for (const auto& [id, job] : facts_.table().jobs()) {
-    if (job.record.state() != v1::Job::RUNNING) continue;
-    const Task* prepare = job.Find(kPrepareLabel);
-    const Task* publish = job.Find(kPublishLabel);
-    const auto is_done = [](const Task* task) {
-      return task != nullptr && task->record.state() == v1::Task::DONE;
-    };
-    if (!MayStep(id)) continue;
-    if (!job.record.planned() && is_done(prepare)) StartPlanning(id);
-    if (is_done(publish)) StartPublishing(id);
-  }
+  for (const auto& [id, job] : facts_.table().jobs()) StartSteps(job);
+}
+
+void JobLifecycle::StartSteps(const Job& job) {
+  const std::string& id = job.record.id();
+  if (job.record.state() != v1::Job::RUNNING || !MayStep(id)) return;
+  const auto is_done = [&job](const char* label) {
+    const Task* task = job.Find(label);
+    return task != nullptr && task->record.state() == v1::Task::DONE;
+  };
+  if (!job.record.planned() && is_done(kPrepareLabel)) StartPlanning(id);
+  if (is_done(kPublishLabel)) StartPublishing(id);
 }
 
 void JobLifecycle::StartPlanning(const std::string& id) {
@@ -259,11 +230,16 @@ void JobLifecycle::StartPlanning(const std::string& id) {
         id, MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", "prepare gave no summary"));
   }
   auto resolved = resolved_.contains(id) ? resolved_[id] : nullptr;
-  Executor& room = resolved == nullptr && options_.room_of ? options_.room_of(job.record.spec()) : executor_;
+  // A model that must be opened again may lie in a slow place, which must not hold up the steps of other
+  // jobs.
+  Executor& room = resolved == nullptr ? rooms_.For(job.record.spec()) : rooms_.steps;
   const bool posted =
       room.Post([this, id, resolved, spec = job.record.spec_json(), digest = FromProto(*summary)] {
         auto tasks = PlanTasks(resolved, spec, digest, options_.models, blobs_);
-        loop_.Post([this, id, tasks = std::move(tasks)] { FinishPlanning(id, tasks); });
+        loop_.Post([this, id, tasks = std::move(tasks)] {
+          loop_thread.AssertHeld();
+          FinishPlanning(id, tasks);
+        });
       });
   if (posted) planning_.insert(id);
 }
@@ -292,9 +268,12 @@ void JobLifecycle::StartPublishing(const std::string& id) {
   if (publishing_.contains(id)) return;
   const Task& publish = *facts_.table().Find(id)->Find(kPublishLabel);
   const std::vector<v1::TaskBlob> outputs(publish.record.outputs().begin(), publish.record.outputs().end());
-  const bool posted = executor_.Post([this, id, outputs] {
+  const bool posted = rooms_.steps.Post([this, id, outputs] {
     auto artifact = PublishArtifact(blobs_, outputs, options_.artifacts_dir, id);
-    loop_.Post([this, id, artifact = std::move(artifact)] { FinishPublishing(id, artifact); });
+    loop_.Post([this, id, artifact = std::move(artifact)] {
+      loop_thread.AssertHeld();
+      FinishPublishing(id, artifact);
+    });
   });
   if (posted) publishing_.insert(id);
 }
@@ -304,7 +283,7 @@ void JobLifecycle::FinishPublishing(const std::string& id, absl::StatusOr<server
   if (job == nullptr || job->record.state() != v1::Job::RUNNING) {
     publishing_.erase(id);
     // Cancelled or deleted meanwhile: nobody refers to the directory.
-    (void)executor_.Post([dir = absl::StrCat(options_.artifacts_dir, "/", id)] { Unpublish(dir); });
+    (void)rooms_.steps.Post([dir = absl::StrCat(options_.artifacts_dir, "/", id)] { Unpublish(dir); });
     return;
   }
   // A step that a stop interrupts is for the next coordinator.
@@ -329,6 +308,7 @@ void JobLifecycle::RecoverStep(const std::string& id, const std::string& label,
     const Task& task = *facts_.table().Find(id)->Find(label);
     CheckBlobs(id, {task.record.outputs().begin(), task.record.outputs().end()},
                [this, id, &in_step, error](const BlobCheck& check) {
+                 loop_thread.AssertHeld();
                  in_step.erase(id);
                  if (facts_.table().Find(id) == nullptr) return;
                  check.lost.empty() ? Fail(id, error) : Reopen(id, check.lost);
@@ -349,80 +329,6 @@ void JobLifecycle::RecoverStep(const std::string& id, const std::string& label,
 std::string JobLifecycle::ExplainStep(const std::string& id) const {
   const auto retry = step_retries_.find(id);
   return retry == step_retries_.end() ? "" : absl::StrCat("is tried again after: ", retry->second.error);
-}
-
-void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, const std::string& named,
-                               std::function<void(const BlobCheck&)> then) {
-  const Job& job = *facts_.table().Find(id);
-  absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, *job.Find(label));
-  // An input that was reopened already has no digest: the task waits for it anyway.
-  if (!inputs.ok()) return then({.lost = {}, .indirect = {}, .restored = true});
-  const bool direct = std::any_of(inputs->begin(), inputs->end(), [&named](const v1::TaskBlob& input) {
-    return input.digest().sha256() == named;
-  });
-  const Task* producer = direct || named.empty() ? nullptr : FindProducer(job, named);
-  if (producer == nullptr) return CheckBlobs(id, *std::move(inputs), std::move(then));
-  // A disk that lost one tensor of a plan may have lost more: all are looked at, not one each attempt.
-  std::set<std::string> indirect;
-  for (const Task& task : job.tasks) {
-    if (task.record.state() != v1::Task::DONE || task.definition.kind() != producer->definition.kind())
-      continue;
-    for (const v1::TaskBlob& output : task.record.outputs()) {
-      indirect.insert(output.digest().sha256());
-      inputs->push_back(output);
-    }
-  }
-  CheckBlobs(id, *std::move(inputs),
-             [indirect = std::move(indirect), then = std::move(then)](BlobCheck check) {
-               std::set_intersection(check.lost.begin(), check.lost.end(), indirect.begin(), indirect.end(),
-                                     std::inserter(check.indirect, check.indirect.end()));
-               then(check);
-             });
-}
-
-void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
-                              std::function<void(const BlobCheck&)> then) {
-  const bool posted =
-      executor_.Post([this, spec = facts_.table().Find(id)->record.spec(), then, blobs = std::move(blobs)] {
-        BlobCheck check;
-        for (const v1::TaskBlob& blob : blobs) {
-          const Digest digest = FromProto(blob.digest());
-          if (!IsLostBlob(blobs_.Verify(digest))) continue;
-          const bool restored = options_.restore_text && options_.restore_text(digest, spec);
-          if (restored) {
-            check.restored = true;
-          } else {
-            check.lost.insert(digest.sha256);
-          }
-        }
-        loop_.Post([then, check] { then(check); });
-      });
-  if (!posted) then({});
-}
-
-void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lost,
-                          const std::set<std::string>& indirect) {
-  const Job& job = *facts_.table().Find(id);
-  if (job.record.state() != v1::Job::RUNNING) return;
-  std::set<std::string> unmade = lost;
-  std::vector<int> reopened;
-  for (const Task& task : job.tasks) {
-    if (task.record.state() != v1::Task::DONE || !Produces(task, lost)) continue;
-    for (const v1::TaskBlob& output : task.record.outputs()) unmade.erase(output.digest().sha256());
-    if (IsNeeded(job, task) || Produces(task, indirect)) reopened.push_back(task.index);
-  }
-  if (!unmade.empty()) return Fail(id, TextLost(unmade));
-  for (int index : reopened) {
-    const Task& task = job.tasks[index];
-    if (task.record.reopened() >= kMaxReopened) return Fail(id, LostTooOften(task));
-    Log(LogLevel::kWarning, "a lost result is computed again",
-        {{"job", id}, {"task", task.definition.label()}});
-    metrics_.ResultReopened(task.definition.kind());
-    if (!task.record.key().empty()) facts_.ForgetResult(task.record.key());
-    facts_.Apply(TaskReopened{id, task.definition.label()});
-    facts_.AppendLog(id, TaskEvent(task, v1::TaskChanged::REOPENED));
-  }
-  ResolveReadyTasks(id, reopened);
 }
 
 void JobLifecycle::Cancel(const std::string& id, absl::string_view reason) {
@@ -452,7 +358,7 @@ absl::Status JobLifecycle::Delete(const std::string& id, bool force) {
   loop_.AfterCommit(
       [this, dir = absl::StrCat(options_.artifacts_dir, "/", id)](const absl::Status& committed) {
         if (!committed.ok()) return;
-        (void)executor_.Post([dir] { Unpublish(dir); });
+        (void)rooms_.steps.Post([dir] { Unpublish(dir); });
       });
   return absl::OkStatus();
 }

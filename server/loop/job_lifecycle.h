@@ -1,7 +1,7 @@
 // What happens to a job from creation to its end: planning when `prepare` is done, tasks that become ready or
-// are known from earlier work, publication, cancellation, deletion. Used on the commit loop's thread only,
-// except where noted; slow steps run on the executor and come back as operations. After a restart Reconcile
-// starts unfinished steps again.
+// are known from earlier work, publication, cancellation, deletion. On the commit loop's thread; whatever
+// reads or writes is done in the rooms and comes back as an operation. After a restart Resume and Reconcile
+// start again what was unfinished.
 #pragma once
 
 #include <functional>
@@ -18,8 +18,9 @@
 #include "server/facts/facts_recorder.h"
 #include "server/loop/commit_loop.h"
 #include "server/loop/disk_reserve.h"
-#include "server/loop/executor.h"
 #include "server/loop/metrics.h"
+#include "server/loop/result_lookup.h"
+#include "server/loop/rooms.h"
 #include "server/loop/worker_links.h"
 #include "storage/blob_store.h"
 
@@ -53,51 +54,54 @@ class JobLifecycle {
     std::string artifacts_dir;
     ModelSources models;
     int max_active_jobs = 1000;
-    // Where a model that must be opened again is read, so that a slow place does not hold up the steps of
-    // other jobs; empty: with all steps.
-    std::function<Executor&(const v1::JobSpec&)> room_of = {};
     // Brings back a lost text of a spec that can be had again; false when it cannot. Blocking.
     std::function<bool(const Digest& digest, const v1::JobSpec& spec)> restore_text = {};
   };
   JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
-               LocalBlobStore& blobs, DiskReserve& disk, Executor& executor, Metrics& metrics,
+               StateStore& store, LocalBlobStore& blobs, DiskReserve& disk, Rooms& rooms, Metrics& metrics,
                const Clock& clock);
 
   // The new job's id, or that of the job this request made before. ALREADY_EXISTS JOB_ALREADY_EXISTS,
-  // INVALID_ARGUMENT REQUEST_ID_PAYLOAD_MISMATCH, RESOURCE_EXHAUSTED QUEUE_FULL or DISK_FULL.
-  absl::StatusOr<std::string> Create(NewJob job);
+  // INVALID_ARGUMENT REQUEST_ID_PAYLOAD_MISMATCH, RESOURCE_EXHAUSTED QUEUE_FULL or DISK_FULL, UNAVAILABLE
+  // DISK_READ_ONLY.
+  absl::StatusOr<std::string> Create(NewJob job) ON_LOOP;
   // The job that an earlier request with this id made; empty when there is none. REQUEST_ID_PAYLOAD_MISMATCH.
-  absl::StatusOr<std::string> FindReplay(const std::string& request_id, const std::string& request_hash);
+  absl::StatusOr<std::string> FindReplay(const std::string& request_id,
+                                         const std::string& request_hash) ON_LOOP;
   // Cancels a running job; does nothing to one that is ending or has ended. The job must exist.
-  void Cancel(const std::string& id, absl::string_view reason);
+  void Cancel(const std::string& id, absl::string_view reason) ON_LOOP;
   // FAILED_PRECONDITION JOB_NOT_TERMINAL unless `force`. The job must exist.
-  absl::Status Delete(const std::string& id, bool force);
-  void Fail(const std::string& id, const absl::Status& error);
+  absl::Status Delete(const std::string& id, bool force) ON_LOOP;
+  void Fail(const std::string& id, const absl::Status& error) ON_LOOP;
 
   // The job may use workers of this class from now on.
-  void Bind(const std::string& id, const std::string& determinism_class);
+  void Bind(const std::string& id, const std::string& determinism_class) ON_LOOP;
   // Follows up on a task that has just become DONE.
-  void FollowUp(const std::string& id, const std::string& label);
+  void FollowUp(const std::string& id, const std::string& label) ON_LOOP;
   // A READY task takes the result of an equal one.
   void FinishFromCache(const std::string& id, const std::string& label,
-                       const std::vector<v1::TaskBlob>& outputs);
-  // Reads every input of the task, and the blob `named` (SHA-256; may be empty) that it failed on, on the
-  // executor, and tells on the loop's thread which are lost.
+                       const std::vector<v1::TaskBlob>& outputs) ON_LOOP;
+  // Reads every input of the task, and the blob `named` (SHA-256; may be empty) that it failed on, in a room,
+  // and tells on the loop's thread which are lost.
   void CheckInputs(const std::string& id, const std::string& label, const std::string& named,
-                   std::function<void(const BlobCheck&)> then);
+                   std::function<void(const BlobCheck&)> then) ON_LOOP;
   // Has the producers of lost blobs run again. The job fails when nobody produces one of them, or a result is
   // lost time after time.
   // `indirect` as in BlobCheck.
   void Reopen(const std::string& id, const std::set<std::string>& lost,
-              const std::set<std::string>& indirect = {});
+              const std::set<std::string>& indirect = {}) ON_LOOP;
   // A cancelling job without running tasks is CANCELLED.
-  void SettleCancellation(const std::string& id);
-  // Starts steps that no one is doing: after a restart, or when the executor was full.
-  void Reconcile();
-  void MarkRunning(const std::string& id);
+  void SettleCancellation(const std::string& id) ON_LOOP;
+  // Asks the rooms for the look-ups that the operations so far want.
+  void StartLookups() ON_LOOP { lookup_.Start(); }
+  // After the facts were read: looks again for earlier results of tasks that are READY.
+  void Resume() ON_LOOP;
+  // Starts steps that no one is doing: after a restart, or when a room was full.
+  void Reconcile() ON_LOOP;
+  void MarkRunning(const std::string& id) ON_LOOP;
   DiskReserve& disk() { return disk_; }
   // Why a step of the coordinator waits; empty when none of the job does.
-  std::string ExplainStep(const std::string& id) const;
+  std::string ExplainStep(const std::string& id) const ON_LOOP;
 
  private:
   // A step of the coordinator that must be tried again.
@@ -106,23 +110,27 @@ class JobLifecycle {
     absl::Duration not_before;  // monotonic
     std::string error;
   };
-  void ResolveReadyTasks(const std::string& id, std::vector<int> candidates);
-  // The outputs of an equal task that still exist; empty when there are none.
-  std::vector<v1::TaskBlob> FindCachedOutputs(const std::string& key);
-  void StartPlanning(const std::string& id);
-  void FinishPlanning(const std::string& id, absl::StatusOr<std::vector<server::TaskDefinition>> tasks);
-  void StartPublishing(const std::string& id);
-  void FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact);
+  // Makes READY what waits for nothing any more, and wants to know whether earlier results of it exist.
+  void ResolveReadyTasks(const std::string& id, const std::vector<int>& candidates) ON_LOOP;
+  void TakeLookedUp(const std::vector<ResultLookup::Answer>& answers) ON_LOOP;
+  // Starts the steps of the coordinator that a running job is ready for.
+  void StartSteps(const Job& job) ON_LOOP;
+  void StartPlanning(const std::string& id) ON_LOOP;
+  void FinishPlanning(const std::string& id,
+                      absl::StatusOr<std::vector<server::TaskDefinition>> tasks) ON_LOOP;
+  void StartPublishing(const std::string& id) ON_LOOP;
+  void FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact) ON_LOOP;
   // Planning or publication failed on the outputs of the task `label`: has lost ones made again, waits for
   // what may come back, or fails the job. `in_step` keeps the step from starting meanwhile.
   void RecoverStep(const std::string& id, const std::string& label, std::set<std::string>& in_step,
-                   const absl::Status& error);
-  bool MayStep(const std::string& id) const;
+                   const absl::Status& error) ON_LOOP;
+  bool MayStep(const std::string& id) const ON_LOOP;
   void CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
-                  std::function<void(const BlobCheck&)> then);
-  void CancelRunningTasks(const Job& job, absl::string_view reason);
+                  std::function<void(const BlobCheck&)> then) ON_LOOP;
+  void CancelRunningTasks(const Job& job, absl::string_view reason) ON_LOOP;
   void ChangeState(const std::string& id, JobState state, absl::string_view reason,
-                   const google::rpc::Status& error = {}, const server::ArtifactRecord& artifact = {});
+                   const google::rpc::Status& error = {},
+                   const server::ArtifactRecord& artifact = {}) ON_LOOP;
 
   const Options options_;
   FactsRecorder& facts_;
@@ -130,13 +138,14 @@ class JobLifecycle {
   WorkerLinks& workers_;
   LocalBlobStore& blobs_;
   DiskReserve& disk_;
-  Executor& executor_;
+  Rooms& rooms_;
   Metrics& metrics_;
   const Clock& clock_;
-  absl::flat_hash_map<std::string, std::shared_ptr<const ResolvedJob>> resolved_;
-  std::set<std::string> planning_;
-  std::set<std::string> publishing_;
-  std::map<std::string, StepRetry> step_retries_;  // by job
+  ResultLookup lookup_;
+  absl::flat_hash_map<std::string, std::shared_ptr<const ResolvedJob>> resolved_ OF_LOOP;
+  std::set<std::string> planning_ OF_LOOP;
+  std::set<std::string> publishing_ OF_LOOP;
+  std::map<std::string, StepRetry> step_retries_ OF_LOOP;  // by job
 };
 
 // The event-log row of a task's change.

@@ -45,8 +45,9 @@ void Rooms::InterruptReadsFromOutside() {
 }
 
 void Rooms::Stop() {
-  const std::initializer_list<Executor*> all = {&results,       &watches, &reads,        &models, &hub,
-                                                &object_stores, &blobs,   &worker_blobs, &steps};
+  const std::initializer_list<Executor*> all = {&results, &watches,       &reads, &models,
+                                                &hub,     &object_stores, &blobs, &worker_blobs,
+                                                &steps,   &lookups,       &disk};
   for (Executor* room : all) room->Interrupt();
   for (Executor* room : all) room->Stop();
 }

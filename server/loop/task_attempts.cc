@@ -170,6 +170,7 @@ void TaskAttempts::FailOfInfrastructure(const v1::FailTaskRequest& request, cons
   // The attempt stays the current one until it is known whether the worker or the store has lost the blob.
   const std::string named = GetErrorInfo(status).metadata["sha256"];
   jobs_.CheckInputs(ref.job, ref.task, named, [this, request, error](const BlobCheck& check) {
+    loop_thread.AssertHeld();
     TaskRef failed;
     if (FindRunning(request.attempt(), failed) == nullptr) return;
     const bool lost = (!check.lost.empty() || check.restored) && check.indirect.empty();

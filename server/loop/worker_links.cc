@@ -12,6 +12,7 @@ std::shared_ptr<WorkerLink> WorkerLinks::Find(const std::string& worker) const {
 void WorkerLinks::TakeCredit(const std::string& worker) {
   --table_.at(worker).credits;
   loop_.AfterCommit([this, worker](const absl::Status& committed) {
+    loop_thread.AssertHeld();
     const auto known = table_.find(worker);
     if (!committed.ok() && known != table_.end()) ++known->second.credits;
   });

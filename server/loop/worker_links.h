@@ -1,5 +1,5 @@
-// The workers the coordinator talks to: their facts, and a way to send to each. Used on the commit loop's
-// thread only; messages leave after the commit of what they tell.
+// The workers the coordinator talks to: their facts, and a way to send to each. On the commit loop's thread;
+// messages leave after the commit of what they tell.
 #pragma once
 
 #include <map>
@@ -29,31 +29,31 @@ class WorkerLinks {
  public:
   explicit WorkerLinks(CommitLoop& loop) : loop_(loop) {}
 
-  WorkerTable& table() { return table_; }
-  const WorkerTable& table() const { return table_; }
+  WorkerTable& table() ON_LOOP { return table_; }
+  const WorkerTable& table() const ON_LOOP { return table_; }
 
-  void Connect(const std::string& worker, std::shared_ptr<WorkerLink> link) {
+  void Connect(const std::string& worker, std::shared_ptr<WorkerLink> link) ON_LOOP {
     links_[worker] = std::move(link);
   }
-  void Disconnect(const std::string& worker) { links_.erase(worker); }
-  std::shared_ptr<WorkerLink> Find(const std::string& worker) const;
-  const std::map<std::string, std::shared_ptr<WorkerLink>>& all() const { return links_; }
+  void Disconnect(const std::string& worker) ON_LOOP { links_.erase(worker); }
+  std::shared_ptr<WorkerLink> Find(const std::string& worker) const ON_LOOP;
+  const std::map<std::string, std::shared_ptr<WorkerLink>>& all() const ON_LOOP { return links_; }
 
   // Takes one of the worker's credits; gives it back when the running commit fails. The worker must be known.
-  void TakeCredit(const std::string& worker);
+  void TakeCredit(const std::string& worker) ON_LOOP;
   // Brings `last_heard` of connected workers up to what has arrived.
-  void NoteArrivals();
+  void NoteArrivals() ON_LOOP;
 
   // After the running commit; dropped when the worker is not connected or the commit fails.
-  void Send(const std::string& worker, v1::CoordinatorMessage message);
+  void Send(const std::string& worker, v1::CoordinatorMessage message) ON_LOOP;
   void SendCancel(const std::string& worker, const std::string& task_name, const std::string& token,
-                  absl::string_view reason);
-  void SendDrop(const std::string& worker, const std::string& task_name, const std::string& token);
+                  absl::string_view reason) ON_LOOP;
+  void SendDrop(const std::string& worker, const std::string& task_name, const std::string& token) ON_LOOP;
 
  private:
   CommitLoop& loop_;
-  WorkerTable table_;
-  std::map<std::string, std::shared_ptr<WorkerLink>> links_;
+  WorkerTable table_ OF_LOOP;
+  std::map<std::string, std::shared_ptr<WorkerLink>> links_ OF_LOOP;
 };
 
 }  // namespace quantmoe

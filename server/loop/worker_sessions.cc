@@ -263,7 +263,7 @@ void WorkerSessions::Remove(const std::string& worker, absl::string_view cause) 
 void WorkerSessions::Dispatch() {
   if (jobs_.disk().unusable()) return;  // a task that starts would fail to store its results
   const absl::Duration now = clock_.Monotonic();
-  // Binding a job may reveal cached results and more ready tasks, so plan until nothing is left to bind.
+  // A job that is bound looks for earlier results first, and leaves the worker to another.
   while (true) {
     const Schedule schedule = Plan(facts_.table(), workers_.table(), options_.limits, now);
     for (const Binding& binding : schedule.bindings) jobs_.Bind(binding.job, binding.determinism_class);
@@ -282,7 +282,7 @@ void WorkerSessions::BeginRecovery() {
 }
 
 void WorkerSessions::AfterReload() {
-  jobs_.Reconcile();
+  jobs_.Resume();
   // A worker may have been removed in the batch that failed, and its tasks run again by the facts.
   BeginRecovery();
 }

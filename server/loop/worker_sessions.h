@@ -1,5 +1,5 @@
 // The life of worker sessions and leases: hello, heartbeats, credits, drain, goodbye, loss; and the dispatch
-// of ready tasks to them. Used on the commit loop's thread only.
+// of ready tasks to them. On the commit loop's thread.
 #pragma once
 
 #include <map>
@@ -35,47 +35,47 @@ class WorkerSessions {
   // A session opens; an older one of the same process is closed, and one that takes the id of another
   // connected worker is refused. Attempts that the worker holds are adopted or dropped; those that it should
   // hold and does not go back to the queue.
-  void Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link);
+  void Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link) ON_LOOP;
   // A message after Hello from the session behind `link`.
   void Receive(const std::string& worker, const std::shared_ptr<WorkerLink>& link,
-               const v1::WorkerMessage& message);
+               const v1::WorkerMessage& message) ON_LOOP;
   // The stream ended. The worker keeps its tasks until its lease runs out.
-  void Disconnected(const std::string& worker, const std::shared_ptr<WorkerLink>& link);
+  void Disconnected(const std::string& worker, const std::shared_ptr<WorkerLink>& link) ON_LOOP;
   // NOT_FOUND WORKER_NOT_FOUND.
-  absl::Status Drain(const std::string& worker);
+  absl::Status Drain(const std::string& worker) ON_LOOP;
 
   // Expires leases, ends the recovery.
-  void Tick();
+  void Tick() ON_LOOP;
   // Assigns what can run now.
-  void Dispatch();
+  void Dispatch() ON_LOOP;
   // Running tasks of a coordinator that starts are left alone for one lease, so that their workers can come
   // back.
-  void BeginRecovery();
-  bool recovering() const { return recovering_; }
+  void BeginRecovery() ON_LOOP;
+  bool recovering() const ON_LOOP { return recovering_; }
   // The facts were read again because a commit failed; what is known about workers was not.
-  void AfterReload();
+  void AfterReload() ON_LOOP;
   // Ends all sessions.
-  void CloseAll(const absl::Status& status);
+  void CloseAll(const absl::Status& status) ON_LOOP;
 
  private:
   struct Progress {
     int64_t ticks = 0;
     absl::Duration since;
   };
-  void Heartbeat(WorkerFacts& worker, const v1::WorkerHeartbeat& heartbeat);
-  void WatchProgress(const std::string& worker, const v1::WorkerHeartbeat& heartbeat);
-  void ReturnUndelivered(const std::string& worker, const v1::WorkerHeartbeat& heartbeat);
-  void Remove(const std::string& worker, absl::string_view cause);
-  void ExpireLeases(absl::Duration now);
-  void EndRecovery();
+  void Heartbeat(WorkerFacts& worker, const v1::WorkerHeartbeat& heartbeat) ON_LOOP;
+  void WatchProgress(const std::string& worker, const v1::WorkerHeartbeat& heartbeat) ON_LOOP;
+  void ReturnUndelivered(const std::string& worker, const v1::WorkerHeartbeat& heartbeat) ON_LOOP;
+  void Remove(const std::string& worker, absl::string_view cause) ON_LOOP;
+  void ExpireLeases(absl::Duration now) ON_LOOP;
+  void EndRecovery() ON_LOOP;
   // Says why jobs wait, and ends those for which no worker has come for too long.
-  void ExplainJobs();
-  void Explain(const Job& job, const WaitingReason& waiting);
+  void ExplainJobs() ON_LOOP;
+  void Explain(const Job& job, const WaitingReason& waiting) ON_LOOP;
   // Ends a job that waited too long for such a cause. The job must exist.
-  void EndHopeless(const std::string& id, const WaitingReason& waiting, absl::Duration waited);
-  bool BelongsToAnother(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) const;
+  void EndHopeless(const std::string& id, const WaitingReason& waiting, absl::Duration waited) ON_LOOP;
+  bool BelongsToAnother(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) const ON_LOOP;
   // What the worker should hold by the facts and does not by its Hello.
-  void LoseAllBut(const std::set<TaskRef>& held, const std::string& worker);
+  void LoseAllBut(const std::set<TaskRef>& held, const std::string& worker) ON_LOOP;
 
   const Options options_;
   FactsRecorder& facts_;
@@ -84,16 +84,16 @@ class WorkerSessions {
   WorkerLinks& workers_;
   Metrics& metrics_;
   const Clock& clock_;
-  std::map<std::string, Progress> progress_;  // by token
+  std::map<std::string, Progress> progress_ OF_LOOP;  // by token
   struct Wait {
     v1::Waiting::Cause cause = v1::Waiting::CAUSE_UNSPECIFIED;
     absl::Duration since;  // monotonic
   };
-  std::map<std::string, Wait> waits_;  // by job
-  bool recovering_ = false;
-  absl::Duration recovery_until_;
-  absl::Duration last_tick_ = absl::InfiniteDuration();
-  int ticks_of_grace_ = 0;
+  std::map<std::string, Wait> waits_ OF_LOOP;  // by job
+  bool recovering_ OF_LOOP = false;
+  absl::Duration recovery_until_ OF_LOOP;
+  absl::Duration last_tick_ OF_LOOP = absl::InfiniteDuration();
+  int ticks_of_grace_ OF_LOOP = 0;
 };
 
 }  // namespace quantmoe

@@ -39,10 +39,10 @@ absl::StatusOr<v1::JobPareto> BuildPareto(Core& core, const ParetoFacts& facts, 
   }
   ASSIGN_OR_RETURN(const JobSpec spec, JobSpecFromJson(facts.spec_json));
   ASSIGN_OR_RETURN(const std::vector<TensorInfo> kept, KeptTensorsOf(core, spec));
-  ASSIGN_OR_RETURN(const MappedFile file, core.blobs.Open(facts.table));
+  ASSIGN_OR_RETURN(const MappedFile file, core.blobs().Open(facts.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(file.bytes()));
   ASSIGN_OR_RETURN(ParetoFront front, TraceFront(table, spec, kept, points));
-  ASSIGN_OR_RETURN(MeasuredPlans measured, PlaceMeasured(core.blobs, facts.measured, table, spec));
+  ASSIGN_OR_RETURN(MeasuredPlans measured, PlaceMeasured(core.blobs(), facts.measured, table, spec));
   front.measured = std::move(measured.points);
   front.original_perplexity = measured.original_perplexity;
   v1::JobPareto pareto;

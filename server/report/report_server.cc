@@ -32,6 +32,7 @@ absl::StatusOr<T> AskLoop(Core& core, std::function<absl::StatusOr<T>()> questio
   };
   const auto answer = std::make_shared<Answer>();
   core.loop.Post([answer, question = std::move(question)] {
+    loop_thread.AssertHeld();
     absl::StatusOr<T> value = question();
     NotifyingLock lock(&answer->mutex, &answer->changed);
     answer->value = std::move(value);
@@ -45,6 +46,7 @@ absl::StatusOr<T> AskLoop(Core& core, std::function<absl::StatusOr<T>()> questio
 // Newest first.
 absl::StatusOr<std::vector<JobLine>> ListJobLines(Core& core) {
   return AskLoop<std::vector<JobLine>>(core, [&core]() -> absl::StatusOr<std::vector<JobLine>> {
+    loop_thread.AssertHeld();
     std::vector<std::pair<int64_t, JobLine>> dated;
     for (const auto& [id, job] : core.facts.table().jobs()) {
       const auto state = job.record.state();
@@ -77,11 +79,12 @@ absl::StatusOr<std::string> ShowReport(Core& core, const std::string& job_id) {
 absl::StatusOr<std::string> ReadReport(Core& core, const std::string& job_id) {
   ASSIGN_OR_RETURN(const ReportFacts facts,
                    AskLoop<ReportFacts>(core, [&core, job_id]() -> absl::StatusOr<ReportFacts> {
+                     loop_thread.AssertHeld();
                      const Job* job = core.facts.table().Find(job_id);
                      if (job == nullptr) return JobNotFound(JobName(job_id));
                      return GatherReportFacts(core.facts.table(), *job, core.artifacts_dir);
                    }));
-  return BuildReport(facts, core.blobs);
+  return BuildReport(facts, core.blobs());
 }
 
 }  // namespace quantmoe

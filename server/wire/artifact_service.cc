@@ -51,6 +51,7 @@ grpc::ServerUnaryReactor* ArtifactServiceHandler::GetArtifact(grpc::CallbackServ
                                                               v1::Artifact* response) {
   UnaryReply reply(core_, context, *request, kService, "GetArtifact");
   FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+    loop_thread.AssertHeld();
     ASSIGN_OR_RETURN(const Job* job, FindPublished(core_.facts.table(), request->name()));
     *response = ViewArtifact(*job, core_.artifacts_dir);
     return absl::OkStatus();
@@ -63,6 +64,7 @@ grpc::ServerUnaryReactor* ArtifactServiceHandler::ListArtifacts(grpc::CallbackSe
                                                                 v1::ListArtifactsResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "ListArtifacts");
   FinishOnLoop(core_, reply, [this, request, response] {
+    loop_thread.AssertHeld();
     return ListArtifactPage(core_.facts.table(), *request, core_.artifacts_dir, *response);
   });
   return reply.reactor();
@@ -71,10 +73,11 @@ grpc::ServerUnaryReactor* ArtifactServiceHandler::ListArtifacts(grpc::CallbackSe
 grpc::ServerWriteReactor<v1::Chunk>* ArtifactServiceHandler::DownloadArtifact(
     grpc::CallbackServerContext*, const v1::DownloadArtifactRequest* request) {
   const auto locate = [this, name = request->name(), path = request->file()]() -> absl::StatusOr<FileOpener> {
+    loop_thread.AssertHeld();
     ASSIGN_OR_RETURN(const Job* job, FindPublished(core_.facts.table(), name));
     ASSIGN_OR_RETURN(const v1::Digest digest, FindFile(job->record.artifact(), path));
     const std::string file = absl::StrCat(core_.artifacts_dir, "/", job->record.id(), "/", path);
-    return FileOpener([this, file, digest] { return OpenVerified(core_.blobs, file, digest); });
+    return FileOpener([this, file, digest] { return OpenVerified(core_.blobs(), file, digest); });
   };
   return StartChunkStream(core_, core_.rooms.blobs, kService, "DownloadArtifact", *request, request->offset(),
                           locate);

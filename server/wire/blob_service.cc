@@ -96,7 +96,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     if (digest_.sha256.empty()) RETURN_IF_ERROR(Begin());
     if (done_ || !request_.has_chunk()) return absl::OkStatus();
     if (std::exchange(first_, false) && request_.chunk().offset() == 0) {
-      RETURN_IF_ERROR(core_.blobs.DropPartial(digest_, upload_));
+      RETURN_IF_ERROR(core_.blobs().DropPartial(digest_, upload_));
     }
     const v1::Chunk& chunk = request_.chunk();
     const int64_t length = static_cast<int64_t>(chunk.data().size());
@@ -105,7 +105,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     if (chunk.offset() < 0 || chunk.offset() + length > digest_.size_bytes) {
       return InvalidFields({{"chunk.offset", absl::StrCat("beyond the size ", digest_.size_bytes)}});
     }
-    RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, chunk.offset(), chunk.data(), upload_));
+    RETURN_IF_ERROR(core_.blobs().AppendPartial(digest_, chunk.offset(), chunk.data(), upload_));
     core_.metrics.BlobBytes("upload", length);
     CrashPoint("upload-chunk-stored");
     return absl::OkStatus();
@@ -116,7 +116,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     RETURN_IF_ERROR(CheckUploadId(request_.upload_id()));
     digest_ = FromProto(request_.digest());
     upload_ = request_.upload_id();
-    ASSIGN_OR_RETURN(done_, core_.blobs.Contains(digest_));
+    ASSIGN_OR_RETURN(done_, core_.blobs().Contains(digest_));
     *response_->mutable_digest() = request_.digest();
     return absl::OkStatus();
   }
@@ -125,15 +125,15 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   absl::Status Complete() {
     done_ = true;
     if (digest_.sha256.empty()) return InvalidFields({{"digest", "the first message must name the blob"}});
-    ASSIGN_OR_RETURN(const int64_t kept, core_.blobs.PartialSize(digest_, upload_));
+    ASSIGN_OR_RETURN(const int64_t kept, core_.blobs().PartialSize(digest_, upload_));
     if (kept < digest_.size_bytes) {
       return MakeError(absl::StatusCode::kFailedPrecondition, "UPLOAD_INCOMPLETE",
                        absl::StrCat("bytes ", kept, " of ", digest_.size_bytes),
                        {{"committed_bytes", absl::StrCat(kept)}});
     }
     // An empty blob has no chunk that would have made its staging file.
-    if (digest_.size_bytes == 0) RETURN_IF_ERROR(core_.blobs.AppendPartial(digest_, 0, "", upload_));
-    return core_.blobs.CommitPartial(digest_, upload_);
+    if (digest_.size_bytes == 0) RETURN_IF_ERROR(core_.blobs().AppendPartial(digest_, 0, "", upload_));
+    return core_.blobs().CommitPartial(digest_, upload_);
   }
 
   Core& core_;
@@ -154,7 +154,7 @@ grpc::ServerUnaryReactor* BlobServiceHandler::FindMissingBlobs(grpc::CallbackSer
                                                                v1::FindMissingBlobsResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "FindMissingBlobs");
   RunIn(room_, reply,
-        [this, reply, request, response] { reply.Finish(FindMissing(core_.blobs, *request, *response)); });
+        [this, reply, request, response] { reply.Finish(FindMissing(core_.blobs(), *request, *response)); });
   return reply.reactor();
 }
 
@@ -163,7 +163,7 @@ grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServ
                                                               v1::GetUploadStatusResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "GetUploadStatus");
   RunIn(room_, reply,
-        [this, reply, request, response] { reply.Finish(UploadStatus(core_.blobs, *request, *response)); });
+        [this, reply, request, response] { reply.Finish(UploadStatus(core_.blobs(), *request, *response)); });
   return reply.reactor();
 }
 
@@ -178,7 +178,7 @@ grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(
   const auto locate = [this, digest,
                        checked = CheckDigest(request->digest(), "digest")]() -> absl::StatusOr<FileOpener> {
     RETURN_IF_ERROR(checked);
-    return FileOpener([this, digest] { return core_.blobs.Open(digest); });
+    return FileOpener([this, digest] { return core_.blobs().Open(digest); });
   };
   return StartChunkStream(core_, room_, kService, "DownloadBlob", *request, request->offset(), locate);
 }

@@ -50,11 +50,11 @@ std::vector<NamedData> ListData(v1::JobSpec& spec) {
 absl::Status Fetch(Core& core, const NamedData& data) {
   if (data.digest != nullptr && IsSha256(data.digest->sha256())) {
     ASSIGN_OR_RETURN(const bool stored,
-                     core.blobs.Contains({data.digest->sha256(), data.digest->size_bytes()}));
+                     core.blobs().Contains({data.digest->sha256(), data.digest->size_bytes()}));
     if (stored) return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const DataFile fetched, ReadDataFile(*data.uri, core.models));
-  ASSIGN_OR_RETURN(const Digest digest, core.blobs.Put(fetched.file.bytes()));
+  ASSIGN_OR_RETURN(const Digest digest, core.blobs().Put(fetched.file.bytes()));
   if (data.digest != nullptr && data.digest->sha256() != digest.sha256) {
     return MakeError(
         absl::StatusCode::kInvalidArgument, "DATA_CHANGED",
@@ -70,8 +70,8 @@ absl::Status Fetch(Core& core, const NamedData& data) {
 }  // namespace
 
 bool RestoreShippedText(Core& core, const Digest& digest) {
-  if (digest == core.calibration_prose) return core.blobs.Ensure(ShippedCalibrationProse()).ok();
-  return digest == core.heldout_prose && core.blobs.Ensure(ShippedHeldoutProse()).ok();
+  if (digest == core.calibration_prose) return core.blobs().Ensure(ShippedCalibrationProse()).ok();
+  return digest == core.heldout_prose && core.blobs().Ensure(ShippedHeldoutProse()).ok();
 }
 
 absl::Status FetchJobData(Core& core, v1::JobSpec& spec) {

@@ -55,7 +55,7 @@ absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldVi
     violations.push_back(std::move(violation));
   }
   for (const NamedBlob& blob : NamedBlobs(spec)) {
-    ASSIGN_OR_RETURN(const bool stored, core.blobs.Contains(blob.digest));
+    ASSIGN_OR_RETURN(const bool stored, core.blobs().Contains(blob.digest));
     if (!stored && !RestoreShippedText(core, blob.digest))
       violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
   }

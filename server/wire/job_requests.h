@@ -32,13 +32,13 @@ std::string DescribeModel(const ResolvedJob& job);
 // Family, layers, what is quantized, as JSON. Errors as documented at JobService.CreateJob for the model.
 absl::StatusOr<std::string> InspectModel(Core& core, const std::string& uri);
 
-// Who could do the work, and how fast such work was done before. Gathered on the commit loop.
+// Who could do the work, and how fast such work was done before.
 struct WorkerRates {
   int workers = 0;
   int64_t largest_memory_bytes = 0;
   std::map<std::string, std::pair<double, double>> done;  // kind of task -> work, seconds
 };
-WorkerRates GatherRates(const Core& core);
+WorkerRates GatherRates(const Core& core) ON_LOOP;
 
 absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& spec, const WorkerRates& rates);
 

@@ -38,6 +38,7 @@ absl::Status NothingToRetry(absl::string_view name) {
 grpc::ServerUnaryReactor* JobServiceHandler::WithJob(UnaryReply reply, const std::string& name,
                                                      std::function<absl::Status(const Job&)> body) {
   FinishOnLoop(core_, reply, [this, name, body = std::move(body)]() -> absl::Status {
+    loop_thread.AssertHeld();
     ASSIGN_OR_RETURN(const std::string id, ParseJobName(name));
     const Job* job = core_.facts.table().Find(id);
     return job == nullptr ? JobNotFound(name) : body(*job);
@@ -58,6 +59,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
   job.request_hash = RequestHash(*request);
   // A repeated request is answered from the job, even if its model has gone meanwhile.
   RunOnLoop(core_, reply, [this, reply, request, response, job = std::move(job)] {
+    loop_thread.AssertHeld();
     const auto replay = core_.jobs.FindReplay(job.request_id, job.request_hash);
     if (!replay.ok()) return reply.Finish(replay.status());
     if (!replay->empty()) {
@@ -89,9 +91,11 @@ void JobServiceHandler::OpenAndCreate(UnaryReply reply, NewJob job, v1::Job* res
     response->mutable_labels()->insert(job.labels.begin(), job.labels.end());
     return reply.Finish(absl::OkStatus());
   }
+  if (const absl::Status room = core_.disk.CheckRoom(); !room.ok()) return reply.Finish(room);
   job.model_json = DescribeModel(**resolved);
   job.resolved = *std::move(resolved);
   FinishOnLoop(core_, reply, [this, response, job = std::move(job)]() -> absl::Status {
+    loop_thread.AssertHeld();
     ASSIGN_OR_RETURN(const std::string id, core_.jobs.Create(job));
     core_.loop.AfterCommit([](const absl::Status&) { CrashPoint("after-create-commit"); });
     *response = ViewWholeJob(*core_.facts.table().Find(id));
@@ -112,8 +116,10 @@ grpc::ServerUnaryReactor* JobServiceHandler::ListJobs(grpc::CallbackServerContex
                                                       const v1::ListJobsRequest* request,
                                                       v1::ListJobsResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "ListJobs");
-  FinishOnLoop(core_, reply,
-               [this, request, response] { return ListJobPage(core_.facts.table(), *request, *response); });
+  FinishOnLoop(core_, reply, [this, request, response] {
+    loop_thread.AssertHeld();
+    return ListJobPage(core_.facts.table(), *request, *response);
+  });
   return reply.reactor();
 }
 
@@ -122,6 +128,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::CancelJob(grpc::CallbackServerConte
                                                        v1::Job* response) {
   return WithJob(UnaryReply(core_, context, *request, kService, "CancelJob"), request->name(),
                  [this, request, response](const Job& job) -> absl::Status {
+                   loop_thread.AssertHeld();
                    const std::string etag = ViewJob(job).etag();
                    if (!request->etag().empty() && request->etag() != etag) {
                      return MakeError(absl::StatusCode::kAborted, "ETAG_MISMATCH",
@@ -138,6 +145,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
                                                       const v1::RetryJobRequest* request, v1::Job* response) {
   UnaryReply reply(core_, context, *request, kService, "RetryJob");
   RunOnLoop(core_, reply, [this, reply, request, response] {
+    loop_thread.AssertHeld();
     const std::string hash = RequestHash(*request);
     const auto replay = core_.jobs.FindReplay(request->request_id(), hash);
     if (!replay.ok()) return reply.Finish(replay.status());
@@ -174,6 +182,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::DeleteJob(grpc::CallbackServerConte
                                                        v1::DeleteJobResponse*) {
   return WithJob(UnaryReply(core_, context, *request, kService, "DeleteJob"), request->name(),
                  [this, request](const Job& job) {
+                   loop_thread.AssertHeld();
                    const std::string id = job.record.id();
                    return core_.jobs.Delete(id, request->force());
                  });
@@ -189,11 +198,12 @@ grpc::ServerUnaryReactor* JobServiceHandler::ListJobEvents(grpc::CallbackServerC
                                                            v1::ListJobEventsResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "ListJobEvents");
   RunOnLoop(core_, reply, [this, reply, request, response] {
+    loop_thread.AssertHeld();
     const auto id = ParseJobName(request->name());
     if (!id.ok() || core_.facts.table().Find(*id) == nullptr)
       return reply.Finish(JobNotFound(request->name()));
     RunIn(core_.rooms.reads, reply, [this, reply, id = *id, request, response] {
-      reply.Finish(ListEventPage(core_.store, id, *request, *response));
+      reply.Finish(ListEventPage(core_.store(), id, *request, *response));
     });
   });
   return reply.reactor();
@@ -211,13 +221,14 @@ grpc::ServerUnaryReactor* JobServiceHandler::GetJobReport(grpc::CallbackServerCo
                                                           v1::JobReport* response) {
   UnaryReply reply(core_, context, *request, kService, "GetJobReport");
   RunOnLoop(core_, reply, [this, reply, request, response] {
+    loop_thread.AssertHeld();
     const auto id = ParseJobName(request->name());
     const Job* job = id.ok() ? core_.facts.table().Find(*id) : nullptr;
     if (job == nullptr) return reply.Finish(JobNotFound(request->name()));
     auto facts = GatherReportFacts(core_.facts.table(), *job, core_.artifacts_dir);
     if (!facts.ok()) return reply.Finish(facts.status());
     RunIn(core_.rooms.reads, reply, [this, reply, facts = *std::move(facts), response] {
-      auto json = BuildReport(facts, core_.blobs);
+      auto json = BuildReport(facts, core_.blobs());
       if (json.ok()) response->set_json(*json);
       reply.Finish(json.status());
     });
@@ -230,6 +241,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::EstimateJob(grpc::CallbackServerCon
                                                          v1::Estimate* response) {
   UnaryReply reply(core_, context, *request, kService, "EstimateJob");
   RunOnLoop(core_, reply, [this, reply, request, response] {
+    loop_thread.AssertHeld();
     RunIn(core_.rooms.For(request->spec()), reply,
           [this, reply, request, response, rates = GatherRates(core_)] {
             auto estimate = EstimateSpec(core_, request->spec(), rates);
@@ -245,6 +257,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::GetJobPareto(grpc::CallbackServerCo
                                                           v1::JobPareto* response) {
   UnaryReply reply(core_, context, *request, kService, "GetJobPareto");
   RunOnLoop(core_, reply, [this, reply, request, response] {
+    loop_thread.AssertHeld();
     const JobTable& jobs = core_.facts.table();
     const auto id = ParseJobName(request->name());
     const Job* job = id.ok() ? jobs.Find(*id) : nullptr;

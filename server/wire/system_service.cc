@@ -63,7 +63,10 @@ grpc::ServerUnaryReactor* SystemServiceHandler::ListWorkers(grpc::CallbackServer
                                                             const v1::ListWorkersRequest* request,
                                                             v1::ListWorkersResponse* response) {
   UnaryReply reply(core_, context, *request, kService, "ListWorkers");
-  FinishOnLoop(core_, reply, [this, request, response] { return ListWorkerPage(*request, *response); });
+  FinishOnLoop(core_, reply, [this, request, response] {
+    loop_thread.AssertHeld();
+    return ListWorkerPage(*request, *response);
+  });
   return reply.reactor();
 }
 
@@ -72,6 +75,7 @@ grpc::ServerUnaryReactor* SystemServiceHandler::DrainWorker(grpc::CallbackServer
                                                             v1::Worker* response) {
   UnaryReply reply(core_, context, *request, kService, "DrainWorker");
   FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+    loop_thread.AssertHeld();
     RETURN_IF_ERROR(core_.sessions.Drain(request->id()));
     *response = View(core_.links.table().at(request->id()));
     return absl::OkStatus();

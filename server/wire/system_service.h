@@ -18,9 +18,9 @@ class SystemServiceHandler final : public v1::SystemService::CallbackService {
                                         v1::Worker*) override;
 
  private:
-  v1::Worker View(const WorkerFacts& worker) const;
-  // On the commit loop.
-  absl::Status ListWorkerPage(const v1::ListWorkersRequest& request, v1::ListWorkersResponse& response) const;
+  v1::Worker View(const WorkerFacts& worker) const ON_LOOP;
+  absl::Status ListWorkerPage(const v1::ListWorkersRequest& request,
+                              v1::ListWorkersResponse& response) const ON_LOOP;
 
   Core& core_;
   const SchedulingLimits limits_;

@@ -61,6 +61,7 @@ void RpcRecord::End(const grpc::Status& status) {
 
 void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body) {
   RunOnLoop(core, reply, [&core, reply, body = std::move(body)] {
+    loop_thread.AssertHeld();
     const absl::Status status = body();
     core.loop.AfterCommit(
         [reply, status](const absl::Status& committed) { reply.Finish(status.ok() ? committed : status); });

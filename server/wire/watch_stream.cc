@@ -32,6 +32,7 @@ class WatchStream final : public Base, public JobWatcher {
     KeepAlive();
     if (const absl::Status status = CheckFieldLimits(request); !status.ok()) return FinishAfterWrites(status);
     const bool queued = core_.loop.Offer([this, self = Self()] {
+      loop_thread.AssertHeld();
       const auto id = ParseJobName(name_);
       const Job* job = id.ok() ? core_.facts.table().Find(*id) : nullptr;
       if (job == nullptr) return FinishAfterWrites(JobNotFound(name_));
@@ -42,7 +43,7 @@ class WatchStream final : public Base, public JobWatcher {
     if (!queued) FinishAfterWrites(QueueFull());
   }
 
-  void LogGrew(int64_t last_seq, bool ended) override {
+  void LogGrew(int64_t last_seq, bool ended) ON_LOOP override {
     {
       absl::MutexLock lock(&state_mutex_);
       last_seq_ = last_seq;
@@ -50,22 +51,22 @@ class WatchStream final : public Base, public JobWatcher {
     }
     Advance();
   }
-  void JobGone() override { FinishAfterWrites(JobNotFound(name_)); }
-  void Progress(const v1::Progress& progress) override {
+  void JobGone() ON_LOOP override { FinishAfterWrites(JobNotFound(name_)); }
+  void Progress(const v1::Progress& progress) ON_LOOP override {
     if (queued() > 0) return;
     v1::JobEvent event;
     *event.mutable_time() = ToTimestamp(core_.clock.Now());
     *event.mutable_progress() = progress;
     Write(std::move(event));
   }
-  void Waiting(const v1::Waiting& waiting) override {
+  void Waiting(const v1::Waiting& waiting) ON_LOOP override {
     {
       absl::MutexLock lock(&state_mutex_);
       waiting_ = waiting;
     }
     if (queued() == 0) WriteWaiting();
   }
-  void Heartbeat(int64_t last_seq) override {
+  void Heartbeat(int64_t last_seq) ON_LOOP override {
     if (IsStuck()) return FinishNow(TooSlow());
     if (queued() == 0) {
       v1::JobEvent event;
@@ -75,13 +76,13 @@ class WatchStream final : public Base, public JobWatcher {
     }
     Advance();  // a page that found the executor full is tried again
   }
-  void Close(const absl::Status& status) override { FinishNow(status); }
+  void Close(const absl::Status& status) ON_LOOP override { FinishNow(status); }
 
  private:
   std::shared_ptr<WatchStream> Self() { return std::static_pointer_cast<WatchStream>(shared_from_this()); }
 
-  // On the loop: nothing has left for so many heartbeats although something waits.
-  bool IsStuck() {
+  // Nothing has left for so many heartbeats although something waits.
+  bool IsStuck() ON_LOOP {
     const int64_t now_written = written();
     still_ = queued() > 0 && now_written == seen_written_ ? still_ + 1 : 0;
     seen_written_ = now_written;
@@ -104,7 +105,10 @@ class WatchStream final : public Base, public JobWatcher {
   }
 
   void OnStreamEnd() override {
-    core_.loop.Post([this, self = Self()] { core_.watchers.Remove(job_, self); });
+    core_.loop.Post([this, self = Self()] {
+      loop_thread.AssertHeld();
+      core_.watchers.Remove(job_, self);
+    });
   }
 
   // Reads the next page if there is one and nobody reads or writes.
@@ -121,13 +125,13 @@ class WatchStream final : public Base, public JobWatcher {
     FinishAfterWrites(absl::OkStatus());
   }
 
-  void ReadPage() {
+  void ReadPage() NEVER_ON_LOOP {
     int64_t after = 0;
     {
       absl::MutexLock lock(&state_mutex_);
       after = sent_seq_;
     }
-    const auto events = core_.store.ReadEvents(job_, after, kPageEvents);
+    const auto events = core_.store().ReadEvents(job_, after, kPageEvents);
     if (!events.ok()) return FinishAfterWrites(events.status());
     {
       absl::MutexLock lock(&state_mutex_);
@@ -147,9 +151,9 @@ class WatchStream final : public Base, public JobWatcher {
 
   Core& core_;
   const std::string name_;
-  std::string job_;           // set on the loop before anything else happens
-  int64_t seen_written_ = 0;  // of the loop's thread
-  int still_ = 0;
+  std::string job_;  // set on the loop before anything else happens
+  int64_t seen_written_ OF_LOOP = 0;
+  int still_ OF_LOOP = 0;
   absl::Mutex state_mutex_;
   int64_t sent_seq_ ABSL_GUARDED_BY(state_mutex_);
   int64_t last_seq_ ABSL_GUARDED_BY(state_mutex_) = 0;

@@ -59,6 +59,7 @@ class SessionStream final : public Base, public WorkerLink {
     // A worker that sends faster than the loop takes is read no further until the loop is there.
     const bool read_on = ++waiting_ < kMaxWaiting;
     core_.loop.Post([this, self = Self(), incoming = Decode()] {
+      loop_thread.AssertHeld();
       Receive(incoming);
       if (waiting_-- == kMaxWaiting) UnlessFinished([this] { StartRead(&incoming_); });
     });
@@ -94,8 +95,7 @@ class SessionStream final : public Base, public WorkerLink {
     return incoming;
   }
 
-  // On the commit loop, which is the only one that touches worker_ and told_damage_.
-  void Receive(const Incoming& incoming) {
+  void Receive(const Incoming& incoming) ON_LOOP {
     const v1::WorkerMessage& message = incoming.message;
     if (incoming.damaged && !std::exchange(told_damage_, true)) {
       LogDamagedText(worker_.empty() ? message.hello().worker_id() : worker_, "its session");
@@ -121,6 +121,7 @@ class SessionStream final : public Base, public WorkerLink {
 
   void OnStreamEnd() override {
     core_.loop.Post([this, self = Self()] {
+      loop_thread.AssertHeld();
       if (!worker_.empty()) core_.sessions.Disconnected(worker_, self);
     });
   }
@@ -131,8 +132,8 @@ class SessionStream final : public Base, public WorkerLink {
   grpc::ByteBuffer incoming_;
   std::atomic<int> waiting_{0};          // messages that the loop has not seen yet
   std::atomic<int64_t> heard_at_ns_{0};  // monotonic
-  std::string worker_;
-  bool told_damage_ = false;
+  std::string worker_ OF_LOOP;
+  bool told_damage_ OF_LOOP = false;
 };
 
 // What a worker told in a unary call.
@@ -174,9 +175,10 @@ grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServe
   UnaryReply reply(core_, context, *request, kService, "CompleteTask");
   RunIn(core_.rooms.results, reply, [this, reply, decoded, request, response] {
     absl::Status status = decoded;
-    if (status.ok()) status = CheckOutputs(core_.blobs, *request);
+    if (status.ok()) status = CheckOutputs(core_.blobs(), *request);
     if (!status.ok()) return reply.Finish(status);
     FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+      loop_thread.AssertHeld();
       v1::CompleteTaskResponse answer;
       ASSIGN_OR_RETURN(const auto outcome, core_.attempts.Complete(*request));
       answer.set_outcome(outcome);
@@ -197,6 +199,7 @@ grpc::ServerUnaryReactor* WorkerServiceHandler::FailTask(grpc::CallbackServerCon
   *failure.mutable_error() = AdoptRpcStatus(failure.error());
   UnaryReply reply(core_, context, failure, kService, "FailTask");
   FinishOnLoop(core_, reply, [this, decoded, failure]() -> absl::Status {
+    loop_thread.AssertHeld();
     RETURN_IF_ERROR(decoded);
     core_.attempts.Fail(failure);
     return absl::OkStatus();

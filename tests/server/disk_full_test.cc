@@ -147,6 +147,26 @@ TEST_F(DiskReserveTest, ADirectoryThatCannotBeWrittenToIsNamed) {
   EXPECT_EQ(FileBytes(), 1 << 20);
 }
 
+TEST_F(DiskReserveTest, AFailureIsNotedWithoutALookAtTheDisk) {
+  int looks = 0;
+  DiskReserve reserve({dir_.path(), 1 << 20,
+                       [&](const std::string&) {
+                         ++looks;
+                         return kPlenty;
+                       },
+                       [&](const std::string&) {
+                         ++looks;
+                         return 0;
+                       }});
+  reserve.NoteFailure(ErrnoError(EROFS, "cannot write"));
+  EXPECT_THAT(reserve.status(), HasReason("DISK_READ_ONLY"));
+  EXPECT_THAT(reserve.Explain(), HasSubstr(dir_.path()));
+  reserve.NoteFailure(ErrnoError(ENOSPC, "cannot write"));
+  EXPECT_EQ(looks, 0);
+  EXPECT_OK(reserve.CheckRoom()) << "which looks, and finds both well";
+  EXPECT_GT(looks, 0);
+}
+
 TEST_F(DiskReserveTest, AMissingFolderIsNoTroubleAndAClosedOneIs) {
   DiskReserve reserve = Make(0);
   reserve.Refresh();

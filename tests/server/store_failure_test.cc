@@ -69,12 +69,12 @@ TEST(StoreFailureTest, AWorkerThatComesMeanwhileIsSentAway) {
   RunningServer server;
   server.CreateTinyJob();
   Intruder intruder(server.data_dir());
-  intruder.Run("ALTER TABLE event RENAME TO hidden");
+  intruder.Run("CREATE TRIGGER refuse BEFORE UPDATE ON job BEGIN SELECT RAISE(ABORT, 'refused'); END");
   {
     FakeWorker refused(server.coordinator().worker_address(), {.credits = 1});
     EXPECT_EQ(refused.AwaitEnd().error_code(), grpc::StatusCode::UNAVAILABLE) << "it is not left waiting";
   }
-  intruder.Run("ALTER TABLE hidden RENAME TO event");
+  intruder.Run("DROP TRIGGER refuse");
   FakeWorker worker(server.coordinator().worker_address(), {.id = "again"});
   EXPECT_EQ(LabelOf(worker.AwaitAssign()), "prepare");
 }

@@ -160,6 +160,15 @@ TEST_F(SchedulerTest, EqualKeysRunOnce) {
   EXPECT_THAT(Assign(), IsEmpty());
 }
 
+TEST_F(SchedulerTest, WhatIsLookedForIsNotRunYet) {
+  AddJob("a", 1);
+  jobs_.Apply(TaskReady{"a", "t0", "key", absl::ZeroDuration(), /*awaits_lookup=*/true});
+  AddWorker("w");
+  EXPECT_THAT(Assign(), IsEmpty());
+  jobs_.Apply(TaskLookedUp{"a", "t0"});
+  EXPECT_THAT(Assign(), SizeIs(1));
+}
+
 TEST_F(SchedulerTest, DrainingSilentAndLostWorkersGetNothing) {
   AddJob("a", 3);
   AddWorker("w1").draining = true;

@@ -145,6 +145,16 @@ TEST_F(WaitingTest, ATaskThatMayRunHidesOneThatWaitsForItsTime) {
   EXPECT_EQ(Explain().reason, "waits before the next attempt of solve-l0-p0");
 }
 
+TEST_F(WaitingTest, ALookUpIsAStepOfTheCoordinator) {
+  AddWorker("w1");
+  jobs_.Apply(TaskReady{"a", "solve-l0-p0", "key", now_, /*awaits_lookup=*/true});
+  EXPECT_EQ(Explain().cause, v1::Waiting::WORKERS_BUSY) << "the other task could run";
+  Start("solve-l0-p1", "w1");
+  Done("solve-l0-p1");
+  EXPECT_EQ(Explain().cause, v1::Waiting::COORDINATOR);
+  EXPECT_EQ(Explain().reason, "the coordinator looks for results of equal tasks");
+}
+
 TEST_F(WaitingTest, StepsOfTheCoordinatorAreNamed) {
   AddWorker("w1");
   for (const char* label : {"solve-l0-p0", "solve-l0-p1"}) {

@@ -142,6 +142,19 @@ TEST_F(JobTableTest, DeletedJobsLeaveNoTrace) {
   EXPECT_THAT(table_.by_number(), IsEmpty());
 }
 
+TEST_F(JobTableTest, ATaskThatIsReadyWhenItIsLoadedAwaitsItsLookUp) {
+  Ready("a", "key");
+  EXPECT_FALSE(task("a").awaits_lookup);
+  std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> rows;
+  for (const Task& row : job().tasks) rows.emplace_back(row.definition, row.record);
+  JobTable loaded;
+  loaded.Load(job().record, rows);
+  EXPECT_TRUE(loaded.FindTask("job", "a")->awaits_lookup);
+  EXPECT_FALSE(loaded.FindTask("job", "b")->awaits_lookup);
+  EXPECT_THAT(loaded.Apply(TaskLookedUp{"job", "a"}).tasks, IsEmpty()) << "nothing to store";
+  EXPECT_FALSE(loaded.FindTask("job", "a")->awaits_lookup);
+}
+
 TEST_F(JobTableTest, LoadingStoredRowsGivesTheSameFacts) {
   Ready("a", "key");
   Start("a");

@@ -2,7 +2,9 @@
 #include "server/facts/state_store.h"
 
 #include <filesystem>
+#include <set>
 
+#include "absl/strings/str_cat.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sqlite3.h>
@@ -16,6 +18,7 @@ namespace quantmoe {
 namespace {
 
 using testing::ElementsAre;
+using testing::Field;
 using testing::IsEmpty;
 using testing::SizeIs;
 
@@ -105,9 +108,10 @@ TEST_F(StateStoreTest, CachedResultsComeAndGo) {
   v1::TaskBlob blob;
   blob.set_role("table");
   ASSERT_OK(store_->Commit({PutCachedResult{"k", {blob}, absl::FromUnixSeconds(5)}}));
-  ASSERT_OK_AND_ASSIGN(const auto found, store_->FindCachedResult("k"));
-  ASSERT_TRUE(found.has_value());
-  EXPECT_EQ(found->outputs[0].role(), "table");
+  ASSERT_OK_AND_ASSIGN(const auto found, store_->FindCachedResults({"unknown", "k"}));
+  ASSERT_THAT(found, SizeIs(1));
+  EXPECT_EQ(found[0].key, "k");
+  EXPECT_EQ(found[0].outputs[0].role(), "table");
   ASSERT_OK(store_->Commit({TouchCachedResult{"k", absl::FromUnixSeconds(9)}}));
   std::vector<absl::Time> used;
   std::vector<std::string> unreadable;
@@ -115,8 +119,34 @@ TEST_F(StateStoreTest, CachedResultsComeAndGo) {
                                        unreadable));
   EXPECT_THAT(used, ElementsAre(absl::FromUnixSeconds(9)));
   ASSERT_OK(store_->Commit({DeleteCachedResult{"k"}}));
-  ASSERT_OK_AND_ASSIGN(const auto gone, store_->FindCachedResult("k"));
-  EXPECT_FALSE(gone.has_value());
+  ASSERT_OK_AND_ASSIGN(const auto gone, store_->FindCachedResults({"k"}));
+  EXPECT_THAT(gone, IsEmpty());
+}
+
+TEST_F(StateStoreTest, ACachedResultThatWasUsedSinceIsNotForgotten) {
+  const absl::Time marked = absl::FromUnixSeconds(5);
+  ASSERT_OK(store_->Commit({PutCachedResult{"old", {}, marked}, PutCachedResult{"used", {}, marked},
+                            TouchCachedResult{"used", absl::FromUnixSeconds(6)}}));
+  ASSERT_OK(store_->Commit({DeleteCachedResult{"old", marked}, DeleteCachedResult{"used", marked}}));
+  ASSERT_OK_AND_ASSIGN(const auto kept, store_->FindCachedResults({"old", "used"}));
+  EXPECT_THAT(kept, ElementsAre(Field(&CachedResult::key, "used")));
+}
+
+TEST_F(StateStoreTest, ManyCachedResultsAreVisitedInTurnsWithOtherReaders) {
+  constexpr int kResults = 2500;
+  std::vector<Change> changes;
+  for (int i = 0; i < kResults; ++i) changes.emplace_back(PutCachedResult{absl::StrCat("k", i), {}, {}});
+  ASSERT_OK(store_->Commit(changes));
+  std::set<std::string> seen;
+  std::vector<std::string> unreadable;
+  ASSERT_OK(store_->VisitCachedResults(
+      [&](const CachedResult& result) {
+        seen.insert(result.key);
+        EXPECT_OK(store_->FindCachedResults({result.key})) << "another reader waits for the whole visit";
+      },
+      unreadable));
+  EXPECT_THAT(seen, SizeIs(kResults));
+  EXPECT_THAT(unreadable, IsEmpty());
 }
 
 TEST_F(StateStoreTest, EveryOpeningTakesTheNextTerm) {

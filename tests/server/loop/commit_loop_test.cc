@@ -31,8 +31,8 @@ class MemoryStore final : public StateStore {
   absl::StatusOr<std::vector<StoredEvent>> ReadEvents(absl::string_view, int64_t, int) override {
     return std::vector<StoredEvent>();
   }
-  absl::StatusOr<std::optional<CachedResult>> FindCachedResult(absl::string_view) override {
-    return std::nullopt;
+  absl::StatusOr<std::vector<CachedResult>> FindCachedResults(const std::vector<std::string>&) override {
+    return std::vector<CachedResult>();
   }
   absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>&,
                                   std::vector<std::string>&) override {
@@ -49,6 +49,7 @@ class CommitLoopTest : public testing::Test {
  protected:
   CommitLoopTest() {
     loop_.Start({.tick = [] {},
+                 .after_operations = [] {},
                  .before_commit = [] {},
                  .after_reload = [this] { ++reloads_; },
                  .news = [](const std::set<std::string>&) {}},

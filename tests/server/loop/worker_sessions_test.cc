@@ -50,13 +50,14 @@ class WorkerSessionsTest : public testing::Test {
     for (int i = 0; i < 10; ++i) sessions_.Tick();
   }
 
+  const LoopScope on_loop_;
   const TemporaryDirectory dir_;
   FakeClock clock_;
   std::unique_ptr<SqliteStore> store_ = *SqliteStore::Open(dir_ / "data", clock_.Now());
   std::unique_ptr<LocalBlobStore> blobs_ = *LocalBlobStore::Open(dir_ / "blobs");
   DiskReserve disk_{{.dir = dir_ / "data", .bytes = 0}};
   Metrics metrics_{"0", /*term=*/1};
-  Executor steps_{"steps", /*threads=*/1, /*max_queued=*/10};
+  Rooms rooms_;
   FactsRecorder facts_{*store_, clock_};
   CommitLoop loop_{*store_, facts_, metrics_};
   WorkerLinks links_{loop_};
@@ -64,9 +65,10 @@ class WorkerSessionsTest : public testing::Test {
                      facts_,
                      loop_,
                      links_,
+                     *store_,
                      *blobs_,
                      disk_,
-                     steps_,
+                     rooms_,
                      metrics_,
                      clock_};
   SchedulingLimits limits_;

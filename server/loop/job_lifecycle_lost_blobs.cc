@@ -1,0 +1,134 @@
+// What a JobLifecycle does about blobs that are lost or damaged: it looks which they are, and has their
+// producers run again.
+#include <algorithm>
+#include <iterator>
+
+#include "absl/strings/str_cat.h"
+
+#include "base/error_info.h"
+#include "base/log.h"
+#include "plan/graph/task_graph.h"
+#include "server/loop/job_lifecycle.h"
+#include "server/loop/task_inputs.h"
+#include "storage/lost_blob.h"
+
+namespace quantmoe {
+namespace {
+
+// A result that is lost more often points to a disk that destroys what is written to it.
+constexpr int kMaxReopened = 5;
+
+absl::Status TextLost(const std::set<std::string>& lost) {
+  return MakeError(
+      absl::StatusCode::kDataLoss, "BLOB_LOST",
+      absl::StrCat("the text with SHA-256 ", *lost.begin(),
+                   ", which the job was submitted with, is lost or damaged and cannot be fetched "
+                   "again: submit the job again with the file"),
+      {{"sha256", *lost.begin()}});
+}
+
+absl::Status LostTooOften(const Task& task) {
+  return MakeError(absl::StatusCode::kDataLoss, "BLOB_LOST",
+                   absl::StrCat("the result of task ", task.definition.label(), " was lost or damaged ",
+                                task.record.reopened() + 1, " times: check the disk of the data directory"),
+                   {{"task", task.definition.label()}});
+}
+
+bool Produces(const Task& task, const std::set<std::string>& lost) {
+  return std::any_of(task.record.outputs().begin(), task.record.outputs().end(),
+                     [&](const v1::TaskBlob& output) { return lost.contains(output.digest().sha256()); });
+}
+
+// The DONE task that has an output with this SHA-256, or null.
+const Task* FindProducer(const Job& job, const std::string& sha256) {
+  for (const Task& task : job.tasks) {
+    if (task.record.state() == v1::Task::DONE && Produces(task, {sha256})) return &task;
+  }
+  return nullptr;
+}
+
+// Whether somebody will still read the outputs of a task that is DONE.
+bool IsNeeded(const Job& job, const Task& task) {
+  const std::string& label = task.definition.label();
+  if (label == kPublishLabel || (label == kPrepareLabel && !job.record.planned())) return true;
+  return std::any_of(task.dependents.begin(), task.dependents.end(),
+                     [&](int dependent) { return job.tasks[dependent].record.state() != v1::Task::DONE; });
+}
+
+}  // namespace
+
+void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, const std::string& named,
+                               std::function<void(const BlobCheck&)> then) {
+  const Job& job = *facts_.table().Find(id);
+  absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, *job.Find(label));
+  // An input that was reopened already has no digest: the task waits for it anyway.
+  if (!inputs.ok()) return then({.lost = {}, .indirect = {}, .restored = true});
+  const bool direct = std::any_of(inputs->begin(), inputs->end(), [&named](const v1::TaskBlob& input) {
+    return input.digest().sha256() == named;
+  });
+  const Task* producer = direct || named.empty() ? nullptr : FindProducer(job, named);
+  if (producer == nullptr) return CheckBlobs(id, *std::move(inputs), std::move(then));
+  // A disk that lost one tensor of a plan may have lost more: all are looked at, not one each attempt.
+  std::set<std::string> indirect;
+  for (const Task& task : job.tasks) {
+    if (task.record.state() != v1::Task::DONE || task.definition.kind() != producer->definition.kind())
+      continue;
+    for (const v1::TaskBlob& output : task.record.outputs()) {
+      indirect.insert(output.digest().sha256());
+      inputs->push_back(output);
+    }
+  }
+  CheckBlobs(id, *std::move(inputs),
+             [indirect = std::move(indirect), then = std::move(then)](BlobCheck check) {
+               std::set_intersection(check.lost.begin(), check.lost.end(), indirect.begin(), indirect.end(),
+                                     std::inserter(check.indirect, check.indirect.end()));
+               then(check);
+             });
+}
+
+void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
+                              std::function<void(const BlobCheck&)> then) {
+  const bool posted = rooms_.steps.Post(
+      [this, spec = facts_.table().Find(id)->record.spec(), then, blobs = std::move(blobs)] {
+        BlobCheck check;
+        for (const v1::TaskBlob& blob : blobs) {
+          const Digest digest = FromProto(blob.digest());
+          if (!IsLostBlob(blobs_.Verify(digest))) continue;
+          const bool restored = options_.restore_text && options_.restore_text(digest, spec);
+          if (restored) {
+            check.restored = true;
+          } else {
+            check.lost.insert(digest.sha256);
+          }
+        }
+        loop_.Post([then, check] { then(check); });
+      });
+  if (!posted) then({});
+}
+
+void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lost,
+                          const std::set<std::string>& indirect) {
+  const Job& job = *facts_.table().Find(id);
+  if (job.record.state() != v1::Job::RUNNING) return;
+  std::set<std::string> unmade = lost;
+  std::vector<int> reopened;
+  for (const Task& task : job.tasks) {
+    if (task.record.state() != v1::Task::DONE || !Produces(task, lost)) continue;
+    for (const v1::TaskBlob& output : task.record.outputs()) unmade.erase(output.digest().sha256());
+    if (IsNeeded(job, task) || Produces(task, indirect)) reopened.push_back(task.index);
+  }
+  if (!unmade.empty()) return Fail(id, TextLost(unmade));
+  for (int index : reopened) {
+    const Task& task = job.tasks[index];
+    if (task.record.reopened() >= kMaxReopened) return Fail(id, LostTooOften(task));
+    Log(LogLevel::kWarning, "a lost result is computed again",
+        {{"job", id}, {"task", task.definition.label()}});
+    metrics_.ResultReopened(task.definition.kind());
+    if (!task.record.key().empty()) facts_.ForgetResult(task.record.key());
+    facts_.Apply(TaskReopened{id, task.definition.label()});
+    facts_.AppendLog(id, TaskEvent(task, v1::TaskChanged::REOPENED));
+  }
+  ResolveReadyTasks(id, reopened);
+}
+
+}  // namespace quantmoe
