@@ -56,7 +56,7 @@ parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|fro
   cli server worker client local | grep -vE '^(base/json\.cc|storage/safetensors\.cc):' || true)
 [[ -z $parsers ]] || fail $'JSON is parsed by base/json.h, which bounds it\n'"$parsers"
 
-names=$(git ls-files | grep -E '(^|/|_)(utils?|helpers?|common|manager|impl)(\.(h|cc)|/)' | grep -v '^proto/google/' || true)
+names=$({ git ls-files 2>/dev/null || find . -type f -not -path './build/*' -not -path './.deps/*' | cut -c3-; } | grep -E '(^|/|_)(utils?|helpers?|common|manager|impl)(\.(h|cc)|/)' | grep -v '^proto/google/' || true)
 [[ -z $names ]] || fail $'name the concept instead of\n'"$names"
 
 # A vector type promises the alignment of a whole vector wherever it is dereferenced; our rows have that of one element.
