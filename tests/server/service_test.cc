@@ -85,6 +85,20 @@ TEST_F(ServiceTest, AJobIdIsTakenOnce) {
   EXPECT_THAT(Create(request), HasReason("JOB_ALREADY_EXISTS"));
 }
 
+TEST(FullTableTest, UnfinishedJobsBeyondTheLimitAreRefusedUntilOneEnds) {
+  CoordinatorOptions options = RunningServer::QuickOptions();
+  options.max_active_jobs = 1;
+  RunningServer server(options);
+  const std::string first = server.CreateTinyJob();
+  v1::Job job;
+  EXPECT_THAT(FromGrpcStatus(server.jobs().CreateJob(WithDeadline().get(), RunningServer::TinyJob(), &job)),
+              testing::AllOf(StatusIs(absl::StatusCode::kResourceExhausted), HasReason("QUEUE_FULL")));
+  v1::CancelJobRequest cancel;
+  cancel.set_name(first);
+  ASSERT_TRUE(server.jobs().CancelJob(WithDeadline().get(), cancel, &job).ok());
+  EXPECT_TRUE(server.jobs().CreateJob(WithDeadline().get(), RunningServer::TinyJob(), &job).ok());
+}
+
 TEST_F(ServiceTest, ValidateOnlyStoresNothing) {
   v1::CreateJobRequest request = RunningServer::TinyJob();
   request.set_validate_only(true);

@@ -257,6 +257,22 @@ TEST(TaskFailureTest, ARepeatedCommitIsRecognised) {
   EXPECT_EQ(outcome, v1::CompleteTaskResponse::ALREADY_COMMITTED);
 }
 
+TEST(TaskFailureTest, AResultOfAnotherDeterminismClassIsRefusedAndTheAttemptGoesOn) {
+  RunningServer server;
+  server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  const v1::Assign assign = worker.AwaitAssign();
+  const auto outputs = worker.Produce(assign.task());
+  FakeWorker other(server.coordinator().worker_address(),
+                   {.id = "other", .determinism_class = "another-class", .credits = 0});
+  v1::CompleteTaskResponse::Outcome outcome;
+  EXPECT_THAT(
+      FromGrpcStatus(other.Complete(AttemptOf(assign), outputs, &outcome)),
+      testing::AllOf(StatusIs(absl::StatusCode::kInvalidArgument), HasReason("DETERMINISM_CLASS_MISMATCH")));
+  ASSERT_TRUE(worker.Complete(AttemptOf(assign), outputs, &outcome).ok());
+  EXPECT_EQ(outcome, v1::CompleteTaskResponse::COMMITTED);
+}
+
 TEST(TaskFailureTest, AResultThatIsNotStoredIsNotCommitted) {
   RunningServer server;
   server.CreateTinyJob();

@@ -4,18 +4,22 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include <arpa/inet.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/interruption.h"
 #include "proto/grpc_status.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
@@ -23,6 +27,8 @@
 
 namespace quantmoe {
 namespace {
+
+using testing::AllOf;
 
 constexpr absl::Duration kLongestStop = absl::Seconds(10);
 
@@ -96,18 +102,26 @@ absl::Status Inspect(RunningServer& server, const std::string& uri, absl::Durati
 // More calls that wait for the hub than any room has threads.
 class HubCallers {
  public:
+  static constexpr size_t kCalls = 8;
   HubCallers(RunningServer& server, absl::Duration deadline) {
-    for (int i = 0; i < 8; ++i) {
-      threads_.emplace_back([&server, deadline] { (void)Inspect(server, "hf://owner/model", deadline); });
+    for (size_t i = 0; i < kCalls; ++i) {
+      threads_.emplace_back(
+          [&server, deadline, this, i] { results_[i] = Inspect(server, "hf://owner/model", deadline); });
     }
   }
   ~HubCallers() { Join(); }
+  // How the calls ended.
+  const std::array<absl::Status, kCalls>& results() {
+    Join();
+    return results_;
+  }
   void Join() {
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
   }
 
  private:
+  std::array<absl::Status, kCalls> results_;
   std::vector<std::thread> threads_;
 };
 
@@ -115,6 +129,27 @@ void AwaitConnections(const SilentHub& hub, int count) {
   const absl::Duration end = Clock::Real().Monotonic() + absl::Seconds(30);
   while (hub.connections() < count && Clock::Real().Monotonic() < end) std::this_thread::yield();
   ASSERT_GE(hub.connections(), count);
+}
+
+TEST(ExecutorTest, WhatIsQueuedGetsAnAnswerAndIsToldOfTheStop) {
+  Executor executor("test", /*threads=*/1, /*max_queued=*/2);
+  absl::Notification running, stopping;
+  std::vector<absl::Status> seen;
+  ASSERT_TRUE(executor.Post([&] {
+    running.Notify();
+    stopping.WaitForNotificationWithTimeout(absl::Seconds(30));
+    seen.push_back(CheckInterrupted());
+  }));
+  ASSERT_TRUE(running.WaitForNotificationWithTimeout(absl::Seconds(30)));
+  ASSERT_TRUE(executor.Post([&] { seen.push_back(CheckInterrupted()); }));
+  ASSERT_TRUE(executor.Post([&] { seen.push_back(CheckInterrupted()); }));
+  EXPECT_FALSE(executor.Post([] {})) << "no more than it may hold";
+  executor.Interrupt();
+  stopping.Notify();
+  executor.Stop();
+  EXPECT_THAT(seen, testing::SizeIs(3));
+  EXPECT_THAT(seen, testing::Each(HasReason("SHUTTING_DOWN")));
+  EXPECT_FALSE(executor.Post([] {}));
 }
 
 TEST(RoomsTest, EachPlaceHasItsOwn) {
@@ -195,6 +230,12 @@ TEST(RoomsTest, AStopWaitsForNobody) {
   }
   EXPECT_THAT(FromGrpcStatus(watch->Finish()), HasReason("SHUTTING_DOWN"));
   EXPECT_FALSE(upload->Finish().ok());
+  EXPECT_THAT(FromGrpcStatus(worker.AwaitEnd()),
+              AllOf(StatusIs(absl::StatusCode::kUnavailable), HasReason("SHUTTING_DOWN")));
+  // Those that had begun to read, and those behind them that never did.
+  for (const absl::Status& result : callers.results()) {
+    EXPECT_THAT(result, AllOf(StatusIs(absl::StatusCode::kUnavailable), HasReason("SHUTTING_DOWN")));
+  }
   ::close(idle);
 }
 
