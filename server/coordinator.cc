@@ -153,6 +153,7 @@ CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskRes
            .models = options.models,
            .calibration_prose = {},
            .heldout_prose = {},
+           .term = store->term(),
            .clock = *options.clock,
            .metrics = metrics,
            .disk = *disk,
@@ -223,7 +224,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
                          .healthy = [&s] { return s.upkeep.Beats(); },
                          .ready = [&s] { return s.ready.load() && s.upkeep.Beats(); },
                          .notice = [&s] { return s.disk->Explain(); },
-                         .jobs = [&s] { return ShowJobs(s.core); },
+                         .jobs = [&s] { return ShowJobs(s.core, LimitsOf(s.options)); },
                          .report = [&s](const std::string& job) { return ShowReport(s.core, job); },
                          .report_json = [&s](const std::string& job) { return ReadReport(s.core, job); }},
                         connections.http));

@@ -33,6 +33,7 @@ struct Core {
   // Blobs that stand for texts that a spec does not name.
   Digest calibration_prose;
   Digest heldout_prose;
+  int64_t term = 0;  // of this coordinator
 
   const Clock& clock;
   Metrics& metrics;

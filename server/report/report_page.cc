@@ -3,8 +3,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
-#include "base/text.h"
-
 // The assembler includes the page, as it is shipped.
 asm(R"(
     .section .rodata
@@ -35,26 +33,6 @@ std::string RenderReportPage(absl::string_view report_json) {
   // JSON inside a script element ends at "</script" even within a string; outside of strings it has no "<".
   return absl::StrCat(page.substr(0, place), absl::StrReplaceAll(report_json, {{"<", "\\u003c"}}),
                       page.substr(place + sizeof(kPlace) - 1));
-}
-
-std::string RenderJobsPage(const std::vector<JobLine>& jobs) {
-  std::string rows;
-  for (const JobLine& job : jobs) {
-    const std::string title = EscapeHtml(job.title.empty() ? job.id : job.title);
-    const std::string name =
-        job.has_report ? absl::StrCat("<a href=\"/jobs/", EscapeHtml(job.id), "/report\">", title, "</a>")
-                       : title;
-    absl::StrAppend(&rows, "<tr><td>", name, "</td><td>", EscapeHtml(job.state), "</td></tr>\n");
-  }
-  return absl::StrCat(
-      "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width, initial-scale=1\"><title>quantmoe jobs</title><style>:root { "
-      "color-scheme: "
-      "light dark } body { font: 15px/1.6 system-ui, sans-serif; max-width: 50rem; margin: 1rem auto; "
-      "padding: 0 "
-      "1rem } td { padding: .2rem 1.5rem .2rem 0 }</style></head><body><h1>Jobs</h1>",
-      jobs.empty() ? "<p>There are none yet.</p>" : absl::StrCat("<table>\n", rows, "</table>"),
-      "</body></html>\n");
 }
 
 }  // namespace quantmoe

@@ -2,25 +2,35 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
-#include <tuple>
+#include <set>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "base/text.h"
 #include "base/timed_wait.h"
+#include "base/version.h"
 #include "server/facts/resource_names.h"
 #include "server/report/job_report.h"
+#include "server/report/jobs_page.h"
 #include "server/report/report_page.h"
+#include "server/wire/job_view.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(30);
-constexpr size_t kMaxJobs = 500;
+constexpr int64_t kMostEnded = 100;
+constexpr size_t kMaxReasonBytes = 300;
+constexpr double kGiB = int64_t{1} << 30;
 
 // What `question` answers on the commit loop. The answer outlives a caller that has given up.
 template <typename T>
@@ -43,32 +53,117 @@ absl::StatusOr<T> AskLoop(Core& core, std::function<absl::StatusOr<T>()> questio
   return MakeError(absl::StatusCode::kUnavailable, "OVERLOADED", "the coordinator did not answer in time");
 }
 
-// Newest first.
-absl::StatusOr<std::vector<JobLine>> ListJobLines(Core& core) {
-  return AskLoop<std::vector<JobLine>>(core, [&core]() -> absl::StatusOr<std::vector<JobLine>> {
-    loop_thread.AssertHeld();
-    std::vector<std::pair<int64_t, JobLine>> dated;
-    for (const auto& [id, job] : core.facts.table().jobs()) {
-      const auto state = job.record.state();
-      dated.push_back(
-          {-job.record.create_us(),
-           {id, job.record.display_name(), v1::Job::State_Name(state), state == v1::Job::SUCCEEDED}});
-    }
-    std::sort(dated.begin(), dated.end(), [](const auto& a, const auto& b) {
-      return std::tie(a.first, a.second.id) < std::tie(b.first, b.second.id);
-    });
-    if (dated.size() > kMaxJobs) dated.resize(kMaxJobs);
-    std::vector<JobLine> lines;
-    for (auto& [date, line] : dated) lines.push_back(std::move(line));
-    return lines;
-  });
+std::string BudgetText(const v1::JobSpec& spec) {
+  const v1::BitBudget& budget = spec.budget();
+  switch (budget.budget_case()) {
+    case v1::BitBudget::kAverageBits:
+      return absl::StrCat(budget.average_bits(), " bits on average");
+    case v1::BitBudget::kStoredBits:
+      return absl::StrCat(budget.stored_bits(), " bits with scales");
+    case v1::BitBudget::kMaxBytes:
+      return absl::StrFormat("%.2f GiB", static_cast<double>(budget.max_bytes()) / kGiB);
+    case v1::BitBudget::kRankBytes:
+      return absl::StrFormat("%.2f GiB on each of %d ranks",
+                             static_cast<double>(budget.rank_bytes().max_bytes()) / kGiB,
+                             budget.rank_bytes().ranks());
+    default:
+      return "no limit";
+  }
+}
+
+std::string HeuristicText(const v1::Heuristic& heuristic) {
+  if (!heuristic.preset().empty()) return absl::StrCat("preset ", heuristic.preset());
+  return heuristic.name().empty() ? "the default" : heuristic.name();
+}
+
+absl::Time TimeOf(int64_t us) { return us == 0 ? absl::InfinitePast() : absl::FromUnixMicros(us); }
+
+JobRow RowOf(const Job& job) {
+  const server::JobRecord& record = job.record;
+  JobRow row{.id = record.id(),
+             .title = record.display_name(),
+             .state = record.state(),
+             .reason = CutText(record.reason(), kMaxReasonBytes),
+             .model = record.spec().model().uri(),
+             .budget = BudgetText(record.spec()),
+             .heuristic = HeuristicText(record.spec().heuristic()),
+             .planned = record.planned(),
+             .original_perplexity = record.artifact().quality().original_perplexity(),
+             .perplexity = record.artifact().quality().perplexity(),
+             .created = absl::FromUnixMicros(record.create_us()),
+             .started = TimeOf(record.start_us()),
+             .finished = TimeOf(record.finish_us())};
+  std::vector<std::string> running;
+  for (const auto& [kind, stage] : job.stages) {
+    row.tasks_done += stage.done;
+    row.tasks_cached += stage.cached;
+    row.tasks_total += stage.total;
+    if (stage.running > 0) running.push_back(kind);
+  }
+  row.stages = absl::StrJoin(running, ", ");
+  std::set<std::string> workers;
+  for (const int index : job.running) workers.insert(job.tasks[index].record.worker());
+  row.workers = static_cast<int>(workers.size());
+  return row;
+}
+
+WorkerRow RowOf(const WorkerFacts& worker, const JobTable& jobs, const SchedulingLimits& limits,
+                absl::Duration now) {
+  WorkerRow row{.id = worker.id,
+                .state = ViewWorker(worker, jobs, limits, now).state(),
+                .device = worker.device,
+                .version = worker.version,
+                .determinism_class = worker.determinism_class,
+                .threads = worker.threads,
+                .memory_bytes = worker.memory_bytes,
+                .tasks_done = worker.tasks_done,
+                .silent = now - worker.last_heard,
+                .connected = worker.connect_time};
+  for (const TaskRef& task : jobs.RunningOn(worker.id))
+    row.tasks.push_back(absl::StrCat(task.job, "/", task.task));
+  return row;
+}
+
+// Jobs that go on come first, then those that have ended; the newest of each at the top.
+void AddJobs(const JobTable& table, JobsPage& page) {
+  std::vector<const Job*> going_on, ended;
+  for (auto entry = table.by_number().rbegin(); entry != table.by_number().rend(); ++entry) {
+    const Job& job = *table.Find(entry->second);
+    ++page.jobs_by_state.at(job.record.state());
+    (IsTerminal(job.record.state()) ? ended : going_on).push_back(&job);
+  }
+  page.hidden_jobs = std::max<int64_t>(std::ssize(ended) - kMostEnded, 0);
+  ended.resize(ended.size() - static_cast<size_t>(page.hidden_jobs));
+  for (const std::vector<const Job*>& some : {going_on, ended}) {
+    for (const Job* job : some) page.jobs.push_back(RowOf(*job));
+  }
+}
+
+JobsPage GatherPage(Core& core, const SchedulingLimits& limits) ON_LOOP {
+  const JobTable& table = core.facts.table();
+  JobsPage page;
+  page.version = kProgramVersion;
+  page.term = core.term;
+  page.data_dir = core.data_dir;
+  page.notice = core.disk.Explain();
+  page.recovering = core.sessions.recovering();
+  page.now = core.clock.Now();
+  AddJobs(table, page);
+  for (const auto& [id, worker] : core.links.table()) {
+    page.workers.push_back(RowOf(worker, table, limits, core.clock.Monotonic()));
+  }
+  return page;
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> ShowJobs(Core& core) {
-  ASSIGN_OR_RETURN(const std::vector<JobLine> jobs, ListJobLines(core));
-  return RenderJobsPage(jobs);
+absl::StatusOr<std::string> ShowJobs(Core& core, const SchedulingLimits& limits) {
+  ASSIGN_OR_RETURN(const JobsPage page,
+                   AskLoop<JobsPage>(core, [&core, limits]() -> absl::StatusOr<JobsPage> {
+                     loop_thread.AssertHeld();
+                     return GatherPage(core, limits);
+                   }));
+  return RenderJobsPage(page);
 }
 
 absl::StatusOr<std::string> ShowReport(Core& core, const std::string& job_id) {

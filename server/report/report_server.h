@@ -9,10 +9,10 @@
 
 namespace quantmoe {
 
-// Both wait for the commit loop, so they must not run on it; UNAVAILABLE when it does not answer in time.
+// All wait for the commit loop, so they must not run on it; UNAVAILABLE when it does not answer in time.
 
-// The page of the jobs, newest first.
-absl::StatusOr<std::string> ShowJobs(Core& core);
+// The page of jobs and workers.
+absl::StatusOr<std::string> ShowJobs(Core& core, const SchedulingLimits& limits);
 // The page of a report; errors as ReadReport.
 absl::StatusOr<std::string> ShowReport(Core& core, const std::string& job_id);
 // The report as JSON. NOT_FOUND JOB_NOT_FOUND; FAILED_PRECONDITION REPORT_NOT_READY.
