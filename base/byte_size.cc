@@ -22,7 +22,7 @@ double UnitFactor(absl::string_view unit) {
   if (power == absl::string_view::npos) return 0;
   unit.remove_prefix(1);
   if (unit == "ib" || unit == "i") return std::pow(1024.0, static_cast<double>(power + 1));
-  if (unit == "b") return std::pow(1000.0, static_cast<double>(power + 1));
+  if (unit.empty() || unit == "b") return std::pow(1000.0, static_cast<double>(power + 1));
   return 0;
 }
 

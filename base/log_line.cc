@@ -1,28 +1,12 @@
 #include "base/log_line.h"
 
 #include "absl/strings/str_replace.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
 
 namespace quantmoe {
 namespace {
-
-absl::string_view LogLevelName(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug:
-      return "debug";
-    case LogLevel::kInfo:
-      return "info";
-    case LogLevel::kWarning:
-      return "warning";
-    case LogLevel::kError:
-      return "error";
-  }
-  return "info";
-}
 
 // In quotes when a reader could not tell where the value ends. A value can begin neither a line nor a field.
 std::string Quoted(const std::string& value) {
@@ -31,19 +15,20 @@ std::string Quoted(const std::string& value) {
   return absl::StrCat("\"", line, "\"");
 }
 
+std::string JsonMembers(absl::string_view message, std::initializer_list<LogField> fields) {
+  nlohmann::ordered_json json = {{"msg", std::string(message)}};
+  for (const LogField& field : fields) json[field.key] = field.value;
+  const std::string object = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  // JSON leaves DEL and the C1 controls as they are; escaped they are the same text.
+  return OneLine(object.substr(1, object.size() - 2));
+}
+
 }  // namespace
 
-std::string RenderLogLine(LogFormat format, LogLevel level, absl::string_view message,
-                          std::initializer_list<LogField> fields) {
-  const std::string now = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
-  const std::string severity(LogLevelName(level));
-  if (format == LogFormat::kJson) {
-    nlohmann::ordered_json json = {{"ts", now}, {"level", severity}, {"msg", std::string(message)}};
-    for (const LogField& field : fields) json[field.key] = field.value;
-    // JSON leaves DEL and the C1 controls as they are; escaped they are the same text.
-    return OneLine(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  }
-  std::string line = absl::StrCat(now, " ", severity, " ", OneLine(message));
+std::string RenderLogEvent(LogFormat format, absl::string_view message,
+                           std::initializer_list<LogField> fields) {
+  if (format == LogFormat::kJson) return JsonMembers(message, fields);
+  std::string line = OneLine(message);
   for (const LogField& field : fields) absl::StrAppend(&line, " ", field.key, "=", Quoted(field.value));
   return line;
 }

@@ -1,4 +1,4 @@
-// How an event of the log reads, apart from where it goes. Values may be any bytes: they are escaped, and in
+// What an event of the log says, apart from when and where. Values may be any bytes: they are escaped, and in
 // plain text quoted where they hold a space, so that none can forge a line or a field.
 #pragma once
 
@@ -11,7 +11,6 @@
 
 namespace quantmoe {
 
-enum class LogLevel { kDebug, kInfo, kWarning, kError };
 enum class LogFormat { kText, kJson };
 
 // A field of an event. Values are rendered as text.
@@ -22,8 +21,9 @@ struct LogField {
   std::string value;
 };
 
-// The line of one event, without its end.
-std::string RenderLogLine(LogFormat format, LogLevel level, absl::string_view message,
-                          std::initializer_list<LogField> fields);
+// Message and fields in one line: `job failed job=j1`, or as JSON the members `"msg":"job failed","job":"j1"`
+// without the braces around them.
+std::string RenderLogEvent(LogFormat format, absl::string_view message,
+                           std::initializer_list<LogField> fields);
 
 }  // namespace quantmoe

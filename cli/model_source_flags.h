@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/size_flag.h"
 #include "sources/model_sources.h"
 
 namespace quantmoe {
@@ -29,7 +30,7 @@ inline void AddHubFlags(CLI::App& app, HubOptions& hub) {
       ->envname("QUANTMOE_HUB_CACHE_DIR");
   app.add_option("--hub-cache-size", hub.cache_bytes, "most bytes to keep there, such as 200GiB; 0: no limit")
       ->envname("QUANTMOE_HUB_CACHE_SIZE")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->transform(AsByteSize())
       ->capture_default_str();
   app.add_flag("--hub-plain-http", hub.allow_plain_http, "allow http:// to hosts that are not loopback")
       ->envname("QUANTMOE_HUB_PLAIN_HTTP");

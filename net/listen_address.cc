@@ -23,6 +23,11 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
   return address;
 }
 
+std::string ListenAddressText(const ListenAddress& address) {
+  const bool v6 = absl::StrContains(address.host, ':');
+  return absl::StrCat(v6 ? "[" : "", address.host, v6 ? "]:" : ":", address.port);
+}
+
 bool IsLoopback(const ListenAddress& address) {
   return address.host == "localhost" || address.host == "::1" || absl::StartsWith(address.host, "127.");
 }

@@ -19,6 +19,7 @@
 #include "server/facts/random_id.h"
 #include "server/report/report_server.h"
 #include "server/wire/connection_limits.h"
+#include "server/wire/http_pages.h"
 #include "server/wire/job_data.h"
 #include "storage/durable_file.h"
 #include "storage/output_directory.h"
@@ -217,17 +218,17 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
     s.public_listener->AnswerHealthOf(service);
   }
   s.worker_listener->AnswerHealthOf(v1::WorkerService::service_full_name());
-  ASSIGN_OR_RETURN(
-      s.http,
-      HttpServer::Start(s.options.http_listen_address,
-                        {.metrics = [&s] { return s.metrics.Serialize(); },
-                         .healthy = [&s] { return s.upkeep.Beats(); },
-                         .ready = [&s] { return s.ready.load() && s.upkeep.Beats(); },
-                         .notice = [&s] { return s.disk->Explain(); },
-                         .jobs = [&s] { return ShowJobs(s.core, LimitsOf(s.options)); },
-                         .report = [&s](const std::string& job) { return ShowReport(s.core, job); },
-                         .report_json = [&s](const std::string& job) { return ReadReport(s.core, job); }},
-                        connections.http));
+  HttpPages pages{.jobs = [&s] { return ShowJobs(s.core, LimitsOf(s.options)); },
+                  .report = [&s](const std::string& job) { return ShowReport(s.core, job); },
+                  .report_json = [&s](const std::string& job) { return ReadReport(s.core, job); }};
+  HttpEndpoint::Answers answers;
+  answers.metrics = [&s] { return s.metrics.Serialize(); };
+  answers.healthy = [&s] { return s.upkeep.Beats(); };
+  answers.ready = [&s] { return s.ready.load() && s.upkeep.Beats(); };
+  answers.notice = [&s] { return s.disk->Explain(); };
+  answers.page = [pages = std::move(pages)](const std::string& path) { return AnswerPage(pages, path); };
+  ASSIGN_OR_RETURN(s.http, HttpEndpoint::Start(s.options.http_listen_address, std::move(answers),
+                                               {.max_connections = static_cast<int>(connections.http)}));
   s.ready = true;
   Log(LogLevel::kInfo, "coordinator started",
       {{"address", coordinator->address()},

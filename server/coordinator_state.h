@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 
+#include "net/http_endpoint.h"
 #include "server/coordinator_options.h"
 #include "server/core.h"
 #include "server/facts/sqlite_store.h"
@@ -13,7 +14,6 @@
 #include "server/wire/artifact_service.h"
 #include "server/wire/blob_service.h"
 #include "server/wire/catalog_service.h"
-#include "server/wire/http_server.h"
 #include "server/wire/job_service.h"
 #include "server/wire/listeners.h"
 #include "server/wire/system_service.h"
@@ -51,7 +51,7 @@ struct CoordinatorState {
 
   std::unique_ptr<Listener> public_listener;
   std::unique_ptr<Listener> worker_listener;
-  std::unique_ptr<HttpServer> http;
+  std::unique_ptr<HttpEndpoint> http;
   std::atomic<bool> ready{false};
   bool stopped = false;
 };

@@ -2,10 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include "absl/strings/str_cat.h"
 #include <CLI/CLI.hpp>
@@ -15,15 +12,17 @@
 #include "base/crash_report.h"
 #include "base/descriptor_limit.h"
 #include "base/error_info.h"
-#include "base/log.h"
 #include "base/program_exit.h"
 #include "base/status_macros.h"
 #include "base/version.h"
+#include "cli/log_flags.h"
 #include "cli/model_source_flags.h"
+#include "cli/size_flag.h"
 #include "net/listen_address.h"
 #include "server/coordinator.h"
 #include "server/core.h"
 #include "sources/abandonable_call.h"
+#include "storage/durable_file.h"
 
 namespace quantmoe {
 namespace {
@@ -34,8 +33,7 @@ struct Flags {
   double heartbeat_seconds = 5;
   double blob_min_age_hours = 24;
   double unschedulable_hours = 24;
-  std::string log_format = "text";
-  std::string log_level = "info";
+  LogFlags log;
   std::string port_file;
   bool insecure = false;
 };
@@ -64,7 +62,7 @@ void Define(CLI::App& app, Flags& flags) {
       ->check(CLI::NonNegativeNumber);
   option("--disk-reserve", options.disk_reserve_bytes,
          "room kept on the disk, such as 64MiB, by which a full disk can be cleared up; 0: none")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->transform(AsByteSize())
       ->check(CLI::NonNegativeNumber);
   option("--unschedulable-timeout", flags.unschedulable_hours,
          "hours for which a job waits for a worker that can take its next task, before it fails")
@@ -72,9 +70,7 @@ void Define(CLI::App& app, Flags& flags) {
   option("--poison-limit", options.poison_deaths,
          "times that a worker may die while it runs one and the same task, before the job fails; 0: no limit")
       ->check(CLI::NonNegativeNumber);
-  option("--log-format", flags.log_format, "text or json")->check(CLI::IsMember({"text", "json"}));
-  option("--log-level", flags.log_level, "least level that is logged")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  AddLogFlags(app, flags.log);
   option("--tls-cert", options.tls.certificate, "PEM file of the server's certificate");
   option("--tls-key", options.tls.key, "PEM file of its key");
   option("--tls-ca", options.tls.client_ca, "PEM file of the authority that signs workers' certificates");
@@ -106,17 +102,11 @@ absl::Status CheckExposure(const Flags& flags) {
   return absl::OkStatus();
 }
 
-// A reader sees the whole file or none.
-absl::Status WritePortFile(const std::string& path, const Coordinator& coordinator) {
+absl::Status WriteAddresses(const std::string& path, const Coordinator& coordinator) {
   const nlohmann::json addresses = {{"grpc", coordinator.address()},
                                     {"worker", coordinator.worker_address()},
                                     {"http", coordinator.http_address()}};
-  const std::string partial = path + ".partial";
-  std::ofstream out(partial, std::ios::trunc);
-  out << addresses.dump() << "\n";
-  out.close();
-  if (out.good() && std::rename(partial.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kInternal, "FILE_ERROR", absl::StrCat("cannot write ", path));
+  return Annotate(WriteFileDurably(path, addresses.dump() + "\n"), "--port-file");
 }
 
 int stop_event = -1;
@@ -145,12 +135,6 @@ void WaitForSignal() {
   }
 }
 
-LogLevel ParseLevel(const std::string& text) {
-  if (text == "debug") return LogLevel::kDebug;
-  if (text == "warning") return LogLevel::kWarning;
-  return text == "error" ? LogLevel::kError : LogLevel::kInfo;
-}
-
 absl::Status Run(Flags flags) {
   RETURN_IF_ERROR(CheckExposure(flags));
   RETURN_IF_ERROR(CheckModelSources(flags.coordinator.models));
@@ -161,7 +145,7 @@ absl::Status Run(Flags flags) {
   flags.coordinator.descriptors = RaiseDescriptorLimit();
   InstallSignals();
   ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Start(flags.coordinator));
-  if (!flags.port_file.empty()) RETURN_IF_ERROR(WritePortFile(flags.port_file, *coordinator));
+  if (!flags.port_file.empty()) RETURN_IF_ERROR(WriteAddresses(flags.port_file, *coordinator));
   WaitForSignal();
   coordinator->Stop();
   return absl::OkStatus();
@@ -178,7 +162,6 @@ int main(int argc, char** argv) {
   quantmoe::Flags flags;
   quantmoe::Define(app, flags);
   if (const auto code = quantmoe::ParseFlags(app, argc, argv)) return *code;
-  quantmoe::InitLogging(flags.log_format == "json" ? quantmoe::LogFormat::kJson : quantmoe::LogFormat::kText,
-                        quantmoe::ParseLevel(flags.log_level));
+  quantmoe::InitLogging(flags.log);
   return quantmoe::ExitCodeOrEnd(quantmoe::ReportExit("quantmoe-server", quantmoe::Run(flags)));
 }

@@ -7,10 +7,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iostream>
-#include <map>
 #include <optional>
 #include <thread>
 
@@ -19,12 +17,14 @@
 
 #include "base/crash_report.h"
 #include "base/descriptor_limit.h"
+#include "base/error_info.h"
 #include "base/host_memory.h"
-#include "base/log.h"
 #include "base/program_exit.h"
 #include "base/status_macros.h"
 #include "base/version.h"
+#include "cli/log_flags.h"
 #include "cli/model_source_flags.h"
+#include "cli/size_flag.h"
 #include "quant/device/compute_device.h"
 #include "quant/device/instruction_set.h"
 #include "quant/tasks/run_task.h"
@@ -51,8 +51,7 @@ struct Flags {
   std::string exit_when_idle = "inf";
   std::string port_file;
   bool supervise = false;
-  LogFormat log_format = LogFormat::kText;
-  LogLevel log_level = LogLevel::kInfo;
+  LogFlags log;
 };
 
 void AddConnectionFlags(CLI::App& app, Flags& flags) {
@@ -95,7 +94,7 @@ void AddResourceFlags(CLI::App& app, Flags& flags) {
          "--memory", worker.memory_bytes,
          "memory for tasks, such as 8GiB (default: 80 % of what is available, of the host or of the GPU)")
       ->envname("QUANTMOE_MEMORY")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+      ->transform(AsByteSize());
   AddModelRootFlag(app, worker.models);
   AddHubFlags(app, worker.models.hub);
   app.add_option("--blobs", flags.blobs, "how blobs are reached")
@@ -107,7 +106,7 @@ void AddResourceFlags(CLI::App& app, Flags& flags) {
       ->envname(kScratchVariable);
   app.add_option("--cache", worker.cache_bytes, "most bytes of streamed blobs to keep")
       ->envname("QUANTMOE_CACHE")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->transform(AsByteSize())
       ->capture_default_str();
 }
 
@@ -128,17 +127,7 @@ void AddOperationFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--supervise", flags.supervise,
                "run as the parent of a worker that is started again when it dies")
       ->envname("QUANTMOE_SUPERVISE");
-  const std::map<std::string, LogFormat> formats = {{"text", LogFormat::kText}, {"json", LogFormat::kJson}};
-  app.add_option("--log-format", flags.log_format, "text or json")
-      ->envname("QUANTMOE_LOG_FORMAT")
-      ->transform(CLI::CheckedTransformer(formats));
-  const std::map<std::string, LogLevel> levels = {{"debug", LogLevel::kDebug},
-                                                  {"info", LogLevel::kInfo},
-                                                  {"warning", LogLevel::kWarning},
-                                                  {"error", LogLevel::kError}};
-  app.add_option("--log-level", flags.log_level, "debug, info, warning or error")
-      ->envname("QUANTMOE_LOG_LEVEL")
-      ->transform(CLI::CheckedTransformer(levels));
+  AddLogFlags(app, flags.log);
 }
 
 Flags DefaultFlags() {
@@ -222,23 +211,13 @@ class SignalThread {
   std::thread thread_;
 };
 
-absl::Status WritePortFile(const std::string& path, int port) {
-  if (path.empty()) return absl::OkStatus();
-  const std::string temporary = path + ".tmp";
-  {
-    std::ofstream file(temporary);
-    file << port << "\n";
-    if (!file.flush()) return absl::UnavailableError(absl::StrCat("cannot write ", path));
-  }
-  std::error_code error;
-  std::filesystem::rename(temporary, path, error);
-  return error ? absl::UnavailableError(absl::StrCat("cannot write ", path)) : absl::OkStatus();
-}
-
 absl::Status RunUntilEnd(Flags& flags, std::unique_ptr<Worker>& worker, SignalThread& signals) {
   ASSIGN_OR_RETURN(worker, Worker::Start(flags.worker));
   signals.Watch(*worker);
-  RETURN_IF_ERROR(WritePortFile(flags.port_file, worker->http_port()));
+  if (!flags.port_file.empty()) {
+    const std::string port = absl::StrCat(worker->http_port(), "\n");
+    RETURN_IF_ERROR(Annotate(WriteFileDurably(flags.port_file, port), "--port-file"));
+  }
   Log(LogLevel::kInfo, "worker started",
       {{"worker", worker->id()},
        {"server", flags.worker.coordinator.address},
@@ -255,7 +234,7 @@ absl::Status Serve(Flags& flags) {
   // Without roots, the coordinator's are the only ones.
   flags.worker.models.confined = !flags.worker.models.roots.empty();
   RETURN_IF_ERROR(CheckModelSources(flags.worker.models));
-  InitLogging(flags.log_format, flags.log_level);
+  InitLogging(flags.log);
   RaiseDescriptorLimit();
   std::optional<WorkDirectory> own_scratch;
   if (flags.worker.scratch_dir.empty()) {
@@ -274,7 +253,7 @@ absl::Status Serve(Flags& flags) {
 // The parent of this program with the same flags. What a worker that dies leaves in its scratch directory is
 // there for the next one, and goes with the supervisor.
 int SuperviseWorker(const Flags& flags, int argc, char** argv) {
-  InitLogging(flags.log_format, flags.log_level);
+  InitLogging(flags.log);
   SupervisorOptions options;
   options.program = "/proc/self/exe";
   options.command.assign(argv, argv + argc);

@@ -56,9 +56,10 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Start(Options options) {
   std::unique_ptr<Worker> worker(new Worker(std::move(options), std::move(client)));
   if (!worker->options_.http_address.empty()) {
     Worker* const self = worker.get();
-    ASSIGN_OR_RETURN(worker->endpoint_, StatusEndpoint::Start(self->options_.http_address,
-                                                              {[self] { return self->metrics_.Render(); },
-                                                               [self] { return self->ready(); }}));
+    HttpEndpoint::Answers answers;
+    answers.metrics = [self] { return self->metrics_.Render(); };
+    answers.ready = [self] { return self->ready(); };
+    ASSIGN_OR_RETURN(worker->endpoint_, HttpEndpoint::Start(self->options_.http_address, std::move(answers)));
   }
   worker->threads_.emplace_back(&Worker::ComputeLoop, worker.get());
   worker->threads_.emplace_back(&Worker::SessionLoop, worker.get());

@@ -18,10 +18,10 @@
 #include "base/clock.h"
 #include "base/retry.h"
 #include "base/timed_wait.h"
+#include "net/http_endpoint.h"
 #include "worker/blob_access.h"
 #include "worker/coordinator_client.h"
 #include "worker/metrics.h"
-#include "worker/status_endpoint.h"
 #include "worker/task_runner.h"
 
 namespace quantmoe {
@@ -165,7 +165,7 @@ class Worker {
   absl::Status after_drain_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
 
-  std::unique_ptr<StatusEndpoint> endpoint_;
+  std::unique_ptr<HttpEndpoint> endpoint_;
   std::vector<std::thread> threads_;
 };
 

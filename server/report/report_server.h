@@ -1,4 +1,4 @@
-// Answers the HTTP listener's questions about jobs.
+// Answers the HTTP endpoint's questions about jobs.
 #pragma once
 
 #include <string>

@@ -104,7 +104,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Start(const std::string& add
         accepted.fd = connection;
         connections->HandleNewConnection(&accepted);
       });
-  listener->address_ = absl::StrCat(parsed.host, ":", listener->acceptor_->port());
+  listener->address_ = ListenAddressText({parsed.host, listener->acceptor_->port()});
   return listener;
 }
 

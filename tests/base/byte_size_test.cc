@@ -9,6 +9,9 @@ TEST(ByteSizeTest, ReadsBinaryAndDecimalUnits) {
   EXPECT_EQ(ParseByteSize("10GiB").value(), int64_t{10} << 30);
   EXPECT_EQ(ParseByteSize("1.5 gib").value(), int64_t{3} << 29);
   EXPECT_EQ(ParseByteSize("2GB").value(), 2'000'000'000);
+  EXPECT_EQ(ParseByteSize("16G").value(), 16'000'000'000);
+  EXPECT_EQ(ParseByteSize("16Gi").value(), int64_t{16} << 30);
+  EXPECT_EQ(ParseByteSize("010GiB").value(), int64_t{10} << 30);
   EXPECT_EQ(ParseByteSize(" 512 ").value(), 512);
   EXPECT_EQ(ParseByteSize("7B").value(), 7);
   EXPECT_EQ(ParseByteSize("9223372036854775807").value(), INT64_MAX);

@@ -20,6 +20,13 @@ TEST(ListenAddressTest, RefusesWhatIsNoAddress) {
   }
 }
 
+TEST(ListenAddressTest, ItsTextIsReadAgain) {
+  for (const char* text : {"127.0.0.1:80", "localhost:0", "[::1]:80", "[::]:7072"}) {
+    ASSERT_OK_AND_ASSIGN(const ListenAddress address, ParseListenAddress(text));
+    EXPECT_EQ(ListenAddressText(address), text);
+  }
+}
+
 TEST(ListenAddressTest, KnowsLoopback) {
   EXPECT_TRUE(IsLoopback({"127.0.0.1", 1}));
   EXPECT_TRUE(IsLoopback({"localhost", 1}));

@@ -1,4 +1,4 @@
-#include "net/http_listener.h"
+#include "net/http_endpoint.h"
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -12,7 +12,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::StartsWith;
-using Response = HttpListener::Response;
+using Response = HttpEndpoint::Response;
 
 class Client : public RawConnection {
  public:
@@ -28,33 +28,52 @@ struct HeldPage {
   absl::Notification began, may_end;
 };
 
-HttpListener::Handlers Pages(HeldPage* held = nullptr) {
-  HttpListener::Handlers handlers;
-  handlers.quick = [](const std::string& path) -> std::unique_ptr<Response> {
-    if (path != "/healthz") return nullptr;
-    return std::make_unique<Response>(Response{200, "text/plain", "ok\n"});
-  };
-  handlers.page = [held](const std::string& path) {
+HttpEndpoint::Answers Pages(HeldPage* held = nullptr) {
+  HttpEndpoint::Answers answers;
+  answers.metrics = [] { return std::string("m 1\n"); };
+  answers.ready = [] { return true; };
+  answers.page = [held](const std::string& path) {
     if (held != nullptr && !held->began.HasBeenNotified()) {
       held->began.Notify();
       held->may_end.WaitForNotification();
     }
     return Response{200, "text/html", "page " + path};
   };
-  return handlers;
+  return answers;
 }
 
-TEST(HttpListener, ServesQuickAnswersAndPages) {
-  ASSERT_OK_AND_ASSIGN(const auto http, HttpListener::Start("127.0.0.1", 0, Pages()));
+// Port 0 of loopback.
+constexpr char kAnyPort[] = "127.0.0.1:0";
+
+TEST(HttpEndpoint, ServesMetricsProbesAndPages) {
+  ASSERT_OK_AND_ASSIGN(const auto http, HttpEndpoint::Start(kAnyPort, Pages()));
+  EXPECT_EQ(http->address(), absl::StrCat("127.0.0.1:", http->port()));
   EXPECT_THAT(Client(http->port()).Get("/healthz"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(Client(http->port()).Get("/readyz"), StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(Client(http->port()).Get("/metrics"), HasSubstr("m 1\n"));
   EXPECT_THAT(Client(http->port()).Get("/jobs"), HasSubstr("page /jobs"));
-  ASSERT_OK_AND_ASSIGN(const auto quick,
-                       HttpListener::Start("127.0.0.1", 0, {.quick = Pages().quick, .page = nullptr}));
-  EXPECT_THAT(Client(quick->port()).Get("/jobs"), StartsWith("HTTP/1.1 404"));
 }
 
-TEST(HttpListener, TakesNoBodies) {
-  ASSERT_OK_AND_ASSIGN(const auto http, HttpListener::Start("127.0.0.1", 0, Pages()));
+TEST(HttpEndpoint, WithoutPagesOtherPathsAreNotFound) {
+  HttpEndpoint::Answers answers = Pages();
+  answers.page = nullptr;
+  ASSERT_OK_AND_ASSIGN(const auto http, HttpEndpoint::Start(kAnyPort, answers));
+  EXPECT_THAT(Client(http->port()).Get("/jobs"), StartsWith("HTTP/1.1 404"));
+}
+
+TEST(HttpEndpoint, ProbesSayWhatIsNot) {
+  HttpEndpoint::Answers answers = Pages();
+  answers.healthy = [] { return false; };
+  answers.ready = [] { return false; };
+  answers.notice = [] { return std::string("the disk is full"); };
+  ASSERT_OK_AND_ASSIGN(const auto http, HttpEndpoint::Start(kAnyPort, answers));
+  EXPECT_THAT(Client(http->port()).Get("/healthz"), StartsWith("HTTP/1.1 503"));
+  EXPECT_THAT(Client(http->port()).Get("/readyz"),
+              testing::AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("unavailable\nthe disk is full\n")));
+}
+
+TEST(HttpEndpoint, TakesNoBodies) {
+  ASSERT_OK_AND_ASSIGN(const auto http, HttpEndpoint::Start(kAnyPort, Pages()));
   // Only the head is sent: the answer must not wait for 600 MB.
   EXPECT_THAT(Client(http->port())
                   .Say("POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 600000000\r\n\r\n")
@@ -67,17 +86,17 @@ TEST(HttpListener, TakesNoBodies) {
               StartsWith("HTTP/1.1 413"));
 }
 
-TEST(HttpListener, HeadersAreBounded) {
-  ASSERT_OK_AND_ASSIGN(const auto http, HttpListener::Start("127.0.0.1", 0, Pages()));
+TEST(HttpEndpoint, HeadersAreBounded) {
+  ASSERT_OK_AND_ASSIGN(const auto http, HttpEndpoint::Start(kAnyPort, Pages()));
   std::string head = "GET /healthz HTTP/1.1\r\nHost: x\r\n";
   for (int i = 0; i < 4000; ++i) absl::StrAppend(&head, "X-", i, ": ", std::string(50, 'y'), "\r\n");
   EXPECT_THAT(Client(http->port()).Say(head + "\r\n").Hear(), testing::Not(HasSubstr("200 OK")));
 }
 
-TEST(HttpListener, SlowAndIdleConnectionsHoldUpNobody) {
-  HttpListener::Options options;
-  options.max_connections = 8;
-  ASSERT_OK_AND_ASSIGN(const auto http, HttpListener::Start("127.0.0.1", 0, Pages(), options));
+TEST(HttpEndpoint, SlowAndIdleConnectionsHoldUpNobody) {
+  HttpEndpoint::Limits limits;
+  limits.max_connections = 8;
+  ASSERT_OK_AND_ASSIGN(const auto http, HttpEndpoint::Start(kAnyPort, Pages(), limits));
   std::vector<std::unique_ptr<Client>> idle;
   for (int i = 0; i < 40; ++i) {
     idle.push_back(std::make_unique<Client>(http->port()));
@@ -87,12 +106,12 @@ TEST(HttpListener, SlowAndIdleConnectionsHoldUpNobody) {
   EXPECT_EQ(idle.front()->Hear(), "");  // made room
 }
 
-TEST(HttpListener, PagesThatAreBeingMadeHoldUpNoProbe) {
+TEST(HttpEndpoint, PagesThatAreBeingMadeHoldUpNoProbe) {
   HeldPage held;
-  HttpListener::Options options;
-  options.page_threads = 1;
-  options.max_waiting_pages = 1;
-  ASSERT_OK_AND_ASSIGN(const auto http, HttpListener::Start("127.0.0.1", 0, Pages(&held), options));
+  HttpEndpoint::Limits limits;
+  limits.page_threads = 1;
+  limits.max_waiting_pages = 1;
+  ASSERT_OK_AND_ASSIGN(const auto http, HttpEndpoint::Start(kAnyPort, Pages(&held), limits));
   const std::string page = "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
   Client made(http->port()), waits(http->port()), refused(http->port());
   made.Say(page);
@@ -106,9 +125,10 @@ TEST(HttpListener, PagesThatAreBeingMadeHoldUpNoProbe) {
   EXPECT_THAT(waits.Hear(), HasSubstr("page /a"));
 }
 
-TEST(HttpListener, RefusesATakenAddress) {
-  ASSERT_OK_AND_ASSIGN(const auto http, HttpListener::Start("127.0.0.1", 0, Pages()));
-  EXPECT_THAT(HttpListener::Start("127.0.0.1", http->port(), Pages()).status(), HasReason("ADDRESS_IN_USE"));
+TEST(HttpEndpoint, RefusesATakenAddressAndWhatIsNone) {
+  ASSERT_OK_AND_ASSIGN(const auto http, HttpEndpoint::Start(kAnyPort, Pages()));
+  EXPECT_THAT(HttpEndpoint::Start(http->address(), Pages()).status(), HasReason("ADDRESS_IN_USE"));
+  EXPECT_THAT(HttpEndpoint::Start("nonsense", Pages()).status(), HasReason("INVALID_FIELD"));
 }
 
 }  // namespace

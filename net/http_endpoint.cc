@@ -1,4 +1,4 @@
-#include "net/http_listener.h"
+#include "net/http_endpoint.h"
 
 #include <microhttpd.h>
 
@@ -15,15 +15,15 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "net/listen_address.h"
 #include "net/listen_socket.h"
 
 namespace quantmoe {
 namespace {
 
-// Request line and headers together; more are answered with 431.
-constexpr size_t kConnectionBytes = 16 << 10;
+constexpr char kMetricsType[] = "text/plain; version=0.0.4; charset=utf-8";
 
-using Response = HttpListener::Response;
+using Response = HttpEndpoint::Response;
 
 // One request from its first line to its answer.
 struct Exchange {
@@ -33,8 +33,20 @@ struct Exchange {
   bool asked = false;  // a page was queued
 };
 
-Response Refusal(int status, std::string text) {
-  return {status, "text/plain; charset=utf-8", std::move(text) + "\n"};
+Response Refusal(int status, std::string text) { return {.status = status, .body = std::move(text) + "\n"}; }
+
+Response Probe(bool good, const std::string& notice = "") {
+  return {.status = good ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
+          .body = absl::StrCat(good ? "ok\n" : "unavailable\n", notice, notice.empty() ? "" : "\n")};
+}
+
+// The answer to a path that is no page; nothing when it is one.
+std::unique_ptr<Response> AnswerProbe(const HttpEndpoint::Answers& answers, const std::string& path) {
+  const auto is = [](Response response) { return std::make_unique<Response>(std::move(response)); };
+  if (path == "/metrics") return is({MHD_HTTP_OK, kMetricsType, answers.metrics()});
+  if (path == "/healthz") return is(Probe(answers.healthy == nullptr || answers.healthy()));
+  if (path == "/readyz") return is(Probe(answers.ready(), answers.notice == nullptr ? "" : answers.notice()));
+  return nullptr;
 }
 
 MHD_Result Send(MHD_Connection* connection, const Response& answer) {
@@ -59,11 +71,12 @@ bool AnnouncesBody(MHD_Connection* connection) {
 
 }  // namespace
 
-struct HttpListener::State {
-  State(Handlers h, Options o) : handlers(std::move(h)), options(o) {}
+struct HttpEndpoint::State {
+  State(Answers a, Limits l) : answers(std::move(a)), limits(l) {}
 
-  const Handlers handlers;
-  const Options options;
+  const Answers answers;
+  const Limits limits;
+  std::string address;
   int port = 0;
   MHD_Daemon* daemon = nullptr;
   std::vector<std::thread> page_threads;
@@ -102,7 +115,7 @@ struct HttpListener::State {
   void MakeRoom() {
     size_t open = connections.size();
     for (auto& [number, connection] : connections) {
-      if (open < static_cast<size_t>(options.max_connections)) return;
+      if (open < static_cast<size_t>(limits.max_connections)) return;
       if (!connection.waits_for_client) continue;
       shutdown(connection.fd, SHUT_RDWR);  // the library sees the end of the stream and closes it
       connection.waits_for_client = false;
@@ -139,8 +152,8 @@ struct HttpListener::State {
       return MHD_YES;
     }
     Exchange& exchange = *static_cast<Exchange*>(*slot);
-    if (exchange.response == nullptr) exchange.response = handlers.quick(exchange.path);
-    if (exchange.response == nullptr && handlers.page == nullptr) {
+    if (exchange.response == nullptr) exchange.response = AnswerProbe(answers, exchange.path);
+    if (exchange.response == nullptr && answers.page == nullptr) {
       exchange.response = std::make_unique<Response>(Refusal(MHD_HTTP_NOT_FOUND, "not found"));
     }
     if (exchange.response == nullptr && AskForPage(exchange)) return MHD_YES;
@@ -151,7 +164,7 @@ struct HttpListener::State {
   // True when a thread makes the page: the connection sleeps until then.
   bool AskForPage(Exchange& exchange) {
     absl::MutexLock lock(&mutex);
-    if (stopping || exchange.asked || waiting.size() >= static_cast<size_t>(options.max_waiting_pages)) {
+    if (stopping || exchange.asked || waiting.size() >= static_cast<size_t>(limits.max_waiting_pages)) {
       exchange.response =
           std::make_unique<Response>(Refusal(MHD_HTTP_SERVICE_UNAVAILABLE, "too many pages are asked for"));
       return false;
@@ -178,24 +191,24 @@ struct HttpListener::State {
         late = stopping;
       }
       exchange->response = std::make_unique<Response>(
-          late ? Refusal(MHD_HTTP_SERVICE_UNAVAILABLE, "shutting down") : handlers.page(exchange->path));
+          late ? Refusal(MHD_HTTP_SERVICE_UNAVAILABLE, "shutting down") : answers.page(exchange->path));
       MHD_resume_connection(exchange->connection);
     }
   }
 
   absl::Status Listen(ListenSocket socket) {
     port = socket.port();
-    daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, &State::OnAccept,
-                              this, &State::OnRequest, this, MHD_OPTION_LISTEN_SOCKET, socket.fd(),
-                              MHD_OPTION_NOTIFY_CONNECTION, &State::OnConnection, this,
-                              MHD_OPTION_NOTIFY_COMPLETED, &State::OnRequestEnd, this,
-                              MHD_OPTION_CONNECTION_LIMIT, static_cast<unsigned>(2 * options.max_connections),
-                              MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(options.idle_seconds),
-                              MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionBytes, MHD_OPTION_END);
+    daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, &State::OnAccept, this,
+        &State::OnRequest, this, MHD_OPTION_LISTEN_SOCKET, socket.fd(), MHD_OPTION_NOTIFY_CONNECTION,
+        &State::OnConnection, this, MHD_OPTION_NOTIFY_COMPLETED, &State::OnRequestEnd, this,
+        MHD_OPTION_CONNECTION_LIMIT, static_cast<unsigned>(2 * limits.max_connections),
+        MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(limits.idle_seconds),
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, static_cast<size_t>(limits.head_bytes), MHD_OPTION_END);
     if (daemon == nullptr) return absl::InternalError("the HTTP server cannot be started");
     socket.Release();  // the library closes it
-    if (handlers.page == nullptr) return absl::OkStatus();
-    for (int i = 0; i < options.page_threads; ++i) page_threads.emplace_back([this] { MakePages(); });
+    if (answers.page == nullptr) return absl::OkStatus();
+    for (int i = 0; i < limits.page_threads; ++i) page_threads.emplace_back([this] { MakePages(); });
     return absl::OkStatus();
   }
 
@@ -209,22 +222,26 @@ struct HttpListener::State {
   }
 };
 
-HttpListener::HttpListener(std::unique_ptr<State> state) : state_(std::move(state)) {}
-HttpListener::~HttpListener() = default;
+HttpEndpoint::HttpEndpoint(std::unique_ptr<State> state) : state_(std::move(state)) {}
+HttpEndpoint::~HttpEndpoint() = default;
 
-int HttpListener::port() const { return state_->port; }
+const std::string& HttpEndpoint::address() const { return state_->address; }
+int HttpEndpoint::port() const { return state_->port; }
 
-absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const std::string& host, int port,
-                                                                  Handlers handlers, Options options) {
-  ASSIGN_OR_RETURN(std::vector<ListenSocket> sockets, ListenSocket::Bind(host, port));
-  auto state = std::make_unique<State>(std::move(handlers), options);
+absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(const std::string& address, Answers answers,
+                                                                  Limits limits) {
+  ASSIGN_OR_RETURN(ListenAddress place, ParseListenAddress(address));
+  ASSIGN_OR_RETURN(std::vector<ListenSocket> sockets, ListenSocket::Bind(place.host, place.port));
+  auto state = std::make_unique<State>(std::move(answers), limits);
   RETURN_IF_ERROR(state->Listen(std::move(sockets.front())));
-  return std::unique_ptr<HttpListener>(new HttpListener(std::move(state)));
+  place.port = state->port;
+  state->address = ListenAddressText(place);
+  return std::unique_ptr<HttpEndpoint>(new HttpEndpoint(std::move(state)));
 }
 
-absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Start(const std::string& host, int port,
-                                                                  Handlers handlers) {
-  return Start(host, port, std::move(handlers), Options());
+absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(const std::string& address,
+                                                                  Answers answers) {
+  return Start(address, std::move(answers), Limits());
 }
 
 }  // namespace quantmoe
