@@ -24,7 +24,7 @@ struct RuntimeProfile {
   ExpertSharing experts = ExpertSharing::kNone;
   // Of GPTQ weights: vLLM and SGLang have no kernel for them, and read the experts of such a model fused.
   bool loads_expert_bias = true;
-  // The loader looks for modules under names of its own (quant/artifact/gptqmodel_names.h).
+  // The loader looks for modules under names of its own (plan/model/family.h).
   bool own_names = false;
 
   // Whether a plan may give every linear any width that was solved.

@@ -1,7 +1,8 @@
-// How families spell their modules, where it is not as NameSpec has it.
+// How families spell their modules, where it is not as NameSpec has it, and what GPTQModel calls them, where
+// that is not as published.
 #pragma once
 
-#include "plan/model/model_spec.h"
+#include "plan/model/family.h"
 
 namespace quantmoe {
 
@@ -44,5 +45,19 @@ inline constexpr NameSpec kLlama4Names =
     Below("language_model.model.", "language_model.lm_head", kLlama4TextNames);
 inline constexpr NameSpec kKimiVisionNames = Below("language_model.model.", "language_model.lm_head", {});
 inline constexpr NameSpec kVisionNames = Below("model.language_model.", "lm_head", {});
+
+// MiniMax-M2 has none: its definition in GPTQModel has the published names, of the model's own code.
+inline constexpr NamePart kHyV3InGptqModel[] = {{".mlp.shared_mlp.", ".mlp.shared_experts."},
+                                                {".mlp.router.gate.", ".mlp.gate."},
+                                                {".mlp.expert_bias", ".mlp.e_score_correction_bias"}};
+
+inline constexpr NamePart kMixtralInGptqModel[] = {
+    {".block_sparse_moe.", ".mlp."}, {".w1", ".gate_proj"}, {".w3", ".up_proj"}, {".w2", ".down_proj"}};
+
+inline constexpr NamePart kPhimoeInGptqModel[] = {{".block_sparse_moe.gate.", ".mlp.router."},
+                                                  {".block_sparse_moe.", ".mlp."},
+                                                  {".w1", ".gate_proj"},
+                                                  {".w3", ".up_proj"},
+                                                  {".w2", ".down_proj"}};
 
 }  // namespace quantmoe

@@ -66,6 +66,11 @@ void ReadExperts(ConfigReader& config, absl::string_view experts_key, absl::stri
   }
 }
 
+void ReadDenseLayers(ConfigReader& config, ModelSpec& spec) {
+  const int64_t width = config.Int("intermediate_size");
+  for (LayerSpec& layer : spec.layers) layer.dense_width = width;
+}
+
 bool ReadMlpLayerTypes(ConfigReader& config, ModelSpec& spec) {
   const std::vector<std::string> types = config.Texts("mlp_layer_types");
   if (types.empty()) return false;

@@ -1,4 +1,5 @@
-// What families share when their fields of config.json are read, and the families with a file of their own.
+// What families share when their fields of config.json are read, and the reader of each: the table of
+// families (families.cc) names them.
 // A reader finds the common fields already in `spec`; problems are reported to `config`.
 #pragma once
 
@@ -12,6 +13,8 @@
 namespace quantmoe {
 
 inline constexpr int64_t kMaxExperts = 4096;
+// Of the classes that have a sliding window when the key is absent.
+inline constexpr int64_t kDefaultWindow = 4096;
 
 // Whether the reference implementation of a family reads `layer_types`; where it does not, the key may only
 // say what the others say.
@@ -37,6 +40,18 @@ void RequireText(ConfigReader& config, absl::string_view key, absl::string_view 
 // Which layers have experts, from `mlp_layer_types` of transformers 5. False when there is none.
 bool ReadMlpLayerTypes(ConfigReader& config, ModelSpec& spec);
 
+// No layer has experts: all have the MLP of `intermediate_size`.
+void ReadDenseLayers(ConfigReader& config, ModelSpec& spec);
+
+void ReadLlama(ConfigReader& config, ModelSpec& spec);
+void ReadMistral(ConfigReader& config, ModelSpec& spec);
+void ReadMixtral(ConfigReader& config, ModelSpec& spec);
+void ReadOlmoe(ConfigReader& config, ModelSpec& spec);
+void ReadQwen2(ConfigReader& config, ModelSpec& spec);
+void ReadQwen2Moe(ConfigReader& config, ModelSpec& spec);
+void ReadQwen3(ConfigReader& config, ModelSpec& spec);
+void ReadQwen3Moe(ConfigReader& config, ModelSpec& spec);
+void ReadQwen3VlMoe(ConfigReader& config, ModelSpec& spec);
 // DeepSeek-MoE 16B and kin; with a kv_lora_rank it is an early upload of DeepSeek-V2.
 void ReadDeepSeek(ConfigReader& config, ModelSpec& spec);
 void ReadDeepSeekV2(ConfigReader& config, ModelSpec& spec);

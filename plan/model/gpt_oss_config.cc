@@ -28,7 +28,6 @@ void ReadGptOss(ConfigReader& config, ModelSpec& spec) {
   spec.moe.router_bias = spec.moe.expert_bias = true;
   spec.moe.activation = Activation::kClampedGlu;
   spec.moe.activation_limit = config.NumberOr("swiglu_limit", 7.0);
-  spec.storage.interleaved_experts = true;
   for (LayerSpec& layer : spec.layers) layer.moe = true;
   ReadAlternatingWindows(config, spec);
 }

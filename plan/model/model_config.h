@@ -1,4 +1,4 @@
-// From config.json to a ModelSpec: the table of families, and what all of them share.
+// From config.json to a ModelSpec: what all families share. The table of families is in family.h.
 #pragma once
 
 #include <string>
@@ -16,8 +16,5 @@ namespace quantmoe {
 // any option that would change the arithmetic and is not implemented; INVALID_ARGUMENT MODEL_INVALID names a
 // missing or bad field.
 absl::StatusOr<ModelSpec> ParseModelConfig(absl::string_view config_json);
-
-// The model types that ParseModelConfig accepts, sorted.
-std::vector<std::string> SupportedFamilies();
 
 }  // namespace quantmoe

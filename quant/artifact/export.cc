@@ -15,9 +15,9 @@
 #include "base/status_macros.h"
 #include "plan/allocate/choice_groups.h"
 #include "plan/allocate/runtime_profile.h"
+#include "plan/model/family.h"
 #include "quant/artifact/compressed_tensors.h"
 #include "quant/artifact/gptq_config.h"
-#include "quant/artifact/gptqmodel_names.h"
 #include "quant/artifact/model_card.h"
 #include "quant/artifact/writer.h"
 #include "quant/gptq/packing.h"
@@ -82,7 +82,7 @@ absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
 std::string NameIn(const PublishedArtifact& artifact, const BitPlan& plan, ExportFormat format,
                    const std::string& name) {
   if (format != ExportFormat::kGptq || !ProfileNamed(plan.profile).own_names) return name;
-  return GptqModelName(artifact.spec().model_type, name);
+  return GptqModelName(FamilyOf(artifact.spec()), name);
 }
 
 // Kept() of the artifact under the names of the export.

@@ -5,8 +5,7 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/runtime_profile.h"
 #include "plan/heuristics/heuristic.h"
-#include "plan/model/model_config.h"
-#include "plan/model/model_spec.h"
+#include "plan/model/family.h"
 #include "server/wire/job_view.h"
 #include "server/wire/page_room.h"
 #include "server/wire/page_token.h"
@@ -49,7 +48,7 @@ grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackSe
   UnaryReply reply(core_, context, *request, kService, "GetCapabilities");
   response->set_version(kProgramVersion);
   response->set_api_version(kApiVersion);
-  for (const std::string& family : SupportedFamilies()) response->add_families(family);
+  for (const Family& family : Families()) response->add_families(std::string(family.model_type));
   for (const Heuristic& heuristic : Heuristics()) response->add_heuristics(heuristic.name);
   for (const RuntimeProfile& profile : RuntimeProfiles()) response->add_profiles(profile.name);
   for (const int width : kWidths) response->add_widths(width);

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "plan/model/family.h"
 #include "tests/plan/model/config_samples.h"
 #include "tests/support/goldens.h"
 #include "tests/support/status_matchers.h"
@@ -301,11 +302,13 @@ TEST(ModelConfigTest, GarbageIsNoConfig) {
   }
 }
 
-TEST(ModelConfigTest, FamiliesAreSorted) {
-  const std::vector<std::string> families = SupportedFamilies();
-  EXPECT_TRUE(std::is_sorted(families.begin(), families.end()));
-  EXPECT_THAT(families,
-              ::testing::IsSupersetOf({"deepseek_v3", "glm4_moe", "llama", "mixtral", "olmoe", "qwen3_moe"}));
+TEST(ModelConfigTest, AnUnknownFamilyIsToldAllThatAreKnown) {
+  const absl::Status status = ParseModelConfig(R"({"model_type": "gpt2"})").status();
+  EXPECT_THAT(status, HasReason("MODEL_UNSUPPORTED"));
+  for (const Family& family : Families()) {
+    EXPECT_EQ(FindFamily(family.model_type), &family);
+    EXPECT_THAT(status.message(), ::testing::HasSubstr(std::string(family.model_type)));
+  }
 }
 
 }  // namespace

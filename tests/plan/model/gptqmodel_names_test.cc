@@ -1,6 +1,5 @@
 // Names of exports against the module trees of GPTQModel (gptqmodel/models/definitions at f4c327a1, August
 // 2026).
-#include "quant/artifact/gptqmodel_names.h"
 
 #include <filesystem>
 #include <fstream>
@@ -17,6 +16,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "plan/model/family.h"
 #include "plan/model/linears.h"
 #include "plan/model/model_config.h"
 #include "tests/support/goldens.h"
@@ -118,7 +118,7 @@ TEST(GptqModelNamesTest, EveryLinearIsWhereGptqModelLooksForIt) {
     const std::set<std::string> leaves = Leaves(tree->second);
     std::set<std::string> missing;
     for (const Linear& linear : ListLinears(spec)) {
-      const std::string name = WithinLayer(tree->second, GptqModelName(spec.model_type, linear.name));
+      const std::string name = WithinLayer(tree->second, GptqModelName(FamilyOf(spec), linear.name));
       if (!leaves.contains(name)) missing.insert(name);
     }
     EXPECT_EQ(missing, left_out == LeftOut().end() ? std::set<std::string>() : left_out->second) << golden;
@@ -127,18 +127,19 @@ TEST(GptqModelNamesTest, EveryLinearIsWhereGptqModelLooksForIt) {
 }
 
 TEST(GptqModelNamesTest, OtherTensorsHaveTheNamesOfTheLoadedModules) {
-  EXPECT_EQ(GptqModelName("mixtral", "model.layers.1.block_sparse_moe.gate.weight"),
+  EXPECT_EQ(GptqModelName(*FindFamily("mixtral"), "model.layers.1.block_sparse_moe.gate.weight"),
             "model.layers.1.mlp.gate.weight");
-  EXPECT_EQ(GptqModelName("phimoe", "model.layers.1.block_sparse_moe.gate.weight"),
+  EXPECT_EQ(GptqModelName(*FindFamily("phimoe"), "model.layers.1.block_sparse_moe.gate.weight"),
             "model.layers.1.mlp.router.weight");
-  EXPECT_EQ(GptqModelName("hy_v3", "model.layers.1.mlp.router.gate.weight"),
+  EXPECT_EQ(GptqModelName(*FindFamily("hy_v3"), "model.layers.1.mlp.router.gate.weight"),
             "model.layers.1.mlp.gate.weight");
-  EXPECT_EQ(GptqModelName("hy_v3", "model.layers.1.mlp.expert_bias"),
+  EXPECT_EQ(GptqModelName(*FindFamily("hy_v3"), "model.layers.1.mlp.expert_bias"),
             "model.layers.1.mlp.e_score_correction_bias");
   // The model's own code, which its definition is written for, has the published names.
-  EXPECT_EQ(GptqModelName("minimax_m2", "model.layers.1.block_sparse_moe.e_score_correction_bias"),
-            "model.layers.1.block_sparse_moe.e_score_correction_bias");
-  EXPECT_EQ(GptqModelName("granitemoe", "model.layers.1.block_sparse_moe.router.layer.weight"),
+  EXPECT_EQ(
+      GptqModelName(*FindFamily("minimax_m2"), "model.layers.1.block_sparse_moe.e_score_correction_bias"),
+      "model.layers.1.block_sparse_moe.e_score_correction_bias");
+  EXPECT_EQ(GptqModelName(*FindFamily("granitemoe"), "model.layers.1.block_sparse_moe.router.layer.weight"),
             "model.layers.1.block_sparse_moe.router.layer.weight");
 }
 
