@@ -9,6 +9,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include <c10/core/InferenceMode.h>
 #include <nlohmann/json.hpp>
@@ -30,6 +31,11 @@
 
 namespace quantmoe {
 namespace {
+
+std::string ProfileNames() {
+  const auto add = [](std::string* out, const RuntimeProfile& profile) { out->append(profile.name); };
+  return absl::StrJoin(RuntimeProfiles(), ", ", add);
+}
 
 struct ExportFlags {
   std::string artifact, out;
@@ -74,10 +80,9 @@ std::optional<Digest> FindWritten(const std::string& kept, LocalBlobStore& blobs
 // Writes the blobs of an export, unless a run whose end failed has done so.
 absl::StatusOr<Digest> WriteOnce(const PublishedArtifact& artifact, const ExportLayout& layout,
                                  const std::string& work_dir, LocalBlobStore& blobs) {
-  const std::string key =
-      DigestOf(absl::StrCat(artifact.manifest_sha256(), " ", ExportFormatName(layout.format), " ",
-                            layout.plan.profile, " ", kProgramVersion))
-          .sha256;
+  const std::string key = DigestOf(absl::StrCat(artifact.manifest_sha256(), " ", layout.format.stored.name,
+                                                " ", layout.plan.profile, " ", kProgramVersion))
+                              .sha256;
   const std::string kept = absl::StrCat(work_dir, "/results/", key);
   if (const std::optional<Digest> written = FindWritten(kept, blobs)) return *written;
   ASSIGN_OR_RETURN(const Digest manifest, WriteExport(artifact, layout, kProgramVersion, blobs));
@@ -100,22 +105,8 @@ absl::StatusOr<Digest> ExportIn(const Places& places, const PublishedArtifact& a
   return published;
 }
 
-// Loaders that take the export without a complaint and compute something else (docs/formats.md, section 10).
-std::vector<std::string> Warnings(const ExportLayout& layout) {
-  const auto expert = [](const PlannedLinear& planned) { return IsExpert(planned.linear.kind); };
-  const auto& linears = layout.plan.linears;
-  if (layout.format != ExportFormat::kCompressedTensors ||
-      ProfileNamed(layout.plan.profile).experts == ExpertSharing::kModel ||
-      std::none_of(linears.begin(), linears.end(), expert)) {
-    return {};
-  }
-  return {
-      "transformers computes wrong logits from compressed-tensors whose experts are listed by name; for it, "
-      "export with --profile sglang"};
-}
-
 nlohmann::ordered_json Sizes(const ExportLayout& layout) {
-  return {{"format", ExportFormatName(layout.format)},
+  return {{"format", std::string(layout.format.stored.name)},
           {"profile", layout.plan.profile},
           {"source_weight_file_bytes", layout.source_bytes},
           {"weight_file_bytes", layout.plan.weight_file_bytes},
@@ -123,12 +114,16 @@ nlohmann::ordered_json Sizes(const ExportLayout& layout) {
           {"average_bits", layout.plan.average_bits},
           {"linears", layout.plan.linears.size()},
           {"widened_linears", layout.widened},
-          {"warnings", Warnings(layout)}};
+          {"warnings", layout.format.warnings(layout.plan)}};
 }
 
 absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
   const c10::InferenceMode inference;
-  ASSIGN_OR_RETURN(const ExportFormat format, ParseExportFormat(flags.format));
+  const ExportFormat* const format = FindExportFormat(flags.format);
+  if (format == nullptr) {
+    return InvalidFields(
+        {{"--format", absl::StrCat("'", flags.format, "' is unknown; known are ", WeightFormatNames(", "))}});
+  }
   Places places;
   if (!flags.estimate) {
     ASSIGN_OR_RETURN(places, DecidePlaces(flags, models));
@@ -136,13 +131,14 @@ absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
   ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(flags.artifact, models));
   const absl::StatusOr<PublishedArtifact> artifact = PublishedArtifact::Open(std::move(directory));
   if (!artifact.ok()) return Annotate(artifact.status(), flags.artifact);
-  ASSIGN_OR_RETURN(const ExportLayout layout, LayOutExport(*artifact, format, flags.profile));
+  ASSIGN_OR_RETURN(const ExportLayout layout, LayOutExport(*artifact, *format, flags.profile));
   nlohmann::ordered_json result = Sizes(layout);
   if (!flags.estimate) {
     std::cerr << absl::StrCat("weight files: ", layout.source_bytes, " bytes in the artifact, ",
                               layout.plan.weight_file_bytes, " in the export (", layout.widened, " of ",
                               layout.plan.linears.size(), " linears stored wider)\n");
-    for (const std::string& warning : Warnings(layout)) std::cerr << "warning: " << warning << "\n";
+    for (const std::string& warning : layout.format.warnings(layout.plan))
+      std::cerr << "warning: " << warning << "\n";
     ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(places.work, WorkDirectory::Use::kShared));
     const absl::StatusOr<Digest> manifest =
         RunGuardedOr<Digest>("export", [&] { return ExportIn(places, *artifact, layout, flags.overwrite); });
@@ -167,9 +163,9 @@ void AddExport(CLI::App& app, Run& run) {
   command->add_option("--out", flags->out, "directory of the export: a new name or an empty folder")
       ->type_name(kOutputFolder);
   command->add_flag("--overwrite", flags->overwrite, "replace an earlier export or artifact at --out");
-  command->add_option("--format", flags->format, "gptq or compressed-tensors");
+  command->add_option("--format", flags->format, WeightFormatNames(" or "));
   command->add_option("--profile", flags->profile,
-                      "any, gptqmodel, vllm or sglang: codes are stored wider where the runtime needs it");
+                      absl::StrCat(ProfileNames(), ": codes are stored wider where the runtime needs it"));
   command->add_flag("--estimate", flags->estimate, "only print the sizes");
   command->callback(
       [&run, flags] { run = [flags](const ModelSources& models) { return Export(*flags, models); }; });

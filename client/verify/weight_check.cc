@@ -19,9 +19,9 @@
 #include "base/json.h"
 #include "base/python_json.h"
 #include "base/status_macros.h"
-#include "storage/declared_widths.h"
 #include "storage/mapped_file.h"
 #include "storage/safetensors.h"
+#include "storage/weight_format.h"
 
 namespace quantmoe {
 namespace {
@@ -29,8 +29,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-constexpr char kConfig[] = "config.json", kGptqConfig[] = "quantize_config.json",
-               kPlan[] = "quantmoe_plan.json", kIndex[] = "model.safetensors.index.json";
+constexpr char kConfig[] = "config.json", kPlan[] = "quantmoe_plan.json",
+               kIndex[] = "model.safetensors.index.json";
 
 // A linear of the plan.
 struct Module {
@@ -139,6 +139,11 @@ std::string CheckIndex(absl::string_view bytes, int64_t group_size) {
   return "";
 }
 
+std::string CheckShape(absl::string_view bytes, const Module& module) {
+  const bool same = At<int64_t>(bytes, 0) == module.out && At<int64_t>(bytes, 1) == module.in;
+  return same ? "" : absl::StrCat("is not [", module.out, ", ", module.in, "]");
+}
+
 class WeightChecker {
  public:
   explicit WeightChecker(std::string directory) : root_(std::move(directory)) {}
@@ -172,21 +177,23 @@ class WeightChecker {
     if (!config.ok()) return Add(kConfig, "", config.status());
     const Json quantization = config->value("quantization_config", Json());
     const Json method = quantization.is_object() ? quantization.value("quant_method", Json()) : Json();
-    gptq_ = method == "gptq";
-    if (!gptq_ && method != "compressed-tensors")
-      return Add(kConfig, "", "quantization_config is neither gptq nor compressed-tensors");
-    if (gptq_) {
-      const absl::StatusOr<Json> copy = ReadJson(root_ / kGptqConfig);
-      if (!copy.ok()) {
-        Add(kGptqConfig, "", copy.status());
-      } else if (copy->dump() != quantization.dump()) {
-        Add(kGptqConfig, "", "differs from quantization_config in config.json");
-      }
+    format_ = method.is_string() ? FindWeightFormat(method.get<std::string>()) : nullptr;
+    if (format_ == nullptr) {
+      return Add(kConfig, "", absl::StrCat("quantization_config is neither ", WeightFormatNames(" nor ")));
     }
-    absl::StatusOr<DeclaredWidths> widths =
-        gptq_ ? DeclaredWidths::FromGptq(quantization) : DeclaredWidths::FromCompressedTensors(quantization);
+    if (const std::string copy(format_->config_copy); !copy.empty()) CheckCopy(copy, quantization);
+    absl::StatusOr<DeclaredWidths> widths = format_->declared_widths(quantization);
     if (!widths.ok()) return Add(kConfig, "", widths.status());
     widths_ = *std::move(widths);
+  }
+
+  void CheckCopy(const std::string& file, const Json& quantization) {
+    const absl::StatusOr<Json> copy = ReadJson(root_ / file);
+    if (!copy.ok()) {
+      Add(file, "", copy.status());
+    } else if (copy->dump() != quantization.dump()) {
+      Add(file, "", "differs from quantization_config in config.json");
+    }
   }
 
   void OpenFiles() {
@@ -255,29 +262,29 @@ class WeightChecker {
     }
     if (const auto plain = tensors_.find(module.name + ".weight"); plain != tensors_.end())
       Add(plain->second.name, plain->first, "is there although the module is quantized");
-    return gptq_ ? CheckGptq(module) : CheckCompressed(module);
+    const QuantizedShape shape{module.name, module.out, module.in, module.bits, plan_->group_size};
+    for (const FormatTensor& tensor : format_->tensors) {
+      const std::vector<int64_t> dimensions = tensor.shape(shape);
+      Check(absl::StrCat(module.name, tensor.suffix), tensor.dtype, dimensions,
+            [&](absl::string_view bytes) { return CheckContent(tensor.content, bytes, dimensions, module); });
+    }
   }
 
-  void CheckGptq(const Module& module) {
-    const int64_t groups = module.in / plan_->group_size, zero_words = module.out * module.bits / 32;
-    Check(module.name + ".qweight", DType::kI32, {module.in * module.bits / 32, module.out});
-    Check(module.name + ".qzeros", DType::kI32, {groups, zero_words},
-          [&](absl::string_view bytes) { return CheckZeros(bytes, zero_words, module); });
-    Check(module.name + ".scales", DType::kF16, {groups, module.out},
-          [&](absl::string_view bytes) { return CheckScales(bytes, module.out); });
-    Check(module.name + ".g_idx", DType::kI32, {module.in},
-          [&](absl::string_view bytes) { return CheckIndex(bytes, plan_->group_size); });
-  }
-
-  void CheckCompressed(const Module& module) {
-    const int64_t groups = module.in / plan_->group_size;
-    Check(module.name + ".weight_packed", DType::kI32, {module.out, module.in * module.bits / 32});
-    Check(module.name + ".weight_scale", DType::kF16, {module.out, groups},
-          [&](absl::string_view bytes) { return CheckScales(bytes, groups); });
-    Check(module.name + ".weight_shape", DType::kI64, {2}, [&](absl::string_view bytes) {
-      const bool same = At<int64_t>(bytes, 0) == module.out && At<int64_t>(bytes, 1) == module.in;
-      return same ? std::string() : absl::StrCat("is not [", module.out, ", ", module.in, "]");
-    });
+  std::string CheckContent(TensorContent content, absl::string_view bytes,
+                           const std::vector<int64_t>& dimensions, const Module& module) const {
+    switch (content) {
+      case TensorContent::kCodes:
+        return "";  // any bits are valid codes
+      case TensorContent::kZeroPoints:
+        return CheckZeros(bytes, dimensions.back(), module);
+      case TensorContent::kScales:
+        return CheckScales(bytes, dimensions.back());
+      case TensorContent::kGroupOfInput:
+        return CheckIndex(bytes, plan_->group_size);
+      case TensorContent::kShape:
+        return CheckShape(bytes, module);
+    }
+    return "";
   }
 
   // `content` says what is wrong with the bytes; it is asked when the shape is right.
@@ -295,10 +302,6 @@ class WeightChecker {
     const std::string what = content(source->Bytes(*info));
     if (!what.empty()) Add(file, name, what);
   }
-  void Check(const std::string& name, DType dtype, const std::vector<int64_t>& shape) {
-    Check(name, dtype, shape, [](absl::string_view) { return std::string(); });
-  }
-
   // The file to name for a tensor that none has.
   std::string MissingFrom() const {
     return files_.size() == 1 && !tensors_.empty() ? tensors_.begin()->second.name : kIndex;
@@ -307,13 +310,11 @@ class WeightChecker {
   // Packed tensors that no linear of the plan owns. Scales alone may be anybody's: a source can have a
   // `weight_scale` that is carried.
   void CheckOthers() {
-    const std::vector<const char*> packed = gptq_
-                                                ? std::vector<const char*>{".qweight", ".qzeros", ".g_idx"}
-                                                : std::vector<const char*>{".weight_packed", ".weight_shape"};
     for (const auto& [name, stored] : tensors_) {
       if (used_.contains(name)) continue;
-      for (const char* suffix : packed) {
-        if (absl::EndsWith(name, suffix)) Add(stored.name, name, "belongs to no linear of the plan");
+      for (const FormatTensor& tensor : format_->tensors) {
+        if (tensor.content != TensorContent::kScales && absl::EndsWith(name, tensor.suffix))
+          Add(stored.name, name, "belongs to no linear of the plan");
       }
     }
   }
@@ -325,7 +326,7 @@ class WeightChecker {
   };
 
   const fs::path root_;
-  bool gptq_ = false;
+  const WeightFormat* format_ = nullptr;
   std::optional<DeclaredWidths> widths_;
   std::optional<Plan> plan_;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 
 #include "nlohmann/json.hpp"
+#include "storage/weight_format.h"
 
 namespace quantmoe {
 namespace {
@@ -74,11 +75,7 @@ std::string FileName(size_t index, size_t count) {
 }  // namespace
 
 std::vector<TensorInfo> PackedTensors(const Linear& linear, int bits, int group_size) {
-  const int64_t groups = linear.in / group_size;
-  return {{linear.name + ".qweight", DType::kI32, {linear.in * bits / 32, linear.out}},
-          {linear.name + ".qzeros", DType::kI32, {groups, linear.out * bits / 32}},
-          {linear.name + ".scales", DType::kF16, {groups, linear.out}},
-          {linear.name + ".g_idx", DType::kI32, {linear.in}}};
+  return TensorsOf(GptqFormat(), {linear.name, linear.out, linear.in, bits, group_size});
 }
 
 std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,

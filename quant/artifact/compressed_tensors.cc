@@ -126,12 +126,6 @@ std::vector<std::string> Ignored(const ModelSpec& spec, const std::vector<Tensor
 
 }  // namespace
 
-std::vector<TensorInfo> CompressedTensors(const Linear& linear, int bits, int group_size) {
-  return {{linear.name + ".weight_packed", DType::kI32, {linear.out, linear.in * bits / 32}},
-          {linear.name + ".weight_scale", DType::kF16, {linear.out, linear.in / group_size}},
-          {linear.name + ".weight_shape", DType::kI64, {2}}};
-}
-
 Json CompressedTensorsConfig(const BitPlan& plan, const ModelSpec& spec,
                              const std::vector<TensorInfo>& kept) {
   Json groups = Json::object();

@@ -1,5 +1,5 @@
-// The compressed-tensors form of quantized linears, `pack-quantized`: the transposes of GPTQ's qweight and
-// scales beside the shape, and a configuration that groups modules by width. Format: docs/formats.md.
+// The configuration of compressed-tensors, `pack-quantized`, which groups modules by width. Format:
+// docs/formats.md; the tensors: storage/weight_format.h.
 #pragma once
 
 #include <vector>
@@ -9,10 +9,6 @@
 #include "plan/allocate/bit_plan.h"
 
 namespace quantmoe {
-
-// weight_packed I32 [out, in*bits/32], weight_scale F16 [out, in/group_size], weight_shape I64 [2];
-// `begin`/`end` are not filled in.
-std::vector<TensorInfo> CompressedTensors(const Linear& linear, int bits, int group_size);
 
 // The `quantization_config` of config.json. Each module is a target of exactly one group, and every linear
 // among `kept` is in `ignore`. Targets are exact names, and for experts regular expressions that match both

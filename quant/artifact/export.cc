@@ -16,7 +16,6 @@
 #include "plan/allocate/choice_groups.h"
 #include "plan/allocate/runtime_profile.h"
 #include "plan/model/family.h"
-#include "quant/artifact/compressed_tensors.h"
 #include "quant/artifact/gptq_config.h"
 #include "quant/artifact/model_card.h"
 #include "quant/artifact/writer.h"
@@ -31,9 +30,7 @@ using Json = nlohmann::ordered_json;
 absl::StatusOr<const RuntimeProfile*> ProfileOf(const std::string& name, int group_size) {
   const RuntimeProfile* profile = FindProfile(name);
   if (profile == nullptr) {
-    const std::string known = absl::StrJoin(
-        RuntimeProfiles(), ", ", [](std::string* out, const RuntimeProfile& p) { out->append(p.name); });
-    return InvalidFields({{"--profile", absl::StrCat("'", name, "' is unknown; it is one of ", known)}});
+    return InvalidFields({{"--profile", UnknownProfile(name)}});
   }
   const auto& sizes = profile->group_sizes;
   if (std::find(sizes.begin(), sizes.end(), group_size) == sizes.end()) {
@@ -79,26 +76,27 @@ absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
   return widened;
 }
 
-std::string NameIn(const PublishedArtifact& artifact, const BitPlan& plan, ExportFormat format,
+std::string NameIn(const PublishedArtifact& artifact, const BitPlan& plan, const ExportFormat& format,
                    const std::string& name) {
-  if (format != ExportFormat::kGptq || !ProfileNamed(plan.profile).own_names) return name;
+  if (!format.loaders_names || !ProfileNamed(plan.profile).own_names) return name;
   return GptqModelName(FamilyOf(artifact.spec()), name);
 }
 
 // Kept() of the artifact under the names of the export.
-std::vector<TensorInfo> KeptIn(const PublishedArtifact& artifact, const BitPlan& plan, ExportFormat format) {
+std::vector<TensorInfo> KeptIn(const PublishedArtifact& artifact, const BitPlan& plan,
+                               const ExportFormat& format) {
   std::vector<TensorInfo> kept = artifact.Kept();
   for (TensorInfo& tensor : kept) tensor.name = NameIn(artifact, plan, format, tensor.name);
   return kept;
 }
 
-std::vector<TensorInfo> StoredAs(ExportFormat format, const Linear& linear, int bits, int group_size) {
-  return format == ExportFormat::kGptq ? PackedTensors(linear, bits, group_size)
-                                       : CompressedTensors(linear, bits, group_size);
+std::vector<TensorInfo> StoredAs(const ExportFormat& format, const Linear& linear, int bits, int group_size) {
+  return TensorsOf(format.stored, {linear.name, linear.out, linear.in, bits, group_size});
 }
 
 // A tensor that the artifact carries may have a name that the format needs for one of its own.
-absl::Status CheckNames(ExportFormat format, const BitPlan& plan, const std::vector<TensorInfo>& kept) {
+absl::Status CheckNames(const ExportFormat& format, const BitPlan& plan,
+                        const std::vector<TensorInfo>& kept) {
   std::set<std::string> needed;
   for (const PlannedLinear& planned : plan.linears) {
     for (TensorInfo& tensor : StoredAs(format, planned.linear, planned.bits, plan.group_size))
@@ -108,7 +106,7 @@ absl::Status CheckNames(ExportFormat format, const BitPlan& plan, const std::vec
     if (!needed.contains(tensor.name)) continue;
     return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_UNSUPPORTED",
                      absl::StrCat("the artifact carries a tensor ", tensor.name,
-                                  ", which is a name that the format ", ExportFormatName(format), " needs"),
+                                  ", which is a name that the format ", format.stored.name, " needs"),
                      {{"tensor", tensor.name}});
   }
   return absl::OkStatus();
@@ -135,8 +133,11 @@ class Exporter {
   Exporter(const PublishedArtifact& artifact, const ExportLayout& layout)
       : artifact_(artifact), format_(layout.format), group_size_(layout.plan.group_size) {
     for (size_t i = 0; i < layout.plan.linears.size(); ++i) {
-      widths_[layout.plan.linears[i].linear.name] = {&artifact.plan().linears[i],
-                                                     layout.plan.linears[i].bits};
+      const PlannedLinear& stored = layout.plan.linears[i];
+      for (const FormatTensor& tensor : format_.stored.tensors) {
+        tensors_[absl::StrCat(stored.linear.name, tensor.suffix)] = {&artifact.plan().linears[i], stored.bits,
+                                                                     tensor.content};
+      }
     }
     for (const TensorInfo& tensor : artifact.Kept())
       kept_[NameIn(artifact, layout.plan, format_, tensor.name)] = tensor.name;
@@ -151,43 +152,62 @@ class Exporter {
 
   // Every dequantized weight of a written file equals the artifact's. A linear never straddles two files.
   absl::Status Compare(const WeightFile& file, const Digest& digest, BlobStore& blobs) const {
-    const bool gptq = format_ == ExportFormat::kGptq;
-    const std::string codes = gptq ? ".qweight" : ".weight_packed",
-                      scales = gptq ? ".scales" : ".weight_scale";
     ASSIGN_OR_RETURN(const NamedTensors written, GetTensors(blobs, digest));
+    std::map<const PlannedLinear*, std::pair<int, StoredWeights>> stored;
     for (const auto& [name, tensor] : written) {
-      if (!absl::EndsWith(name, codes)) continue;
-      const std::string module = name.substr(0, name.size() - codes.size());
-      const auto& [planned, bits] = widths_.at(module);
-      const at::Tensor& scale = written.at(module + scales);
-      const at::Tensor found = gptq ? DequantizeStored({tensor, written.at(module + ".qzeros"), scale}, bits)
-                                    : Dequantize(UnpackRows(tensor.t().contiguous(), bits),
-                                                 scale.t().contiguous(), bits, group_size_);
+      const auto found = tensors_.find(name);
+      if (found == tensors_.end()) continue;
+      auto& [bits, weights] = stored[found->second.linear];
+      bits = found->second.bits;
+      if (at::Tensor* const part = PartOf(weights, found->second.content)) *part = tensor;
+    }
+    for (const auto& [planned, one] : stored) {
+      const auto& [bits, weights] = one;
       ASSIGN_OR_RETURN(const SignedLinear solved, artifact_.Linear(*planned));
       const at::Tensor expected =
           Dequantize(UnpackRows(solved.qweight, planned->bits), solved.scales, planned->bits, group_size_);
-      if (!found.equal(expected)) {
-        return absl::DataLossError(absl::StrCat(file.name, ": weight ", module, " is not the artifact's"));
+      if (!format_.unpack(weights, bits, group_size_).equal(expected)) {
+        return absl::DataLossError(
+            absl::StrCat(file.name, ": weight ", planned->linear.name, " is not the artifact's"));
       }
     }
     return absl::OkStatus();
   }
 
  private:
+  // A tensor of the export.
+  struct Part {
+    const PlannedLinear* linear = nullptr;  // of the artifact
+    int bits = 0;                           // of the export
+    TensorContent content = TensorContent::kCodes;
+  };
+
+  // Null for what is not computed from the weights.
+  static at::Tensor* PartOf(StoredWeights& weights, TensorContent content) {
+    switch (content) {
+      case TensorContent::kCodes:
+        return &weights.codes;
+      case TensorContent::kZeroPoints:
+        return &weights.zero_points;
+      case TensorContent::kScales:
+        return &weights.scales;
+      case TensorContent::kGroupOfInput:
+      case TensorContent::kShape:
+        return nullptr;
+    }
+    return nullptr;
+  }
+
   absl::StatusOr<at::Tensor> Packed(const std::string& name) const {
-    const size_t dot = name.rfind('.');
-    const std::string suffix = name.substr(dot + 1);
-    const auto& [planned, bits] = widths_.at(name.substr(0, dot));
+    const auto& [planned, bits, content] = tensors_.at(name);
     const Linear& linear = planned->linear;
-    if (suffix == "weight_shape") return at::tensor({linear.out, linear.in}, at::kLong);
-    if (suffix == "g_idx") return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
+    if (content == TensorContent::kShape) return at::tensor({linear.out, linear.in}, at::kLong);
+    if (content == TensorContent::kGroupOfInput)
+      return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
     ASSIGN_OR_RETURN(SignedLinear solved, artifact_.Linear(*planned));
     if (bits != planned->bits) solved = Widened(solved, planned->bits, bits);
-    if (suffix == "weight_packed") return solved.qweight.t().contiguous();
-    if (suffix == "weight_scale") return solved.scales.t().contiguous();
-    const GptqTensors stored = MirrorNegativeGroups(solved.qweight, solved.scales, bits);
-    if (suffix == "qzeros") return stored.qzeros;
-    return suffix == "scales" ? stored.scales : stored.qweight;
+    StoredWeights weights = format_.pack(solved, bits);
+    return *PartOf(weights, content);
   }
 
   // More bits hold the codes of both signs under one zero point, so no scale needs to be negative.
@@ -200,14 +220,14 @@ class Exporter {
   }
 
   const PublishedArtifact& artifact_;
-  const ExportFormat format_;
+  const ExportFormat& format_;
   const int64_t group_size_;
-  std::map<std::string, std::pair<const PlannedLinear*, int>> widths_;  // and the width of the export
-  std::map<std::string, std::string> kept_;                             // names in the artifact
+  std::map<std::string, Part> tensors_;
+  std::map<std::string, std::string> kept_;  // names in the artifact
 };
 
 Json ExportNote(const PublishedArtifact& artifact, const ExportLayout& layout) {
-  return {{"format", ExportFormatName(layout.format)},
+  return {{"format", std::string(layout.format.stored.name)},
           {"profile", layout.plan.profile},
           {"artifact_sha256", artifact.manifest_sha256()}};
 }
@@ -270,22 +290,17 @@ class Publication {
   }
 
   absl::Status WriteDocuments() {
-    Json config;
-    if (layout_.format == ExportFormat::kGptq) {
-      const Json spec = artifact_.manifest().value("spec", Json::object());
-      const nlohmann::json gptq = OwnJson(spec.value("gptq", Json::object()).dump());
-      config = GptqConfig(layout_.plan, artifact_.spec(), KeptIn(artifact_, layout_.plan, layout_.format),
-                          gptq, version_);
-      RETURN_IF_ERROR(AddFile("quantize_config.json", config.dump(2) + "\n"));
-    } else {
-      config = CompressedTensorsConfig(layout_.plan, artifact_.spec(), artifact_.Kept());
-    }
+    const ExportFormat& format = layout_.format;
+    const Json config =
+        format.config(artifact_, layout_.plan, KeptIn(artifact_, layout_.plan, format), version_);
+    const std::string copy(format.stored.config_copy);
+    if (!copy.empty()) RETURN_IF_ERROR(AddFile(copy, config.dump(2) + "\n"));
     RETURN_IF_ERROR(AddFile("config.json", QuantizedModelConfig(artifact_.config_json(), config)));
     RETURN_IF_ERROR(AddFile("quantmoe_plan.json", PlanOf(artifact_, layout_).dump(1) + "\n"));
-    return AddFile("README.md",
-                   ExportCard(layout_.plan, artifact_.spec(), scores_, ExportFormatName(layout_.format),
-                              layout_.native_bits, layout_.source_bytes, version_) +
-                       CarriedFilesTable(carried_));
+    return AddFile("README.md", ExportCard(layout_.plan, artifact_.spec(), scores_,
+                                           std::string(layout_.format.stored.name), layout_.native_bits,
+                                           layout_.source_bytes, version_) +
+                                    CarriedFilesTable(carried_));
   }
 
   // Opening a blob checks its digest, so what is stored is what was put.
@@ -327,18 +342,7 @@ class Publication {
 
 }  // namespace
 
-const char* ExportFormatName(ExportFormat format) {
-  return format == ExportFormat::kGptq ? "gptq" : "compressed-tensors";
-}
-
-absl::StatusOr<ExportFormat> ParseExportFormat(const std::string& name) {
-  for (const ExportFormat format : {ExportFormat::kGptq, ExportFormat::kCompressedTensors}) {
-    if (name == ExportFormatName(format)) return format;
-  }
-  return InvalidFields({{"--format", absl::StrCat("'", name, "' is neither gptq nor compressed-tensors")}});
-}
-
-absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, ExportFormat format,
+absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, const ExportFormat& format,
                                           const std::string& profile_name) {
   ExportLayout layout{
       format, artifact.plan(), {}, artifact.plan().weight_file_bytes, artifact.plan().average_bits, 0};
@@ -349,7 +353,7 @@ absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, Exp
   std::map<std::string, int> bits;
   for (PlannedLinear& planned : layout.plan.linears) {
     planned.linear.name = NameIn(artifact, layout.plan, format, planned.linear.name);
-    if (format == ExportFormat::kCompressedTensors) planned.symmetric = true;  // it keeps the signs of scales
+    if (!format.stored.zero_points) planned.symmetric = true;  // scales keep their signs
     linears.push_back(planned.linear);
     bits[planned.linear.name] = planned.bits;
   }

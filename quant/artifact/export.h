@@ -10,19 +10,15 @@
 
 #include "plan/allocate/artifact_size.h"
 #include "plan/allocate/bit_plan.h"
+#include "quant/artifact/export_format.h"
 #include "quant/artifact/published_artifact.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {
 
-enum class ExportFormat { kGptq, kCompressedTensors };
-const char* ExportFormatName(ExportFormat format);  // "gptq", "compressed-tensors"
-// INVALID_ARGUMENT INVALID_FIELD for other names.
-absl::StatusOr<ExportFormat> ParseExportFormat(const std::string& name);
-
 // What an export will be, to the byte, before anything is written.
 struct ExportLayout {
-  ExportFormat format = ExportFormat::kGptq;
+  const ExportFormat& format;
   BitPlan plan;                   // with the widths, sizes and profile of the export
   std::vector<WeightFile> files;  // model files, without their index
   int64_t source_bytes = 0;       // weight files of the artifact
@@ -33,7 +29,7 @@ struct ExportLayout {
 // Each linear gets the smallest width of the profile that holds its codes and those of the linears that the
 // runtime joins with it. INVALID_ARGUMENT INVALID_FIELD for an unknown profile, or a group size or width that
 // it cannot load.
-absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, ExportFormat format,
+absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, const ExportFormat& format,
                                           const std::string& profile);
 
 // Writes all files as blobs, one tensor in memory at a time, reads every one back, and compares each

@@ -1,0 +1,45 @@
+// Writing and reading the weights of each format (storage/weight_format.h): the part of its record that knows
+// tensors.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "plan/allocate/bit_plan.h"
+#include "quant/artifact/published_artifact.h"
+#include "quant/gptq/packing.h"
+#include "storage/weight_format.h"
+
+namespace quantmoe {
+
+// The tensors of one linear that are computed from its weights, shaped as the format has them.
+struct StoredWeights {
+  at::Tensor codes;
+  at::Tensor zero_points;  // undefined where the format has none
+  at::Tensor scales;
+};
+
+// The references must be there, or the record does not compile.
+struct ExportFormat {
+  const WeightFormat& stored;
+  StoredWeights (&pack)(const SignedLinear& solved, int bits);
+  // The inverse, as far as it matters: weights [out, in] f32.
+  at::Tensor (&unpack)(const StoredWeights& stored, int bits, int group_size);
+  // The `quantization_config`: `kept` are the tensors that are not quantized, `version` is that of the
+  // program.
+  nlohmann::ordered_json (&config)(const PublishedArtifact& artifact, const BitPlan& plan,
+                                   const std::vector<TensorInfo>& kept, const std::string& version);
+  // What loaders of such an export compute that take it without a complaint and are wrong.
+  std::vector<std::string> (&warnings)(const BitPlan& plan);
+  // Modules have the names that the profile's loader looks for; false: the published ones.
+  bool loaders_names = false;
+};
+
+std::span<const ExportFormat> ExportFormats();
+// Null when there is no format of that name.
+const ExportFormat* FindExportFormat(absl::string_view name);
+
+}  // namespace quantmoe
