@@ -3,14 +3,13 @@
 #include "absl/strings/str_cat.h"
 
 #include "plan/graph/planned_task.h"
-#include "plan/graph/task_memory.h"
-#include "plan/graph/task_work.h"
+#include "plan/graph/task_kinds.h"
 #include "plan/options/spec_json.h"
 
 namespace quantmoe {
 namespace {
 
-std::string ResolveLabel(const Part& part) { return absl::StrCat("resolve-l", part.layer, "-p", part.index); }
+std::string ResolveLabel(const Part& part) { return RecordOf(TaskKind::kResolve).label({.part = &part}); }
 std::string AttendLabel(int layer, int shard) { return absl::StrCat("attend-l", layer, "-s", shard); }
 std::string FeedLabel(int layer, int shard) { return absl::StrCat("feed-l", layer, "-s", shard); }
 
@@ -23,9 +22,7 @@ TaskInput QuantizedInput(std::string role, int layer, int shard) {
 PlannedTask PlanResolve(const ResolvedJob& job, const Part& part, int shards) {
   nlohmann::json params = SolveParams(job, part);
   AddTaskParams(job.spec, kSecondPassTasks, params);
-  PlannedTask task{ResolveLabel(part),      TaskKind::kResolve,
-                   params.dump(),           {},
-                   ResolveBytes(job, part), 2 * SolveWork(job, part, shards)};
+  PlannedTask task = StartTask(job, TaskKind::kResolve, {.part = &part, .shards = shards}, params);
   task.inputs.push_back(ChosenPlan(job));
   for (int s = 0; s < shards; ++s) {
     const std::string number = absl::StrCat(".", s);
@@ -43,33 +40,31 @@ PlannedTask PlanResolve(const ResolvedJob& job, const Part& part, int shards) {
   return task;
 }
 
-nlohmann::json HalfParams(const ResolvedJob& job, int layer, const char* half) {
+// Half of a layer, which has a label of its own.
+PlannedTask StartHalf(const ResolvedJob& job, int layer, const char* half) {
   nlohmann::json params = ModelParams(job);
   params["layer"] = layer;
   params["half"] = half;
   AddTaskParams(job.spec, kForwardTasks, params);
-  return params;
+  PlannedTask task = StartTask(job, TaskKind::kForward, {.layer = layer}, params);
+  task.work /= 2;
+  return task;
 }
 
 PlannedTask PlanAttend(const ResolvedJob& job, const Part& attention, int shard) {
   const int layer = attention.layer;
-  return {AttendLabel(layer, shard),
-          TaskKind::kForward,
-          HalfParams(job, layer, "attention").dump(),
-          {QuantizedInput("hidden", layer, shard), FromTask("plan.0", ResolveLabel(attention), "plan")},
-          ForwardBytes(job, layer),
-          ForwardWork(job, layer) / 2};
+  PlannedTask task = StartHalf(job, layer, "attention");
+  task.label = AttendLabel(layer, shard);
+  task.inputs = {QuantizedInput("hidden", layer, shard), FromTask("plan.0", ResolveLabel(attention), "plan")};
+  return task;
 }
 
 PlannedTask PlanFeed(const ResolvedJob& job, const std::vector<Part>& parts, int shard) {
   const int layer = parts.front().layer;
   const std::string attend = AttendLabel(layer, shard);
-  PlannedTask task{FeedLabel(layer, shard),
-                   TaskKind::kForward,
-                   HalfParams(job, layer, "feed_forward").dump(),
-                   {FromTask("middle", attend, "middle"), FromTask("ffn_input", attend, "ffn_input")},
-                   ForwardBytes(job, layer),
-                   ForwardWork(job, layer) / 2};
+  PlannedTask task = StartHalf(job, layer, "feed_forward");
+  task.label = FeedLabel(layer, shard);
+  task.inputs = {FromTask("middle", attend, "middle"), FromTask("ffn_input", attend, "ffn_input")};
   if (job.model.layers[static_cast<size_t>(layer)].moe) {
     task.inputs.push_back(FromTask("routing", attend, "routing"));
   }
@@ -83,8 +78,7 @@ PlannedTask PlanFeed(const ResolvedJob& job, const std::vector<Part>& parts, int
 PlannedTask PlanAssemble(const ResolvedJob& job) {
   nlohmann::json params = nlohmann::json::object();
   AddTaskParams(job.spec, kAssembleTasks, params);
-  PlannedTask task{kAssembleLabel,     TaskKind::kAssemble, params.dump(), {},
-                   AllocateBytes(job), WholeModelWork(job)};
+  PlannedTask task = StartTask(job, TaskKind::kAssemble, {}, params);
   task.inputs.push_back(ChosenPlan(job));
   for (const Part& part : job.parts) {
     task.inputs.push_back(

@@ -7,8 +7,7 @@
 
 #include "base/version.h"
 #include "plan/graph/quantized_pass.h"
-#include "plan/graph/task_memory.h"
-#include "plan/graph/task_work.h"
+#include "plan/graph/task_kinds.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
 
@@ -17,25 +16,21 @@ namespace {
 
 using nlohmann::json;
 
+// Of the task that a layer has one of.
+std::string LabelOf(TaskKind kind, int layer) { return RecordOf(kind).label({.layer = layer}); }
+
 PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
   json params = ModelParams(job);
   params["layer"] = layer;
   AddTaskParams(job.spec, kForwardTasks, params);
-  return {ForwardLabel(layer, shard),
-          TaskKind::kForward,
-          params.dump(),
-          {HiddenInput("hidden", layer, shard)},
-          ForwardBytes(job, layer),
-          ForwardWork(job, layer)};
+  PlannedTask task = StartTask(job, TaskKind::kForward, {.layer = layer, .number = shard}, params);
+  task.inputs.push_back(HiddenInput("hidden", layer, shard));
+  return task;
 }
 
 PlannedTask PlanSolve(const ResolvedJob& job, const Part& part, int shards) {
-  PlannedTask task{SolveLabel(part),
-                   TaskKind::kSolve,
-                   SolveParams(job, part).dump(),
-                   {},
-                   SolveBytes(job, part),
-                   SolveWork(job, part, shards)};
+  PlannedTask task =
+      StartTask(job, TaskKind::kSolve, {.part = &part, .shards = shards}, SolveParams(job, part));
   for (int s = 0; s < shards; ++s) {
     if (part.kind == PartKind::kAttention) {
       task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", s), part.layer, s));
@@ -50,8 +45,6 @@ PlannedTask PlanSolve(const ResolvedJob& job, const Part& part, int shards) {
   return task;
 }
 
-std::string ProbeLabel(int layer) { return absl::StrCat("probe-l", layer); }
-
 // Shards whose first sequences a probe looks at: spread over the text, because texts change on the way.
 constexpr int kProbedShards = 4;
 
@@ -59,8 +52,7 @@ PlannedTask PlanProbe(const ResolvedJob& job, int layer, int shards) {
   json params = ModelParams(job);
   params["layer"] = layer;
   AddTaskParams(job.spec, kProbeTasks, params);
-  PlannedTask task{ProbeLabel(layer), TaskKind::kProbe,     params.dump(), {},
-                   ProbeBytes(job),   ProbeWork(job, layer)};
+  PlannedTask task = StartTask(job, TaskKind::kProbe, {.layer = layer}, params);
   const int probed = std::min(shards, kProbedShards);
   for (int i = 0; i < probed; ++i) {
     task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", i), layer, i * shards / probed));
@@ -82,8 +74,6 @@ bool HasReference(const ResolvedJob& job) {
   return (job.spec.heuristic != "uniform" || job.spec.refinement.rounds > 0) && !job.spec.evaluation.skip &&
          !SolvesAgain(job);
 }
-
-std::string PredictLabel(int layer) { return absl::StrCat("predict-l", layer); }
 
 // MoE layers whose importance a trained network estimates.
 std::vector<int> PredictedLayers(const ResolvedJob& job) {
@@ -108,8 +98,7 @@ PlannedTask PlanPredict(const ResolvedJob& job, int layer, int shards) {
   params["layer"] = layer;
   AddTaskParams(job.spec, kPredictTasks, params);
   params["epochs"] = PredictorEpochs(job.spec.heuristic_params);
-  PlannedTask task{PredictLabel(layer),      TaskKind::kPredict,      params.dump(), {},
-                   PredictBytes(job, layer), PredictWork(job, shards)};
+  PlannedTask task = StartTask(job, TaskKind::kPredict, {.layer = layer, .shards = shards}, params);
   for (int s = 0; s < shards; ++s) {
     const std::string forward = ForwardLabel(layer, s), number = absl::StrCat(".", s);
     task.inputs.push_back(FromTask("ffn_input" + number, forward, "ffn_input"));
@@ -128,17 +117,18 @@ json ChoiceParams(const ResolvedJob& job) {
 PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
   json params = ChoiceParams(job);
   params["reference"] = HasReference(job);
-  PlannedTask task{kAllocateLabel,     TaskKind::kAllocate, params.dump(), {},
-                   AllocateBytes(job), WholeModelWork(job)};
+  PlannedTask task = StartTask(job, TaskKind::kAllocate, {}, params);
   for (const Part& part : job.parts) {
     task.inputs.push_back(
         FromTask(absl::StrCat("table.", part.layer, ".", part.index), SolveLabel(part), "table"));
   }
   for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l) {
-    task.inputs.push_back(FromTask(absl::StrCat("sensitivity.", l), ProbeLabel(l), "sensitivity"));
+    task.inputs.push_back(
+        FromTask(absl::StrCat("sensitivity.", l), LabelOf(TaskKind::kProbe, l), "sensitivity"));
   }
   for (const int l : PredictedLayers(job)) {
-    task.inputs.push_back(FromTask(absl::StrCat("importance.", l), PredictLabel(l), "importance"));
+    task.inputs.push_back(
+        FromTask(absl::StrCat("importance.", l), LabelOf(TaskKind::kPredict, l), "importance"));
   }
   for (int l = 0; l < job.model.num_layers(); ++l) {
     for (int s = 0; job.model.layers[l].moe && s < shards; ++s) {
@@ -153,8 +143,7 @@ PlannedTask PlanRefine(const ResolvedJob& job, int round) {
   json params = ChoiceParams(job);
   params["round"] = round;
   AddTaskParams(job.spec, kRefineTasks, params);
-  PlannedTask task{RefineLabel(round), TaskKind::kRefine, params.dump(), {},
-                   RefineBytes(job),   RefineWork(job)};
+  PlannedTask task = StartTask(job, TaskKind::kRefine, {.number = round}, params);
   task.inputs.push_back(FromTask("plan", ChosenPlanLabel(round - 1), "plan"));
   if (round > 1) task.inputs.push_back(FromTask("search", RefineLabel(round - 1), "search"));
   task.inputs.push_back(FromTask("table", kAllocateLabel, "table"));
@@ -170,12 +159,7 @@ TaskInput FinalPlan(const ResolvedJob& job) {
 PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int shard) {
   json params = ModelParams(job);
   params["weights"] = weights;
-  PlannedTask task{EvaluateLabel(weights, shard),
-                   TaskKind::kEvaluate,
-                   params.dump(),
-                   {},
-                   EvaluateBytes(job),
-                   EvaluateWork(job)};
+  PlannedTask task = StartTask(job, TaskKind::kEvaluate, {.number = shard, .weights = weights}, params);
   task.inputs.push_back(FromTask("requests", kPrepareLabel, absl::StrCat("requests.", shard)));
   if (weights == "planned") task.inputs.push_back(FinalPlan(job));
   if (weights == "reference") task.inputs.push_back(FromTask("plan", kAllocateLabel, "reference"));
@@ -190,8 +174,7 @@ PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
   params["spec"] = JobSpecJson(job.spec);
   params["spec"].erase("model_uri");
   params["version"] = std::string(kProgramVersion);
-  PlannedTask task{kPublishLabel,     TaskKind::kPublish, params.dump(), {},
-                   PublishBytes(job), WholeModelWork(job)};
+  PlannedTask task = StartTask(job, TaskKind::kPublish, {}, params);
   task.inputs.push_back(FinalPlan(job));
   for (int i = 0; i < evaluation_shards; ++i) {
     task.inputs.push_back(
@@ -235,7 +218,7 @@ PlannedTask PlanPrepare(const ResolvedJob& job) {
     params["heldout_sequences"] = kHeldoutSequences;
     params["heldout_tokens"] = kHeldoutTokens;
   }
-  PlannedTask task{kPrepareLabel, TaskKind::kPrepare, "", {}, PrepareBytes(job), WholeModelWork(job)};
+  PlannedTask task = StartTask(job, TaskKind::kPrepare, {}, params);
   task.inputs.push_back(FromBlob("calibration_text", calibration.text));
   task.inputs.push_back(FromBlob("perplexity_text", evaluation.perplexity_text));
   for (const BenchmarkTaskSpec& benchmark : evaluation.tasks) {

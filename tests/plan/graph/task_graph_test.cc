@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "nlohmann/json.hpp"
+#include "plan/graph/task_kinds.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
 
@@ -236,6 +237,22 @@ TEST(TaskGraphTest, ThePredictorIsTrainedOnlyWhereItIsAskedFor) {
     EXPECT_THAT(Roles(task), testing::Contains("importance.1<-predict-l1/importance"));
   }
   EXPECT_THAT(labels, testing::ElementsAre("predict-l1", "predict-l2"));
+}
+
+TEST(TaskGraphTest, EveryKindIsPlannedAsItsRecordSays) {
+  ResolvedJob predicted = SmallJob();
+  predicted.spec.heuristic = "block-importance";
+  predicted.spec.heuristic_params["estimate"] = "trained";
+  std::set<TaskKind> planned;
+  for (const ResolvedJob& job : {SmallJob(), QuantizedJob(), RefinedJob(1), predicted}) {
+    for (const PlannedTask& task : WholeGraph(job)) {
+      planned.insert(task.kind);
+      const TaskKindRecord& record = RecordOf(task.kind);
+      const bool half = absl::StartsWith(task.label, "attend-") || absl::StartsWith(task.label, "feed-");
+      EXPECT_TRUE(absl::StartsWith(task.label, record.name) || half) << task.label;
+    }
+  }
+  for (const TaskKindRecord& record : TaskKinds()) EXPECT_TRUE(planned.contains(record.kind)) << record.name;
 }
 
 TEST(TaskGraphTest, EveryParameterReachesTheTasksThatItChanges) {
