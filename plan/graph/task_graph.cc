@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "plan/graph/quantized_pass.h"
 #include "plan/graph/task_kinds.h"
+#include "plan/heuristics/global_heuristics.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
 
@@ -71,8 +72,8 @@ bool WeighsBySensitivity(const ResolvedJob& job) {
 // Whether the plan is measured against the uniform plan of the same budget. Behind a second pass it would not
 // be: the uniform plan has only the tensors of the first.
 bool HasReference(const ResolvedJob& job) {
-  return (job.spec.heuristic != "uniform" || job.spec.refinement.rounds > 0) && !job.spec.evaluation.skip &&
-         !SolvesAgain(job);
+  const bool uniform = HeuristicOf(job.spec).run == Uniform && job.spec.refinement.rounds == 0;
+  return !uniform && !job.spec.evaluation.skip && !SolvesAgain(job);
 }
 
 // MoE layers whose importance a trained network estimates.
