@@ -1,4 +1,6 @@
 // The writing half of storage/safetensors.h, and what both halves know of dtypes.
+#include "storage/safetensors_layout.h"
+
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -11,7 +13,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
-#include "storage/safetensors.h"
 
 namespace quantmoe {
 namespace {
@@ -73,8 +74,14 @@ std::string RenderTensor(const TensorInfo& tensor) {
                       "]}");
 }
 
+// Spaces that fill the JSON of a header up.
+template <typename Size>
+Size Padding(Size json_bytes) {
+  return (8 - json_bytes % 8) % 8;
+}
+
 std::string FrameHeader(std::string json) {
-  json.append((8 - json.size() % 8) % 8, ' ');
+  json.append(Padding(json.size()), ' ');
   std::string framed;
   for (int shift = 0; shift < 64; shift += 8)
     framed.push_back(static_cast<char>(json.size() >> shift & 0xff));
@@ -121,12 +128,42 @@ int64_t SafetensorsLayout::file_size() const {
   return static_cast<int64_t>(header.size()) + (tensors.empty() ? 0 : tensors.back().end);
 }
 
+bool IsStoredBefore(const TensorInfo& a, const TensorInfo& b) {
+  const size_t rank_a = RankOf(a.dtype), rank_b = RankOf(b.dtype);
+  return rank_a != rank_b ? rank_a > rank_b : a.name < b.name;
+}
+
+int64_t EntryBytes(TensorInfo tensor) {
+  tensor.begin = tensor.end = 0;
+  return static_cast<int64_t>(RenderTensor(tensor).size()) - 2;
+}
+
+HeaderSize::HeaderSize(const std::map<std::string, std::string>& metadata) {
+  if (!metadata.empty()) AddText(static_cast<int64_t>(RenderMetadata(metadata).size()));
+}
+
+void HeaderSize::Add(int64_t entry_bytes, int64_t data_bytes) {
+  const int64_t digits = DecimalDigits(end_) + DecimalDigits(end_ + data_bytes);
+  AddText(entry_bytes + digits);
+  end_ += data_bytes;
+}
+
+void HeaderSize::AddText(int64_t bytes) {
+  json_bytes_ += bytes + (empty_ ? 0 : 1);  // the comma
+  empty_ = false;
+}
+
+int64_t HeaderSize::file_size() const { return 8 + json_bytes_ + Padding(json_bytes_) + end_; }
+
+int64_t DecimalDigits(int64_t number) {
+  int64_t digits = 1;
+  for (; number >= 10; number /= 10) ++digits;
+  return digits;
+}
+
 SafetensorsLayout LayOutSafetensors(std::vector<TensorInfo> tensors,
                                     std::map<std::string, std::string> metadata) {
-  std::sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
-    const size_t rank_a = RankOf(a.dtype), rank_b = RankOf(b.dtype);
-    return rank_a != rank_b ? rank_a > rank_b : a.name < b.name;
-  });
+  std::sort(tensors.begin(), tensors.end(), IsStoredBefore);
   std::vector<std::string> entries;
   if (!metadata.empty()) entries.push_back(RenderMetadata(metadata));
   int64_t offset = 0;

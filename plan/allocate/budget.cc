@@ -9,6 +9,7 @@
 #include "base/error_info.h"
 #include "plan/allocate/artifact_size.h"
 #include "plan/allocate/expert_ranks.h"
+#include "plan/allocate/weight_file_sizes.h"
 
 namespace quantmoe {
 namespace {
@@ -31,7 +32,7 @@ struct Extreme {
 };
 
 Extreme SizesAt(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
-                const std::vector<int>& bits, int group_size, int ranks) {
+                const std::vector<int>& bits, int group_size, int ranks, const WeightFileSizes& files) {
   absl::flat_hash_map<absl::string_view, int> bits_of;
   double weights = 0, codes = 0, stored = 0;
   for (size_t i = 0; i < linears.size(); ++i) {
@@ -41,8 +42,7 @@ Extreme SizesAt(const std::vector<Linear>& linears, const std::vector<TensorInfo
     stored += 8.0 * static_cast<double>(PackedBytes(linears[i], bits[i], group_size));
   }
   const auto width = [&bits_of](const Linear& linear) { return bits_of.at(linear.name); };
-  Extreme sizes{WeightFileBytes(LayOutWeightFiles(linears, kept, width, group_size)), codes / weights,
-                stored / weights, 0};
+  Extreme sizes{files.Bytes(bits), codes / weights, stored / weights, 0};
   if (ranks > 0) {
     sizes.rank_bytes = FullestRankBytes(linears, kept, width, group_size, ExpertRanks(linears, ranks));
   }
@@ -69,13 +69,18 @@ SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<Tens
 
 SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
                       const AllowedWidths& allowed, int group_size, int ranks) {
+  return BoundSizes(linears, kept, allowed, group_size, ranks, WeightFileSizes(linears, kept, group_size));
+}
+
+SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
+                      const AllowedWidths& allowed, int group_size, int ranks, const WeightFileSizes& sizes) {
   std::vector<int> smallest, largest;
   for (const std::vector<int>& widths : allowed) {
     smallest.push_back(widths.front());
     largest.push_back(widths.back());
   }
-  const Extreme low = SizesAt(linears, kept, smallest, group_size, ranks);
-  const Extreme high = SizesAt(linears, kept, largest, group_size, ranks);
+  const Extreme low = SizesAt(linears, kept, smallest, group_size, ranks, sizes);
+  const Extreme high = SizesAt(linears, kept, largest, group_size, ranks, sizes);
   return {low.bytes,       high.bytes,       low.average_bits, high.average_bits,
           low.stored_bits, high.stored_bits, low.rank_bytes,   high.rank_bytes};
 }

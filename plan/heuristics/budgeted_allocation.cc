@@ -1,10 +1,9 @@
 #include "plan/heuristics/budgeted_allocation.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <tuple>
-
-#include "absl/container/flat_hash_map.h"
 
 #include "plan/allocate/artifact_size.h"
 #include "plan/allocate/expert_ranks.h"
@@ -44,7 +43,7 @@ std::function<int64_t(const Linear&, int)> Memoized(int64_t (*bytes)(const Linea
 // at one digit.
 int64_t FixedBytes(const AllocationInputs& inputs, const AllocationProblem& problem, int64_t max_bytes) {
   const std::vector<int> smallest = SmallestBits(problem);
-  const int64_t fixed = PlanFileBytes(inputs, smallest) - 8 - CostOf(inputs, problem, smallest);
+  const int64_t fixed = inputs.sizes.Bytes(smallest) - 8 - CostOf(inputs, problem, smallest);
   const int64_t tensors = static_cast<int64_t>(4 * inputs.linears.size() + inputs.kept.size());
   return max_bytes > kMaxWeightFileBytes ? fixed - 18 * tensors - 4096 : fixed;
 }
@@ -72,7 +71,7 @@ Allocation AllocateBytes(int64_t max_bytes, const Heuristic& heuristic, const Al
     Allocation allocation = heuristic.run(problem);
     if (!allocation.feasible) break;
     if (i == 0) lower_bound = allocation.lower_bound;
-    const int64_t excess = PlanFileBytes(inputs, allocation.bits) - max_bytes;
+    const int64_t excess = inputs.sizes.Bytes(allocation.bits) - max_bytes;
     if (excess <= 0) {
       allocation.lower_bound = lower_bound;
       return allocation;
@@ -83,14 +82,6 @@ Allocation AllocateBytes(int64_t max_bytes, const Heuristic& heuristic, const Al
 }
 
 }  // namespace
-
-int64_t PlanFileBytes(const AllocationInputs& inputs, const std::vector<int>& bits) {
-  absl::flat_hash_map<absl::string_view, int> bits_of;
-  for (size_t r = 0; r < bits.size(); ++r) bits_of[inputs.linears[r].name] = bits[r];
-  return WeightFileBytes(LayOutWeightFiles(
-      inputs.linears, inputs.kept, [&bits_of](const Linear& linear) { return bits_of.at(linear.name); },
-      inputs.group_size));
-}
 
 void SetCosts(const Budget& budget, const AllocationInputs& inputs, AllocationProblem& problem) {
   int64_t weights = 0;

@@ -5,6 +5,7 @@
 
 #include "plan/allocate/allocation_problem.h"
 #include "plan/allocate/budget.h"
+#include "plan/allocate/weight_file_sizes.h"
 #include "plan/heuristics/heuristic.h"
 
 namespace quantmoe {
@@ -14,10 +15,8 @@ struct AllocationInputs {
   std::vector<Linear> linears;  // of the rows
   const std::vector<TensorInfo>& kept;
   int group_size = 0;
+  WeightFileSizes sizes;  // of linears and kept
 };
-
-// Size of all weight files of a plan, to the byte.
-int64_t PlanFileBytes(const AllocationInputs& inputs, const std::vector<int>& bits);
 
 // Fills in cost, capacity and ranks of `problem` and runs the heuristic. The budget must have passed
 // CheckBudget, so the result is feasible.

@@ -9,9 +9,9 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "plan/allocate/artifact_size.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/budget.h"
+#include "plan/allocate/weight_file_sizes.h"
 #include "plan/model/linears.h"
 #include "plan/model/model_config.h"
 #include "plan/model/model_files.h"
@@ -129,9 +129,9 @@ ordered_json SizesByWidth(const std::vector<Linear>& linears, const std::vector<
     for (const Linear& linear : linears) divides = divides && linear.in % group_size == 0;
     if (!divides) continue;
     sizes["group_size"] = group_size;
+    const WeightFileSizes files(linears, kept, group_size);
     for (const int bits : {2, 3, 4, 8}) {
-      sizes[absl::StrCat(bits)] = WeightFileBytes(LayOutWeightFiles(
-          linears, kept, [bits](const Linear&) { return bits; }, group_size));
+      sizes[absl::StrCat(bits)] = files.Bytes(std::vector<int>(linears.size(), bits));
     }
     break;
   }

@@ -139,10 +139,12 @@ double UnconstrainedDistortion(const DistortionTable& table, const JobSpec& spec
 
 AllocationInputs MakeInputs(const DistortionTable& table, const JobSpec& spec,
                             const std::vector<TensorInfo>& kept) {
-  AllocationInputs inputs{SortRows(table), {}, kept, spec.gptq.group_size};
-  inputs.linears = LinearsOf(inputs.rows);
-  if (inputs.group_size == 0) inputs.group_size = DefaultGroupSize(inputs.linears);
-  return inputs;
+  std::vector<TableRow> rows = SortRows(table);
+  std::vector<Linear> linears = LinearsOf(rows);
+  const int group_size = spec.gptq.group_size == 0 ? DefaultGroupSize(linears) : spec.gptq.group_size;
+  // A group size of 0 is refused by MakeProblem, before anyone asks for sizes.
+  WeightFileSizes sizes = group_size > 0 ? WeightFileSizes(linears, kept, group_size) : WeightFileSizes();
+  return {std::move(rows), std::move(linears), kept, group_size, std::move(sizes)};
 }
 
 absl::StatusOr<AllocationProblem> MakeProblem(const DistortionTable& table, const JobSpec& spec,
@@ -171,7 +173,7 @@ BitPlan DescribePlan(const AllocationInputs& inputs, const JobSpec& spec, Object
   plan.group_size = inputs.group_size;
   AddLinears(inputs, bits, spec.gptq.scales, plan);
   AddFigures(inputs, plan);
-  plan.weight_file_bytes = PlanFileBytes(inputs, bits);
+  plan.weight_file_bytes = inputs.sizes.Bytes(bits);
   if (spec.budget.rank_bytes) plan.rank_bytes = RankBytesOf(inputs, bits, spec.budget.rank_bytes->ranks);
   return plan;
 }
@@ -186,12 +188,17 @@ absl::Status CheckFallbacks(double ratio, double limit) {
 
 absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
                                  const std::vector<TensorInfo>& kept) {
-  const AllocationInputs inputs = MakeInputs(table, spec, kept);
+  return Allocate(table, spec, MakeInputs(table, spec, kept));
+}
+
+absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
+                                 const AllocationInputs& inputs) {
   ASSIGN_OR_RETURN(const AllocationProblem problem, MakeProblem(table, spec, inputs));
   RETURN_IF_ERROR(CheckFallbacks(FallbackRatio(inputs.rows), spec.gptq.max_fallback_ratio));
   const int ranks = spec.budget.rank_bytes ? spec.budget.rank_bytes->ranks : 0;
   if (ranks > 0) RETURN_IF_ERROR(ExpertRanks(inputs.linears, ranks).Check());
-  const SizeBounds bounds = BoundSizes(inputs.linears, kept, problem.allowed, inputs.group_size, ranks);
+  const SizeBounds bounds =
+      BoundSizes(inputs.linears, inputs.kept, problem.allowed, inputs.group_size, ranks, inputs.sizes);
   RETURN_IF_ERROR(CheckBudget(spec.budget, bounds));
 
   // The smallest plan fits, so every heuristic finds one.

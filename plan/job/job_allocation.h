@@ -22,12 +22,16 @@ namespace quantmoe {
 absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
                                  const std::vector<TensorInfo>& kept);
 
+// The same for those who ask for many plans of one table; `inputs` by MakeInputs.
+absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
+                                 const AllocationInputs& inputs);
+
 // FAILED_PRECONDITION TOO_MANY_FALLBACKS when more than the share `limit` of the linears was rounded to
 // nearest.
 absl::Status CheckFallbacks(double ratio, double limit);
 
 // The steps of Allocate, for those who compare many plans of one table.
-// Points into `table` and `kept`.
+// Points into `table` and `kept`; of `spec` only the group size counts.
 AllocationInputs MakeInputs(const DistortionTable& table, const JobSpec& spec,
                             const std::vector<TensorInfo>& kept);
 

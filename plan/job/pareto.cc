@@ -33,11 +33,11 @@ ParetoPoint PointOf(const BitPlan& plan) {
   return {plan.weight_file_bytes, plan.average_bits, plan.stored_bits, plan.distortion, plan.lower_bound};
 }
 
-absl::StatusOr<BitPlan> PlanAt(const DistortionTable& table, JobSpec spec,
-                               const std::vector<TensorInfo>& kept, int64_t max_bytes) {
+absl::StatusOr<BitPlan> PlanAt(const DistortionTable& table, JobSpec spec, const AllocationInputs& inputs,
+                               int64_t max_bytes) {
   spec.budget = {};
   spec.budget.max_bytes = max_bytes;
-  return Allocate(table, spec, kept);
+  return Allocate(table, spec, inputs);
 }
 
 // Corners of the relaxation; every so many when there are more than anyone can see.
@@ -74,14 +74,15 @@ absl::StatusOr<ParetoFront> TraceFront(const DistortionTable& table, const JobSp
   spec.budget.average_bits = 8;
   const AllocationInputs inputs = MakeInputs(table, spec, kept);
   ASSIGN_OR_RETURN(const AllocationProblem problem, MakeProblem(table, spec, inputs));
-  const SizeBounds bounds = BoundSizes(inputs.linears, kept, problem.allowed, inputs.group_size, /*ranks=*/0);
+  const SizeBounds bounds =
+      BoundSizes(inputs.linears, kept, problem.allowed, inputs.group_size, /*ranks=*/0, inputs.sizes);
   ParetoFront front;
   front.objective = ObjectiveName(problem.objective);
   front.profile = spec.runtime_profile;
   for (int i = 0; i < points; ++i) {
     const int64_t range = bounds.maximum_bytes - bounds.minimum_bytes;
     ASSIGN_OR_RETURN(const BitPlan plan,
-                     PlanAt(table, spec, kept, bounds.minimum_bytes + range * i / std::max(points - 1, 1)));
+                     PlanAt(table, spec, inputs, bounds.minimum_bytes + range * i / std::max(points - 1, 1)));
     front.points.push_back(PointOf(plan));
   }
   front.hull = TraceHull(inputs, problem, bounds.maximum_bytes);
@@ -90,7 +91,7 @@ absl::StatusOr<ParetoFront> TraceFront(const DistortionTable& table, const JobSp
   uniform.heuristic_params.clear();
   for (int width : problem.widths) {
     uniform.budget.average_bits = width;
-    const absl::StatusOr<BitPlan> plan = Allocate(table, uniform, kept);
+    const absl::StatusOr<BitPlan> plan = Allocate(table, uniform, inputs);
     if (!plan.ok()) continue;  // a rule asks for more than this width
     ASSIGN_OR_RETURN(ParetoPoint point, PlacePlan(table, job_spec, *plan));
     if (front.uniform.empty() || front.uniform.back().bytes != point.bytes) front.uniform.push_back(point);

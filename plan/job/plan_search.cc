@@ -274,7 +274,7 @@ uint64_t PlanSearch::FingerprintAfter(const Exchange& exchange) const {
 // Costs leave out some digits of headers; only the laid out files count.
 bool PlanSearch::FitsFiles(const std::vector<int>& levels) const {
   if (!spec_.budget.max_bytes) return true;
-  return PlanFileBytes(inputs_, Spread(problem_, groups_, levels).bits) <= *spec_.budget.max_bytes;
+  return inputs_.sizes.Bytes(Spread(problem_, groups_, levels).bits) <= *spec_.budget.max_bytes;
 }
 
 BitPlan PlanSearch::Describe(const std::vector<int>& levels) const {

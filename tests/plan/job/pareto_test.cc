@@ -1,8 +1,13 @@
 #include "plan/job/pareto.h"
 
 #include <algorithm>
+#include <ctime>
+#include <functional>
+
+#include "absl/strings/str_cat.h"
 
 #include "nlohmann/json.hpp"
+#include "plan/allocate/artifact_size.h"
 #include "plan/job/job_allocation.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
@@ -40,6 +45,34 @@ TEST(ParetoTest, EveryPointIsAPlanOfItsBudgetAndNoneBeatsTheHull) {
                                    [&](const ParetoPoint& point) { return point.bytes >= uniform.bytes; });
     EXPECT_TRUE(next == front.points.end() || next->loss <= uniform.loss * (1 + 1e-9));
   }
+}
+
+double CpuSecondsOf(const std::function<void()>& work) {
+  const std::clock_t start = std::clock();
+  work();
+  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+}
+
+// Every point of a front asks for several sizes; what is the same in all of them is laid out once.
+TEST(ParetoTest, TensorsThatStayAsTheyAreAreNotLaidOutForEveryPoint) {
+  const ModelSpec model = ParseOrDie(SmallMoeConfig());
+  std::vector<TensorInfo> kept;
+  for (int i = 0; i < 30'000; ++i) kept.push_back({absl::StrCat("unused.", i), DType::kF16, {4}});
+  const double one_layout = CpuSecondsOf([&] {
+    LayOutWeightFiles(
+        ListLinears(model), kept, [](const Linear&) { return 4; }, 128);
+  });
+  const DistortionTable table = MakeTable(model);
+  const double front =
+      CpuSecondsOf([&] { EXPECT_OK(TraceFront(table, AverageBitsSpec("optimal", 3), kept, 24)); });
+  EXPECT_LT(front, 30 * one_layout);
+}
+
+TEST(ParetoTest, NoGroupSizeThatDividesIsRefusedAndNotDividedBy) {
+  DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
+  table.parts.front().rows.front().linear.in = 100;
+  EXPECT_FALSE(TraceFront(table, AverageBitsSpec("optimal", 3), kKept, 3).ok());
+  EXPECT_FALSE(Allocate(table, AverageBitsSpec("optimal", 3), kKept).ok());
 }
 
 TEST(ParetoTest, AnotherPlanIsPlacedByTheTable) {
