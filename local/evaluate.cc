@@ -58,7 +58,8 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
   const EvaluationSpec& evaluation = input.spec.evaluation;
   const std::string& text_file = evaluation.perplexity_text_uri;
   ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(input.spec.model_uri, models));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(model.checkpoint->directory()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   OpenTokenizer(model.checkpoint->directory(), model.spec.vocab));
   const int context = static_cast<int>(model.spec.max_position);
   const EvalOptions options{evaluation.add_bos, context};
   RequestBuilder builder(*tokenizer, options);

@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 
+#include "base/json_number.h"
 #include "base/status_macros.h"
 #include "plan/heuristics/split_mix.h"
 #include "plan/job/job_allocation.h"
@@ -51,8 +52,8 @@ absl::StatusOr<SearchState> SearchStateFromJson(absl::string_view text) {
     SearchState state;
     for (const json& factor : value.at("factors"))
       state.factors.push_back({factor.at(0).get<double>(), factor.at(1).get<double>()});
-    state.tried = value.at("tried").get<std::vector<uint64_t>>();
-    state.random = value.at("random").get<uint64_t>();
+    state.tried = IntegersOf<uint64_t>(value.at("tried"));
+    state.random = IntegerAt<uint64_t>(value, "random");
     return state;
   });
 }

@@ -20,6 +20,12 @@ absl::string_view NonFinite(const nlohmann::json& value) {
   return word.is_string() ? absl::string_view(word.get_ref<const std::string&>()) : "";
 }
 
+// Nothing of a model is nearer to 0 and not 0, and the inverse of every such number has to be finite in
+// float32.
+constexpr double kLeastMagnitude = 1e-30;
+
+bool IsLost(double number) { return number != 0 && std::abs(number) < kLeastMagnitude; }
+
 // Values in messages are cut: a hostile config must not become a hostile log line.
 std::string Show(const nlohmann::json& value) {
   if (const absl::string_view word = NonFinite(value); !word.empty()) return std::string(word);
@@ -108,6 +114,10 @@ double ConfigReader::Number(absl::string_view key, double above, double at_most)
     Invalid(key, absl::StrCat("is ", Show(value), ", outside (", above, ", ", at_most, "]"));
     return at_most;
   }
+  if (IsLost(number)) {
+    Invalid(key, absl::StrCat("is ", Show(value), ", too near to 0 for arithmetic in float32"));
+    return at_most;
+  }
   return number;
 }
 
@@ -167,7 +177,8 @@ std::vector<double> ConfigReader::Numbers(absl::string_view key) {
   if (value.is_null()) return numbers;
   bool good = value.is_array();
   for (size_t i = 0; good && i < value.size(); ++i) {
-    good = value[i].is_number() && std::isfinite(value[i].get<double>()) && value[i].get<double>() > 0;
+    good = value[i].is_number() && std::isfinite(value[i].get<double>()) && value[i].get<double>() > 0 &&
+           !IsLost(value[i].get<double>());
     if (good) numbers.push_back(value[i].get<double>());
   }
   if (!good) Invalid(key, absl::StrCat("must be a list of positive numbers, not ", Show(value)));

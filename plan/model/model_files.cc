@@ -55,8 +55,8 @@ constexpr CarriedFile kCarried[] = {
 // A job needs one of these.
 constexpr std::array<absl::string_view, 2> kTokenizers = {"tokenizer.json", "tiktoken.model"};
 // Those that are read whole.
-constexpr std::array<absl::string_view, 3> kRead = {"tokenizer.json", "tokenizer_config.json",
-                                                    "tiktoken.model"};
+constexpr std::array<absl::string_view, 5> kRead = {
+    "tokenizer.json", "tokenizer_config.json", "tiktoken.model", "chat_template.jinja", "chat_template.json"};
 
 // Larger files are no pointers of Git LFS.
 constexpr int64_t kPointerBytes = 1024;
@@ -110,7 +110,7 @@ absl::Status CheckCarried(ModelDirectory& directory, const ModelFile& file) {
   if (file.size_bytes < kPointerBytes) return directory.ReadAll(file.name).status();
   if (!Lists(kRead, file.name) || file.size_bytes <= ModelDirectory::kMaxSmallFileBytes)
     return absl::OkStatus();
-  return Invalid(file.name, absl::StrCat(file.name, ": has ", file.size_bytes, " bytes; the limit is ",
+  return Invalid(file.name, absl::StrCat(file.name, " has ", file.size_bytes, " bytes; the limit is ",
                                          ModelDirectory::kMaxSmallFileBytes));
 }
 

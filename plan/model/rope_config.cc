@@ -68,6 +68,10 @@ double ReadTheta(ConfigReader& config, double default_theta) {
   if (config.Has("rope_theta") && inner != outer) {
     config.Invalid("rope_theta", "contradicts rope_parameters.rope_theta");
   }
+  // A base below 1 turns dimensions ever faster, beyond what float32 holds.
+  if (inner < 1) {
+    config.Invalid(config.Has("rope_theta") ? "rope_theta" : "rope_parameters.rope_theta", "is below 1");
+  }
   return inner;
 }
 
@@ -162,6 +166,7 @@ void ReadAlpha(ConfigReader& config, const std::string& object, RopeSpec& rope) 
   if (rope.dims <= 2) return config.Unsupported(key("alpha"), "needs more than two rotary dimensions");
   const double dims = static_cast<double>(rope.dims);
   rope.theta *= std::pow(config.Number(key("alpha"), 0, 1e9), dims / (dims - 2));
+  if (rope.theta < 1) config.Invalid(key("alpha"), "makes the base of the rotary angles less than 1");
 }
 
 int64_t ReadRotaryDims(ConfigReader& config, const std::string& object, int64_t head_dim, double partial) {

@@ -30,7 +30,7 @@ class Preparation {
       : arguments_(arguments), context_(context), model_(std::move(model)) {}
 
   absl::StatusOr<TaskOutputs> Run() {
-    ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model_.checkpoint->directory()));
+    ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(model_.checkpoint->directory(), model_.spec.vocab));
     ASSIGN_OR_RETURN(const nlohmann::json add_bos, arguments_.Param<nlohmann::json>("add_bos"));
     if (add_bos.is_boolean()) add_bos_ = add_bos.get<bool>();
     RETURN_IF_ERROR(tokenizer_->CheckAddBos(add_bos_));

@@ -53,4 +53,10 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directo
                    : Tokenizer::FromTiktoken(*tiktoken, config.value_or(""));
 }
 
+absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory, int64_t vocab) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(directory));
+  RETURN_IF_ERROR(tokenizer->CheckFits(vocab));
+  return tokenizer;
+}
+
 }  // namespace quantmoe

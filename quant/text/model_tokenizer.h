@@ -1,6 +1,7 @@
 // The tokenizer of a model directory.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -14,5 +15,7 @@ namespace quantmoe {
 // INVALID_ARGUMENT MODEL_INVALID when both of the former are missing; errors of Tokenizer::FromFiles and
 // FromTiktoken.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory);
+// The same for a model whose embedding has `vocab` rows; errors of Tokenizer::CheckFits too.
+absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory, int64_t vocab);
 
 }  // namespace quantmoe

@@ -122,6 +122,24 @@ absl::Status Tokenizer::UseConfig(const TokenizerConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status Tokenizer::CheckFits(int64_t vocab) const {
+  const auto beyond = [&](const std::string& where, int32_t id) {
+    return InvalidTokenizer(file_,
+                            absl::StrCat(where, " the id ", id, ", but vocab_size of the model is ", vocab));
+  };
+  for (int64_t id = vocab; id < bpe_.size(); ++id) {
+    const std::string* token = bpe_.TokenOf(static_cast<int32_t>(id));
+    if (token != nullptr && !added_by_id_.contains(static_cast<int32_t>(id)))
+      return beyond(absl::StrCat("model.vocab gives '", *token, "'"), static_cast<int32_t>(id));
+  }
+  for (const std::vector<int32_t>* around : {&prefix_ids_, &suffix_ids_}) {
+    for (const int32_t id : *around) {
+      if (id >= vocab) return beyond("texts get", id);
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
   if (!IsAscii(text) && !IsValidUtf8(text)) return Encode(ToValidUtf8(text), add_special_tokens);
   std::vector<int32_t> ids;

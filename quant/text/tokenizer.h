@@ -32,6 +32,11 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromTiktoken(std::string_view tiktoken_model,
                                                                  std::string_view config_json);
 
+  // INVALID_ARGUMENT TOKENIZER_INVALID {file} when an id that any text may get, a token of the vocabulary or
+  // one that is put around texts, is none of the `vocab` rows of the model's embedding. Added tokens, which
+  // only some texts have, may lie beyond it.
+  absl::Status CheckFits(int64_t vocab) const;
+
   // Ill-formed UTF-8 counts as U+FFFD. `add_special_tokens`: BOS and the like, where the files say so.
   // INVALID_ARGUMENT TOKENIZER_LIMIT {file}: an expression or replacement of the file explodes on this text.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, bool add_special_tokens) const;

@@ -158,6 +158,15 @@ def overlap(header):
     header[QUERY]["data_offsets"] = list(header["model.layers.0.self_attn.k_proj.weight"]["data_offsets"])
 
 
+def begin_with(token):
+    def change(tree):
+        tree["post_processor"] = {
+            "type": "TemplateProcessing", "pair": [],
+            "single": [{"SpecialToken": {"id": "<begin>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "special_tokens": {"<begin>": {"id": "<begin>", "ids": [token], "tokens": ["<begin>"]}}}
+    return change
+
+
 def past_the_end(header):
     header[LAST]["shape"][0] += 1
     header[LAST]["data_offsets"][1] += 4 * header[LAST]["shape"][1]
@@ -217,6 +226,7 @@ def model_cases():
         Case("too_many_experts", "MODEL_INVALID", ["num_experts_per_tok", "9"], with_config(num_experts_per_tok=9)),
         Case("unknown_rope", "MODEL_UNSUPPORTED", ["rope_scaling", "martian"],
              with_config(rope_scaling={"type": "martian", "factor": 2})),
+        Case("rope_base_near_zero", "MODEL_INVALID", ["config.json", "rope_theta", "1e-320"], with_config(rope_theta=1e-320)),
         Case("quantized_already", "MODEL_UNSUPPORTED", ["quantization_config"],
              with_config(quantization_config={"quant_method": "gptq"})),
         Case("no_tokenizer", "MODEL_INVALID", ["tokenizer.json"], without("tokenizer.json")),
@@ -224,6 +234,10 @@ def model_cases():
              with_tokenizer(lambda tree: tree["model"].update(type="Martian")), at_prepare=True),
         Case("unknown_pre_tokenizer", "TOKENIZER_UNSUPPORTED", ["tokenizer.json", "pre_tokenizer", "Martian"],
              with_tokenizer(lambda tree: tree.update(pre_tokenizer={"type": "Martian"})), at_prepare=True),
+        Case("token_beyond_vocabulary", "TOKENIZER_INVALID", ["tokenizer.json", "model.vocab", "'e'", "70000", "4096"],
+             with_tokenizer(lambda tree: tree["model"]["vocab"].update(e=70000)), at_prepare=True),
+        Case("begin_beyond_vocabulary", "TOKENIZER_INVALID", ["tokenizer.json", "texts get the id 9999", "4096"],
+             with_tokenizer(begin_with(9999)), at_prepare=True),
         Case("tokenizer_no_json", "TOKENIZER_INVALID", ["tokenizer.json"], with_file("tokenizer.json", "{"), at_prepare=True),
         Case("undivided_width", "INVALID_FIELD", ["spec.gptq.group_size", "48", "32", "down_proj"], undivided),
     ]
@@ -328,6 +342,15 @@ def local_story(bench):
         reason = case.reason if f"reason: {case.reason}" in result.stderr else "another"
         bench.check_refusal(f"local {case.name}", case, result.returncode, REFUSED, reason, result.stderr)
         bench.check(f"local {case.name}", not left, f"leaves {left}")
+
+
+def inspect_story(bench):
+    """What a job refuses because of the model is found by `inspect`, unless only the weights themselves tell."""
+    told_by_weights = [case for case in weight_cases() if case.at_prepare]
+    for case in (case for case in weight_cases() + model_cases() if case not in told_by_weights):
+        result = run([bench.programs.local, "inspect", "--model", bench.spoilt(case)])
+        problems = parsed(result.stdout).get("problems", [])
+        bench.check(f"inspect {case.name}", problems or result.returncode == REFUSED, f"finds nothing: {result.stderr}")
 
 
 def reason_of(status):
@@ -448,6 +471,7 @@ def main():
         directory = pathlib.Path(os.path.realpath(scratch))
         bench = Bench(programs, directory)
         local_story(bench)
+        inspect_story(bench)
         instruction_set_story(bench)
         exposure_story(bench)
         with LiveService(programs, bench.models, directory / "service") as service:

@@ -50,6 +50,21 @@ TEST(TokenizerTest, MergesByRankThenFromTheLeft) {
   EXPECT_EQ(*tokenizer->Encode("bab", false), (Ids{1, 2}));
 }
 
+TEST(TokenizerTest, WhatAnyTextMayGetHasToBeInTheEmbedding) {
+  json file = SmallTokenizer();
+  EXPECT_TRUE(Load(file)->CheckFits(7).ok());
+  EXPECT_TRUE(Load(file)->CheckFits(5).ok()) << "only a text that has them gets the added tokens";
+  EXPECT_EQ(GetErrorInfo(Load(file)->CheckFits(4)).reason, "TOKENIZER_INVALID");
+  file["model"]["vocab"]["b"] = 9;
+  EXPECT_EQ(Load(file)->CheckFits(9).message(),
+            "tokenizer.json: model.vocab gives 'b' the id 9, but vocab_size of the model is 9");
+  file["model"]["vocab"]["b"] = 1;
+  file["post_processor"] = {{"type", "RobertaProcessing"}, {"cls", {"<s>", 6}}, {"sep", {"</s>", 70}}};
+  EXPECT_TRUE(Load(file)->CheckFits(71).ok());
+  EXPECT_EQ(Load(file)->CheckFits(70).message(),
+            "tokenizer.json: texts get the id 70, but vocab_size of the model is 70");
+}
+
 TEST(TokenizerTest, UnknownCharactersVanishWithoutUnknownToken) {
   EXPECT_EQ(*Load(SmallTokenizer())->Encode("a?b", false), (Ids{2}));
 }
