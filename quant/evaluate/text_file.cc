@@ -212,12 +212,30 @@ absl::StatusOr<std::vector<Row>> ReadArray(Json array, const std::string& file) 
   return rows;
 }
 
-// What the first characters promise. Text may begin with a brace or bracket; `{"` and `[{` are JSON.
+// What the first characters promise. Text may begin with braces or brackets, as `[[link]]` does; `{"`, `[{`
+// and `["` are JSON, in however many lists.
 bool LooksLikeJson(std::string_view text) {
-  if (text.size() < 2 || (text[0] != '{' && text[0] != '[')) return false;
-  const std::string_view inner = PythonStripLeft(text.substr(1));
-  if (inner.empty()) return false;
-  return text[0] == '{' ? inner[0] == '"' || inner[0] == '}' : inner[0] == '{';
+  std::string_view inner = text;
+  while (inner.starts_with('[')) inner = PythonStripLeft(inner.substr(1));
+  const bool listed = inner.size() < text.size();
+  if (listed) return inner.starts_with('{') || inner.starts_with('"');
+  if (!inner.starts_with('{')) return false;
+  inner = PythonStripLeft(inner.substr(1));
+  return inner.starts_with('"') || inner.starts_with('}');
+}
+
+// A list of lists or of objects. One of bare numbers may be a mark of text, as `[1]` is.
+bool IsNested(const Json& value) {
+  return value.is_array() &&
+         std::any_of(value.begin(), value.end(), [](const Json& entry) { return entry.is_structured(); });
+}
+
+// Whether the first two lines are lists, and the first one of lists.
+bool IsLinesOfLists(std::string_view content) {
+  const size_t end = content.find('\n');
+  if (end == content.npos || !IsNested(Parsed(PythonStrip(content.substr(0, end))))) return false;
+  const std::string_view rest = PythonStripLeft(content.substr(end));
+  return Parsed(PythonStrip(rest.substr(0, rest.find('\n')))).is_array();
 }
 
 // Rows of JSON, or nothing when `text` is plain text.
@@ -231,7 +249,8 @@ absl::StatusOr<std::optional<std::vector<Row>>> ReadJson(std::string_view text, 
   if (whole.is_object()) return std::vector<Row>{Row{std::move(whole), file, 1}};
   const bool rows = whole.is_array() && (whole.empty() || whole[0].is_object() || whole[0].is_string());
   if (rows) return ReadArray(std::move(whole), file);
-  if (!LooksLikeJson(content)) return std::nullopt;
+  const bool json = IsNested(whole) || LooksLikeJson(content) || IsLinesOfLists(content);
+  if (!json) return std::nullopt;
   const int64_t number = 1 + std::count(text.begin(), text.begin() + (content.data() - text.data()), '\n');
   return DataRow({}, file, number)
       .Bad("it begins as JSON, but is neither lines of JSON objects nor one JSON array of them");

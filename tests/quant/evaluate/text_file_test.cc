@@ -42,7 +42,10 @@ TEST(TextFileTest, PlainTextStaysAsItIs) {
   EXPECT_EQ(Read("It was the best\n of times."), "It was the best\n of times.");
   EXPECT_EQ(Read("{\\bf TeX} begins with a brace\nand goes on"),
             "{\\bf TeX} begins with a brace\nand goes on");
-  EXPECT_EQ(Read("[Chapter 1] begins with a bracket"), "[Chapter 1] begins with a bracket");
+  for (const char* text :
+       {"[Chapter 1] begins with a bracket", "[[Link]] begins with two", "[[1]] has a note",
+        "[1]\nis a line of its own\n", "[", "[[", "[[[ASCII art]]]\n[more]"})
+    EXPECT_EQ(Read(text), text);
   EXPECT_EQ(Read("[1, 2, 3]"), "[1, 2, 3]");
   EXPECT_EQ(Read(""), "");
   EXPECT_EQ(Read("\xEF\xBB\xBFtext"), "text");
@@ -97,6 +100,10 @@ TEST(TextFileTest, BrokenJsonIsRefused) {
   ExpectRefused("{\"text\": \"x\"}\n{\"text\": \"y\"\n", "2", "", "not a JSON object");
   ExpectRefused("\n{\"text\": \"x\n", "2", "", "begins as JSON");
   ExpectRefused("[{\"text\": \"x\"}", "1", "", "begins as JSON");
+  for (const char* lists : {R"([["a", "b"], ["c"]])", "[[1, 2], [3]]", "[1, [2]]", "[[]]", "[[[{}]]]",
+                            "[null, {}]", R"([["a", "b"], ["c")", R"(["a", "b)", R"([ [ {"text": "x"})",
+                            "[\"a\", 1]\n[\"b\", 2]\n", "[[1], [2]]\n[[3]]"})
+    ExpectRefused(lists, "1", "", "begins as JSON");
   ExpectRefused("[{\"text\": \"x\"}, 7]", "2", "", "neither an object nor a string");
   ExpectRefused("[]", "0", "", "no rows");
 }
