@@ -20,6 +20,7 @@
 #include "base/exception_text.h"
 #include "base/interruption.h"
 #include "base/json.h"
+#include "base/json_number.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
@@ -67,18 +68,18 @@ std::string NextPage(absl::string_view link) {
 
 absl::StatusOr<HubFile> ParseFile(const Json& entry) {
   try {
-    HubFile file{entry.at("path").get<std::string>(), entry.at("size").get<int64_t>(),
+    HubFile file{entry.at("path").get<std::string>(), IntegerAt<int64_t>(entry, "size"),
                  entry.at("oid").get<std::string>(), false};
     if (const auto lfs = entry.find("lfs"); lfs != entry.end() && !lfs->is_null()) {
       file.large = true;
       file.oid = lfs->at("oid").get<std::string>();
-      file.size_bytes = lfs->at("size").get<int64_t>();
+      file.size_bytes = IntegerAt<int64_t>(*lfs, "size");
       const size_t prefix = absl::StartsWith(file.oid, "sha256:") ? 7 : 0;
       file.oid.erase(0, prefix);
     }
     if (IsHex(file.oid, file.large ? 64 : 40) && file.size_bytes >= 0) return file;
     return Protocol("file list", absl::StrCat("bad size or oid of ", absl::Utf8SafeCHexEscape(file.path)));
-  } catch (const Json::exception& error) {
+  } catch (const std::exception& error) {
     return Protocol("file list", ExceptionText(error));
   }
 }

@@ -18,6 +18,7 @@
 
 #include "base/error_info.h"
 #include "base/json.h"
+#include "base/json_number.h"
 #include "base/status_macros.h"
 #include "sources/hub_cache.h"
 #include "sources/hub_client.h"
@@ -71,11 +72,11 @@ std::optional<std::vector<HubFile>> FilesFromJson(const std::string& text) {
   try {
     std::vector<HubFile> files;
     for (const Json& entry : ParseJson(text).value_or(Json::array())) {
-      files.push_back({entry.at(0).get<std::string>(), entry.at(1).get<int64_t>(),
+      files.push_back({entry.at(0).get<std::string>(), IntegerOf<int64_t>(entry.at(1)),
                        entry.at(2).get<std::string>(), entry.at(3).get<bool>()});
     }
     return files;
-  } catch (const Json::exception&) {
+  } catch (const std::exception&) {
     return std::nullopt;
   }
 }

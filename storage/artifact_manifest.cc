@@ -15,6 +15,7 @@
 
 #include "base/error_info.h"
 #include "base/json.h"
+#include "base/json_number.h"
 #include "base/status_macros.h"
 #include "storage/durable_file.h"
 #include "storage/mapped_file.h"
@@ -109,11 +110,11 @@ absl::StatusOr<std::vector<ArtifactFile>> ParseArtifactManifest(absl::string_vie
   for (const auto& entry : json["files"]) {
     if (!entry.is_object() || !entry.contains("path") || !entry["path"].is_string() ||
         !entry.contains("sha256") || !entry["sha256"].is_string() || !entry.contains("size") ||
-        !entry["size"].is_number_integer()) {
+        !FindInteger<int64_t>(entry["size"])) {
       return Invalid("a file without path, sha256 and size");
     }
     ArtifactFile file{entry["path"].get<std::string>(),
-                      {entry["sha256"].get<std::string>(), entry["size"].get<int64_t>()}};
+                      {entry["sha256"].get<std::string>(), *FindInteger<int64_t>(entry["size"])}};
     if (!IsPlainRelativePath(file.path) || !paths.insert(file.path).second) {
       return Invalid(absl::StrCat("bad path ", file.path));
     }

@@ -8,6 +8,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "base/json_number.h"
 #include "base/status_macros.h"
 #include "base/text.h"
 
@@ -24,8 +25,7 @@ constexpr size_t kLongestShown = 200;
 absl::Status Bad(const std::string& what) { return absl::DataLossError(what); }
 
 std::optional<int> IntAt(const Json& json, const char* key) {
-  if (!json.is_object() || !json.contains(key) || !json[key].is_number_integer()) return std::nullopt;
-  return json[key].get<int>();
+  return json.is_object() && json.contains(key) ? FindInteger<int>(json[key]) : std::nullopt;
 }
 
 std::optional<bool> BoolAt(const Json& json, const char* key) {

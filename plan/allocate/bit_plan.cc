@@ -1,5 +1,6 @@
 #include "plan/allocate/bit_plan.h"
 
+#include "base/json_number.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
 
@@ -9,32 +10,32 @@ namespace {
 using nlohmann::json;
 
 Refinement RefinementFromJson(const json& value) {
-  return {value.at("rounds").get<int>(),
-          value.at("trials").get<int>(),
-          value.at("accepted").get<int>(),
+  return {IntegerAt<int>(value, "rounds"),
+          IntegerAt<int>(value, "trials"),
+          IntegerAt<int>(value, "accepted"),
           value.at("divergence_before").get<double>(),
           value.at("divergence_after").get<double>(),
-          value.at("sequences").get<int64_t>(),
-          value.at("tokens").get<int64_t>()};
+          IntegerAt<int64_t>(value, "sequences"),
+          IntegerAt<int64_t>(value, "tokens")};
 }
 
 BitPlan PlanFromJson(const json& value) {
   BitPlan plan;
   plan.heuristic = value.at("heuristic").get<std::string>();
   plan.profile = value.at("profile").get<std::string>();
-  plan.group_size = value.at("group_size").get<int>();
+  plan.group_size = IntegerAt<int>(value, "group_size");
   plan.average_bits = value.at("average_bits").get<double>();
   plan.stored_bits = value.at("stored_bits").get<double>();
-  plan.weight_file_bytes = value.at("weight_file_bytes").get<int64_t>();
+  plan.weight_file_bytes = IntegerAt<int64_t>(value, "weight_file_bytes");
   plan.distortion = value.at("distortion").get<double>();
   plan.lower_bound = value.at("lower_bound").get<double>();
   plan.objective = value.value("objective", plan.objective);
   plan.unconstrained_distortion = value.value("unconstrained_distortion", 0.0);
-  plan.rank_bytes = value.value("rank_bytes", int64_t{0});
+  plan.rank_bytes = IntegerOr<int64_t>(value, "rank_bytes", 0);
   plan.fallback_ratio = value.at("fallback_ratio").get<double>();
   if (value.contains("refined")) plan.refined = RefinementFromJson(value["refined"]);
   for (const json& item : value.at("linears")) {
-    plan.linears.push_back({LinearFromJson(item.at("linear")), item.at("bits").get<int>(),
+    plan.linears.push_back({LinearFromJson(item.at("linear")), IntegerAt<int>(item, "bits"),
                             item.contains("blob") ? DigestFromJson(item["blob"]) : Digest{},
                             item.at("distortion").get<double>(), item.at("method").get<std::string>(),
                             item.at("fallback").get<std::string>(), item.value("symmetric", true)});

@@ -7,6 +7,7 @@
 
 #include "absl/strings/numbers.h"
 
+#include "base/json_number.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
 
@@ -44,7 +45,7 @@ int WidthFromKey(const std::string& key) {
 DistortionRow RowFromJson(const json& value) {
   DistortionRow row;
   row.linear = LinearFromJson(value.at("linear"));
-  row.tokens = value.at("tokens").get<int64_t>();
+  row.tokens = IntegerAt<int64_t>(value, "tokens");
   row.damp = value.at("damp").get<double>();
   row.method = value.at("method").get<std::string>();
   row.fallback = value.at("fallback").get<std::string>();
@@ -76,8 +77,8 @@ json PartJson(const PartTable& table) {
 
 PartTable PartFromJson(const json& value) {
   PartTable table;
-  table.layer = value.at("layer").get<int>();
-  table.part = value.at("part").get<int>();
+  table.layer = IntegerAt<int>(value, "layer");
+  table.part = IntegerAt<int>(value, "part");
   table.loss_scale = value.value("loss_scale", 1.0);
   for (const auto& [key, digest] : value.at("blobs").items()) {
     table.blobs[WidthFromKey(key)] = DigestFromJson(digest);
@@ -99,10 +100,10 @@ json RoutingJson(const RoutingCounts& routing) {
 
 RoutingCounts RoutingFromJson(const json& value) {
   RoutingCounts routing;
-  routing.layer = value.at("layer").get<int>();
-  routing.counts = value.at("counts").get<std::vector<int64_t>>();
+  routing.layer = IntegerAt<int>(value, "layer");
+  routing.counts = IntegersOf<int64_t>(value.at("counts"));
   routing.router_weights = value.value("router_weights", std::vector<double>());
-  routing.tokens = value.value("tokens", int64_t{0});
+  routing.tokens = IntegerOr<int64_t>(value, "tokens", 0);
   routing.ffn_cosine = value.value("ffn_cosine", 0.0);
   routing.stream_cosine = value.value("stream_cosine", 0.0);
   if (value.contains("predicted_cosine")) routing.predicted_cosine = value["predicted_cosine"].get<double>();

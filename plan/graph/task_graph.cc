@@ -5,6 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
+#include "base/json_number.h"
 #include "base/version.h"
 #include "plan/graph/quantized_pass.h"
 #include "plan/graph/task_kinds.h"
@@ -204,8 +205,8 @@ std::string PrepareSummaryToJson(const PrepareSummary& summary) {
 absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view text) {
   return DecodeJson<PrepareSummary>(text, "prepare summary", [](const json& value) {
     return PrepareSummary{
-        value.at("calibration_shards").get<int>(), value.at("calibration_tokens").get<int64_t>(),
-        value.at("evaluation_shards").get<int>(), value.at("evaluation_tokens").get<int64_t>()};
+        IntegerAt<int>(value, "calibration_shards"), IntegerAt<int64_t>(value, "calibration_tokens"),
+        IntegerAt<int>(value, "evaluation_shards"), IntegerAt<int64_t>(value, "evaluation_tokens")};
   });
 }
 

@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "base/json_number.h"
+
 namespace quantmoe {
 
 nlohmann::json LinearJson(const Linear& linear) {
@@ -14,13 +16,13 @@ nlohmann::json LinearJson(const Linear& linear) {
 Linear LinearFromJson(const nlohmann::json& json) {
   Linear linear;
   linear.name = json.at("name").get<std::string>();
-  linear.layer = json.at("layer").get<int>();
+  linear.layer = IntegerAt<int>(json, "layer");
   const absl::StatusOr<LinearKind> kind = ParseLinearKind(json.at("kind").get<std::string>());
   if (!kind.ok()) throw std::invalid_argument(std::string(kind.status().message()));
   linear.kind = *kind;
-  linear.expert = json.at("expert").get<int>();
-  linear.out = json.at("out").get<int64_t>();
-  linear.in = json.at("in").get<int64_t>();
+  linear.expert = IntegerAt<int>(json, "expert");
+  linear.out = IntegerAt<int64_t>(json, "out");
+  linear.in = IntegerAt<int64_t>(json, "in");
   linear.bias = json.value("bias", false);
   const bool sane = linear.layer >= 0 && linear.expert >= -1 && linear.out > 0 && linear.in > 0 &&
                     linear.out <= (1 << 30) && linear.in <= (1 << 30);

@@ -8,6 +8,7 @@
 
 #include "base/exception_text.h"
 #include "base/json.h"
+#include "base/json_number.h"
 
 namespace quantmoe {
 namespace {
@@ -111,8 +112,7 @@ void ScalarFromJson(const json& from, const std::string& path, T& value) {
   if constexpr (std::same_as<T, bool>) {
     if (!from.is_boolean()) Refuse(path, "is neither true nor false");
   } else if constexpr (std::integral<T>) {
-    if (!from.is_number_integer() || !std::in_range<T>(from.get<int64_t>()))
-      Refuse(path, "is no whole number");
+    if (!FindInteger<T>(from)) Refuse(path, "is no whole number");
   } else if constexpr (std::floating_point<T>) {
     if (!from.is_number()) Refuse(path, "is no number");
   } else if constexpr (std::same_as<T, std::string>) {
@@ -191,7 +191,7 @@ json DigestJson(const Digest& digest) {
 }
 
 Digest DigestFromJson(const json& from) {
-  Digest digest{from.at("sha256").get<std::string>(), from.at("size_bytes").get<int64_t>()};
+  Digest digest{from.at("sha256").get<std::string>(), IntegerAt<int64_t>(from, "size_bytes")};
   if (!digest.sha256.empty() && !IsSha256(digest.sha256)) throw std::invalid_argument("bad sha256");
   if (digest.size_bytes < 0) throw std::invalid_argument("negative size_bytes");
   return digest;

@@ -8,6 +8,7 @@
 #include "base/error_info.h"
 #include "base/exception_text.h"
 #include "base/json.h"
+#include "base/json_number.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
@@ -31,15 +32,15 @@ json ToJson(const EvalTarget& t) {
 
 EvalTarget TargetFromJson(const json& row) {
   EvalTarget t;
-  row.at(0).get_to(t.start);
-  row.at(1).get_to(t.tokens);
-  row.at(2).get_to(t.task);
-  row.at(3).get_to(t.item);
-  row.at(4).get_to(t.choice);
-  row.at(5).get_to(t.choices);
-  row.at(6).get_to(t.gold);
-  row.at(7).get_to(t.length);
-  row.at(8).get_to(t.words);
+  t.start = IntegerOf<int>(row.at(0));
+  t.tokens = IntegersOf<int32_t>(row.at(1));
+  t.task = IntegerOf<int>(row.at(2));
+  t.item = IntegerOf<int64_t>(row.at(3));
+  t.choice = IntegerOf<int>(row.at(4));
+  t.choices = IntegerOf<int>(row.at(5));
+  t.gold = IntegerOf<int>(row.at(6));
+  t.length = IntegerOf<int64_t>(row.at(7));
+  t.words = IntegerOf<int64_t>(row.at(8));
   row.at(9).get_to(t.group);
   return t;
 }
@@ -73,10 +74,10 @@ absl::StatusOr<EvalShard> ShardFromJson(const json& root) {
     shard.tasks.push_back(
         {task.at(0).get<std::string>(), static_cast<Scoring>(scoring - std::begin(kScorings))});
   }
-  root.at("truncated").get_to(shard.truncated);
+  shard.truncated = IntegerAt<int64_t>(root, "truncated");
   for (const json& row : root.at("sequences")) {
     EvalSequence sequence;
-    row.at(0).get_to(sequence.ids);
+    sequence.ids = IntegersOf<int32_t>(row.at(0));
     for (const json& target : row.at(1)) sequence.targets.push_back(TargetFromJson(target));
     shard.sequences.push_back(std::move(sequence));
   }

@@ -4,6 +4,7 @@
 #include <map>
 #include <random>
 
+#include "nlohmann/json.hpp"
 #include "plan/allocate/artifact_size.h"
 #include "plan/allocate/choice_groups.h"
 #include "plan/allocate/loss.h"
@@ -415,6 +416,17 @@ TEST(BitPlanTest, JsonRoundTrips) {
   EXPECT_EQ(read.linears.front().distortion, 0.1 + 0.2);
   EXPECT_EQ(read.linears.front().blob, plan.linears.front().blob);
   for (const char* bad : {"", "{}", "[]", "{\"linears\": 3}"}) EXPECT_FALSE(BitPlanFromJson(bad).ok()) << bad;
+}
+
+TEST(BitPlanTest, NumbersThatDoNotFitAreRefusedAndNotCut) {
+  const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
+  ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, AverageBitsSpec("optimal", 3.3), SomeKept()));
+  nlohmann::json json = nlohmann::json::parse(BitPlanToJson(plan));
+  for (const nlohmann::json& bits :
+       {nlohmann::json((int64_t{1} << 32) + 2), nlohmann::json(1e300), nlohmann::json(2.5)}) {
+    json["linears"][0]["bits"] = bits;
+    EXPECT_FALSE(BitPlanFromJson(json.dump()).ok()) << bits;
+  }
 }
 
 }  // namespace

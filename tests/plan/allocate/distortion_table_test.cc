@@ -33,6 +33,10 @@ TEST(DistortionTableTest, DamagedTextIsRefused) {
   EXPECT_FALSE(PartTableFromJson(with("\"distortion\":", "\"distortion\":null,\"x\":")).ok());
   EXPECT_FALSE(PartTableFromJson(with("\"sha256\":\"", "\"sha256\":\"G")).ok());
   EXPECT_FALSE(PartTableFromJson(with("\"in\":128", "\"in\":-128")).ok());
+  for (const char* number : {"1e300", "128.5", "4294967424", "18446744073709551615"}) {
+    EXPECT_FALSE(PartTableFromJson(with("\"in\":128", absl::StrCat("\"in\":", number))).ok()) << number;
+    EXPECT_FALSE(PartTableFromJson(with("\"layer\":0", absl::StrCat("\"layer\":", number))).ok()) << number;
+  }
 }
 
 }  // namespace
