@@ -31,12 +31,12 @@ constexpr PartShape kParts[] = {
     {"DeepSeek-MoE-16B", 7, 2048, 1408}, {"Qwen3-30B-A3B", 13, 2048, 768}, {"Mixtral-8x7B", 1, 4096, 14336}};
 
 // The best of a few runs, each until the GPU has finished.
-double BestSeconds(const std::function<void()>& run) {
+double BestSeconds(const ComputeDevice& device, const std::function<void()>& run) {
   double best = HUGE_VAL;
   for (int i = 0; i < kRepeats + 1; ++i) {
     const auto start = std::chrono::steady_clock::now();
     run();
-    CheckComputeDevice().IgnoreError();
+    device.Check().IgnoreError();  // waits for what it computes
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (i > 0) best = std::min(best, seconds);  // the first one loads kernels
   }
@@ -45,8 +45,9 @@ double BestSeconds(const std::function<void()>& run) {
 
 class PartBench {
  public:
-  PartBench(const PartShape& shape, int64_t tokens) : shape_(shape) {
-    const at::TensorOptions options = at::TensorOptions(CurrentComputeDevice().device).dtype(at::kFloat);
+  PartBench(const PartShape& shape, int64_t tokens, const ComputeDevice& device)
+      : shape_(shape), device_(device) {
+    const at::TensorOptions options = at::TensorOptions(device.device).dtype(at::kFloat);
     for (int e = 0; e < shape.experts; ++e) {
       for (int linear = 0; linear < 2; ++linear) {
         outer_.push_back(at::randn({shape.width, shape.hidden}, options) * 0.02);
@@ -60,8 +61,8 @@ class PartBench {
   void Print() {
     const double parameters =
         3.0 * static_cast<double>(shape_.experts) * static_cast<double>(shape_.hidden * shape_.width);
-    const double hessian = BestSeconds([&] { Sum(); });
-    const double solve = BestSeconds([&] { SolveAll(); });
+    const double hessian = BestSeconds(device_, [&] { Sum(); });
+    const double solve = BestSeconds(device_, [&] { SolveAll(); });
     std::printf(
         "%-18s %2d experts [%5ld, %5ld]  hessians %7.3f s  solve %7.3f s  %7.1f M parameters/s "
         "(solve alone %7.1f)\n",
@@ -72,7 +73,7 @@ class PartBench {
  private:
   // Every expert gets all rows; they come from the host.
   void Sum() {
-    const c10::Device device = CurrentComputeDevice().device;
+    const c10::Device device = device_.device;
     DeviceUpload upload(device);
     gate_up_.clear();
     downs_.clear();
@@ -82,19 +83,31 @@ class PartBench {
       Hessian outer(shape_.hidden, device), inner(shape_.width, device);
       outer.Add(x);
       inner.Add(inner_);
-      gate_up_.push_back({outer.Take(), outer.tokens(), {outer_[2 * at], outer_[2 * at + 1]}});
-      downs_.push_back({inner.Take(), inner.tokens(), {down_[at]}});
+      gate_up_.push_back(Input(outer, {outer_[2 * at], outer_[2 * at + 1]}));
+      downs_.push_back(Input(inner, {down_[at]}));
     }
+  }
+
+  // The sum is taken here, so that it can be solved more than once.
+  static SharedInput Input(Hessian& sum, const std::vector<at::Tensor>& weights) {
+    const int64_t tokens = sum.tokens();
+    SharedInput input{{Hessian(sum.Take(), tokens)}, {}};
+    for (const at::Tensor& weight : weights) {
+      input.linears.push_back({input.linears.size(), "linear", weight, SolveOptions().widths});
+    }
+    return input;
   }
 
   void SolveAll() {
     for (const std::vector<SharedInput>* inputs : {&gate_up_, &downs_}) {
-      const absl::Status status = SolveOnDevice(*inputs, {}).status();
+      const absl::Status status =
+          SolveShared(*inputs, {}, device_, [](const SolvedLinear&) { return absl::OkStatus(); });
       if (!status.ok()) std::printf("%s\n", std::string(status.message()).c_str());
     }
   }
 
   const PartShape shape_;
+  const ComputeDevice& device_;
   std::vector<at::Tensor> outer_, down_;
   at::Tensor inputs_, inner_;
   std::vector<SharedInput> gate_up_, downs_;
@@ -110,14 +123,15 @@ int main(int argc, char** argv) {
   app.add_option("--device", device);
   app.add_option("--tokens", tokens, "rows of every expert's Hessian");
   CLI11_PARSE(app, argc, argv);
-  const absl::Status status = quantmoe::ChooseComputeDevice(device);
-  if (!status.ok() || !quantmoe::CurrentComputeDevice().is_gpu()) {
-    std::printf("nothing was measured: %s\n", std::string(status.message()).c_str());
+  const absl::StatusOr<quantmoe::ComputeDevice> opened = quantmoe::OpenComputeDevice(device);
+  if (!opened.ok() || !opened->is_gpu()) {
+    std::printf("nothing was measured: %s\n", std::string(opened.status().message()).c_str());
     return 0;
   }
   const c10::InferenceMode inference;
   at::manual_seed(1);
-  std::printf("%s, %ld tokens an expert\n", quantmoe::CurrentComputeDevice().name.c_str(), tokens);
-  for (const quantmoe::PartShape& shape : quantmoe::kParts) quantmoe::PartBench(shape, tokens).Print();
+  std::printf("%s, %ld tokens an expert\n", opened->name.c_str(), tokens);
+  for (const quantmoe::PartShape& shape : quantmoe::kParts)
+    quantmoe::PartBench(shape, tokens, *opened).Print();
   return 0;
 }

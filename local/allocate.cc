@@ -65,8 +65,9 @@ void AddAllocate(CLI::App& app, Run& run) {
   };
   cli::AddSpecFlags(*command, flags->spec,
                     {.model = cli::ModelFlag::kFlag, .job_file = false, .wants = wants});
-  command->callback(
-      [&run, flags] { run = [flags](const ModelSources& models) { return AllocateTable(*flags, models); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources& models, const ComputeDevice&) { return AllocateTable(*flags, models); };
+  });
 }
 
 }  // namespace quantmoe

@@ -11,7 +11,10 @@
 
 namespace quantmoe {
 
-using Run = std::function<absl::Status(const ModelSources& models)>;
+struct ComputeDevice;  // quant/device/compute_device.h
+
+// What the chosen command does, with models from there and numerics on that device.
+using Run = std::function<absl::Status(const ModelSources& models, const ComputeDevice& device)>;
 
 void AddQuantize(CLI::App& app, Run& run);
 void AddLogits(CLI::App& app, Run& run);

@@ -164,8 +164,8 @@ absl::StatusOr<Json> ReadFigures(const Case& one) {
 }
 
 absl::StatusOr<Json> RunCase(const Case& one, const std::string& work_dir, const ModelSources& models,
-                             LocalBlobStore& blobs) {
-  JobRunner runner(one.job, blobs, work_dir, models);
+                             const ComputeDevice& device, LocalBlobStore& blobs) {
+  JobRunner runner(one.job, blobs, work_dir, models, device);
   RETURN_IF_ERROR(runner.Run([&one](const std::string& label, size_t done, size_t total) {
     std::cerr << absl::StrCat(one.heuristic, " ", one.budget, ": [", done, "/", total, "] ", label, "\n");
   }));
@@ -215,14 +215,15 @@ std::string MarkdownRow(const Json& row) {
       verdict.is_object() ? verdict.at("recommends").get<std::string>() : "");
 }
 
-absl::Status CompareIn(const std::string& out, const CompareFlags& flags, const ModelSources& models) {
+absl::Status CompareIn(const std::string& out, const CompareFlags& flags, const ModelSources& models,
+                       const ComputeDevice& device) {
   const std::string work_dir = out + "/work";
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(work_dir + "/blobs"));
   ASSIGN_OR_RETURN(const std::vector<Case> cases, MakeCases(flags, out, models, *blobs));
   RETURN_IF_ERROR(CheckFolders(cases, flags.overwrite));
   Json rows = Json::array();
   for (const Case& one : cases) {
-    absl::StatusOr<Json> row = RunCase(one, work_dir, models, *blobs);
+    absl::StatusOr<Json> row = RunCase(one, work_dir, models, device, *blobs);
     if (!row.ok()) return Annotate(row.status(), absl::StrCat(one.heuristic, " at ", one.budget));
     rows.push_back(*std::move(row));
   }
@@ -239,11 +240,11 @@ absl::Status CompareIn(const std::string& out, const CompareFlags& flags, const 
   return absl::OkStatus();
 }
 
-absl::Status Compare(const CompareFlags& flags, const ModelSources& models) {
+absl::Status Compare(const CompareFlags& flags, const ModelSources& models, const ComputeDevice& device) {
   ASSIGN_OR_RETURN(const std::string out, DecideOut(flags, models));
   ASSIGN_OR_RETURN(WorkDirectory folder, WorkDirectory::Open(out, WorkDirectory::Use::kAlone));
   ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(out + "/work", WorkDirectory::Use::kAlone));
-  const absl::Status status = RunGuarded("compare", [&] { return CompareIn(out, flags, models); });
+  const absl::Status status = RunGuarded("compare", [&] { return CompareIn(out, flags, models, device); });
   if (status.ok()) return status;
   // Nothing is left of a comparison that was refused before it computed anything.
   if (!EndWork(work, /*own=*/true, status)) RETURN_IF_ERROR(folder.Remove());
@@ -279,8 +280,11 @@ void AddCompare(CLI::App& app, Run& run) {
       "budget");
   command->add_flag("--overwrite", flags->overwrite,
                     "replace artifacts that an earlier comparison with other flags left in --out");
-  command->callback(
-      [&run, flags] { run = [flags](const ModelSources& models) { return Compare(*flags, models); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources& models, const ComputeDevice& device) {
+      return Compare(*flags, models, device);
+    };
+  });
 }
 
 }  // namespace quantmoe

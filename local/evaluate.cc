@@ -112,8 +112,9 @@ void AddEvaluate(CLI::App& app, Run& run) {
                     {.model = cli::ModelFlag::kFlag, .job_file = false, .wants = wants});
   command->add_option("--items", flags->items, "also write one JSON line an item here")
       ->type_name(kOutputFile);
-  command->callback(
-      [&run, flags] { run = [flags](const ModelSources& models) { return Evaluate(*flags, models); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources& models, const ComputeDevice&) { return Evaluate(*flags, models); };
+  });
 }
 
 }  // namespace quantmoe

@@ -167,8 +167,9 @@ void AddExport(CLI::App& app, Run& run) {
   command->add_option("--profile", flags->profile,
                       absl::StrCat(ProfileNames(), ": codes are stored wider where the runtime needs it"));
   command->add_flag("--estimate", flags->estimate, "only print the sizes");
-  command->callback(
-      [&run, flags] { run = [flags](const ModelSources& models) { return Export(*flags, models); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources& models, const ComputeDevice&) { return Export(*flags, models); };
+  });
 }
 
 }  // namespace quantmoe

@@ -35,8 +35,9 @@ void AddInspect(CLI::App& app, Run& run) {
       app.add_subcommand("inspect", "Prints what a model is made of, as JSON; reads headers only.");
   auto path = std::make_shared<std::string>();
   command->add_option("--model,model", *path, "model directory or URI")->required();
-  command->callback(
-      [&run, path] { run = [path](const ModelSources& models) { return Inspect(*path, models); }; });
+  command->callback([&run, path] {
+    run = [path](const ModelSources& models, const ComputeDevice&) { return Inspect(*path, models); };
+  });
 }
 
 }  // namespace quantmoe

@@ -14,7 +14,6 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "local/model_input.h"
-#include "quant/device/compute_device.h"
 #include "quant/device/torch_guard.h"
 #include "quant/tasks/run_task.h"
 #include "storage/durable_file.h"
@@ -32,8 +31,8 @@ std::string ResultPath(const std::string& work_dir, const std::string& key) {
 
 // Half of the memory that is available is for tasks, the rest for the files that they map. A GPU is not
 // shared.
-int LanesThatFit(const std::vector<PlannedTask>& tasks, int threads) {
-  if (CurrentComputeDevice().is_gpu()) return 1;
+int LanesThatFit(const std::vector<PlannedTask>& tasks, int threads, const ComputeDevice& device) {
+  if (device.is_gpu()) return 1;
   int64_t largest = 1;
   for (const PlannedTask& task : tasks) largest = std::max(largest, task.memory_bytes);
   return static_cast<int>(std::clamp<int64_t>(AvailableMemoryBytes() / 2 / largest, 1, threads));
@@ -67,7 +66,7 @@ absl::StatusOr<PrepareSummary> JobRunner::ReadSummary() const {
 
 absl::Status JobRunner::RunSideBySide(std::vector<PlannedTask> tasks, const Reporter& report) {
   threads_ = ComputeThreads();
-  lanes_ = LanesThatFit(tasks, threads_);
+  lanes_ = LanesThatFit(tasks, threads_, device_);
   tasks_ = std::move(tasks);
   taken_.assign(tasks_.size(), false);
   std::vector<std::thread> lanes;
@@ -179,12 +178,12 @@ absl::Status JobRunner::RunOnce(const PlannedTask& task, Kept kept) {
 
 absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const std::vector<BlobRef>& inputs,
                                                 Kept kept) {
-  const std::string key = TaskKey(task.kind, task.params_json, inputs, DeterminismClass());
+  const std::string key = TaskKey(task.kind, task.params_json, inputs, DeterminismClass(device_));
   FinishedTask finished;
   if (kept == Kept::kUse && LoadResult(key, finished)) return finished;
   const CrashContext crash_context(task.label);
   static const std::atomic<bool> never_cancelled{false};
-  TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled};
+  TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled, &device_};
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(const std::vector<BlobRef> outputs, RunTask(task.kind, task.params_json, inputs, context));
   finished.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

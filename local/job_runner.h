@@ -15,6 +15,7 @@
 
 #include "plan/graph/task_graph.h"
 #include "plan/job/job_spec.h"
+#include "quant/device/compute_device.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {
@@ -27,9 +28,14 @@ struct FinishedTask {
 
 class JobRunner {
  public:
-  // `work_dir` holds results by task key beside the blobs.
-  JobRunner(const ResolvedJob& job, LocalBlobStore& blobs, std::string work_dir, ModelSources models)
-      : job_(job), blobs_(blobs), work_dir_(std::move(work_dir)), models_(std::move(models)) {}
+  // `work_dir` holds results by task key beside the blobs. `device` must outlive the object.
+  JobRunner(const ResolvedJob& job, LocalBlobStore& blobs, std::string work_dir, ModelSources models,
+            const ComputeDevice& device)
+      : job_(job),
+        blobs_(blobs),
+        work_dir_(std::move(work_dir)),
+        models_(std::move(models)),
+        device_(device) {}
 
   using Reporter = std::function<void(const std::string& label, size_t done, size_t total)>;
   // `report(label, done, total)` is called after every task, by one thread at a time.
@@ -70,6 +76,7 @@ class JobRunner {
   LocalBlobStore& blobs_;
   const std::string work_dir_;
   const ModelSources models_;
+  const ComputeDevice& device_;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

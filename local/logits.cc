@@ -74,8 +74,9 @@ void AddLogits(CLI::App& app, Run& run) {
       ->type_name(kOutputFile);
   command->add_option("--dtype", flags->dtype, "type of the computation")
       ->check(CLI::IsMember({"f32", "bf16"}));
-  command->callback(
-      [&run, flags] { run = [flags](const ModelSources& models) { return Logits(*flags, models); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources& models, const ComputeDevice&) { return Logits(*flags, models); };
+  });
 }
 
 }  // namespace quantmoe

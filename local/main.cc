@@ -81,10 +81,15 @@ int main(int argc, char** argv) {
   quantmoe::SetComputeThreads(threads);
   status = quantmoe::CheckCommandFiles(app, {quantmoe::HubCache(models)});
   if (status.ok()) status = quantmoe::CheckModelSources(models);
-  if (status.ok()) status = quantmoe::ChooseComputeDevice(device);
+  absl::StatusOr<quantmoe::ComputeDevice> opened;
+  if (status.ok()) {
+    opened = quantmoe::OpenComputeDevice(device);
+    status = opened.status();
+  }
   const quantmoe::MappedReads reads;
   if (status.ok()) {
-    status = quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), [&] { return run(models); });
+    status =
+        quantmoe::RunGuarded(app.get_subcommands().front()->get_name(), [&] { return run(models, *opened); });
   }
   // What came of a file that was cut meanwhile is worth nothing, and so is what it says went wrong.
   if (const absl::Status read = reads.Check(); !read.ok()) status = read;

@@ -77,8 +77,9 @@ void AddPareto(CLI::App& app, Run& run) {
       ->type_name("DIR");
   command->add_option("--svg", flags->svg, "also write the drawing here")->type_name(kOutputFile);
   command->add_flag("--json", flags->json, "print JSON instead of the drawing");
-  command->callback(
-      [&run, flags] { run = [flags](const ModelSources& models) { return Trace(*flags, models); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources& models, const ComputeDevice&) { return Trace(*flags, models); };
+  });
 }
 
 }  // namespace quantmoe

@@ -138,11 +138,11 @@ absl::Status PrintEstimate(const QuantizeFlags& flags, cli::SpecInput input, con
 }
 
 absl::Status QuantizeIn(const Places& places, const QuantizeFlags& flags, const cli::SpecInput& input,
-                        const ModelSources& models) {
+                        const ModelSources& models, const ComputeDevice& device) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(places.work + "/blobs"));
   ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(input, models, blobs.get()));
   ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
-  JobRunner runner(job, *blobs, places.work, models);
+  JobRunner runner(job, *blobs, places.work, models, device);
   RETURN_IF_ERROR(runner.Run(Report));
   ASSIGN_OR_RETURN(const Digest manifest, runner.Output(kPublishLabel, "manifest"));
   // First, so that the artifact is not in the way of another try.
@@ -152,13 +152,13 @@ absl::Status QuantizeIn(const Places& places, const QuantizeFlags& flags, const 
   return runner.WithWholeBlobs([&] { return PrintResult(runner, flags, *blobs, manifest); });
 }
 
-absl::Status Quantize(const QuantizeFlags& flags, const ModelSources& models) {
+absl::Status Quantize(const QuantizeFlags& flags, const ModelSources& models, const ComputeDevice& device) {
   ASSIGN_OR_RETURN(const cli::SpecInput input, cli::ReadSpec(flags.spec, {}, cli::LeaveFile));
   if (flags.estimate || flags.dry_run) return PrintEstimate(flags, input, models);
   ASSIGN_OR_RETURN(const Places places, DecidePlaces(flags, input.spec, models));
   ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(places.work, WorkDirectory::Use::kShared));
   const absl::Status status =
-      RunGuarded("quantize", [&] { return QuantizeIn(places, flags, input, models); });
+      RunGuarded("quantize", [&] { return QuantizeIn(places, flags, input, models, device); });
   EndWork(work, flags.work_dir.empty(), status);
   return status;
 }
@@ -183,8 +183,11 @@ void AddQuantize(CLI::App& app, Run& run) {
                     "the same, with the spec in which every default is filled in");
   command->add_option("--table", flags->table, "also write the distortion table here, for `allocate`")
       ->type_name(kOutputFile);
-  command->callback(
-      [&run, flags] { run = [flags](const ModelSources& models) { return Quantize(*flags, models); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources& models, const ComputeDevice& device) {
+      return Quantize(*flags, models, device);
+    };
+  });
 }
 
 }  // namespace quantmoe

@@ -48,7 +48,25 @@ absl::StatusOr<SolveOptions> ReadOptions(const SolveFlags& flags) {
   return SolveOptionsOf(input.spec.gptq);
 }
 
-absl::Status SolveFile(const SolveFlags& flags) {
+void PrintWidth(int bits, double seconds, double error, const SolveFactor& factor) {
+  std::cout << nlohmann::ordered_json{{"bits", bits},
+                                      {"seconds", seconds},
+                                      {"layer_error", error},
+                                      {"damp", factor.damp},
+                                      {"method", factor.Method()},
+                                      {"fallback", factor.fallback}}
+                   .dump()
+            << "\n";
+}
+
+// The number of tokens behind the Hessian is not known here; it counts as enough.
+SharedInput OneLinear(const at::Tensor& weight, const at::Tensor& hessian, const std::vector<int>& widths,
+                      c10::Device device) {
+  return SharedInput{.own = {Hessian(hessian.to(device), hessian.size(0))},
+                     .linears = {{.id = 0, .name = "W", .weight = weight.to(device), .widths = widths}}};
+}
+
+absl::Status SolveFile(const SolveFlags& flags, const ComputeDevice& device) {
   const c10::InferenceMode inference;
   ASSIGN_OR_RETURN(const NamedTensors tensors, ReadTensorFile(flags.input));
   ASSIGN_OR_RETURN(const at::Tensor weight, Matrix(tensors, "W"));
@@ -57,26 +75,22 @@ absl::Status SolveFile(const SolveFlags& flags) {
     return Annotate(status, "--input");
   }
   ASSIGN_OR_RETURN(const SolveOptions options, ReadOptions(flags));
-  // The number of tokens behind H is not known here; it counts as enough.
   const double start = Seconds();
-  ASSIGN_OR_RETURN(const auto solutions, SolveOnDevice({{hessian, hessian.size(0), {weight}}}, options));
-  const SolveFactor& factor = solutions.front().factor;
-  const double seconds = Seconds() - start;
-  const double energy = Distortion(weight, hessian);
   NamedTensors outputs;
-  for (const auto& [bits, quantized] : solutions.front().linears.front()) {
-    const at::Tensor q = Dequantize(quantized.codes.cpu(), quantized.scales.cpu(), bits, options.group_size);
-    const double error = energy > 0 ? Distortion(weight - q, hessian) / energy : 0.0;
-    outputs[absl::StrCat("Q.", bits)] = q;
-    std::cout << nlohmann::ordered_json{{"bits", bits},
-                                        {"seconds", seconds},
-                                        {"layer_error", error},
-                                        {"damp", factor.damp},
-                                        {"method", factor.Method()},
-                                        {"fallback", factor.fallback}}
-                     .dump()
-              << "\n";
-  }
+  std::vector<SharedInput> inputs;
+  inputs.push_back(OneLinear(weight, hessian, options.widths, device.device));
+  RETURN_IF_ERROR(SolveShared(std::move(inputs), options, device, [&](const SolvedLinear& solved) {
+    const double seconds = Seconds() - start;
+    const double original = Distortion(weight, hessian);
+    for (const auto& [bits, quantized] : solved.widths) {
+      const at::Tensor q =
+          Dequantize(quantized.codes.cpu(), quantized.scales.cpu(), bits, options.group_size);
+      PrintWidth(bits, seconds, original > 0 ? Distortion(weight - q, hessian) / original : 0.0,
+                 solved.factor);
+      outputs[absl::StrCat("Q.", bits)] = q;
+    }
+    return absl::OkStatus();
+  }));
   return flags.out.empty() ? absl::OkStatus() : WriteTensorFile(flags.out, outputs);
 }
 
@@ -97,7 +111,9 @@ void AddSolve(CLI::App& app, Run& run) {
   cli::AddSpecFlags(*command, flags->options,
                     {.model = cli::ModelFlag::kNone, .job_file = false, .wants = wants});
   command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]")->type_name(kOutputFile);
-  command->callback([&run, flags] { run = [flags](const ModelSources&) { return SolveFile(*flags); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources&, const ComputeDevice& device) { return SolveFile(*flags, device); };
+  });
 }
 
 }  // namespace quantmoe

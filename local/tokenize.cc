@@ -71,8 +71,9 @@ void AddTokenize(CLI::App& app, Run& run) {
                     "the way back: ids to text (with --lines: one JSON string a line)");
   command->add_flag("--special-tokens", flags->special_tokens,
                     "add the special tokens that the tokenizer adds by itself");
-  command->callback(
-      [&run, flags] { run = [flags](const ModelSources& models) { return Tokenize(*flags, models); }; });
+  command->callback([&run, flags] {
+    run = [flags](const ModelSources& models, const ComputeDevice&) { return Tokenize(*flags, models); };
+  });
 }
 
 }  // namespace quantmoe

@@ -161,14 +161,15 @@ absl::Status ApplyTexts(Flags& flags) {
   return mode.status();
 }
 
-absl::Status AddNumerics(const Flags& flags, Worker::Options& worker) {
+// `device` becomes the one of the worker.
+absl::Status AddNumerics(const Flags& flags, ComputeDevice& device, Worker::Options& worker) {
   RETURN_IF_ERROR(ChooseInstructionSet(flags.instruction_set));
   SetComputeThreads(worker.threads);
-  RETURN_IF_ERROR(ChooseComputeDevice(flags.device));
-  const ComputeDevice& device = CurrentComputeDevice();
+  ASSIGN_OR_RETURN(device, OpenComputeDevice(flags.device));
   worker.device = device.name;
+  worker.compute_device = &device;
   worker.run_task = RunTask;
-  worker.determinism_class = DeterminismClass();
+  worker.determinism_class = DeterminismClass(device);
   if (worker.memory_bytes == 0) {
     // A task needs both: its inputs come through the host.
     int64_t available = AvailableMemoryBytes();
@@ -241,9 +242,10 @@ absl::Status Serve(Flags& flags) {
     ASSIGN_OR_RETURN(own_scratch, OwnScratch());
     flags.worker.scratch_dir = own_scratch->path();
   }
+  ComputeDevice device;
   std::unique_ptr<Worker> worker;
   SignalThread signals;
-  RETURN_IF_ERROR(AddNumerics(flags, flags.worker));
+  RETURN_IF_ERROR(AddNumerics(flags, device, flags.worker));
   absl::Status end = RunUntilEnd(flags, worker, signals);
   if (worker != nullptr) worker->Stop();
   if (own_scratch.has_value()) end.Update(own_scratch->Remove());

@@ -28,7 +28,7 @@ absl::StatusOr<std::vector<BlobRef>> Call(Attempt& attempt, const RunEnvironment
   TaskContext context{
       environment.blobs, environment.models,
       [&attempt](double fraction, absl::string_view phase) { attempt.Advance(fraction, phase); },
-      attempt.cancelled()};
+      attempt.cancelled(), environment.device};
   attempt.Advance(0, "starting");
   return environment.run_task(*kind, spec.params_json(), inputs, context);
 }

@@ -62,6 +62,8 @@ struct RunEnvironment {
   const TaskFunction& run_task;
   BlobStore& blobs;
   const ModelSources& models;
+  // What `run_task` computes on; null where it computes nothing.
+  const ComputeDevice* device = nullptr;
 };
 
 // Never throws: std::bad_alloc becomes RESOURCE_EXHAUSTED, any other exception INTERNAL. An unknown kind is

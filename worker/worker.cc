@@ -136,7 +136,8 @@ void Worker::RunOne(const std::shared_ptr<Attempt>& attempt, const std::shared_p
   const CrashContext context(attempt->spec().task());
   metrics_.SetBusy(true);
   Log(LogLevel::kDebug, "task starts", {{"task", attempt->spec().task()}});
-  TaskOutcome outcome = RunAttempt(*attempt, {options_.run_task, *blobs, options_.models});
+  TaskOutcome outcome =
+      RunAttempt(*attempt, {options_.run_task, *blobs, options_.models, options_.compute_device});
   metrics_.SetBusy(false);
   metrics_.CountTask(kind, OutcomeLabel(outcome.status), outcome.seconds, outcome.peak_memory_bytes);
   const bool wanted = outcome.status.ok() || absl::IsCancelled(outcome.status);

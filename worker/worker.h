@@ -40,6 +40,8 @@ class Worker {
     int64_t memory_bytes = 0;
     std::string determinism_class;
     TaskFunction run_task;
+    // What `run_task` computes on, which must outlive the worker; null where it computes nothing.
+    const ComputeDevice* compute_device = nullptr;
     ModelSources models;
     BlobMode blob_mode = BlobMode::kAuto;
     // For the cache of streamed blobs; created when it is missing.

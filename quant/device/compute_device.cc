@@ -5,7 +5,6 @@
 #include <cctype>
 #include <cstdlib>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -19,10 +18,8 @@
 namespace quantmoe {
 namespace {
 
-ComputeDevice& Chosen() {
-  static ComputeDevice device;
-  return device;
-}
+// What a GPU does and in which batches; another text keeps results that were computed otherwise apart.
+constexpr char kGpuSteps[] = "steps2";
 
 absl::Status Unavailable(absl::string_view text) {
   return MakeError(absl::StatusCode::kFailedPrecondition, "DEVICE_UNAVAILABLE", text);
@@ -115,7 +112,7 @@ absl::StatusOr<ComputeDevice> OpenGpu(int index) {
                        .determinism = absl::StrCat(
                            "cuda-sm", gpu.major, gpu.minor, "-", absl::StrReplaceAll(gpu.name, {{" ", "_"}}),
                            "-driver", gpu.driver, "-cudart", at::detail::getCUDAHooks().versionCUDART(),
-                           "-cublas", CublasVersion(), "-cusolver", CusolverVersion()),
+                           "-cublas", CublasVersion(), "-cusolver", CusolverVersion(), "-", kGpuSteps),
                        .memory_bytes = gpu.memory_bytes,
                        .kernels = {kernels.fit_grid, kernels.solve_block, kernels.error_text},
                        .health = kernels.health};
@@ -123,8 +120,8 @@ absl::StatusOr<ComputeDevice> OpenGpu(int index) {
 
 }  // namespace
 
-absl::Status ChooseComputeDevice(const std::string& choice) {
-  if (choice == "cpu") return absl::OkStatus();
+absl::StatusOr<ComputeDevice> OpenComputeDevice(const std::string& choice) {
+  if (choice == "cpu") return ComputeDevice{};
   int index = 0;
   const bool indexed = absl::StartsWith(choice, "cuda:");
   if (choice != "auto" && choice != "cuda" &&
@@ -132,24 +129,16 @@ absl::Status ChooseComputeDevice(const std::string& choice) {
     return InvalidFields({{"--device", absl::StrCat("\"", choice, "\" is not auto, cpu, cuda or cuda:N")}});
   }
   absl::StatusOr<ComputeDevice> gpu = OpenGpu(index);
-  if (gpu.ok()) {
-    UseComputeDevice(*std::move(gpu));
-    return absl::OkStatus();
-  }
-  return choice == "auto" ? absl::OkStatus() : gpu.status();
+  if (!gpu.ok() && choice == "auto") return ComputeDevice{};
+  return gpu;
 }
 
-void UseComputeDevice(ComputeDevice device) { Chosen() = std::move(device); }
-
-const ComputeDevice& CurrentComputeDevice() { return Chosen(); }
-
-absl::Status CheckComputeDevice() {
-  const ComputeDevice& device = CurrentComputeDevice();
-  if (!device.is_gpu()) return absl::OkStatus();
-  const int error = device.health(device.device.index());
+absl::Status ComputeDevice::Check() const {
+  if (!is_gpu()) return absl::OkStatus();
+  const int error = health(device.index());
   if (error == 0) return absl::OkStatus();
   return MakeError(absl::StatusCode::kAborted, "DEVICE_FAILURE",
-                   absl::StrCat(device.name, ": ", device.kernels.error_text(error)));
+                   absl::StrCat(name, ": ", kernels.error_text(error)));
 }
 
 }  // namespace quantmoe

@@ -5,9 +5,10 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include <c10/core/Device.h>
 
-#include "quant/gptq/batch_solver.h"
+#include "quant/device/batch_kernels.h"
 
 namespace quantmoe {
 
@@ -22,22 +23,15 @@ struct ComputeDevice {
   bool is_gpu() const { return !device.is_cpu(); }
   // Inputs of a part are solved together by `kernels`.
   bool batches() const { return kernels.solve_block != nullptr; }
+  // OK while the device works. ABORTED DEVICE_FAILURE once it reports an error that stays: the process must
+  // end.
+  absl::Status Check() const;
 };
 
-// Chooses the device of this process; call once, before the first task and before any other use of ATen.
-// `choice`: "cpu"; "cuda" or "cuda:N"; "auto" for the first GPU if everything that it needs is there, else
-// the CPU. FAILED_PRECONDITION DEVICE_UNAVAILABLE says what is missing when a GPU was asked for;
-// INVALID_ARGUMENT for another text.
-absl::Status ChooseComputeDevice(const std::string& choice);
-
-// Sets the device of this process; for ChooseComputeDevice, and for tests that bring their own kernels.
-void UseComputeDevice(ComputeDevice device);
-
-// The CPU until another one was chosen.
-const ComputeDevice& CurrentComputeDevice();
-
-// OK while the device works. ABORTED DEVICE_FAILURE once it reports an error that stays: the process must
-// end.
-absl::Status CheckComputeDevice();
+// The device that `choice` names: "cpu"; "cuda" or "cuda:N"; "auto" for the first GPU if everything that it
+// needs is there, else the CPU. Call once, before the first task and before any other use of ATen, which sees
+// a GPU at its first call or never. FAILED_PRECONDITION DEVICE_UNAVAILABLE says what is missing when a GPU
+// was asked for; INVALID_ARGUMENT for another text.
+absl::StatusOr<ComputeDevice> OpenComputeDevice(const std::string& choice);
 
 }  // namespace quantmoe

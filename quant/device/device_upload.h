@@ -1,4 +1,4 @@
-// Tensors of the host to the device of the process, beside what the device computes.
+// Tensors of the host to a device, beside what the device computes.
 #pragma once
 
 #include <deque>
@@ -16,6 +16,7 @@ class DeviceUpload {
  public:
   explicit DeviceUpload(c10::Device device);
 
+  // `host` on the device, of any dtype; itself when it is there already, or undefined.
   at::Tensor operator()(const at::Tensor& host);
 
   // Call after each round of copies and computing: waits until the round before the last one is computed, so

@@ -43,52 +43,41 @@ void CheckKernel(int error, const BatchKernels& kernels, const char* name) {
                               absl::StrCat("the kernel ", name, " failed: ", kernels.error_text(error)));
 }
 
-// Factors of all inputs: V in processing order. An input that falls back to rounding has the identity, with
-// which no column is compensated.
-struct Factors {
-  std::vector<SolveFactor> facts;
-  at::Tensor hessians;    // [inputs, in, in]
-  at::Tensor upper;       // [inputs, in, in] f32
-  at::Tensor added;       // [inputs, in] f32
-  at::Tensor order;       // [inputs, in] i32
-  at::Tensor importance;  // [inputs, in] f32
-};
-
+// The factors of all inputs, which share their memory.
 class BatchFactorizer {
  public:
-  BatchFactorizer(const std::vector<SharedInput>& inputs, const SolveOptions& options) : options_(options) {
+  BatchFactorizer(const std::vector<SummedInput>& inputs, const SolveOptions& options) : options_(options) {
     std::vector<at::Tensor> hessians;
-    for (const SharedInput& input : inputs) {
+    for (const SummedInput& input : inputs) {
       hessians.push_back(input.hessian);
-      factors_.facts.emplace_back().tokens = input.tokens;
+      factors_.emplace_back().tokens = input.tokens;
     }
-    factors_.hessians = at::stack(hessians);
-    for (size_t e = 0; e < inputs.size(); ++e) {
-      factors_.facts[e].hessian = factors_.hessians[static_cast<int64_t>(e)];
-    }
-    diagonals_ = factors_.hessians.diagonal(0, 1, 2).clone();
+    hessians_ = at::stack(hessians);
+    diagonals_ = hessians_.diagonal(0, 1, 2).clone();
   }
 
-  absl::StatusOr<Factors> Run() {
+  absl::StatusOr<std::vector<SolveFactor>> Run() {
     RETURN_IF_ERROR(ReadFacts());
-    const int64_t in = diagonals_.size(1);
     const at::Tensor mean = at::tensor(means_, at::kFloat).to(diagonals_.device()).unsqueeze(1);
     live_ = at::where(diagonals_ == 0, mean, diagonals_);
     order_ = options_.order == ColumnOrder::kActivation
                  ? at::argsort(live_, /*stable=*/true, /*dim=*/1, /*descending=*/true)
-                 : at::arange(in, diagonals_.options().dtype(at::kLong)).expand_as(live_);
-    factors_.upper = at::eye(in, diagonals_.options()).expand_as(factors_.hessians).contiguous();
-    factors_.added = at::zeros_like(diagonals_);
+                 : at::arange(diagonals_.size(1), diagonals_.options().dtype(at::kLong)).expand_as(live_);
+    // The identity where there is no factor.
+    upper_ = at::eye(diagonals_.size(1), diagonals_.options()).expand_as(hessians_).contiguous();
+    added_ = at::zeros_like(diagonals_);
     ClimbLadder();
-    factors_.order = order_.to(at::kInt).contiguous();
-    const at::Tensor ranks = EffectiveRanks(factors_.upper, factors_.added).cpu();
-    for (size_t e = 0; e < factors_.facts.size(); ++e) {
-      if (!factors_.facts[e].fallback.empty()) continue;
-      factors_.facts[e].effective_rank = ranks.const_data_ptr<double>()[e];
-    }
-    factors_.importance = diagonals_.clone();
-    for (size_t e = 0; e < factors_.facts.size(); ++e) {
-      if (!factors_.facts[e].fallback.empty()) factors_.importance[static_cast<int64_t>(e)].fill_(1);
+    const at::Tensor ranks = EffectiveRanks(upper_, added_).cpu();
+    const at::Tensor added = added_.to(at::kDouble);
+    for (size_t e = 0; e < factors_.size(); ++e) {
+      const int64_t row = static_cast<int64_t>(e);
+      SolveFactor& factor = factors_[e];
+      factor.hessian = hessians_[row];
+      if (!factor.fallback.empty()) continue;
+      factor.order = order_[row];
+      factor.upper = upper_[row];
+      factor.added = added[row];
+      factor.effective_rank = ranks.const_data_ptr<double>()[e];
     }
     return std::move(factors_);
   }
@@ -96,17 +85,17 @@ class BatchFactorizer {
  private:
   // What decides on the host how each input goes on.
   absl::Status ReadFacts() {
-    const at::Tensor largest = factors_.hessians.abs().amax({1, 2}).to(at::kDouble);
+    const at::Tensor largest = hessians_.abs().amax({1, 2}).to(at::kDouble);
     const at::Tensor live = (diagonals_ > 0).sum(1).to(at::kDouble);
     const at::Tensor facts =
         at::stack({largest, live, diagonals_.sum(1, /*keepdim=*/false, at::kDouble)}, 1).cpu();
-    for (size_t e = 0; e < factors_.facts.size(); ++e) {
+    for (size_t e = 0; e < factors_.size(); ++e) {
       const double* fact = facts.const_data_ptr<double>() + 3 * e;
       if (!std::isfinite(fact[0])) {
         return MakeError(absl::StatusCode::kFailedPrecondition, "NUMERIC_FAILURE",
                          "the calibration inputs are not finite");
       }
-      SolveFactor& factor = factors_.facts[e];
+      SolveFactor& factor = factors_[e];
       if (factor.tokens == 0 || fact[1] == 0) {
         factor.fallback = "no_tokens";
       } else if (static_cast<double>(factor.tokens) <
@@ -124,7 +113,7 @@ class BatchFactorizer {
     for (const double step : kDampLadder) Try(options_.damp * step, /*floor=*/0);
     for (const double floor : kFloorLadder) Try(options_.damp * std::end(kDampLadder)[-1], floor);
     for (const int64_t e : open_) {
-      SolveFactor& factor = factors_.facts[static_cast<size_t>(e)];
+      SolveFactor& factor = factors_[static_cast<size_t>(e)];
       factor.fallback = "not_positive_definite";
       factor.floor = 0;
     }
@@ -142,7 +131,7 @@ class BatchFactorizer {
     if (floor > 0) live = at::maximum(live, live.amax(1, /*keepdim=*/true) * floor);
     const at::Tensor damped = (live.to(at::kDouble) + step).to(at::kFloat).gather(1, order);
     // V is lower triangular when rows and columns are reversed, and that is what ATen factors.
-    at::Tensor reversed = Permuted(factors_.hessians.index_select(0, index), order.flip(1));
+    at::Tensor reversed = Permuted(hessians_.index_select(0, index), order.flip(1));
     reversed.diagonal(0, 1, 2).copy_(damped.flip(1));
     // One after the other: batched factorisations are made for small matrices.
     std::vector<at::Tensor> lower, info;
@@ -167,21 +156,24 @@ class BatchFactorizer {
     std::vector<int64_t> still_open;
     for (size_t i = 0; i < open_.size(); ++i) {
       const int64_t from = static_cast<int64_t>(i), to = open_[i];
-      SolveFactor& factor = factors_.facts[static_cast<size_t>(to)];
+      SolveFactor& factor = factors_[static_cast<size_t>(to)];
       factor.damp = damp;
       factor.floor = floor;
       if (info.const_data_ptr<int>()[i] != 0) {
         still_open.push_back(to);
         continue;
       }
-      factors_.upper[to].copy_(lower[i].flip({0, 1}));
-      factors_.added[to].copy_(added[from]);
+      upper_[to].copy_(lower[i].flip({0, 1}));
+      added_[to].copy_(added[from]);
     }
     open_ = std::move(still_open);
   }
 
   const SolveOptions& options_;
-  Factors factors_;
+  std::vector<SolveFactor> factors_;
+  at::Tensor hessians_;        // [inputs, in, in]
+  at::Tensor upper_;           // [inputs, in, in]: V in processing order
+  at::Tensor added_;           // [inputs, in] f32
   at::Tensor diagonals_;       // [inputs, in]
   at::Tensor live_;            // the same without zeros
   at::Tensor order_;           // [inputs, in] i64
@@ -189,12 +181,39 @@ class BatchFactorizer {
   std::vector<int64_t> open_;  // inputs without a factor
 };
 
+// The factors of all inputs as the kernels read them. An input that falls back to rounding has the identity,
+// with which no column is compensated, and channels that all count alike.
+struct StackedFactors {
+  explicit StackedFactors(const std::vector<FactoredWeights>& inputs) {
+    const at::Tensor& first = inputs.front().factor->hessian;
+    const int64_t in = first.size(0);
+    std::vector<at::Tensor> uppers, adds, orders, diagonals;
+    for (const FactoredWeights& input : inputs) {
+      const SolveFactor& factor = *input.factor;
+      const bool rounds = !factor.fallback.empty();
+      uppers.push_back(rounds ? at::eye(in, first.options()) : factor.upper);
+      adds.push_back(rounds ? at::zeros({in}, first.options().dtype(at::kDouble)) : factor.added);
+      orders.push_back(rounds ? at::arange(in, first.options().dtype(at::kLong)) : factor.order);
+      diagonals.push_back(rounds ? at::ones({in}, first.options()) : factor.hessian.diagonal());
+    }
+    upper = at::stack(uppers);
+    added = at::stack(adds).to(at::kFloat);
+    order = at::stack(orders).to(at::kInt);
+    importance = at::stack(diagonals);
+  }
+
+  at::Tensor upper;       // [inputs, in, in] f32
+  at::Tensor added;       // [inputs, in] f32
+  at::Tensor order;       // [inputs, in] i32
+  at::Tensor importance;  // [inputs, in] f32
+};
+
 // All linears of all inputs while they are solved; outputs of linears with one input are one row.
 class BatchSweep {
  public:
-  BatchSweep(const Factors& factors, at::Tensor weights, const SolveOptions& options,
+  BatchSweep(const std::vector<FactoredWeights>& inputs, at::Tensor weights, const SolveOptions& options,
              const BatchKernels& kernels)
-      : factors_(factors),
+      : factors_(inputs),
         options_(options),
         kernels_(kernels),
         weights_(std::move(weights)),
@@ -281,7 +300,7 @@ class BatchSweep {
     CheckKernel(kernels_.solve_block(&block, gpu_, stream_), kernels_, "solve_block");
   }
 
-  const Factors& factors_;
+  const StackedFactors factors_;
   const SolveOptions& options_;
   const BatchKernels& kernels_;
   const at::Tensor weights_;  // [matrices, in, out]
@@ -291,11 +310,18 @@ class BatchSweep {
   void* const stream_;
 };
 
-absl::Status CheckInput(const SharedInput& input, const SharedInput& first, const SolveOptions& options) {
-  const int64_t in = input.hessian.dim() == 2 ? input.hessian.size(0) : 0;
-  if (input.hessian.dim() != 2 || in != input.hessian.size(1) || in != first.hessian.size(0)) {
-    return InvalidInput("the Hessians of a batch must be equally large square matrices");
+absl::Status CheckShape(const SummedInput& input, const SummedInput& first) {
+  const at::Tensor& hessian = input.hessian;
+  if (hessian.dim() == 2 && hessian.size(0) == hessian.size(1) &&
+      hessian.sizes().equals(first.hessian.sizes())) {
+    return absl::OkStatus();
   }
+  return InvalidInput("the Hessians of a batch must be equally large square matrices");
+}
+
+absl::Status CheckWeights(const FactoredWeights& input, const FactoredWeights& first,
+                          const SolveOptions& options) {
+  const int64_t in = input.factor->hessian.size(0);
   if (input.weights.empty() || input.weights.size() != first.weights.size()) {
     return InvalidInput("the inputs of a batch must have equally many linears");
   }
@@ -326,64 +352,90 @@ absl::Status CheckWidths(const std::vector<int>& widths) {
 }
 
 // [inputs, in, out]: the linears of an input side by side, transposed.
-at::Tensor StackWeights(const std::vector<SharedInput>& inputs) {
+at::Tensor StackWeights(const std::vector<FactoredWeights>& inputs) {
   std::vector<at::Tensor> weights;
-  for (const SharedInput& input : inputs) weights.push_back(at::cat(input.weights, 0).t());
+  for (const FactoredWeights& input : inputs) weights.push_back(at::cat(input.weights, 0).t());
   return at::stack(weights).contiguous();
 }
 
-// The part of the sweep's results that belongs to the linear whose outputs begin at `first`.
-QuantizedLinear LinearResult(const BatchSweep& sweep, int64_t input, int64_t width, int64_t first,
-                             int64_t out) {
-  return {sweep.codes()[input][width].slice(1, first, first + out).contiguous(),
-          sweep.scales()[input][width].slice(1, first, first + out).to(at::kHalf), 0};
+// The part of a sweep's results that belongs to one linear of one input.
+struct Place {
+  int64_t input;
+  int64_t first_output, outputs;
+};
+
+// [inputs, linears, widths] f64, on the host.
+at::Tensor Distortions(const BatchSweep& sweep, const std::vector<FactoredWeights>& inputs, int64_t widths) {
+  const at::Tensor outputs = sweep.distortions().view({static_cast<int64_t>(inputs.size()), widths, -1});
+  std::vector<at::Tensor> sums;
+  for (int64_t first = 0; const at::Tensor& weight : inputs.front().weights) {
+    sums.push_back(outputs.slice(2, first, first + weight.size(0)).sum(2));
+    first += weight.size(0);
+  }
+  return at::stack(sums, 1).cpu();
+}
+
+QuantizedLinear ResultAt(const BatchSweep& sweep, const Place& place, int64_t width) {
+  const int64_t begin = place.first_output, end = begin + place.outputs;
+  return {sweep.codes()[place.input][width].slice(1, begin, end).contiguous(),
+          sweep.scales()[place.input][width].slice(1, begin, end).to(at::kHalf), 0};
+}
+
+// `distortions` [widths]. Those of a linear that was rounded are taken under its Hessian instead.
+std::map<int, QuantizedLinear> SolvedWidths(const BatchSweep& sweep, const Place& place,
+                                            const at::Tensor& distortions, const at::Tensor& weight,
+                                            const SolveFactor& factor, const SolveOptions& options) {
+  std::map<int, QuantizedLinear> solved;
+  for (size_t w = 0; w < options.widths.size(); ++w) {
+    const int bits = options.widths[w];
+    QuantizedLinear result = ResultAt(sweep, place, static_cast<int64_t>(w));
+    result.distortion = distortions[static_cast<int64_t>(w)].item<double>();
+    if (!factor.fallback.empty()) {
+      const at::Tensor error = weight - Dequantize(result.codes, result.scales, bits, options.group_size);
+      result.distortion = Distortion(error, factor.hessian);
+    }
+    solved[bits] = std::move(result);
+  }
+  return solved;
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<SharedSolution>> SolveBatch(const std::vector<SharedInput>& inputs,
-                                                       const SolveOptions& options,
-                                                       const BatchKernels& kernels) {
-  RETURN_IF_ERROR(CheckWidths(options.widths));
+absl::StatusOr<std::vector<SolveFactor>> FactorBatch(const std::vector<SummedInput>& inputs,
+                                                     const SolveOptions& options) {
   if (options.order == ColumnOrder::kGroup) {
     return InvalidInput("group-aware order is not solved in batches");
   }
-  for (const SharedInput& input : inputs) RETURN_IF_ERROR(CheckInput(input, inputs.front(), options));
+  for (const SummedInput& input : inputs) RETURN_IF_ERROR(CheckShape(input, inputs.front()));
   const c10::DeviceGuard guard(inputs.front().hessian.device());
+  return BatchFactorizer(inputs, options).Run();
+}
+
+absl::StatusOr<std::vector<SolvedInput>> SolveBatch(const std::vector<FactoredWeights>& inputs,
+                                                    const SolveOptions& options,
+                                                    const BatchKernels& kernels) {
+  RETURN_IF_ERROR(CheckWidths(options.widths));
+  for (const FactoredWeights& input : inputs) RETURN_IF_ERROR(CheckWeights(input, inputs.front(), options));
+  const c10::DeviceGuard guard(inputs.front().factor->hessian.device());
   at::Tensor weights = StackWeights(inputs);
   if (!std::isfinite(weights.abs().max().item<float>())) {
     return InvalidInput("the weights hold NaN or infinite values");
   }
-  ASSIGN_OR_RETURN(const Factors factors, BatchFactorizer(inputs, options).Run());
-  BatchSweep sweep(factors, std::move(weights), options, kernels);
+  BatchSweep sweep(inputs, std::move(weights), options, kernels);
   RETURN_IF_ERROR(sweep.Run());
-  const int64_t widths = static_cast<int64_t>(options.widths.size());
-  const at::Tensor distortions = sweep.distortions().view({static_cast<int64_t>(inputs.size()), widths, -1});
-  std::vector<at::Tensor> sums;
-  for (int64_t first = 0; const at::Tensor& weight : inputs.front().weights) {
-    sums.push_back(distortions.slice(2, first, first + weight.size(0)).sum(2));
-    first += weight.size(0);
-  }
-  const at::Tensor totals = at::stack(sums, 1).cpu();  // [inputs, linears, widths]
-  std::vector<SharedSolution> solutions;
+  const at::Tensor distortions = Distortions(sweep, inputs, static_cast<int64_t>(options.widths.size()));
+  std::vector<SolvedInput> solved(inputs.size());
   for (size_t e = 0; e < inputs.size(); ++e) {
-    SharedSolution& solution = solutions.emplace_back(SharedSolution{factors.facts[e], {}});
-    for (size_t i = 0, first = 0; i < inputs[e].weights.size(); ++i) {
+    Place place{static_cast<int64_t>(e), 0, 0};
+    for (size_t i = 0; i < inputs[e].weights.size(); ++i) {
       const at::Tensor& weight = inputs[e].weights[i];
-      std::map<int, QuantizedLinear>& linear = solution.linears.emplace_back();
-      for (int64_t w = 0; w < widths; ++w) {
-        const int bits = options.widths[static_cast<size_t>(w)];
-        QuantizedLinear& result = linear[bits] =
-            LinearResult(sweep, static_cast<int64_t>(e), w, static_cast<int64_t>(first), weight.size(0));
-        result.distortion = totals[static_cast<int64_t>(e)][static_cast<int64_t>(i)][w].item<double>();
-        if (solution.factor.fallback.empty()) continue;
-        const at::Tensor error = weight - Dequantize(result.codes, result.scales, bits, options.group_size);
-        result.distortion = Distortion(error, solution.factor.hessian);
-      }
-      first += static_cast<size_t>(weight.size(0));
+      place.outputs = weight.size(0);
+      solved[e].push_back(SolvedWidths(sweep, place, distortions[place.input][static_cast<int64_t>(i)],
+                                       weight, *inputs[e].factor, options));
+      place.first_output += place.outputs;
     }
   }
-  return solutions;
+  return solved;
 }
 
 }  // namespace quantmoe

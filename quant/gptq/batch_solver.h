@@ -1,43 +1,47 @@
-// GPTQ of many equally shaped inputs at once, such as those of all experts of a part, on the device that
-// holds the tensors. The same algorithm as solver.h: ATen does the factors and the large products, two
-// kernels the rest (quant/gptq/cuda). The kernels come from outside: those of libquantmoe_cuda.so on a GPU.
+// The solver of solver.h for many equally shaped inputs at once, such as those of all experts of a part, on
+// the device that holds the tensors. ATen does the factors and the large products, two kernels the rest.
 #pragma once
 
+#include <cstdint>
 #include <map>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "quant/gptq/cuda/kernels.h"
+#include "quant/device/batch_kernels.h"
 #include "quant/gptq/solver.h"
 
 namespace quantmoe {
 
-struct BatchKernels {
-  QuantmoeFitGridFunction fit_grid;
-  QuantmoeSolveBlockFunction solve_block;
-  const char* (*error_text)(int error);
-};
-
-// One input, and the linears that see it.
-struct SharedInput {
-  at::Tensor hessian;  // [in, in] f32, symmetric
+// A sum of outer products, whole and symmetric, and of how many tokens.
+struct SummedInput {
+  at::Tensor hessian;  // [in, in] f32
   int64_t tokens = 0;
-  std::vector<at::Tensor> weights;  // [out, in] f32 each
 };
 
-struct SharedSolution {
-  SolveFactor factor;                                   // without `order`, `upper` and `added`
-  std::vector<std::map<int, QuantizedLinear>> linears;  // one for each of `weights`, on their device
+// Factors all inputs as Factor does one; errors as those of Factor. At least one input; all must agree in
+// their shape and device. INVALID_ARGUMENT when they do not, and for order `group`, which the kernels do not
+// know.
+absl::StatusOr<std::vector<SolveFactor>> FactorBatch(const std::vector<SummedInput>& inputs,
+                                                     const SolveOptions& options);
+
+// A factor of FactorBatch and what is solved with it.
+struct FactoredWeights {
+  const SolveFactor* factor;
+  std::vector<at::Tensor> weights;  // [out, in] f32 each, on the device of the factor
 };
 
-// Solves all inputs at all widths. `inputs` must agree in their shapes and devices; at least one. Every
-// result is a function of all inputs, because the device may choose its way by their number: a batch must not
-// depend on who computes it. Errors as those of Factor and Solve. c10::AcceleratorError when a kernel fails.
-absl::StatusOr<std::vector<SharedSolution>> SolveBatch(const std::vector<SharedInput>& inputs,
-                                                       const SolveOptions& options,
-                                                       const BatchKernels& kernels);
+// Of each linear of an input, on its device, by width.
+using SolvedInput = std::vector<std::map<int, QuantizedLinear>>;
+
+// Quantizes all weights at all widths of `options`; errors as those of Solve. At least one input; the inputs
+// must agree in the shapes of their weights.
+//
+// A batch must not depend on who computes it: the device may choose its algorithms by the number of inputs,
+// so the bits of a result depend on which inputs are solved together with it. c10::AcceleratorError is thrown
+// when a kernel fails.
+absl::StatusOr<std::vector<SolvedInput>> SolveBatch(const std::vector<FactoredWeights>& inputs,
+                                                    const SolveOptions& options, const BatchKernels& kernels);
 
 }  // namespace quantmoe

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -35,13 +35,14 @@ std::string Shape(const at::Tensor& tensor) {
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-std::vector<int64_t> ProcessingOrder(const at::Tensor& diagonal, const SolveOptions& options) {
-  std::vector<int64_t> order(static_cast<size_t>(diagonal.size(0)));
-  std::iota(order.begin(), order.end(), 0);
-  if (options.order == ColumnOrder::kNatural) return order;
+// [in] i64.
+at::Tensor ProcessingOrder(const at::Tensor& diagonal, const SolveOptions& options) {
+  at::Tensor channels = at::arange(diagonal.size(0), at::kLong);
+  if (options.order == ColumnOrder::kNatural) return channels;
+  const absl::Span<int64_t> order(channels.data_ptr<int64_t>(), static_cast<size_t>(channels.numel()));
   const float* d = diagonal.const_data_ptr<float>();
   std::stable_sort(order.begin(), order.end(), [d](int64_t a, int64_t b) { return d[a] > d[b]; });
-  if (options.order == ColumnOrder::kActivation) return order;
+  if (options.order == ColumnOrder::kActivation) return channels;
   // Where the first, and so the largest, column of each group stands.
   std::vector<int64_t> place(order.size(), -1);
   const auto group = [&](int64_t channel) { return static_cast<size_t>(channel / options.group_size); };
@@ -50,22 +51,22 @@ std::vector<int64_t> ProcessingOrder(const at::Tensor& diagonal, const SolveOpti
   }
   std::stable_sort(order.begin(), order.end(),
                    [&](int64_t a, int64_t b) { return place[group(a)] < place[group(b)]; });
-  return order;
+  return channels;
 }
 
 // The upper triangle of the Hessian in processing order. Below it, values of the diagonal blocks are finite
 // and the others are not set: nothing depends on either.
-at::Tensor PermutedUpper(const at::Tensor& hessian, const std::vector<int64_t>& order) {
+at::Tensor PermutedUpper(const at::Tensor& hessian, const at::Tensor& order) {
   const int64_t n = hessian.size(0);
-  const std::vector<int32_t> index(order.begin(), order.end());
+  const int64_t* channels = order.const_data_ptr<int64_t>();
+  const std::vector<int32_t> index(channels, channels + n);
   at::Tensor permuted = at::empty({n, n}, at::kFloat);
   const float* from = hessian.const_data_ptr<float>();
   float* to = permuted.data_ptr<float>();
   at::parallel_for(0, n, /*grain_size=*/16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t first = row / kBlockColumns * kBlockColumns;
-      Kernels().gather(from + order[static_cast<size_t>(row)] * n, index.data() + first, n - first,
-                       to + row * n + first);
+      Kernels().gather(from + channels[row] * n, index.data() + first, n - first, to + row * n + first);
     }
   });
   return permuted;
@@ -127,16 +128,17 @@ class TileSolver {
     }
   }
 
+  // The input channel of a column.
+  int64_t Channel(int64_t column) const { return p_.factor.order.const_data_ptr<int64_t>()[column]; }
+
   // Scales are fitted when their group is reached; then a block is a group.
   bool RunningScales() const { return p_.options.order == ColumnOrder::kGroup; }
 
   // Fits the scales of the group that starts at column `begin` on its weights as they are now.
   void FitGroup(int64_t begin, const at::Tensor& product) {
     const int64_t size = p_.options.group_size, end = begin + size;
-    const int64_t group = p_.factor.order[static_cast<size_t>(begin)] / size;
-    const at::Tensor channels = at::tensor(
-        at::IntArrayRef(p_.factor.order).slice(static_cast<size_t>(begin), static_cast<size_t>(size)),
-        at::kLong);
+    const int64_t group = Channel(begin) / size;
+    const at::Tensor channels = p_.factor.order.slice(0, begin, end);
     const at::Tensor weights = p_.weight.slice(1, first_, first_ + outputs_).index_select(0, channels);
     const at::Tensor pivots = Upper(begin, end, begin, end).diagonal().contiguous();
     const at::Tensor importance = p_.factor.hessian.diagonal().index_select(0, channels);
@@ -162,7 +164,7 @@ class TileSolver {
     std::vector<Rows> rows(static_cast<size_t>(widths_));
     const int64_t padded = p_.weight.size(1);
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t channel = p_.factor.order[static_cast<size_t>(i)];
+      const int64_t channel = Channel(i);
       const int64_t group = channel / p_.options.group_size;
       const auto column = static_cast<size_t>(i - begin);
       weights[column] = p_.weight.const_data_ptr<float>() + channel * padded;
@@ -269,11 +271,10 @@ std::map<int, QuantizedLinear> SolveByRounding(const at::Tensor& weight, const S
 // Factors the Hessian with `diagonal` in place of its own, by `mean` damped. False when it is not positive
 // definite.
 bool TryFactor(const at::Tensor& diagonal, double mean, SolveFactor& factor) {
-  const at::Tensor index = at::tensor(factor.order, at::kLong);
   factor.upper = PermutedUpper(factor.hessian, factor.order);
-  factor.upper.diagonal().copy_(diagonal.index_select(0, index) + factor.damp * mean);
+  factor.upper.diagonal().copy_(diagonal.index_select(0, factor.order) + factor.damp * mean);
   factor.added = factor.upper.diagonal().to(at::kDouble) -
-                 factor.hessian.diagonal().index_select(0, index).to(at::kDouble);
+                 factor.hessian.diagonal().index_select(0, factor.order).to(at::kDouble);
   return FactorUpper(factor.upper);
 }
 
@@ -293,7 +294,7 @@ void FactorWithLadder(const at::Tensor& diagonal, double mean, const SolveOption
   }
   factor.fallback = "not_positive_definite";
   factor.floor = 0;
-  factor.upper = at::Tensor();
+  factor.upper = factor.added = factor.order = at::Tensor();
 }
 
 }  // namespace

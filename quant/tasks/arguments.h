@@ -85,7 +85,7 @@ absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext
 absl::StatusOr<TaskOutputs> RunPredict(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunRefine(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunResolve(const TaskArguments& arguments, TaskContext& context);
+absl::StatusOr<TaskOutputs> RunReSolve(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunAssemble(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunEvaluate(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunPublish(const TaskArguments& arguments, TaskContext& context);

@@ -5,8 +5,6 @@
 
 #include <ATen/ATen.h>
 
-#include "base/status_macros.h"
-
 namespace quantmoe {
 namespace {
 
@@ -15,8 +13,6 @@ namespace {
 constexpr int64_t kSample = 2048;
 // With this many tokens for each input channel a Hessian needs no support.
 constexpr int64_t kPlenty = 8;
-// Support is added below this share of determined channels.
-constexpr double kEnoughRank = 0.9;
 
 }  // namespace
 
@@ -76,24 +72,6 @@ double ExpertRows::SupportWeight(int64_t sampled) const {
 
 at::Tensor Scaled(const at::Tensor& rows, const at::Tensor& scales) {
   return scales.defined() ? rows * scales : rows;
-}
-
-bool NeedsSupport(const SolveFactor& factor, int64_t in) {
-  return !factor.fallback.empty() || factor.effective_rank < kEnoughRank * static_cast<double>(in);
-}
-
-absl::StatusOr<SolveFactor> FactorSupported(Hessian own, Hessian support, double weight,
-                                            const SolveOptions& options) {
-  const int64_t tokens = own.tokens(), sampled = support.tokens();
-  at::Tensor hessian = own.Take();
-  ASSIGN_OR_RETURN(SolveFactor factor, Factor(hessian, tokens, options));
-  if (sampled == 0 || !NeedsSupport(factor, hessian.size(0))) return factor;
-  const double rank = factor.effective_rank;
-  ASSIGN_OR_RETURN(factor, Factor(hessian.add_(support.Take(), weight), tokens + sampled, options));
-  factor.supported = true;
-  factor.tokens = tokens;
-  factor.effective_rank = rank;
-  return factor;
 }
 
 }  // namespace quantmoe

@@ -5,11 +5,8 @@
 #include <set>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
-#include "quant/gptq/hessian.h"
-#include "quant/gptq/solver.h"
 #include "quant/model/router.h"
 
 namespace quantmoe {
@@ -60,14 +57,5 @@ class ExpertRows {
 
 // rows * scales, or the rows themselves when `scales` is undefined.
 at::Tensor Scaled(const at::Tensor& rows, const at::Tensor& scales);
-
-// Whether tokens determine too little of an expert's Hessian of `in` channels: none came, or the effective
-// rank is below 0.9 of them.
-bool NeedsSupport(const SolveFactor& factor, int64_t in);
-
-// Factors the Hessian of an expert's own tokens; where it needs support, `support` is added with `weight` and
-// the factor is `supported`. `support` without tokens: off.
-absl::StatusOr<SolveFactor> FactorSupported(Hessian own, Hessian support, double weight,
-                                            const SolveOptions& options);
 
 }  // namespace quantmoe

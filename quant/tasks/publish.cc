@@ -152,7 +152,7 @@ class Publication {
                              {"version", 1},
                              {"quantmoe", version_},
                              {"model_digest", model_digest},
-                             {"determinism_class", DeterminismClass()},
+                             {"determinism_class", DeterminismClass(*context_.device)},
                              {"spec", arguments_.params().at("spec")},
                              {"files", ordered_json::array()}};
     TaskOutputs outputs;

@@ -34,7 +34,7 @@ absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& argumen
     case TaskKind::kRefine:
       return RunRefine(arguments, context);
     case TaskKind::kResolve:
-      return RunResolve(arguments, context);
+      return RunReSolve(arguments, context);
     case TaskKind::kAssemble:
       return RunAssemble(arguments, context);
     case TaskKind::kEvaluate:
@@ -51,6 +51,7 @@ std::atomic<int> compute_threads = 1;
 
 absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& params_json,
                                              const std::vector<BlobRef>& inputs, TaskContext& context) {
+  if (context.device == nullptr) return absl::InternalError("a task was given no device to run on");
   const MappedReads reads;
   absl::StatusOr<TaskOutputs> outputs =
       RunGuardedOr<TaskOutputs>(TaskKindName(kind), [&]() -> absl::StatusOr<TaskOutputs> {
@@ -62,12 +63,11 @@ absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& p
   // Whatever the task says, it may say because of zeros in the place of what an input has lost.
   RETURN_IF_ERROR(reads.Check());
   // A broken device shows itself in whatever call comes next, under many names.
-  if (!outputs.ok()) RETURN_IF_ERROR(CheckComputeDevice());
+  if (!outputs.ok()) RETURN_IF_ERROR(context.device->Check());
   return outputs;
 }
 
-std::string DeterminismClass() {
-  const ComputeDevice& device = CurrentComputeDevice();
+std::string DeterminismClass(const ComputeDevice& device) {
   const std::string cpu = absl::StrCat("cpu-", CpuDeterminism(), "-torch2.15-v6");
   return device.is_gpu() ? absl::StrCat(device.determinism, "-", cpu) : cpu;
 }

@@ -12,13 +12,14 @@
 
 namespace quantmoe {
 
-// Runs one task. Errors: INVALID_ARGUMENT or FAILED_PRECONDITION for bad input (permanent),
-// RESOURCE_EXHAUSTED for memory, CANCELLED, others for infrastructure. No exception leaves.
+// Runs one task on the device of `context`. Errors: INVALID_ARGUMENT or FAILED_PRECONDITION for bad input
+// (permanent), RESOURCE_EXHAUSTED for memory, CANCELLED, others for infrastructure. No exception leaves.
 absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& params_json,
                                              const std::vector<BlobRef>& inputs, TaskContext& context);
 
-// What hardware and libraries may change in the bytes: instruction set, library versions, device.
-std::string DeterminismClass();
+// What hardware and libraries may change in the bytes of tasks on `device`: instruction set, library
+// versions, the device itself.
+std::string DeterminismClass(const ComputeDevice& device);
 
 // Sets the number of threads of the numerics for the process; call once, before the first task.
 void SetComputeThreads(int threads);

@@ -3,7 +3,6 @@
 
 #include <ATen/ATen.h>
 
-#include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/allocate/distortion_table.h"
 #include "quant/device/compute_device.h"
@@ -47,7 +46,7 @@ class PartSolver {
         arguments_(arguments),
         context_(context),
         weights_(model.spec, model.checkpoint, at::kFloat),
-        device_(CurrentComputeDevice()),
+        device_(*context.device),
         upload_(device_.device),
         device_weights_(weights_, upload_) {}
 
@@ -114,11 +113,11 @@ class PartSolver {
         AttentionProbe(layer.attention(), kinds, at::cat(sample, 0), at::cat(stream, 0),
                        model_.spec.residual_multiplier, length, groups.front().sum.tokens());
     for (InputGroup& group : groups) {
-      std::vector<WeightOf> weights;
+      std::vector<LinearTarget> targets;
       for (const size_t i : group.linears) {
-        weights.push_back({i, upload_(layer.attention().Weight(part_.linears[i].kind))});
+        targets.push_back(Target(i, upload_(layer.attention().Weight(part_.linears[i].kind))));
       }
-      RETURN_IF_ERROR(SolveShared(SharedSums(std::move(group.sum), std::move(weights), probe)));
+      RETURN_IF_ERROR(SolveInput(std::move(group.sum), std::move(targets), probe));
     }
     return absl::OkStatus();
   }
@@ -149,20 +148,20 @@ class PartSolver {
     ProbeRows probe_rows(shards, device_.device);
     for (size_t s = 0; s < shards; ++s) {
       ASSIGN_OR_RETURN(const at::Tensor x, DeviceShard("ffn_input", "ffn_input", s));
-      ASSIGN_OR_RETURN(const at::Tensor energy, DeviceShard("ffn_input", "energy", s));
+      ASSIGN_OR_RETURN(const at::Tensor stream_squares, DeviceShard("ffn_input", "energy", s));
       at::Tensor factors;
       if (part_.kind == PartKind::kShared) {
         ASSIGN_OR_RETURN(factors, SharedFactor(model_.spec, part_.layer, x, device_weights_));
       }
-      probe_rows.Add(x, energy, factors);
+      probe_rows.Add(x, stream_squares, factors);
       inputs.Add(x);
       inner.Add(mlp.Inner(x));
       upload_.EndRound();
       context_.progress(0.5 * static_cast<double>(s + 1) / static_cast<double>(shards), "hessian");
     }
     const BlockProbe probe = probe_rows.Probe(mlp, model_.spec.hidden, inputs.tokens());
-    RETURN_IF_ERROR(SolveShared(SharedSums(std::move(inputs), WeightsOf(mlp, {0, 1}), probe)));
-    return SolveShared(SharedSums(std::move(inner), WeightsOf(mlp, {2}), probe));
+    RETURN_IF_ERROR(SolveInput(std::move(inputs), TargetsOf(mlp, {0, 1}), probe));
+    return SolveInput(std::move(inner), TargetsOf(mlp, {2}), probe);
   }
 
   absl::Status SolveExperts() {
@@ -173,7 +172,7 @@ class PartSolver {
       ASSIGN_OR_RETURN(const at::Tensor weights, Shard("routing", "weights", s));
       dispatches.emplace_back(Routing{experts.to(at::kLong), weights}, model_.spec.moe.experts);
     }
-    const int together = device_.batches() ? part_.num_experts : 1;
+    const int together = SolvesTogether(device_, options_) ? part_.num_experts : 1;
     for (int first = 0; first < part_.num_experts; first += together) {
       const int end = std::min(first + together, part_.num_experts);
       RETURN_IF_ERROR(SolveExpertRun(first, end, dispatches));
@@ -215,13 +214,13 @@ class PartSolver {
   absl::Status AddShard(size_t shard, const std::vector<Dispatch>& dispatches,
                         std::vector<ExpertSums>& experts) {
     ASSIGN_OR_RETURN(const at::Tensor x, DeviceShard("ffn_input", "ffn_input", shard));
-    ASSIGN_OR_RETURN(const at::Tensor energy, DeviceShard("ffn_input", "energy", shard));
+    ASSIGN_OR_RETURN(const at::Tensor stream_squares, DeviceShard("ffn_input", "energy", shard));
     for (ExpertSums& e : experts) {
       RETURN_IF_ERROR(CheckCancelled(context_));
       const at::Tensor tokens = upload_(dispatches[shard].Tokens(e.expert));
       const at::Tensor weights = upload_(dispatches[shard].Weights(e.expert));
       e.probe_rows.Add(ExpertInput(model_.spec.moe, x.index_select(0, tokens), weights),
-                       energy.index_select(0, tokens), OutputWeights(model_.spec.moe, weights));
+                       stream_squares.index_select(0, tokens), OutputWeights(model_.spec.moe, weights));
       const at::Tensor rows = Scaled(x.index_select(0, upload_(e.calibration.Tokens(shard, x.size(0)))),
                                      upload_(e.calibration.InputScales(shard, x.size(0))));
       const at::Tensor scales = upload_(e.calibration.Scales(shard));
@@ -248,17 +247,16 @@ class PartSolver {
     for (const ExpertSums& e : experts) {
       probes.push_back(e.probe_rows.Probe(e.mlp, model_.spec.hidden, e.calibration.routed()));
     }
-    std::vector<SharedSum> inputs, inner;
-    for (size_t i = 0; i < experts.size(); ++i) {
-      ExpertSums& e = experts[i];
+    std::vector<SharedInput> inputs, inner;
+    for (ExpertSums& e : experts) {
       const double pull = e.calibration.SupportWeight(e.sample_inputs.tokens());
-      inputs.push_back({std::move(e.inputs), WeightsOf(e.mlp, {0, 1}, e.first), &probes[i],
-                        std::move(e.sample_inputs), pull});
+      inputs.push_back(
+          {{std::move(e.inputs)}, TargetsOf(e.mlp, {0, 1}, e.first), {std::move(e.sample_inputs)}, pull});
       inner.push_back(
-          {std::move(e.inner), WeightsOf(e.mlp, {2}, e.first), &probes[i], std::move(e.sample_inner), pull});
+          {{std::move(e.inner)}, TargetsOf(e.mlp, {2}, e.first), {std::move(e.sample_inner)}, pull});
     }
-    RETURN_IF_ERROR(SolveShared(std::move(inputs)));
-    RETURN_IF_ERROR(SolveShared(std::move(inner)));
+    RETURN_IF_ERROR(SolveInputs(std::move(inputs), probes));
+    RETURN_IF_ERROR(SolveInputs(std::move(inner), probes));
     for (const ExpertSums& e : experts) CorrectRows(e);
     return absl::OkStatus();
   }
@@ -272,106 +270,36 @@ class PartSolver {
     }
   }
 
-  // The weight [out, in] of a linear of the part, on the device.
-  struct WeightOf {
-    size_t linear;
-    at::Tensor weight;
-  };
-  // Of an MLP whose gate is linear number `gate` of the part.
-  static std::vector<WeightOf> WeightsOf(const GatedMlp& mlp, std::initializer_list<size_t> which,
-                                         size_t gate = 0) {
-    std::vector<WeightOf> weights;
-    for (const size_t i : which) weights.push_back({gate + i, mlp.Weight(i)});
-    return weights;
+  // Linear number `linear` of the part at all candidate widths.
+  LinearTarget Target(size_t linear, at::Tensor weight) const {
+    return {linear, part_.linears[linear].name, std::move(weight), options_.widths};
+  }
+  // Linears of an MLP whose gate is linear number `gate` of the part.
+  std::vector<LinearTarget> TargetsOf(const GatedMlp& mlp, std::initializer_list<size_t> which,
+                                      size_t gate = 0) const {
+    std::vector<LinearTarget> targets;
+    for (const size_t i : which) targets.push_back(Target(gate + i, mlp.Weight(i)));
+    return targets;
   }
 
-  // A Hessian and the linears of the part that have its input.
-  struct SharedSum {
-    Hessian sum;
-    std::vector<WeightOf> linears;
-    const BlockProbe* probe;
-    Hessian sample;  // of what may support the sum; without tokens: nothing
-    double pull = 0;
-  };
-
-  static std::vector<SharedSum> SharedSums(Hessian sum, std::vector<WeightOf> linears,
-                                           const BlockProbe& probe) {
-    std::vector<SharedSum> sums;
-    sums.push_back({std::move(sum), std::move(linears), &probe, Hessian(0), 0});
-    return sums;
-  }
-
-  // Solves linears of equal shapes; those that have the same input share a factor.
-  absl::Status SolveShared(std::vector<SharedSum> sums) {
-    if (device_.batches()) return SolveTogether(std::move(sums));
-    for (SharedSum& shared : sums) RETURN_IF_ERROR(SolveAlone(std::move(shared)));
-    return absl::OkStatus();
-  }
-
-  // Solves all, and those that need support once more with it.
-  absl::StatusOr<std::vector<SharedSolution>> SolveSupported(const std::vector<SharedInput>& inputs,
-                                                             std::vector<SharedSum>& sums) {
-    ASSIGN_OR_RETURN(std::vector<SharedSolution> solved, SolveOnDevice(inputs, options_));
-    std::vector<SharedInput> cold;
-    std::vector<size_t> places;
-    for (size_t i = 0; i < sums.size(); ++i) {
-      const int64_t sampled = sums[i].sample.tokens();
-      if (sampled == 0 || !NeedsSupport(solved[i].factor, inputs[i].hessian.size(0))) continue;
-      const at::Tensor hessian = inputs[i].hessian.add(sums[i].sample.Take(), sums[i].pull);
-      cold.push_back({hessian, inputs[i].tokens + sampled, inputs[i].weights});
-      places.push_back(i);
-    }
-    if (cold.empty()) return solved;
-    ASSIGN_OR_RETURN(std::vector<SharedSolution> supported, SolveOnDevice(cold, options_));
-    for (size_t i = 0; i < places.size(); ++i) {
-      SolveFactor& factor = supported[i].factor;
-      factor.supported = true;
-      factor.tokens = inputs[places[i]].tokens;
-      factor.effective_rank = solved[places[i]].factor.effective_rank;
-      solved[places[i]] = std::move(supported[i]);
-    }
-    return solved;
-  }
-
-  absl::Status SolveTogether(std::vector<SharedSum> sums) {
+  absl::Status SolveInput(Hessian sum, std::vector<LinearTarget> linears, const BlockProbe& probe) {
     std::vector<SharedInput> inputs;
-    for (SharedSum& shared : sums) {
-      const int64_t tokens = shared.sum.tokens();
-      SharedInput& input = inputs.emplace_back(SharedInput{shared.sum.Take(), tokens, {}});
-      for (const WeightOf& w : shared.linears) input.weights.push_back(w.weight);
-    }
-    absl::StatusOr<std::vector<SharedSolution>> solved = SolveSupported(inputs, sums);
-    if (!solved.ok()) return Annotate(solved.status(), NameOf(sums.front()));
-    for (size_t i = 0; i < sums.size(); ++i) {
-      for (size_t k = 0; k < sums[i].linears.size(); ++k) {
-        Record(sums[i].linears[k], (*solved)[i].factor, (*solved)[i].linears[k], *sums[i].probe);
-      }
-    }
-    return absl::OkStatus();
+    inputs.push_back({.own = {std::move(sum)}, .linears = std::move(linears)});
+    return SolveInputs(std::move(inputs), {probe});
   }
 
-  // The first of those that share a sum: an error of the sum concerns all.
-  const std::string& NameOf(const SharedSum& shared) const {
-    return part_.linears[shared.linears.front().linear].name;
+  // `probes` measure the errors in the linears of each input.
+  absl::Status SolveInputs(std::vector<SharedInput> inputs, const std::vector<BlockProbe>& probes) {
+    return SolveShared(std::move(inputs), options_, device_, [&](const SolvedLinear& solved) {
+      Record(solved, probes[solved.input]);
+      return absl::OkStatus();
+    });
   }
 
-  // One weight at a time.
-  absl::Status SolveAlone(SharedSum shared) {
-    absl::StatusOr<SolveFactor> factor =
-        FactorSupported(std::move(shared.sum), std::move(shared.sample), shared.pull, options_);
-    if (!factor.ok()) return Annotate(factor.status(), NameOf(shared));
-    for (const WeightOf& w : shared.linears) {
-      absl::StatusOr<std::map<int, QuantizedLinear>> solved = Solve(w.weight, *factor, options_);
-      if (!solved.ok()) return Annotate(solved.status(), part_.linears[w.linear].name);
-      Record(w, *factor, *solved, *shared.probe);
-    }
-    return absl::OkStatus();
-  }
-
-  void Record(const WeightOf& solved_weight, const SolveFactor& factor,
-              const std::map<int, QuantizedLinear>& solved, const BlockProbe& probe) {
-    const auto& [index, weight] = solved_weight;
-    const Linear& linear = part_.linears[index];
+  void Record(const SolvedLinear& solved, const BlockProbe& probe) {
+    const SolveFactor& factor = solved.factor;
+    const at::Tensor& weight = solved.target.weight;
+    const Linear& linear = part_.linears[solved.target.id];
     DistortionRow row{.linear = linear,
                       .tokens = factor.tokens,
                       .damp = factor.damp,
@@ -381,13 +309,14 @@ class PartSolver {
                       .widths = {},
                       .wanda_score = WandaScore(weight, factor.hessian),
                       .effective_rank = factor.effective_rank};
-    const double energy = Distortion(weight, factor.hessian);
-    for (const auto& [bits, quantized] : solved) {
+    // What the linear gives when nothing is wrong: errors are shares of it.
+    const double signal = Distortion(weight, factor.hessian);
+    for (const auto& [bits, quantized] : solved.widths) {
       // Cancellation can leave a tiny negative rest where the error is zero.
       const double distortion = std::max(0.0, quantized.distortion);
       const at::Tensor restored = Dequantize(quantized.codes, quantized.scales, bits, options_.group_size);
-      const BlockProbe::Errors errors = probe.Measure(index, weight - restored);
-      row.widths[bits] = {distortion, energy > 0 ? distortion / energy : 0.0, errors.block, errors.gated};
+      const BlockProbe::Errors errors = probe.Measure(solved.target.id, weight - restored);
+      row.widths[bits] = {distortion, signal > 0 ? distortion / signal : 0.0, errors.block, errors.gated};
       packed_[bits][linear.name + ".qweight"] = PackRows(quantized.codes.cpu(), bits);
       packed_[bits][linear.name + ".scales"] = quantized.scales.cpu();
     }

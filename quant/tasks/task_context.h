@@ -1,4 +1,4 @@
-// What a task is given beside its parameters and inputs.
+// What a task is given beside its parameters and inputs. Whoever only hands it on needs no libtorch.
 #pragma once
 
 #include <atomic>
@@ -11,6 +11,8 @@
 
 namespace quantmoe {
 
+struct ComputeDevice;  // quant/device/compute_device.h
+
 struct TaskContext {
   BlobStore& blobs;
   // Where models may be.
@@ -19,6 +21,8 @@ struct TaskContext {
   std::function<void(double fraction, absl::string_view phase)> progress;
   // Polled between column blocks, experts, layers and batches; true ends the task with CANCELLED.
   const std::atomic<bool>& cancelled;
+  // What the numerics run on; must be there for RunTask.
+  const ComputeDevice* device = nullptr;
 };
 
 }  // namespace quantmoe

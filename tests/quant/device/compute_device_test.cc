@@ -18,47 +18,44 @@ using ::testing::StartsWith;
 
 TEST(ComputeDeviceTest, OtherTextsAreRefused) {
   for (const char* text : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU"}) {
-    const absl::Status status = ChooseComputeDevice(text);
+    const absl::Status status = OpenComputeDevice(text).status();
     EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument)) << text;
     EXPECT_EQ(GetErrorInfo(status).violations.at(0).field, "--device");
   }
-  EXPECT_FALSE(CurrentComputeDevice().is_gpu());
 }
 
 TEST(ComputeDeviceTest, TheCpuIsAlwaysThere) {
-  EXPECT_OK(ChooseComputeDevice("cpu"));
-  EXPECT_EQ(CurrentComputeDevice().name, "cpu");
-  EXPECT_OK(CheckComputeDevice());
-  EXPECT_THAT(DeterminismClass(), StartsWith("cpu-"));
+  ASSERT_OK_AND_ASSIGN(const ComputeDevice device, OpenComputeDevice("cpu"));
+  EXPECT_EQ(device.name, "cpu");
+  EXPECT_FALSE(device.is_gpu());
+  EXPECT_OK(device.Check());
+  EXPECT_THAT(DeterminismClass(device), StartsWith("cpu-"));
 }
 
 TEST(ComputeDeviceTest, WhatIsMissingForAGpuIsNamed) {
-  const absl::Status status = ChooseComputeDevice("cuda");
+  const absl::Status status = OpenComputeDevice("cuda").status();
   if (status.ok()) GTEST_SKIP() << "there is a GPU";
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kFailedPrecondition,
                                AnyOf(HasSubstr("libtorch_cuda.so"), HasSubstr("libquantmoe_cuda.so"),
                                      HasSubstr("driver reports none"))));
   EXPECT_EQ(GetErrorInfo(status).reason, "DEVICE_UNAVAILABLE");
-  EXPECT_FALSE(CurrentComputeDevice().is_gpu());
 }
 
 TEST(ComputeDeviceTest, AutomaticFindsAGpuOrStaysOnTheCpu) {
-  EXPECT_OK(ChooseComputeDevice("auto"));
-  const ComputeDevice& device = CurrentComputeDevice();
+  ASSERT_OK_AND_ASSIGN(const ComputeDevice device, OpenComputeDevice("auto"));
   EXPECT_EQ(device.is_gpu(), device.batches());
-  EXPECT_THAT(DeterminismClass(), StartsWith(device.is_gpu() ? "cuda-sm" : "cpu-"));
-  EXPECT_OK(CheckComputeDevice());
+  EXPECT_THAT(DeterminismClass(device), StartsWith(device.is_gpu() ? "cuda-sm" : "cpu-"));
+  EXPECT_OK(device.Check());
 }
 
 TEST(ComputeDeviceTest, AnErrorThatStaysBreaksTheDevice) {
-  UseComputeDevice({.device = c10::Device(c10::kCUDA, 0),
-                    .name = "H100",
-                    .kernels = {nullptr, nullptr, [](int) { return "an illegal memory access"; }},
-                    .health = [](int) { return 700; }});
-  const absl::Status status = CheckComputeDevice();
+  const ComputeDevice device{.device = c10::Device(c10::kCUDA, 0),
+                             .name = "H100",
+                             .kernels = {nullptr, nullptr, [](int) { return "an illegal memory access"; }},
+                             .health = [](int) { return 700; }};
+  const absl::Status status = device.Check();
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kAborted, HasSubstr("H100: an illegal memory access")));
   EXPECT_EQ(GetErrorInfo(status).reason, "DEVICE_FAILURE");
-  UseComputeDevice({});
 }
 
 }  // namespace

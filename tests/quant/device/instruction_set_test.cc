@@ -7,6 +7,7 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 
+#include "quant/device/compute_device.h"
 #include "quant/gptq/vector_kernels.h"
 #include "quant/tasks/run_task.h"
 #include "tests/support/status_matchers.h"
@@ -54,7 +55,7 @@ TEST_F(InstructionSetTest, AChoiceDecidesOurLoopsAndTheClass) {
   for (const InstructionSet set : AvailableInstructionSets()) {
     ASSERT_OK(ChooseInstructionSet(InstructionSetName(set)));
     EXPECT_EQ(&Kernels(), &KernelsOf(set));
-    EXPECT_THAT(DeterminismClass(), HasSubstr(std::string("cpu-") + InstructionSetName(set)));
+    EXPECT_THAT(DeterminismClass(ComputeDevice{}), HasSubstr(std::string("cpu-") + InstructionSetName(set)));
   }
 }
 

@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
 
+#include "base/status_macros.h"
 #include "quant/gptq/grid.h"
 #include "quant/gptq/packing.h"
 #include "quant/gptq/round_to_nearest.h"
@@ -27,9 +28,33 @@ at::Tensor OtherWeight(const Layer& layer, int64_t out) {
   return layer.weight.slice(0, 0, out).flip({1}).contiguous() * 1.5;
 }
 
-absl::StatusOr<std::vector<SharedSolution>> SolveEmulated(const std::vector<SharedInput>& inputs,
-                                                          const SolveOptions& options) {
-  return SolveBatch(inputs, options, EmulatedKernels());
+// One input of a batch, and what becomes of it.
+struct Input {
+  at::Tensor hessian;
+  int64_t tokens = 0;
+  std::vector<at::Tensor> weights;
+};
+struct Solution {
+  SolveFactor factor;
+  SolvedInput linears;
+};
+
+absl::StatusOr<std::vector<Solution>> SolveWith(const BatchKernels& kernels, const std::vector<Input>& inputs,
+                                                const SolveOptions& options) {
+  std::vector<SummedInput> sums;
+  for (const Input& input : inputs) sums.push_back({input.hessian, input.tokens});
+  ASSIGN_OR_RETURN(const std::vector<SolveFactor> factors, FactorBatch(sums, options));
+  std::vector<FactoredWeights> weights;
+  for (size_t i = 0; i < inputs.size(); ++i) weights.push_back({&factors[i], inputs[i].weights});
+  ASSIGN_OR_RETURN(const std::vector<SolvedInput> solved, SolveBatch(weights, options, kernels));
+  std::vector<Solution> solutions;
+  for (size_t i = 0; i < inputs.size(); ++i) solutions.push_back({factors[i], solved[i]});
+  return solutions;
+}
+
+absl::StatusOr<std::vector<Solution>> SolveEmulated(const std::vector<Input>& inputs,
+                                                    const SolveOptions& options) {
+  return SolveWith(EmulatedKernels(), inputs, options);
 }
 
 // How large a distortion is before its terms cancel: those of an indefinite Hessian do, even below zero, and
@@ -41,13 +66,22 @@ double Magnitude(const QuantizedLinear& q, const at::Tensor& weight, const at::T
 }
 
 // What one input of a batch must have: what the CPU's solver finds for it alone.
-void ExpectSolvedAlone(const SharedInput& input, const SharedSolution& solution,
-                       const SolveOptions& options) {
+void ExpectSolvedAlone(const Input& input, const Solution& solution, const SolveOptions& options) {
   ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(input.hessian, input.tokens, options));
   EXPECT_EQ(solution.factor.fallback, factor.fallback);
   EXPECT_EQ(solution.factor.damp, factor.damp);
   EXPECT_EQ(solution.factor.floor, factor.floor);
   EXPECT_EQ(solution.factor.tokens, factor.tokens);
+  EXPECT_EQ(solution.factor.upper.defined(), factor.upper.defined());
+  EXPECT_EQ(solution.factor.order.defined(), factor.order.defined());
+  EXPECT_EQ(solution.factor.added.defined(), factor.added.defined());
+  if (factor.upper.defined()) {
+    EXPECT_TRUE(solution.factor.order.equal(factor.order));
+    EXPECT_TRUE(at::allclose(solution.factor.upper.triu(), factor.upper.triu(), 1e-3,
+                             1e-3 * factor.upper.diagonal().max().item<double>()));
+    EXPECT_TRUE(
+        at::allclose(solution.factor.added, factor.added, 1e-3, 1e-3 * factor.added.max().item<double>()));
+  }
   EXPECT_TRUE(solution.factor.hessian.equal(input.hessian));
   ASSERT_EQ(solution.linears.size(), input.weights.size());
   for (size_t i = 0; i < input.weights.size(); ++i) {
@@ -80,7 +114,7 @@ TEST_P(BatchSolverTest, EqualsTheSolverOfTheCpu) {
   const SolveOptions options{.group_size = group_size,
                              .order = act_order ? ColumnOrder::kActivation : ColumnOrder::kNatural,
                              .scales = scales};
-  std::vector<SharedInput> inputs;
+  std::vector<Input> inputs;
   for (const uint64_t seed : {1, 2, 3}) {
     const Layer layer = MakeLayer(out, in, 3 * in, seed);
     inputs.push_back({layer.hessian, 3 * in, {layer.weight, OtherWeight(layer, (out + 1) / 2)}});
@@ -128,7 +162,7 @@ TEST(BatchSolverFallbackTest, EveryInputOfABatchHasItsOwnLadder) {
   at::Tensor dead = layer.hessian.clone();
   dead.select(0, 7).zero_();
   dead.select(1, 7).zero_();
-  std::vector<SharedInput> inputs;
+  std::vector<Input> inputs;
   for (const at::Tensor& hessian : {layer.hessian, indefinite, floored, hopeless, dead}) {
     inputs.push_back({hessian, 400, {layer.weight}});
   }
@@ -137,7 +171,7 @@ TEST(BatchSolverFallbackTest, EveryInputOfABatchHasItsOwnLadder) {
   const SolveOptions options{.group_size = 32};
   ASSERT_OK_AND_ASSIGN(const auto solutions, SolveEmulated(inputs, options));
   std::vector<std::string> methods;
-  for (const SharedSolution& solution : solutions) {
+  for (const Solution& solution : solutions) {
     methods.push_back(solution.factor.Method() + " " + solution.factor.fallback);
   }
   EXPECT_THAT(methods, ::testing::ElementsAre("gptq ", "gptq ", "gptq_floored ", "rtn not_positive_definite",
@@ -149,7 +183,7 @@ TEST(BatchSolverFallbackTest, EveryInputOfABatchHasItsOwnLadder) {
 }
 
 TEST(BatchSolverOrderTest, AnInputHasTheSameCodesAloneAndInABatch) {
-  std::vector<SharedInput> inputs;
+  std::vector<Input> inputs;
   for (const uint64_t seed : {6, 7, 8}) {
     const Layer layer = MakeLayer(30, 160, 500, seed);
     inputs.push_back({layer.hessian, 500, {layer.weight}});
@@ -170,8 +204,8 @@ TEST(BatchSolverOrderTest, AnInputHasTheSameCodesAloneAndInABatch) {
 
 TEST(BatchSolverInputTest, RefusesWhatDoesNotFit) {
   const Layer layer = MakeLayer(16, 64, 200, 9);
-  const SharedInput good{layer.hessian, 200, {layer.weight}};
-  const auto refuses = [&](const SharedInput& input, const SolveOptions& options, const char* text) {
+  const Input good{layer.hessian, 200, {layer.weight}};
+  const auto refuses = [&](const Input& input, const SolveOptions& options, const char* text) {
     EXPECT_THAT(SolveEmulated({good, input}, options).status(),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(text)));
   };
@@ -182,6 +216,7 @@ TEST(BatchSolverInputTest, RefusesWhatDoesNotFit) {
   refuses({layer.hessian, 200, {at::zeros({16, 32})}}, options, "do not fit");
   refuses({layer.hessian, 200, {at::zeros({17, 64})}}, options, "do not fit");
   refuses(good, {.group_size = 48}, "48");
+  refuses(good, {.group_size = 32, .order = ColumnOrder::kGroup}, "group-aware");
   refuses(good, {.widths = {9}, .group_size = 32}, "width 9");
   refuses(good, {.widths = {2, 3, 4, 5, 6, 7, 8, 8}, .group_size = 32}, "at most 7 widths");
   at::Tensor broken = layer.weight.clone();
@@ -199,8 +234,9 @@ TEST(BatchSolverInputTest, AFailedKernelIsAnErrorOfTheDevice) {
   const Layer layer = MakeLayer(8, 32, 100, 10);
   BatchKernels kernels = EmulatedKernels();
   kernels.solve_block = [](const QuantmoeSolveBlock*, int, void*) { return 700; };
-  EXPECT_THROW(SolveBatch({{layer.hessian, 100, {layer.weight}}}, {.group_size = 32}, kernels).IgnoreError(),
-               c10::AcceleratorError);
+  EXPECT_THROW(
+      SolveWith(kernels, {{layer.hessian, 100, {layer.weight}}}, {.group_size = 32}).status().IgnoreError(),
+      c10::AcceleratorError);
 }
 
 TEST(FitGridKernelTest, EqualsTheGridOfTheCpu) {

@@ -4,6 +4,7 @@
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
 
+#include "base/status_macros.h"
 #include "quant/device/compute_device.h"
 #include "quant/device/device_upload.h"
 #include "quant/gptq/device_solver.h"
@@ -15,21 +16,52 @@
 namespace quantmoe {
 namespace {
 
+struct Input {
+  at::Tensor hessian;
+  int64_t tokens = 0;
+  std::vector<at::Tensor> weights;
+};
+struct Solution {
+  SolveFactor factor;
+  std::vector<std::map<int, QuantizedLinear>> linears;
+};
+
 class CudaTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const absl::Status status = ChooseComputeDevice("cuda");
-    if (!status.ok()) GTEST_SKIP() << status.message();
+    const absl::StatusOr<ComputeDevice> opened = OpenComputeDevice("cuda");
+    if (!opened.ok()) GTEST_SKIP() << opened.status().message();
+    device_ = *opened;
   }
-  at::Tensor ToGpu(const at::Tensor& tensor) { return tensor.to(CurrentComputeDevice().device); }
+  at::Tensor ToGpu(const at::Tensor& tensor) { return tensor.to(device_.device); }
+
+  absl::StatusOr<std::vector<Solution>> SolveOnGpu(const std::vector<Input>& inputs,
+                                                   const SolveOptions& options) {
+    std::vector<SharedInput> shared;
+    for (const Input& input : inputs) {
+      SharedInput& one = shared.emplace_back(SharedInput{{Hessian(ToGpu(input.hessian), input.tokens)}, {}});
+      for (const at::Tensor& weight : input.weights) {
+        one.linears.push_back({one.linears.size(), "linear", ToGpu(weight), options.widths});
+      }
+    }
+    std::vector<Solution> solutions(inputs.size());
+    RETURN_IF_ERROR(SolveShared(std::move(shared), options, device_, [&](SolvedLinear solved) {
+      solutions[solved.input].factor = solved.factor;
+      solutions[solved.input].linears.push_back(std::move(solved.widths));
+      return absl::OkStatus();
+    }));
+    return solutions;
+  }
+
+  ComputeDevice device_;
 };
 
 double ShareEqual(const at::Tensor& a, const at::Tensor& b) {
   return (a.cpu() == b.cpu()).to(at::kDouble).mean().item<double>();
 }
 
-std::vector<SharedInput> MakeInputs(int count, int64_t out, int64_t in) {
-  std::vector<SharedInput> inputs;
+std::vector<Input> MakeInputs(int count, int64_t out, int64_t in) {
+  std::vector<Input> inputs;
   for (int seed = 0; seed < count; ++seed) {
     const Layer layer = MakeLayer(out, in, 3 * in, static_cast<uint64_t>(seed));
     inputs.push_back({layer.hessian, 3 * in, {layer.weight, layer.weight.flip({1}).contiguous()}});
@@ -39,8 +71,8 @@ std::vector<SharedInput> MakeInputs(int count, int64_t out, int64_t in) {
 
 TEST_F(CudaTest, EqualsTheSolverOfTheCpu) {
   const SolveOptions options{.group_size = 64};
-  const std::vector<SharedInput> inputs = MakeInputs(3, 96, 640);
-  ASSERT_OK_AND_ASSIGN(const auto solutions, SolveOnDevice(inputs, options));
+  const std::vector<Input> inputs = MakeInputs(3, 96, 640);
+  ASSERT_OK_AND_ASSIGN(const auto solutions, SolveOnGpu(inputs, options));
   for (size_t e = 0; e < inputs.size(); ++e) {
     ASSERT_OK_AND_ASSIGN(const SolveFactor factor, Factor(inputs[e].hessian, inputs[e].tokens, options));
     EXPECT_EQ(solutions[e].factor.damp, factor.damp);
@@ -58,9 +90,9 @@ TEST_F(CudaTest, EqualsTheSolverOfTheCpu) {
 
 TEST_F(CudaTest, TwoRunsGiveTheSameBits) {
   const SolveOptions options{.group_size = 128};
-  const std::vector<SharedInput> inputs = MakeInputs(4, 128, 512);
-  ASSERT_OK_AND_ASSIGN(const auto once, SolveOnDevice(inputs, options));
-  ASSERT_OK_AND_ASSIGN(const auto again, SolveOnDevice(inputs, options));
+  const std::vector<Input> inputs = MakeInputs(4, 128, 512);
+  ASSERT_OK_AND_ASSIGN(const auto once, SolveOnGpu(inputs, options));
+  ASSERT_OK_AND_ASSIGN(const auto again, SolveOnGpu(inputs, options));
   for (size_t e = 0; e < inputs.size(); ++e) {
     for (const auto& [bits, q] : once[e].linears[0]) {
       EXPECT_TRUE(q.codes.equal(again[e].linears[0].at(bits).codes));
@@ -72,10 +104,10 @@ TEST_F(CudaTest, TwoRunsGiveTheSameBits) {
 
 TEST_F(CudaTest, AnInputHasTheSameCodesAloneAndInABatch) {
   const SolveOptions options{.widths = {3}, .group_size = 64};
-  const std::vector<SharedInput> inputs = MakeInputs(3, 64, 256);
-  ASSERT_OK_AND_ASSIGN(const auto together, SolveOnDevice(inputs, options));
+  const std::vector<Input> inputs = MakeInputs(3, 64, 256);
+  ASSERT_OK_AND_ASSIGN(const auto together, SolveOnGpu(inputs, options));
   for (size_t e = 0; e < inputs.size(); ++e) {
-    ASSERT_OK_AND_ASSIGN(const auto alone, SolveOnDevice({inputs[e]}, options));
+    ASSERT_OK_AND_ASSIGN(const auto alone, SolveOnGpu({inputs[e]}, options));
     EXPECT_GT(ShareEqual(together[e].linears[0].at(3).codes, alone[0].linears[0].at(3).codes), 0.98);
   }
 }
@@ -100,8 +132,7 @@ TEST_F(CudaTest, TheGridKernelHasTheBitsOfTheHost) {
     grid.weights = gpu_weights.const_data_ptr<float>();
     grid.importance = gpu_importance.const_data_ptr<float>();
     grid.scales = found.data_ptr<float>();
-    const ComputeDevice& device = CurrentComputeDevice();
-    ASSERT_EQ(device.kernels.fit_grid(&grid, device.device.index(), nullptr), 0);
+    ASSERT_EQ(device_.kernels.fit_grid(&grid, device_.device.index(), nullptr), 0);
     EXPECT_TRUE(found.cpu().equal(wanted)) << group_size;
   }
 }
@@ -142,14 +173,13 @@ TEST_F(CudaTest, TheColumnKernelHasTheBitsOfTheHost) {
     };
     const QuantmoeSolveBlock on_host = block(host), on_gpu = block(gpu);
     ASSERT_EQ(EmulatedKernels().solve_block(&on_host, 0, nullptr), 0);
-    const ComputeDevice& device = CurrentComputeDevice();
-    ASSERT_EQ(device.kernels.solve_block(&on_gpu, device.device.index(), nullptr), 0);
+    ASSERT_EQ(device_.kernels.solve_block(&on_gpu, device_.device.index(), nullptr), 0);
     for (size_t i = 6; i < host.size(); ++i) EXPECT_TRUE(gpu[i].cpu().equal(host[i])) << i << " of " << size;
   }
 }
 
 TEST_F(CudaTest, UploadsAreOrderedBeforeWhatUsesThem) {
-  const c10::Device device = CurrentComputeDevice().device;
+  const c10::Device device = device_.device;
   DeviceUpload upload(device);
   Hessian sum(256, device), plain(256);
   for (int round = 0; round < 20; ++round) {

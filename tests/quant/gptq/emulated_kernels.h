@@ -2,7 +2,7 @@
 // the other.
 #pragma once
 
-#include "quant/gptq/batch_solver.h"
+#include "quant/device/batch_kernels.h"
 
 namespace quantmoe {
 

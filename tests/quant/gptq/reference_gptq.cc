@@ -5,8 +5,7 @@
 namespace quantmoe {
 
 at::Tensor ReferenceGptq(const at::Tensor& weight, const at::Tensor& hessian, const at::Tensor& scales,
-                         int bits, int group_size, double damp, const std::vector<int64_t>& order) {
-  const at::Tensor index = at::tensor(order, at::kLong);
+                         int bits, int group_size, double damp, const at::Tensor& index) {
   at::Tensor w = weight.to(at::kDouble).index_select(1, index).clone();
   at::Tensor h = hessian.to(at::kDouble).index_select(0, index).index_select(1, index).clone();
   h.diagonal().add_(damp * h.diagonal().mean());
@@ -14,7 +13,7 @@ at::Tensor ReferenceGptq(const at::Tensor& weight, const at::Tensor& hessian, co
   const double half = 1 << (bits - 1);
   at::Tensor q = at::empty_like(w);
   for (int64_t j = 0; j < w.size(1); ++j) {
-    const at::Tensor scale = scales[order[static_cast<size_t>(j)] / group_size].to(at::kDouble);
+    const at::Tensor scale = scales[index[j].item<int64_t>() / group_size].to(at::kDouble);
     const at::Tensor column = w.select(1, j);
     const at::Tensor quantized = (column / scale).round().clamp(-half, half - 1) * scale;
     q.select(1, j).copy_(quantized);

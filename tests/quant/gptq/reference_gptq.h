@@ -9,9 +9,9 @@
 
 namespace quantmoe {
 
-// weight [out, in], hessian [in, in], scales [in / group_size, out] of the symmetric grid; `order` is the
-// order of the columns. Returns the quantized weight [out, in] f64.
+// weight [out, in], hessian [in, in], scales [in / group_size, out] of the symmetric grid; `order` [in] i64
+// is the order of the columns. Returns the quantized weight [out, in] f64.
 at::Tensor ReferenceGptq(const at::Tensor& weight, const at::Tensor& hessian, const at::Tensor& scales,
-                         int bits, int group_size, double damp, const std::vector<int64_t>& order);
+                         int bits, int group_size, double damp, const at::Tensor& order);
 
 }  // namespace quantmoe

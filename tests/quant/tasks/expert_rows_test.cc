@@ -68,38 +68,5 @@ TEST(ExpertRowsTest, WeightsOfInputsScaleWhatTheExpertSees) {
   EXPECT_FALSE(plain.SampleScale().defined());
 }
 
-Hessian Of(const at::Tensor& rows) {
-  Hessian sum(rows.size(1));
-  sum.Add(rows);
-  return sum;
-}
-
-TEST(FactorSupportedTest, SupportsOnlyWhereOwnTokensDetermineTooLittle) {
-  at::Generator generator = at::detail::createCPUGenerator(1);
-  const at::Tensor many = at::randn({500, kWidth}, generator), few = many.slice(0, 0, 3);
-  const SolveOptions options{.group_size = 16, .min_tokens_ratio = 0.0};
-  ASSERT_OK_AND_ASSIGN(const SolveFactor rich, FactorSupported(Of(many), Of(many), 0.1, options));
-  EXPECT_FALSE(rich.supported);
-  ASSERT_OK_AND_ASSIGN(const SolveFactor cold, FactorSupported(Of(few), Of(many), 0.1, options));
-  EXPECT_TRUE(cold.supported);
-  EXPECT_EQ(cold.Method(), "gptq_shrunk");
-  EXPECT_EQ(cold.tokens, 3);
-  EXPECT_LE(cold.effective_rank, 3.5);
-  const at::Tensor expected = Of(few).Take() + 0.1 * Of(many).Take();
-  EXPECT_TRUE(at::allclose(cold.hessian, expected, 1e-5, 1e-5));
-  ASSERT_OK_AND_ASSIGN(const SolveFactor alone, FactorSupported(Of(few), Hessian(kWidth), 0.1, options));
-  EXPECT_FALSE(alone.supported);
-}
-
-TEST(FactorSupportedTest, AnExpertWithoutTokensIsSolvedOnItsSupport) {
-  at::Generator generator = at::detail::createCPUGenerator(2);
-  const at::Tensor sample = at::randn({500, kWidth}, generator);
-  ASSERT_OK_AND_ASSIGN(const SolveFactor factor,
-                       FactorSupported(Hessian(kWidth), Of(sample), 0.1, SolveOptions{.group_size = 16}));
-  EXPECT_EQ(factor.fallback, "");
-  EXPECT_TRUE(factor.supported);
-  EXPECT_EQ(factor.tokens, 0);
-}
-
 }  // namespace
 }  // namespace quantmoe

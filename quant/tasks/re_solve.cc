@@ -1,16 +1,18 @@
-// resolve: one part at its planned widths, on the inputs that the quantized layers before it give. Within the
-// part, too, every linear sees what the quantized ones before it give.
+// The re-solve: one part at its planned widths, on the inputs that the quantized layers before it give.
+// Within the part, too, every linear sees what the quantized ones before it give. On a GPU everything but the
+// attention itself, whose inputs are computed on the CPU.
 #include <ATen/ATen.h>
 
-#include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
-#include "quant/gptq/correction.h"
-#include "quant/gptq/hessian.h"
+#include "quant/device/compute_device.h"
+#include "quant/device/device_upload.h"
+#include "quant/gptq/device_solver.h"
 #include "quant/gptq/packing.h"
-#include "quant/gptq/solver.h"
 #include "quant/model/decoder.h"
+#include "quant/model/device_weights.h"
 #include "quant/tasks/arguments.h"
+#include "quant/tasks/expert_rows.h"
 #include "quant/tasks/solve_options.h"
 #include "quant/tensor_bytes.h"
 
@@ -32,32 +34,25 @@ struct ShardRows {
 };
 using RowSource = std::function<absl::StatusOr<ShardRows>(size_t shard)>;
 
-// What calibrates the linears of one stage: H' = sum x' x'^T and sum (x - x') x'^T (correction.h).
-struct StageSums {
-  explicit StageSums(int64_t in) : hessian(in), cross(at::zeros({in, in}, at::kFloat)) {}
-
-  Hessian hessian;
-  at::Tensor cross;
-};
-
-// A block of the part whose linears get their quantized weights one stage after the other. `first` is the
-// place of its first linear in the part.
-class Block {
+// An attention or MLP whose linears get their quantized weights one stage after the other.
+class ChangingModule {
  public:
-  virtual ~Block() = default;
-  // What linear `which` (of the block) sees when the block is fed `rows`.
+  virtual ~ChangingModule() = default;
+  // What linear `which` (of the module) sees when the module is fed `rows`, where the module computes.
   virtual at::Tensor InputOf(size_t which, const at::Tensor& rows, const Batches& batches) const = 0;
+  // `weight` [out, in] f32, on any device.
   virtual void Replace(size_t which, const at::Tensor& weight) = 0;
 };
 
-class AttentionBlock : public Block {
+// On the CPU.
+class ChangingAttention : public ChangingModule {
  public:
-  AttentionBlock(Attention attention, const Part& part) : attention_(std::move(attention)), part_(part) {}
+  ChangingAttention(Attention attention, const Part& part) : attention_(std::move(attention)), part_(part) {}
   at::Tensor InputOf(size_t which, const at::Tensor& rows, const Batches& batches) const override {
     return attention_.InputOf(part_.linears[which].kind, rows, batches);
   }
   void Replace(size_t which, const at::Tensor& weight) override {
-    attention_ = attention_.With(part_.linears[which].kind, weight);
+    attention_ = attention_.With(part_.linears[which].kind, weight.cpu());
   }
 
  private:
@@ -65,9 +60,10 @@ class AttentionBlock : public Block {
   const Part& part_;
 };
 
-class MlpBlock : public Block {
+// On the device.
+class ChangingMlp : public ChangingModule {
  public:
-  explicit MlpBlock(GatedMlp mlp) : mlp_(std::move(mlp)) {}
+  explicit ChangingMlp(GatedMlp mlp) : mlp_(std::move(mlp)) {}
   at::Tensor InputOf(size_t which, const at::Tensor& rows, const Batches&) const override {
     return which < 2 ? rows : mlp_.Inner(rows);
   }
@@ -77,19 +73,22 @@ class MlpBlock : public Block {
   GatedMlp mlp_;
 };
 
-class PartResolver {
+class PartReSolver {
  public:
-  PartResolver(const OpenedModel& model, Part part, const TaskArguments& arguments, TaskContext& context)
+  PartReSolver(const OpenedModel& model, Part part, const TaskArguments& arguments, TaskContext& context)
       : model_(model),
         part_(std::move(part)),
         arguments_(arguments),
         context_(context),
-        weights_(model.spec, model.checkpoint, at::kFloat) {}
+        weights_(model.spec, model.checkpoint, at::kFloat),
+        device_(*context.device),
+        upload_(device_.device),
+        device_weights_(weights_, upload_) {}
 
   absl::Status ReadArguments() {
     ASSIGN_OR_RETURN(options_, ReadSolveOptions(arguments_, context_));
     ASSIGN_OR_RETURN(experts_, ReadExpertCalibration(arguments_));
-    ASSIGN_OR_RETURN(correction_, arguments_.Param<double>("correction"));
+    ASSIGN_OR_RETURN(options_.correction, arguments_.Param<double>("correction"));
     ASSIGN_OR_RETURN(const Digest digest, arguments_.Input("plan"));
     ASSIGN_OR_RETURN(const MappedFile text, context_.blobs.Open(digest));
     ASSIGN_OR_RETURN(const BitPlan plan, BitPlanFromJson(text.bytes()));
@@ -102,17 +101,17 @@ class PartResolver {
   absl::StatusOr<TaskOutputs> Run() {
     switch (part_.kind) {
       case PartKind::kAttention:
-        RETURN_IF_ERROR(ResolveAttention());
+        RETURN_IF_ERROR(ReSolveAttention());
         break;
       case PartKind::kDense:
       case PartKind::kShared:
-        RETURN_IF_ERROR(ResolveMlp(0, [this](size_t s) -> absl::StatusOr<ShardRows> {
+        RETURN_IF_ERROR(ReSolveMlp(0, [this](size_t s) -> absl::StatusOr<ShardRows> {
           ASSIGN_OR_RETURN(PairedRows rows, FfnRows(s));
           return ShardRows{std::move(rows), {}};
         }));
         break;
       case PartKind::kExperts:
-        RETURN_IF_ERROR(ResolveExperts());
+        RETURN_IF_ERROR(ReSolveExperts());
         break;
     }
     return Store();
@@ -128,7 +127,7 @@ class PartResolver {
 
   size_t shards() const { return arguments_.InputSeries("quantized").size(); }
 
-  absl::Status ResolveAttention() {
+  absl::Status ReSolveAttention() {
     ASSIGN_OR_RETURN(const DecoderLayer layer, DecoderLayer::Load(model_.spec, part_.layer, weights_));
     const RowSource rows = [&](size_t s) -> absl::StatusOr<ShardRows> {
       ASSIGN_OR_RETURN(const at::Tensor original, Shard("hidden", "hidden", s));
@@ -139,9 +138,9 @@ class PartResolver {
                         at::Tensor()},
                        {}};
     };
-    const AttentionBlock original(layer.attention(), part_);
-    AttentionBlock changed(layer.attention(), part_);
-    return ResolveBlock(original, changed, AttentionStages(), 0, rows);
+    const ChangingAttention original(layer.attention(), part_);
+    ChangingAttention changed(layer.attention(), part_);
+    return ReSolveModule(original, changed, AttentionStages(), 0, rows);
   }
 
   // Linears with the same input, in the order in which inputs depend on earlier linears.
@@ -159,19 +158,19 @@ class PartResolver {
   absl::StatusOr<PairedRows> FfnRows(size_t s) {
     ASSIGN_OR_RETURN(const at::Tensor original, Shard("ffn_input", "ffn_input", s));
     ASSIGN_OR_RETURN(const at::Tensor quantized, Shard("quantized", "ffn_input", s));
-    return PairedRows{original, quantized, {}, at::Tensor()};
+    return PairedRows{upload_(original), upload_(quantized), {}, at::Tensor()};
   }
 
   // The gated MLP whose linears start at `first` of the part.
-  absl::Status ResolveMlp(size_t first, const RowSource& rows) {
+  absl::Status ReSolveMlp(size_t first, const RowSource& rows) {
     ASSIGN_OR_RETURN(GatedMlp mlp, GatedMlp::Load(model_.spec, part_.linears[first], part_.linears[first + 1],
-                                                  part_.linears[first + 2], weights_));
-    const MlpBlock original(mlp);
-    MlpBlock changed(std::move(mlp));
-    return ResolveBlock(original, changed, {{0, 1}, {2}}, first, rows);
+                                                  part_.linears[first + 2], device_weights_));
+    const ChangingMlp original(mlp);
+    ChangingMlp changed(std::move(mlp));
+    return ReSolveModule(original, changed, {{0, 1}, {2}}, first, rows);
   }
 
-  absl::Status ResolveExperts() {
+  absl::Status ReSolveExperts() {
     std::vector<Dispatch> dispatches;
     for (size_t s = 0; s < shards(); ++s) {
       ASSIGN_OR_RETURN(const at::Tensor experts, Shard("routing", "experts", s));
@@ -183,12 +182,13 @@ class PartResolver {
                                    model_.spec.moe.scale_input);
       const RowSource rows = [&](size_t s) -> absl::StatusOr<ShardRows> {
         ASSIGN_OR_RETURN(const PairedRows all, FfnRows(s));
-        const auto select = [&all](const at::Tensor& tokens, const at::Tensor& input_scales,
-                                   at::Tensor scales) {
-          return PairedRows{Scaled(all.original.index_select(0, tokens), input_scales),
-                            Scaled(all.quantized.index_select(0, tokens), input_scales),
+        const auto select = [&](const at::Tensor& tokens, const at::Tensor& input_scales,
+                                const at::Tensor& scales) {
+          const at::Tensor chosen = upload_(tokens), factors = upload_(input_scales);
+          return PairedRows{Scaled(all.original.index_select(0, chosen), factors),
+                            Scaled(all.quantized.index_select(0, chosen), factors),
                             {},
-                            std::move(scales)};
+                            upload_(scales)};
         };
         const int64_t count = all.original.size(0);
         return ShardRows{
@@ -196,67 +196,78 @@ class PartResolver {
             select(calibration.Sample(count), calibration.SampleScale(), at::Tensor())};
       };
       support_weight_ = [&](int64_t sampled) { return calibration.SupportWeight(sampled); };
-      RETURN_IF_ERROR(ResolveMlp(static_cast<size_t>(i) * 3, rows));
+      RETURN_IF_ERROR(ReSolveMlp(static_cast<size_t>(i) * 3, rows));
       context_.progress(static_cast<double>(i + 1) / part_.num_experts, "solve");
     }
     return absl::OkStatus();
   }
 
-  // `stages` are linears of the block with one input; each stage sees the quantized weights of those before.
-  absl::Status ResolveBlock(const Block& original, Block& changed,
-                            const std::vector<std::vector<size_t>>& stages, size_t first,
-                            const RowSource& rows) {
+  // `stages` are linears of the module with one input; each stage sees the quantized weights of those before.
+  // The module's linears start at `first` of the part.
+  absl::Status ReSolveModule(const ChangingModule& original, ChangingModule& changed,
+                             const std::vector<std::vector<size_t>>& stages, size_t first,
+                             const RowSource& rows) {
     for (const std::vector<size_t>& stage : stages) {
       const int64_t in = part_.linears[first + stage[0]].in;
-      StageSums own(in), support(in);
+      SharedInput input{.own = NoSums(in), .linears = {}, .support = NoSums(in)};
       for (size_t s = 0; s < shards(); ++s) {
         ASSIGN_OR_RETURN(const ShardRows pair, rows(s));
-        AddRows(original, changed, stage[0], pair.own, own);
-        if (pair.sample.original.defined()) AddRows(original, changed, stage[0], pair.sample, support);
+        AddRows(original, changed, stage[0], pair.own, input.own);
+        if (pair.sample.original.defined()) AddRows(original, changed, stage[0], pair.sample, input.support);
+        upload_.EndRound();
       }
-      RETURN_IF_ERROR(SolveStage(changed, stage, first, std::move(own), std::move(support)));
+      const int64_t sampled = input.support.hessian.tokens();
+      if (sampled > 0) input.support_weight = support_weight_(sampled);
+      RETURN_IF_ERROR(AddTargets(stage, first, input));
+      RETURN_IF_ERROR(SolveStage(changed, first, std::move(input)));
     }
     return absl::OkStatus();
   }
 
-  void AddRows(const Block& original, const Block& changed, size_t which, const PairedRows& rows,
-               StageSums& sums) const {
-    const at::Tensor seen = Scaled(changed.InputOf(which, rows.quantized, rows.batches), rows.scales);
+  CalibrationSums NoSums(int64_t in) const {
+    return {Hessian(in, device_.device),
+            at::zeros({in, in}, at::TensorOptions(device_.device).dtype(at::kFloat))};
+  }
+
+  void AddRows(const ChangingModule& original, const ChangingModule& changed, size_t which,
+               const PairedRows& rows, CalibrationSums& sums) {
+    const at::Tensor seen =
+        Scaled(upload_(changed.InputOf(which, rows.quantized, rows.batches)), rows.scales);
     sums.hessian.Add(seen);
-    if (correction_ == 0) return;
-    const at::Tensor meant = Scaled(original.InputOf(which, rows.original, rows.batches), rows.scales);
+    if (options_.correction == 0) return;
+    const at::Tensor meant =
+        Scaled(upload_(original.InputOf(which, rows.original, rows.batches)), rows.scales);
     sums.cross.addmm_((meant - seen).t(), seen);
   }
 
-  absl::Status SolveStage(Block& changed, const std::vector<size_t>& stage, size_t first, StageSums own,
-                          StageSums support) {
-    const int64_t sampled = support.hessian.tokens();
-    const double pull = sampled > 0 ? support_weight_(sampled) : 0.0;
-    absl::StatusOr<SolveFactor> factor =
-        FactorSupported(std::move(own.hessian), std::move(support.hessian), pull, options_);
-    if (!factor.ok()) return Annotate(factor.status(), part_.linears[first + stage[0]].name);
-    if (factor->supported) own.cross.add_(support.cross, pull);
+  // The linears of a stage, each at the width that the plan gives it.
+  absl::Status AddTargets(const std::vector<size_t>& stage, size_t first, SharedInput& input) {
     for (const size_t which : stage) {
       const Linear& linear = part_.linears[first + which];
       const auto planned = planned_.find(linear.name);
       if (planned == planned_.end())
         return absl::InternalError(absl::StrCat(linear.name, " is not in the plan"));
-      ASSIGN_OR_RETURN(const at::Tensor weight, weights_.LinearWeight(linear));
-      SolveOptions options = options_;
-      options.widths = {planned->second.bits};
-      const at::Tensor target = CorrectedWeight(weight, own.cross, *factor, correction_);
-      absl::StatusOr<std::map<int, QuantizedLinear>> solved = Solve(target, *factor, options);
-      if (!solved.ok()) return Annotate(solved.status(), linear.name);
-      const QuantizedLinear& quantized = solved->begin()->second;
-      changed.Replace(which,
-                      Dequantize(quantized.codes, quantized.scales, options.widths[0], options.group_size));
-      packed_[linear.name + ".qweight"] = PackRows(quantized.codes, options.widths[0]);
-      packed_[linear.name + ".scales"] = quantized.scales;
-      PlannedLinear& entry = fragment_.linears.emplace_back(planned->second);
-      entry.method = factor->Method();
-      entry.fallback = factor->fallback;
+      ASSIGN_OR_RETURN(const at::Tensor weight, device_weights_.LinearWeight(linear));
+      input.linears.push_back({first + which, linear.name, weight, {planned->second.bits}});
     }
     return absl::OkStatus();
+  }
+
+  absl::Status SolveStage(ChangingModule& changed, size_t first, SharedInput input) {
+    std::vector<SharedInput> inputs;
+    inputs.push_back(std::move(input));
+    return SolveShared(std::move(inputs), options_, device_, [&](const SolvedLinear& solved) {
+      const auto& [width, quantized] = *solved.widths.begin();
+      changed.Replace(solved.target.id - first,
+                      Dequantize(quantized.codes, quantized.scales, width, options_.group_size));
+      const std::string& name = solved.target.name;
+      packed_[name + ".qweight"] = PackRows(quantized.codes.cpu(), width);
+      packed_[name + ".scales"] = quantized.scales.cpu();
+      PlannedLinear& entry = fragment_.linears.emplace_back(planned_.at(name));
+      entry.method = solved.factor.Method();
+      entry.fallback = solved.factor.fallback;
+      return absl::OkStatus();
+    });
   }
 
   absl::StatusOr<TaskOutputs> Store() {
@@ -271,9 +282,11 @@ class PartResolver {
   const TaskArguments& arguments_;
   TaskContext& context_;
   CheckpointWeights weights_;
+  const ComputeDevice& device_;
+  DeviceUpload upload_;
+  DeviceWeights device_weights_;
   SolveOptions options_;
   ExpertCalibration experts_;
-  double correction_ = 0;
   std::function<double(int64_t sampled)> support_weight_;  // of the expert that is being solved
   std::map<std::string, PlannedLinear> planned_;
   NamedTensors packed_;
@@ -282,12 +295,12 @@ class PartResolver {
 
 }  // namespace
 
-absl::StatusOr<TaskOutputs> RunResolve(const TaskArguments& arguments, TaskContext& context) {
+absl::StatusOr<TaskOutputs> RunReSolve(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
   ASSIGN_OR_RETURN(Part part, PartOfTask(arguments, model));
-  PartResolver resolver(model, std::move(part), arguments, context);
-  RETURN_IF_ERROR(resolver.ReadArguments());
-  return resolver.Run();
+  PartReSolver solver(model, std::move(part), arguments, context);
+  RETURN_IF_ERROR(solver.ReadArguments());
+  return solver.Run();
 }
 
 }  // namespace quantmoe
