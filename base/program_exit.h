@@ -16,8 +16,8 @@ class App;
 
 namespace quantmoe {
 
-// Reads flags, environment and --config. The exit code when the program must end now, after --help or
-// because of a wrong flag, which is then named on standard error; nothing to go on.
+// Reads flags, environment and --config. A value is the exit code with which the program must end now: after
+// --help, or after standard error has named a wrong flag. Without a value the program goes on.
 std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv);
 
 // INVALID_FIELD that names every flag or argument whose value is not UTF-8, the environment's and a

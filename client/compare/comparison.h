@@ -40,8 +40,8 @@ struct ComparedJob {
   std::map<std::string, int> widths;         // of each linear
   std::optional<MeasuredChange> perplexity;  // from the original weights
   std::vector<MeasuredChange> benchmarks;    // likewise
-  // Perplexity from the largest uniform plan within the budget, and which of the two that favours: "plan",
-  // "uniform" or "either". Uniform plans have no such reference.
+  // How perplexity changes from the largest uniform plan within the budget to this plan. `verdict` is which
+  // of the two that favours: "plan", "uniform" or "either". Unset for uniform plans.
   std::optional<MeasuredChange> against_uniform;
   int64_t uniform_bytes = 0;
   int uniform_bits = 0;
@@ -58,8 +58,8 @@ struct Comparison {
   std::string model;
   int64_t original_bytes = 0;  // weight files; 0: no job told
   std::vector<ComparedJob> jobs;
-  // What each linear would lose at each width, as the first plan of `optimal` has it: only there are the
-  // losses of layers weighed by what they cost at the output. Empty without such a plan.
+  // The loss of each linear, by name, at each width, from the report of the first job of `optimal`: no other
+  // report scales losses by what an error of the layer costs at the output. Empty without such a job.
   std::map<std::string, std::map<int, double>> losses;
   std::string objective;  // of `losses`
 };

@@ -18,9 +18,9 @@ namespace quantmoe {
 struct WidthFacts {
   double distortion = 0;      // tr((W-Q) H (W-Q)^T), H the plain sum of x x^T
   double relative_error = 0;  // distortion / tr(W H W^T); 0 when that is 0
-  // Sum over calibration tokens of |error|^2 / |residual stream|^2, where the error is what the block adds to
-  // the stream too much when this linear alone has this width. Estimated from a sample of tokens; 0 when it
-  // was not measured.
+  // How far the output of the block (attention or feed-forward) is off when this linear alone has this width:
+  // the sum over calibration tokens of |output - original output|^2 / |residual stream|^2, estimated from a
+  // sample of tokens. 0 when it was not measured.
   double block_error = 0;
   // Sum over calibration tokens of gate * |(W-Q) x|^2, where `gate` is the factor on the output of the expert
   // or shared expert (MoEQuant's AGQ weighting); estimated from a sample of tokens. 0 when there is no such

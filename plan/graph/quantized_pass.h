@@ -1,5 +1,5 @@
-// The second pass of a job with quantized propagation: layer after layer, each solved on what the quantized
-// layers before it give.
+// The second pass of a job with quantized propagation, the re-solve: one layer after the other, each on what
+// the quantized layers before it give.
 #pragma once
 
 #include <vector>
@@ -10,14 +10,14 @@ namespace quantmoe {
 
 bool SolvesAgain(const ResolvedJob& job);
 
-// In an order in which producers come first, for each layer L:
-//   resolve-l<L>-p0     attention; in plan, hidden.<S> (original), quantized.<S>; out plan (of the part),
-//   weights attend-l<L>-s<S>    forward, its attention half; in hidden, plan.0; out middle, ffn_input,
-//   routing, counts resolve-l<L>-p<P>   the other parts; in plan, ffn_input.<S> (original), quantized.<S>,
-//   routing.<S> feed-l<L>-s<S>      forward, its other half; in middle, ffn_input, routing, plan.<P>; out
-//   hidden
-// and at the end
-//   assemble            in plan, resolved.<L>.<P>; out plan
+// Tasks in an order in which producers come first. For each layer L with its shards S, part 0 (attention) and
+// the other parts P, by label, what they read and what they write:
+//
+//   resolve-l<L>-p0    plan, hidden.<S> (original), quantized.<S>  ->  plan (of the part), weights
+//   attend-l<L>-s<S>   hidden, plan.0  ->  middle, ffn_input, routing, counts
+//   resolve-l<L>-p<P>  plan, ffn_input.<S> (original), quantized.<S>, routing.<S>  ->  as the first
+//   feed-l<L>-s<S>     middle, ffn_input, routing, plan.<P>  ->  hidden
+// At the end `assemble` reads plan and resolved.<L>.<P>, and writes the plan with the new tensors.
 std::vector<PlannedTask> PlanQuantizedPass(const ResolvedJob& job, int shards);
 
 }  // namespace quantmoe

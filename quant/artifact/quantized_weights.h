@@ -28,7 +28,7 @@ class PlannedWeights : public WeightSource {
   absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override {
     return original_.LinearBias(linear);
   }
-  absl::StatusOr<at::Tensor> Other(const std::string& name) override { return original_.Other(name); }
+  absl::StatusOr<at::Tensor> Tensor(const std::string& name) override { return original_.Tensor(name); }
 
  private:
   std::map<std::string, PlannedLinear> linears_;
@@ -48,7 +48,7 @@ class GptqWeights : public WeightSource {
 
   absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
   absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override { return other_.LinearBias(linear); }
-  absl::StatusOr<at::Tensor> Other(const std::string& name) override { return other_.Other(name); }
+  absl::StatusOr<at::Tensor> Tensor(const std::string& name) override { return other_.Tensor(name); }
 
  private:
   absl::StatusOr<at::Tensor> Stored(const std::string& name) const;

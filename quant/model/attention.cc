@@ -42,13 +42,13 @@ absl::StatusOr<Attention> Attention::Load(const ModelSpec& spec, int layer, Weig
     ASSIGN_OR_RETURN(attention.linears_[linear.kind], LoadLinear(source, linear));
   }
   if (const std::string name = TensorNames::QueryNorm(spec, layer); !name.empty()) {
-    ASSIGN_OR_RETURN(attention.query_norm_, source.Other(name));
+    ASSIGN_OR_RETURN(attention.query_norm_, source.Tensor(name));
   }
   if (const std::string name = TensorNames::KeyNorm(spec, layer); !name.empty()) {
-    ASSIGN_OR_RETURN(attention.key_norm_, source.Other(name));
+    ASSIGN_OR_RETURN(attention.key_norm_, source.Tensor(name));
   }
   if (spec.attention.sinks) {
-    ASSIGN_OR_RETURN(attention.sinks_, source.Other(TensorNames::Sinks(spec, layer)));
+    ASSIGN_OR_RETURN(attention.sinks_, source.Tensor(TensorNames::Sinks(spec, layer)));
   }
   return attention;
 }

@@ -12,9 +12,9 @@ namespace {
 
 absl::Status LoadNorm(const ModelSpec& spec, const std::string& name, WeightSource& source,
                       at::Tensor& weight, at::Tensor& bias) {
-  ASSIGN_OR_RETURN(weight, source.Other(name));
+  ASSIGN_OR_RETURN(weight, source.Tensor(name));
   if (spec.norm == NormKind::kLayerNorm) {
-    ASSIGN_OR_RETURN(bias, source.Other(BiasOf(name)));
+    ASSIGN_OR_RETURN(bias, source.Tensor(BiasOf(name)));
   }
   return absl::OkStatus();
 }
@@ -75,7 +75,7 @@ absl::StatusOr<at::Tensor> Embed(const ModelSpec& spec, const at::Tensor& ids, W
                      absl::StrCat("token ids ", ids.min().item<int64_t>(), "..", ids.max().item<int64_t>(),
                                   " do not fit a vocabulary of ", spec.vocab));
   }
-  ASSIGN_OR_RETURN(const at::Tensor table, source.Other(TensorNames::Embedding(spec)));
+  ASSIGN_OR_RETURN(const at::Tensor table, source.Tensor(TensorNames::Embedding(spec)));
   return table.index_select(0, ids.flatten()) * spec.embedding_multiplier;
 }
 
@@ -83,9 +83,9 @@ absl::StatusOr<OutputHead> OutputHead::Load(const ModelSpec& spec, WeightSource&
   OutputHead head;
   head.spec_ = &spec;
   RETURN_IF_ERROR(LoadNorm(spec, TensorNames::FinalNorm(spec), source, head.norm_, head.norm_bias_));
-  ASSIGN_OR_RETURN(head.head_.weight, source.Other(TensorNames::Head(spec)));
+  ASSIGN_OR_RETURN(head.head_.weight, source.Tensor(TensorNames::Head(spec)));
   if (spec.head_bias) {
-    ASSIGN_OR_RETURN(head.head_.bias, source.Other(TensorNames::HeadBias(spec)));
+    ASSIGN_OR_RETURN(head.head_.bias, source.Tensor(TensorNames::HeadBias(spec)));
   }
   return head;
 }

@@ -16,8 +16,8 @@ absl::StatusOr<at::Tensor> DeviceWeights::LinearBias(const Linear& linear) {
   return upload_(bias);
 }
 
-absl::StatusOr<at::Tensor> DeviceWeights::Other(const std::string& name) {
-  ASSIGN_OR_RETURN(const at::Tensor tensor, source_.Other(name));
+absl::StatusOr<at::Tensor> DeviceWeights::Tensor(const std::string& name) {
+  ASSIGN_OR_RETURN(const at::Tensor tensor, source_.Tensor(name));
   return upload_(tensor);
 }
 

@@ -1,4 +1,4 @@
-// The weights of another source, on the device of the process.
+// The weights of another source, on a device.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@ class DeviceWeights : public WeightSource {
 
   absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
   absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override;
-  absl::StatusOr<at::Tensor> Other(const std::string& name) override;
+  absl::StatusOr<at::Tensor> Tensor(const std::string& name) override;
 
  private:
   WeightSource& source_;

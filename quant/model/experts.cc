@@ -105,7 +105,7 @@ at::Tensor OutputWeights(const MoeSpec& moe, const at::Tensor& weights) {
 absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const at::Tensor& x,
                                         WeightSource& source) {
   if (spec.moe.shared != SharedKind::kSigmoidGated) return at::Tensor();
-  ASSIGN_OR_RETURN(const at::Tensor gate, source.Other(TensorNames::SharedGate(spec, layer)));
+  ASSIGN_OR_RETURN(const at::Tensor gate, source.Tensor(TensorNames::SharedGate(spec, layer)));
   return at::sigmoid(at::mm(x, gate.t()));
 }
 

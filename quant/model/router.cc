@@ -100,12 +100,12 @@ Routing SparseMixer(const MoeSpec& moe, const at::Tensor& logits) {
 absl::StatusOr<Router> Router::Load(const ModelSpec& spec, int layer, WeightSource& source) {
   Router router;
   router.moe_ = &spec.moe;
-  ASSIGN_OR_RETURN(router.router_.weight, source.Other(TensorNames::Router(spec, layer)));
+  ASSIGN_OR_RETURN(router.router_.weight, source.Tensor(TensorNames::Router(spec, layer)));
   if (spec.moe.router_bias) {
-    ASSIGN_OR_RETURN(router.router_.bias, source.Other(TensorNames::RouterBias(spec, layer)));
+    ASSIGN_OR_RETURN(router.router_.bias, source.Tensor(TensorNames::RouterBias(spec, layer)));
   }
   if (spec.moe.correction_bias) {
-    ASSIGN_OR_RETURN(router.correction_bias_, source.Other(TensorNames::CorrectionBias(spec, layer)));
+    ASSIGN_OR_RETURN(router.correction_bias_, source.Tensor(TensorNames::CorrectionBias(spec, layer)));
     router.correction_bias_ = router.correction_bias_.to(at::kFloat);
   }
   return router;

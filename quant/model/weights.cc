@@ -30,7 +30,7 @@ absl::StatusOr<at::Tensor> CheckpointWeights::LinearBias(const Linear& linear) {
   return Load(view);
 }
 
-absl::StatusOr<at::Tensor> CheckpointWeights::Other(const std::string& name) {
+absl::StatusOr<at::Tensor> CheckpointWeights::Tensor(const std::string& name) {
   ASSIGN_OR_RETURN(const TensorView view, OtherView(spec_, *checkpoint_, name));
   return Load(view);
 }

@@ -24,8 +24,9 @@ class WeightSource {
   virtual absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) = 0;
   // The bias of a linear that has one, [out].
   virtual absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) = 0;
-  // Any other tensor by its published name. INVALID_ARGUMENT MODEL_INVALID when it is missing.
-  virtual absl::StatusOr<at::Tensor> Other(const std::string& name) = 0;
+  // A tensor that is no linear (norm, router, embedding, head) by its published name, in the same dtype.
+  // INVALID_ARGUMENT MODEL_INVALID when it is missing.
+  virtual absl::StatusOr<at::Tensor> Tensor(const std::string& name) = 0;
 };
 
 // The original weights, in whatever form they are stored (plan/model/tensor_views.h). INVALID_ARGUMENT
@@ -37,7 +38,7 @@ class CheckpointWeights : public WeightSource {
 
   absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) override;
   absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) override;
-  absl::StatusOr<at::Tensor> Other(const std::string& name) override;
+  absl::StatusOr<at::Tensor> Tensor(const std::string& name) override;
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }
 

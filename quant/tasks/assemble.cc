@@ -15,12 +15,12 @@ absl::StatusOr<BitPlan> ReadPlan(BlobStore& blobs, const Digest& digest) {
 }
 
 // Takes blob, method and fallback of every linear from the fragments.
-absl::Status Replace(const std::map<std::string, PlannedLinear>& resolved, BitPlan& plan) {
+absl::Status Replace(const std::map<std::string, PlannedLinear>& re_solved, BitPlan& plan) {
   double fallbacks = 0;
   for (PlannedLinear& linear : plan.linears) {
-    const auto found = resolved.find(linear.linear.name);
-    if (found == resolved.end())
-      return absl::InternalError(absl::StrCat(linear.linear.name, " was not resolved"));
+    const auto found = re_solved.find(linear.linear.name);
+    if (found == re_solved.end())
+      return absl::InternalError(absl::StrCat(linear.linear.name, " was not solved again"));
     linear.blob = found->second.blob;
     linear.method = found->second.method;
     linear.fallback = found->second.fallback;
@@ -35,13 +35,13 @@ absl::Status Replace(const std::map<std::string, PlannedLinear>& resolved, BitPl
 absl::StatusOr<TaskOutputs> RunAssemble(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const Digest allocated, arguments.Input("plan"));
   ASSIGN_OR_RETURN(BitPlan plan, ReadPlan(context.blobs, allocated));
-  std::map<std::string, PlannedLinear> resolved;
+  std::map<std::string, PlannedLinear> re_solved;
   for (const auto& [role, digest] : arguments.inputs()) {
     if (!role.starts_with("resolved.")) continue;
     ASSIGN_OR_RETURN(const BitPlan fragment, ReadPlan(context.blobs, digest));
-    for (const PlannedLinear& linear : fragment.linears) resolved[linear.linear.name] = linear;
+    for (const PlannedLinear& linear : fragment.linears) re_solved[linear.linear.name] = linear;
   }
-  RETURN_IF_ERROR(Replace(resolved, plan));
+  RETURN_IF_ERROR(Replace(re_solved, plan));
   ASSIGN_OR_RETURN(const double limit, arguments.Param<double>("max_fallback_ratio"));
   RETURN_IF_ERROR(CheckFallbacks(plan.fallback_ratio, limit));
   ASSIGN_OR_RETURN(const Digest digest, context.blobs.Put(BitPlanToJson(plan)));

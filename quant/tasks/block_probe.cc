@@ -35,11 +35,12 @@ class MlpBlock {
 
 }  // namespace
 
-BlockProbe::BlockProbe(Block block, const at::Tensor& energy, at::Tensor gates, int64_t tokens)
+BlockProbe::BlockProbe(Block block, const at::Tensor& stream_squares, at::Tensor gates, int64_t tokens)
     : block_(std::move(block)),
-      weights_(energy.clamp_min(1e-20).reciprocal()),
+      weights_(stream_squares.clamp_min(1e-20).reciprocal()),
       gates_(std::move(gates)),
-      scale_(static_cast<double>(tokens) / static_cast<double>(std::max<int64_t>(1, energy.size(0)))) {}
+      scale_(static_cast<double>(tokens) /
+             static_cast<double>(std::max<int64_t>(1, stream_squares.size(0)))) {}
 
 BlockProbe::Errors BlockProbe::Measure(size_t which, const at::Tensor& error) const {
   Errors errors;
@@ -60,13 +61,13 @@ BlockProbe AttentionProbe(const Attention& attention, const std::vector<LinearKi
   const Batches batches = {{sample.size(0) / length, length}};
   const at::Tensor context = attention.Context(sample, batches);
   const at::Tensor output = attention.Project(context);
-  const at::Tensor energy = (stream + output * residual_multiplier).pow(2).sum(1);
+  const at::Tensor stream_squares = (stream + output * residual_multiplier).pow(2).sum(1);
   const auto block = [=](size_t which, const at::Tensor& error) -> BlockProbe::Change {
     if (kinds[which] == LinearKind::kOutput) return {{}, at::mm(context, error.t())};
     const Attention changed = attention.With(kinds[which], attention.Weight(kinds[which]) - error);
     return {{}, output - changed.Project(changed.Context(sample, batches))};
   };
-  return BlockProbe(block, energy, /*gates=*/{}, tokens);
+  return BlockProbe(block, stream_squares, /*gates=*/{}, tokens);
 }
 
 at::Tensor FirstRows(const at::Tensor& rows, int64_t count) {
@@ -76,20 +77,20 @@ at::Tensor FirstRows(const at::Tensor& rows, int64_t count) {
 ProbeRows::ProbeRows(size_t shards, c10::Device device)
     : per_shard_(std::max<int64_t>(1, kProbeTokens / static_cast<int64_t>(shards))), device_(device) {}
 
-void ProbeRows::Add(const at::Tensor& rows, const at::Tensor& energy, const at::Tensor& factors) {
+void ProbeRows::Add(const at::Tensor& rows, const at::Tensor& stream_squares, const at::Tensor& factors) {
   const int64_t take = std::min(rows.size(0), per_shard_);
   rows_.push_back(FirstRows(rows, take));
-  energy_.push_back(FirstRows(energy, take));
+  stream_squares_.push_back(FirstRows(stream_squares, take));
   if (factors.defined()) factors_.push_back(FirstRows(factors, take));
   count_ += take;
 }
 
 BlockProbe ProbeRows::Probe(const GatedMlp& mlp, int64_t hidden, int64_t tokens) const {
   const at::Tensor rows = count_ > 0 ? at::cat(rows_, 0) : at::empty({0, hidden}, device_);
-  const at::Tensor energy = count_ > 0 ? at::cat(energy_, 0) : at::empty({0}, device_);
+  const at::Tensor stream_squares = count_ > 0 ? at::cat(stream_squares_, 0) : at::empty({0}, device_);
   const at::Tensor gates = factors_.empty() ? at::Tensor() : at::cat(factors_, 0);
   const at::Tensor factors = gates.defined() ? gates : at::ones({count_, 1}, device_);
-  return BlockProbe(MlpBlock(mlp, rows, factors), energy, gates, tokens);
+  return BlockProbe(MlpBlock(mlp, rows, factors), stream_squares, gates, tokens);
 }
 
 }  // namespace quantmoe

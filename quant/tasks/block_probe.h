@@ -27,9 +27,9 @@ class BlockProbe {
   // `error` [out, in] is the original weight of linear number `which` (of the part) minus the quantized one.
   using Block = std::function<Change(size_t which, const at::Tensor& error)>;
 
-  // `energy` [sampled] is the squared stream of each sampled token, of `tokens` in all. `gates` [sampled, 1]
-  // are factors on the outputs of the block, undefined when there are none.
-  BlockProbe(Block block, const at::Tensor& energy, at::Tensor gates, int64_t tokens);
+  // `stream_squares` [sampled] are the squared lengths of the stream at the sampled tokens, of `tokens` in
+  // all. `gates` [sampled, 1] are factors on the outputs of the block, undefined when there are none.
+  BlockProbe(Block block, const at::Tensor& stream_squares, at::Tensor gates, int64_t tokens);
 
   struct Errors {
     // Sum over tokens of |error|^2 / |stream|^2, scaled from the sample to all tokens.
@@ -63,13 +63,15 @@ class ProbeRows {
  public:
   ProbeRows(size_t shards, c10::Device device);
 
-  void Add(const at::Tensor& rows, const at::Tensor& energy, const at::Tensor& factors);
+  // The first of `rows` [tokens, hidden] f32 with their `stream_squares` [tokens] f32 and `factors` [tokens,
+  // 1] f32, undefined when there are none.
+  void Add(const at::Tensor& rows, const at::Tensor& stream_squares, const at::Tensor& factors);
 
   // The probe of a gated MLP on these rows, out of `tokens` in all.
   BlockProbe Probe(const GatedMlp& mlp, int64_t hidden, int64_t tokens) const;
 
  private:
-  std::vector<at::Tensor> rows_, energy_, factors_;
+  std::vector<at::Tensor> rows_, stream_squares_, factors_;
   const int64_t per_shard_;
   const c10::Device device_;
   int64_t count_ = 0;

@@ -1,4 +1,4 @@
-// What the tasks that choose widths are told of the job's spec.
+// The part of a job's spec that the tasks which choose widths (allocate, refine) get as parameters.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -8,8 +8,8 @@
 
 namespace quantmoe {
 
-// Budget, rules, heuristic with parameters, profile, group size and the limit of fallbacks; the rest keeps
-// its defaults. INVALID_ARGUMENT when one is missing.
+// Reads budget, width rules, heuristic with its parameters, profile, group size and the largest share of
+// fallbacks. The other fields keep their defaults. INVALID_ARGUMENT names a parameter that is missing.
 absl::StatusOr<JobSpec> ReadChoiceSpec(const TaskArguments& arguments);
 
 }  // namespace quantmoe

@@ -66,7 +66,7 @@ RoutingCounts CountRouting(const Routing& routing, int layer, int64_t experts) {
 }
 
 // The quantized weights of the fragments "plan.<n>" in front of the original ones; null when there are none.
-absl::StatusOr<std::unique_ptr<PlannedWeights>> ResolvedWeights(const TaskArguments& arguments,
+absl::StatusOr<std::unique_ptr<PlannedWeights>> ReSolvedWeights(const TaskArguments& arguments,
                                                                 WeightSource& original, BlobStore& blobs) {
   BitPlan plan;
   for (const Digest& digest : arguments.InputSeries("plan")) {
@@ -89,7 +89,7 @@ class LayerPass {
         original_(model.spec, model.checkpoint, at::kFloat) {}
 
   absl::StatusOr<TaskOutputs> Run() {
-    ASSIGN_OR_RETURN(resolved_, ResolvedWeights(arguments_, original_, context_.blobs));
+    ASSIGN_OR_RETURN(re_solved_, ReSolvedWeights(arguments_, original_, context_.blobs));
     const std::string half = arguments_.params().value("half", "");
     if (half == "feed_forward") {
       RETURN_IF_ERROR(TakeUp());
@@ -106,7 +106,7 @@ class LayerPass {
       return std::move(outputs_);
     }
     RETURN_IF_ERROR(FeedForwardHalf());
-    // The energy of the stream after the layer is what errors of its experts are measured against.
+    // Errors of the experts are measured against the squared length of the stream after the layer.
     RETURN_IF_ERROR(
         Put("ffn_input", {{"ffn_input", ffn_input_.contiguous()}, {"energy", next_.pow(2).sum(1)}}));
     RETURN_IF_ERROR(PutRouting());
@@ -115,7 +115,7 @@ class LayerPass {
   }
 
  private:
-  WeightSource& weights() { return resolved_ ? static_cast<WeightSource&>(*resolved_) : original_; }
+  WeightSource& weights() { return re_solved_ ? static_cast<WeightSource&>(*re_solved_) : original_; }
   bool moe() const { return model_.spec.layers[static_cast<size_t>(layer_)].moe; }
 
   absl::Status AttentionHalf() {
@@ -190,7 +190,7 @@ class LayerPass {
   const TaskArguments& arguments_;
   TaskContext& context_;
   CheckpointWeights original_;
-  std::unique_ptr<PlannedWeights> resolved_;
+  std::unique_ptr<PlannedWeights> re_solved_;
   std::vector<int64_t> shape_;  // [sequences, length, hidden]
   at::Tensor middle_;           // the residual stream between the halves
   at::Tensor hidden_, ffn_input_, ffn_, next_;

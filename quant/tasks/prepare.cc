@@ -77,7 +77,7 @@ class Preparation {
     }
     for (const std::string& name : ListOtherTensors(model_.spec)) {
       RETURN_IF_ERROR(CheckCancelled(context_));
-      RETURN_IF_ERROR(weights.Other(name).status());
+      RETURN_IF_ERROR(weights.Tensor(name).status());
     }
     return absl::OkStatus();
   }

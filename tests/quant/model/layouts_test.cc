@@ -353,7 +353,7 @@ TEST_F(LayoutsTest, KeptFp8BecomesTheDtypeOfTheModel) {
   EXPECT_EQ(kept.at(name), DType::kBF16);
   EXPECT_FALSE(kept.contains(name + "_scale_inv"));
   CheckpointWeights weights(model.spec, model.checkpoint, at::kFloat);
-  ASSERT_OK_AND_ASSIGN(const at::Tensor read, weights.Other(name));
+  ASSERT_OK_AND_ASSIGN(const at::Tensor read, weights.Tensor(name));
   EXPECT_TRUE(read.equal(made.decoded));
   EXPECT_TRUE(FindKeptProblems(model.spec, *model.checkpoint).empty());
   encoded.tensors.erase(name + "_scale_inv");

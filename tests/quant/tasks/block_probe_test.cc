@@ -21,10 +21,10 @@ TEST(ProbeRowsTest, NoShardOutlivesItsRows) {
   constexpr int64_t kTokens = 5000, kHidden = 16;
   ProbeRows sample(kShards, c10::Device(c10::kCPU));
   for (size_t shard = 0; shard < kShards; ++shard) {
-    bool rows_freed = false, energy_freed = false, factors_freed = false;
-    sample.Add(Watched(at::randn({kTokens, kHidden}), rows_freed), Watched(at::rand({kTokens}), energy_freed),
-               Watched(at::rand({kTokens, 1}), factors_freed));
-    EXPECT_TRUE(rows_freed && energy_freed && factors_freed) << "shard " << shard;
+    bool rows_freed = false, squares_freed = false, factors_freed = false;
+    sample.Add(Watched(at::randn({kTokens, kHidden}), rows_freed),
+               Watched(at::rand({kTokens}), squares_freed), Watched(at::rand({kTokens, 1}), factors_freed));
+    EXPECT_TRUE(rows_freed && squares_freed && factors_freed) << "shard " << shard;
   }
 }
 
