@@ -38,6 +38,7 @@ a { color: var(--accent); }
 p { margin: .3rem 0; overflow-wrap: anywhere; }
 .dim { color: var(--dim); } small { color: var(--dim); font-size: .85em; }
 .notice { border: 1px solid var(--bad); border-left-width: 6px; border-radius: 6px; padding: .5rem .8rem; margin: .8rem 0; }
+.notice.calm { border-color: var(--dim); } .empty { margin: 1rem 0; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(110px, 1fr)); gap: .6rem; margin: 1rem 0; }
 dl div { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .5rem .8rem; }
 dt { color: var(--dim); } dd { margin: 0; font-size: 1.25rem; font-weight: 600; }
@@ -112,10 +113,6 @@ std::string TimeText(absl::Time time) {
                       "\">", absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", time, absl::UTCTimeZone()), "</time>");
 }
 
-std::string MemoryText(int64_t bytes) {
-  return absl::StrFormat("%.1f GiB", static_cast<double>(bytes) / (int64_t{1} << 30));
-}
-
 struct Title {
   const char* text;
   bool number = false;
@@ -158,20 +155,30 @@ std::string ProgressOf(const JobRow& job) {
   if (!job.planned) return Cell(job.workers > 0 ? "preparing" : "");
   const std::string text = absl::StrCat(job.tasks_done, " of ", job.tasks_total, " tasks");
   std::vector<std::string> more;
-  if (!job.stages.empty()) more.push_back(absl::StrCat(EscapeHtml(job.stages), " on ", job.workers));
+  if (!job.stages.empty())
+    more.push_back(
+        absl::StrCat(EscapeHtml(job.stages), " on ", job.workers, job.workers == 1 ? " worker" : " workers"));
   if (job.tasks_cached > 0) more.push_back(absl::StrCat(job.tasks_cached, " known before"));
   return Cell(absl::StrCat("<progress value=\"", job.tasks_done, "\" max=\"", std::max(job.tasks_total, 1),
                            "\" aria-label=\"", text, "\"></progress>",
                            Small(absl::StrCat(text, more.empty() ? "" : "; ", absl::StrJoin(more, "; ")))));
 }
 
+std::string HeuristicOf(const JobRow& job) {
+  const std::string profile = job.profile.empty() ? "" : absl::StrCat("for ", EscapeHtml(job.profile));
+  return absl::StrCat("<td class=\"text\">", EscapeHtml(job.heuristic), Small(profile), "</td>");
+}
+
 std::string RowOf(const JobRow& job, absl::Time now) {
   const bool started = job.started != absl::InfinitePast();
   const absl::Duration took = (HasEnded(job) ? job.finished : now) - job.started;
   return absl::StrCat("<tr>", NameOf(job), StateOf(job), ProgressOf(job), TextCell(job.model),
-                      TextCell(job.budget), TextCell(job.heuristic),
+                      TextCell(job.budget), HeuristicOf(job),
                       NumberCell(absl::StrCat(SpanText(now - job.created), Small(TimeText(job.created)))),
-                      NumberCell(started ? SpanText(took) : "not started"), "</tr>\n");
+                      NumberCell(started         ? SpanText(took)
+                                 : HasEnded(job) ? "-"
+                                                 : "not started"),
+                      "</tr>\n");
 }
 
 std::string RowOf(const WorkerRow& worker, const JobsPage& page) {
@@ -185,7 +192,7 @@ std::string RowOf(const WorkerRow& worker, const JobsPage& page) {
       absl::StrCat("<td class=\"text\">", tasks.empty() ? "" : absl::StrJoin(tasks, "<br>"), "</td>"),
       absl::StrCat("<td class=\"text\">", EscapeHtml(worker.device),
                    Small(EscapeHtml(worker.determinism_class)), "</td>"),
-      NumberCell(absl::StrCat(worker.threads)), NumberCell(MemoryText(worker.memory_bytes)), Cell(version),
+      NumberCell(absl::StrCat(worker.threads)), NumberCell(BytesText(worker.memory_bytes)), Cell(version),
       NumberCell(absl::StrCat(worker.tasks_done)), NumberCell(SpanText(worker.silent)),
       NumberCell(SpanText(page.now - worker.connected)), "</tr>\n");
 }
@@ -200,9 +207,10 @@ std::string Header(const JobsPage& page) {
     absl::StrAppend(&html, "<p class=\"notice\" role=\"alert\">", EscapeHtml(page.notice), "</p>\n");
   }
   if (page.recovering) {
-    absl::StrAppend(&html,
-                    "<p class=\"notice\" role=\"status\">The coordinator has just started: tasks of workers "
-                    "that have not come back yet are given to others after one lease.</p>\n");
+    absl::StrAppend(
+        &html,
+        "<p class=\"notice calm\" role=\"status\">The coordinator has just started: tasks of workers "
+        "that have not come back yet are given to others after one lease.</p>\n");
   }
   return html;
 }
@@ -224,7 +232,8 @@ std::string Counts(const JobsPage& page) {
 
 std::string Jobs(const JobsPage& page) {
   if (page.jobs.empty()) {
-    return "<p>There is no job yet. Submit one: <code>quantmoe submit MODEL --bits 3 --watch</code></p>\n";
+    return "<p class=\"empty\">There is no job yet. Submit one: <code>quantmoe submit MODEL --bits 3 "
+           "--watch</code></p>\n";
   }
   std::string rows;
   for (const JobRow& job : page.jobs) absl::StrAppend(&rows, RowOf(job, page.now));
@@ -247,7 +256,8 @@ std::string Jobs(const JobsPage& page) {
 
 std::string Workers(const JobsPage& page) {
   if (page.workers.empty()) {
-    return "<p>No worker is connected. Start one: <code>quantmoe-worker --server HOST:PORT</code></p>\n";
+    return "<p class=\"empty\">No worker is connected. Start one: <code>quantmoe-worker --server "
+           "HOST:PORT</code></p>\n";
   }
   std::string rows;
   for (const WorkerRow& worker : page.workers) absl::StrAppend(&rows, RowOf(worker, page));
@@ -271,6 +281,17 @@ bool Changes(const JobsPage& page) {
 }
 
 }  // namespace
+
+std::string BytesText(int64_t bytes) {
+  double size = static_cast<double>(bytes);
+  const char* unit = "B";
+  for (const char* larger : {"KiB", "MiB", "GiB", "TiB"}) {
+    if (size < 1024) break;
+    size /= 1024;
+    unit = larger;
+  }
+  return unit[0] == 'B' ? absl::StrCat(bytes, " B") : absl::StrFormat("%.1f %s", size, unit);
+}
 
 std::string SpanText(absl::Duration span) {
   if (span < absl::ZeroDuration() || span == absl::InfiniteDuration()) return "-";

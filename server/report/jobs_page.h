@@ -21,7 +21,8 @@ struct JobRow {
   std::string model = {};
   std::string budget = {};
   std::string heuristic = {};
-  std::string stages = {};  // kinds of the tasks that run now
+  std::string profile = {};  // of the loader; empty: the default
+  std::string stages = {};   // kinds of the tasks that run now
   int tasks_done = 0;
   int tasks_cached = 0;  // of the done ones
   int tasks_total = 0;
@@ -64,6 +65,8 @@ struct JobsPage {
 
 std::string RenderJobsPage(const JobsPage& page);
 
+// "512 B", "4.1 MiB", "6.0 GiB".
+std::string BytesText(int64_t bytes);
 // "45 s", "12 min", "3 h 5 min", "4 d 2 h"; "-" for infinite and negative durations.
 std::string SpanText(absl::Duration span);
 

@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 
@@ -30,7 +29,6 @@ namespace {
 constexpr absl::Duration kPatience = absl::Seconds(30);
 constexpr int64_t kMostEnded = 100;
 constexpr size_t kMaxReasonBytes = 300;
-constexpr double kGiB = int64_t{1} << 30;
 
 // What `question` answers on the commit loop. The answer outlives a caller that has given up.
 template <typename T>
@@ -61,11 +59,10 @@ std::string BudgetText(const v1::JobSpec& spec) {
     case v1::BitBudget::kStoredBits:
       return absl::StrCat(budget.stored_bits(), " bits with scales");
     case v1::BitBudget::kMaxBytes:
-      return absl::StrFormat("%.2f GiB", static_cast<double>(budget.max_bytes()) / kGiB);
+      return BytesText(budget.max_bytes());
     case v1::BitBudget::kRankBytes:
-      return absl::StrFormat("%.2f GiB on each of %d ranks",
-                             static_cast<double>(budget.rank_bytes().max_bytes()) / kGiB,
-                             budget.rank_bytes().ranks());
+      return absl::StrCat(BytesText(budget.rank_bytes().max_bytes()), " on each of ",
+                          budget.rank_bytes().ranks(), " ranks");
     default:
       return "no limit";
   }
@@ -87,6 +84,7 @@ JobRow RowOf(const Job& job) {
              .model = record.spec().model().uri(),
              .budget = BudgetText(record.spec()),
              .heuristic = HeuristicText(record.spec().heuristic()),
+             .profile = record.spec().runtime_profile(),
              .planned = record.planned(),
              .original_perplexity = record.artifact().quality().original_perplexity(),
              .perplexity = record.artifact().quality().perplexity(),

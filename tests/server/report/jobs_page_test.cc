@@ -26,6 +26,7 @@ JobRow Running() {
           .model = "/models/mixtral",
           .budget = "3 bits on average",
           .heuristic = "optimal",
+          .profile = "vllm",
           .stages = "solve",
           .tasks_done = 34,
           .tasks_cached = 4,
@@ -58,12 +59,13 @@ JobsPage Page() {
 }
 
 TEST(JobsPageTest, AJobSaysWhereItStands) {
-  EXPECT_THAT(RenderJobsPage(Page()),
-              AllOf(HasSubstr("mixtral at 3"), HasSubstr("job-1"), HasSubstr("running"),
-                    HasSubstr("<progress value=\"34\" max=\"120\" aria-label=\"34 of 120 tasks\">"),
-                    HasSubstr("solve on 2"), HasSubstr("4 known before"), HasSubstr("/models/mixtral"),
-                    HasSubstr("3 bits on average"), HasSubstr("optimal"), HasSubstr("1 h 10 min"),
-                    HasSubstr("1 h 5 min"), Not(HasSubstr("/jobs/job-1/report"))));
+  EXPECT_THAT(
+      RenderJobsPage(Page()),
+      AllOf(HasSubstr("mixtral at 3"), HasSubstr("job-1"), HasSubstr("running"),
+            HasSubstr("<progress value=\"34\" max=\"120\" aria-label=\"34 of 120 tasks\">"),
+            HasSubstr("solve on 2 workers"), HasSubstr("4 known before"), HasSubstr("/models/mixtral"),
+            HasSubstr("3 bits on average"), HasSubstr("optimal<small>for vllm"), HasSubstr("1 h 10 min"),
+            HasSubstr("1 h 5 min"), Not(HasSubstr("/jobs/job-1/report"))));
 }
 
 TEST(JobsPageTest, AWaitingJobSaysWhy) {
@@ -127,8 +129,8 @@ TEST(JobsPageTest, NoTextBecomesMarkup) {
   JobsPage page = Page();
   page.version = page.data_dir = page.notice = evil;
   JobRow& job = page.jobs[0];
-  for (std::string* text :
-       {&job.id, &job.title, &job.reason, &job.model, &job.budget, &job.heuristic, &job.stages}) {
+  for (std::string* text : {&job.id, &job.title, &job.reason, &job.model, &job.budget, &job.heuristic,
+                            &job.profile, &job.stages}) {
     *text = evil;
   }
   WorkerRow& worker = page.workers[0];
@@ -153,7 +155,10 @@ TEST(JobsPageTest, ItAsksTheNetworkForNothingAndRunsNothing) {
   EXPECT_THAT(html, HasSubstr("default-src 'none'"));
 }
 
-TEST(JobsPageTest, SpansAreReadAtAGlance) {
+TEST(JobsPageTest, SpansAndSizesAreReadAtAGlance) {
+  EXPECT_EQ(BytesText(512), "512 B");
+  EXPECT_EQ(BytesText(int64_t{5} << 20), "5.0 MiB");
+  EXPECT_EQ(BytesText(int64_t{6442450944}), "6.0 GiB");
   EXPECT_EQ(SpanText(absl::Seconds(45.9)), "45 s");
   EXPECT_EQ(SpanText(absl::Minutes(12.5)), "12 min");
   EXPECT_EQ(SpanText(absl::Minutes(185)), "3 h 5 min");
