@@ -27,7 +27,7 @@ int64_t DirectoryBytes(const std::string& dir) {
 }  // namespace
 
 void GarbageCollection::Start(absl::Duration min_age) {
-  if (running_ || !AgesAreKnown()) return;
+  if (!AgesAreKnown()) return;
   running_ = true;
   auto run =
       std::make_shared<Run>(Run{.min_age = min_age, .now = core_.clock.Now(), .facts = {}, .garbage = {}});

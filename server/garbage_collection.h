@@ -19,8 +19,9 @@ class GarbageCollection {
   // `blob_min_age`: how long blobs stay young after the wall clock was set, by which files tell their age.
   GarbageCollection(Core& core, absl::Duration blob_min_age) : core_(core), blob_min_age_(blob_min_age) {}
 
-  // Collects what is older than `min_age`; does nothing while one goes on, or while ages are not known.
+  // Collects what is older than `min_age`, unless ages are not known. None may be running.
   void Start(absl::Duration min_age) ON_LOOP;
+  bool running() const ON_LOOP { return running_; }
 
  private:
   struct Run {

@@ -11,6 +11,7 @@ namespace quantmoe {
 namespace {
 
 constexpr absl::Duration kGaugeInterval = absl::Seconds(1);
+constexpr absl::Duration kLookInterval = absl::Seconds(1);
 // On a full disk what is only kept for later jobs goes early. Young blobs stay: a running task, or a client
 // that is about to create a job, may have just written them.
 constexpr absl::Duration kFullDiskInterval = absl::Seconds(30);
@@ -72,10 +73,10 @@ void Upkeep::Tick() {
   if (now - gauges_at_ >= kGaugeInterval) {
     gauges_at_ = now;
     CountFacts();
-    LookAtDisk();
   }
+  if (now - looked_at_ >= kLookInterval && LookAtDisk()) looked_at_ = now;
   const bool full = core_.disk.unusable();
-  if (now - garbage_at_ >= (full ? kFullDiskInterval : options_.garbage_interval)) {
+  if (!garbage_.running() && now - garbage_at_ >= (full ? kFullDiskInterval : options_.garbage_interval)) {
     garbage_at_ = now;
     garbage_.Start(full ? std::min(options_.blob_min_age, kFullDiskMinAge) : options_.blob_min_age);
   }
@@ -98,8 +99,8 @@ void Upkeep::CountFacts() {
   core_.metrics.Refresh(counts);
 }
 
-void Upkeep::LookAtDisk() {
-  if (looking_at_disk_.exchange(true)) return;
+bool Upkeep::LookAtDisk() {
+  if (looking_at_disk_.exchange(true)) return false;
   const bool posted = core_.rooms.disk.Post([this] {
     core_.disk.Refresh();
     core_.metrics.DiskFull(core_.disk.unusable());
@@ -110,6 +111,7 @@ void Upkeep::LookAtDisk() {
     looking_at_disk_ = false;
   });
   if (!posted) looking_at_disk_ = false;
+  return posted;
 }
 
 }  // namespace quantmoe

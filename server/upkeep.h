@@ -28,13 +28,14 @@ class Upkeep {
 
  private:
   void CountFacts() ON_LOOP;
-  // In a room, one look at a time: how much room the disk has.
-  void LookAtDisk();
+  // In a room, one look at a time: how much room the disk has. False while one goes on.
+  bool LookAtDisk();
 
   Core& core_;
   const Options options_;
   GarbageCollection garbage_;
   absl::Duration gauges_at_ OF_LOOP = -absl::InfiniteDuration();
+  absl::Duration looked_at_ OF_LOOP = -absl::InfiniteDuration();
   absl::Duration garbage_at_ OF_LOOP = -absl::InfiniteDuration();
   std::atomic<bool> looking_at_disk_{false};
   std::atomic<int64_t> last_tick_ms_{0};  // monotonic; 0: none yet
