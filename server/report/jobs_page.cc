@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 
 #include "base/text.h"
 
@@ -98,6 +99,11 @@ std::string Cell(const std::string& html) { return absl::StrCat("<td>", html, "<
 std::string TextCell(absl::string_view text) {
   return absl::StrCat("<td class=\"text\">", EscapeHtml(text), "</td>");
 }
+// Long paths break between their folders.
+std::string PathCell(absl::string_view path) {
+  return absl::StrCat("<td class=\"text\">", absl::StrReplaceAll(EscapeHtml(path), {{"/", "/<wbr>"}}),
+                      "</td>");
+}
 std::string NumberCell(const std::string& html) {
   return absl::StrCat("<td class=\"number\">", html, "</td>");
 }
@@ -172,7 +178,7 @@ std::string HeuristicOf(const JobRow& job) {
 std::string RowOf(const JobRow& job, absl::Time now) {
   const bool started = job.started != absl::InfinitePast();
   const absl::Duration took = (HasEnded(job) ? job.finished : now) - job.started;
-  return absl::StrCat("<tr>", NameOf(job), StateOf(job), ProgressOf(job), TextCell(job.model),
+  return absl::StrCat("<tr>", NameOf(job), StateOf(job), ProgressOf(job), PathCell(job.model),
                       TextCell(job.budget), HeuristicOf(job),
                       NumberCell(absl::StrCat(SpanText(now - job.created), Small(TimeText(job.created)))),
                       NumberCell(started         ? SpanText(took)
@@ -298,8 +304,9 @@ std::string SpanText(absl::Duration span) {
   const int64_t minutes = absl::ToInt64Minutes(span);
   if (minutes == 0) return absl::StrCat(absl::ToInt64Seconds(span), " s");
   if (minutes < 60) return absl::StrCat(minutes, " min");
-  if (minutes < 24 * 60) return absl::StrCat(minutes / 60, " h ", minutes % 60, " min");
-  return absl::StrCat(minutes / (24 * 60), " d ", minutes / 60 % 24, " h");
+  const int64_t hours = minutes / 60;
+  if (hours < 24) return absl::StrCat(hours, " h ", minutes % 60, " min");
+  return absl::StrCat(hours / 24, " d ", hours % 24, " h");
 }
 
 std::string RenderJobsPage(const JobsPage& page) {
