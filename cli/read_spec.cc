@@ -231,7 +231,7 @@ absl::StatusOr<SpecInput> ReadSpec(const TypedFlags& typed, const SpecNeeds& nee
 
 absl::Status TakeFiles(const TakeFile& take, SpecInput& input) {
   Violations violations;
-  const absl::Status taken = TakeAll(take, input, violations);
+  absl::Status taken = TakeAll(take, input, violations);
   RETURN_IF_ERROR(InvalidFields(std::move(violations)));
   return taken;
 }

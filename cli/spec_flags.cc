@@ -76,7 +76,7 @@ class FlagAdder {
 
   template <HasOptions Spec>
   void Visit(const Spec& defaults) {
-    auto visit = [this](const OptionInfo& option, const auto& value) { Add(option, value); };
+    auto visit = [this](const OptionInfo& option, const auto& value) { this->Add(option, value); };
     VisitOptions(defaults, visit);
   }
 

@@ -49,9 +49,7 @@ std::string DefaultText(const OptionInfo& option, const T& value) {
   if (option.unset[0] != '\0') return option.unset;
   if constexpr (NamedChoice<T>) {
     return std::string(ChoiceName(value));
-  } else if constexpr (std::same_as<T, bool>) {
-    return "";
-  } else if constexpr (std::is_arithmetic_v<T>) {
+  } else if constexpr (std::is_arithmetic_v<T> && !std::same_as<T, bool>) {
     return value == T{} ? "" : absl::StrCat(value);
   } else if constexpr (std::same_as<T, std::string>) {
     return value;

@@ -147,7 +147,7 @@ CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskRes
                                    const v1::JobSpec& spec) { return RestoreText(core, digest, spec); }},
            facts, loop, links, *store, *blobs, *disk, rooms, metrics, *options.clock),
       attempts(facts, jobs, links, metrics, *options.clock, LimitsOf(options), store->term()),
-      sessions(session_options, facts, jobs, attempts, links, metrics, *options.clock),
+      sessions(std::move(session_options), facts, jobs, attempts, links, metrics, *options.clock),
       watchers(metrics),
       core{.data_dir = options.data_dir,
            .artifacts_dir = options.data_dir + "/artifacts",

@@ -79,7 +79,7 @@ class ComparisonRun {
       v1::CreateJobRequest request = one.request;
       request.clear_request_id();
       request.set_validate_only(true);
-      const absl::Status status = Create(request).status();
+      absl::Status status = Create(request).status();
       if (absl::IsUnavailable(status)) return status;
       if (!status.ok()) refusals.Add(status, TitleOf(one));
     }

@@ -68,9 +68,10 @@ struct Column {
 };
 
 struct Cell {
-  Cell(std::string content, Style content_style = Style::kPlain)
+  // A cell without a style is written as its text: {"job", name}.
+  Cell(std::string content, Style content_style = Style::kPlain)  // NOLINT(google-explicit-constructor)
       : text(std::move(content)), style(content_style) {}
-  Cell(const char* content) : text(content) {}
+  Cell(const char* content) : text(content) {}  // NOLINT(google-explicit-constructor)
 
   std::string text;
   Style style = Style::kPlain;

@@ -20,9 +20,9 @@ void JobTable::Load(server::JobRecord record,
   if (!record.request_id().empty()) by_request_[record.request_id()] = id;
   Job& job = jobs_[id];
   job.record = std::move(record);
-  for (auto& [definition, state] : tasks) {
-    const bool awaits_lookup = state.state() == v1::Task::READY && !state.key().empty();
-    AddTask(job, std::move(definition), std::move(state));
+  for (auto& task : tasks) {
+    const bool awaits_lookup = task.second.state() == v1::Task::READY && !task.second.key().empty();
+    AddTask(job, std::move(task.first), std::move(task.second));
     job.tasks.back().awaits_lookup = awaits_lookup;
   }
   LinkTasks(job);

@@ -137,7 +137,7 @@ SqliteStore::~SqliteStore() {
 
 absl::Status SqliteStore::Commit(const std::vector<Change>& changes) {
   while (true) {
-    const absl::Status status = CommitOnce(changes);
+    absl::Status status = CommitOnce(changes);
     if (!IsDiskFull(status) || !make_room_ || !make_room_()) return status;
   }
 }

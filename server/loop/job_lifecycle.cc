@@ -135,7 +135,7 @@ void JobLifecycle::Bind(const std::string& id, const std::string& determinism_cl
   facts_.Apply(JobBound{id, determinism_class});
   std::vector<int> ready;
   for (const auto& [height, index] : facts_.table().Find(id)->ready) ready.push_back(index);
-  ResolveReadyTasks(id, std::move(ready));
+  ResolveReadyTasks(id, ready);
 }
 
 void JobLifecycle::MarkRunning(const std::string& id) {
@@ -261,7 +261,7 @@ void JobLifecycle::FinishPlanning(const std::string& id,
   facts_.Apply(TasksPlanned{id, *std::move(tasks)});
   std::vector<int> all;
   for (const Task& task : job->tasks) all.push_back(task.index);
-  ResolveReadyTasks(id, std::move(all));
+  ResolveReadyTasks(id, all);
 }
 
 void JobLifecycle::StartPublishing(const std::string& id) {

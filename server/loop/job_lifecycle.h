@@ -84,7 +84,7 @@ class JobLifecycle {
   // Reads every input of the task, and the blob `named` (SHA-256; may be empty) that it failed on, in a room,
   // and tells on the loop's thread which are lost.
   void CheckInputs(const std::string& id, const std::string& label, const std::string& named,
-                   std::function<void(const BlobCheck&)> then) ON_LOOP;
+                   const std::function<void(const BlobCheck&)>& then) ON_LOOP;
   // Has the producers of lost blobs run again. The job fails when nobody produces one of them, or a result is
   // lost time after time.
   // `indirect` as in BlobCheck.
@@ -126,7 +126,7 @@ class JobLifecycle {
                    const absl::Status& error) ON_LOOP;
   bool MayStep(const std::string& id) const ON_LOOP;
   void CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
-                  std::function<void(const BlobCheck&)> then) ON_LOOP;
+                  const std::function<void(const BlobCheck&)>& then) ON_LOOP;
   void CancelRunningTasks(const Job& job, absl::string_view reason) ON_LOOP;
   void ChangeState(const std::string& id, JobState state, absl::string_view reason,
                    const google::rpc::Status& error = {},

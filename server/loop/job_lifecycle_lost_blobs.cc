@@ -58,7 +58,7 @@ bool IsNeeded(const Job& job, const Task& task) {
 }  // namespace
 
 void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, const std::string& named,
-                               std::function<void(const BlobCheck&)> then) {
+                               const std::function<void(const BlobCheck&)>& then) {
   const Job& job = *facts_.table().Find(id);
   absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, *job.Find(label));
   // An input that was reopened already has no digest: the task waits for it anyway.
@@ -67,7 +67,7 @@ void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, 
     return input.digest().sha256() == named;
   });
   const Task* producer = direct || named.empty() ? nullptr : FindProducer(job, named);
-  if (producer == nullptr) return CheckBlobs(id, *std::move(inputs), std::move(then));
+  if (producer == nullptr) return CheckBlobs(id, *std::move(inputs), then);
   // A disk that lost one tensor of a plan may have lost more: all are looked at, not one each attempt.
   std::set<std::string> indirect;
   for (const Task& task : job.tasks) {
@@ -78,16 +78,15 @@ void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, 
       inputs->push_back(output);
     }
   }
-  CheckBlobs(id, *std::move(inputs),
-             [indirect = std::move(indirect), then = std::move(then)](BlobCheck check) {
-               std::set_intersection(check.lost.begin(), check.lost.end(), indirect.begin(), indirect.end(),
-                                     std::inserter(check.indirect, check.indirect.end()));
-               then(check);
-             });
+  CheckBlobs(id, *std::move(inputs), [indirect = std::move(indirect), then](BlobCheck check) {
+    std::set_intersection(check.lost.begin(), check.lost.end(), indirect.begin(), indirect.end(),
+                          std::inserter(check.indirect, check.indirect.end()));
+    then(check);
+  });
 }
 
 void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
-                              std::function<void(const BlobCheck&)> then) {
+                              const std::function<void(const BlobCheck&)>& then) {
   const bool posted = rooms_.steps.Post(
       [this, spec = facts_.table().Find(id)->record.spec(), then, blobs = std::move(blobs)] {
         BlobCheck check;

@@ -37,7 +37,7 @@ WorkerSessions::WorkerSessions(Options options, FactsRecorder& facts, JobLifecyc
       metrics_(metrics),
       clock_(clock) {}
 
-void WorkerSessions::Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link) {
+void WorkerSessions::Hello(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) {
   const std::string& id = hello.worker_id();
   if (BelongsToAnother(hello, link)) {
     Log(LogLevel::kWarning, "a second worker of the same id was refused", {{"worker", id}});

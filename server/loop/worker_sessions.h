@@ -35,7 +35,7 @@ class WorkerSessions {
   // A session opens; an older one of the same process is closed, and one that takes the id of another
   // connected worker is refused. Attempts that the worker holds are adopted or dropped; those that it should
   // hold and does not go back to the queue.
-  void Hello(const v1::Hello& hello, std::shared_ptr<WorkerLink> link) ON_LOOP;
+  void Hello(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) ON_LOOP;
   // A message after Hello from the session behind `link`.
   void Receive(const std::string& worker, const std::shared_ptr<WorkerLink>& link,
                const v1::WorkerMessage& message) ON_LOOP;
