@@ -16,7 +16,6 @@
 #include "local/model_input.h"
 #include "local/work_end.h"
 #include "plan/graph/job_estimate.h"
-#include "plan/model/tensor_views.h"
 #include "plan/options/spec_files.h"
 #include "plan/options/spec_json.h"
 #include "quant/device/torch_guard.h"
@@ -106,21 +105,24 @@ absl::Status WriteTable(const JobRunner& runner, const std::string& path, LocalB
   return WriteOutputFile(path, std::string(blob.bytes()));
 }
 
-// What the job would need; nothing is computed.
-absl::StatusOr<nlohmann::ordered_json> EstimateOf(const ResolvedJob& job, const ModelSources& models) {
-  ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(job.spec.model_uri, models));
-  ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(job, KeptTensors(job.model, *model.checkpoint)));
-  nlohmann::ordered_json tasks = nlohmann::ordered_json::object();
-  for (const auto& [kind, stage] : needs.stages) tasks[std::string(TaskKindName(kind))] = stage.tasks;
-  return nlohmann::ordered_json{{"original_bytes", job.original_bytes},
-                                {"minimum_bytes", job.sizes.minimum_bytes},
-                                {"maximum_bytes", job.sizes.maximum_bytes},
+// What the job would need; nothing is computed. Keys as the fields of the message Estimate.
+absl::StatusOr<nlohmann::ordered_json> EstimateOf(const ResolvedJob& job) {
+  ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(job));
+  nlohmann::ordered_json stages = nlohmann::ordered_json::object();
+  for (const auto& [kind, stage] : needs.stages) stages[std::string(TaskKindName(kind))] = stage.tasks;
+  return nlohmann::ordered_json{{"original_bytes", needs.original_bytes},
+                                {"minimum_bytes", needs.sizes.minimum_bytes},
+                                {"maximum_bytes", needs.sizes.maximum_bytes},
+                                {"minimum_average_bits", needs.sizes.minimum_average_bits},
+                                {"maximum_average_bits", needs.sizes.maximum_average_bits},
+                                {"budget_bytes", needs.budget_bytes},
                                 {"predicted_bytes", needs.predicted_bytes},
                                 {"bytes_exact", needs.bytes_exact},
+                                {"quantized_linears", needs.quantized_linears},
                                 {"worker_memory_bytes", needs.worker_memory_bytes},
                                 {"calibration_tokens", needs.calibration_tokens},
                                 {"tokens_per_expert", needs.tokens_per_expert},
-                                {"tasks", std::move(tasks)},
+                                {"tasks", std::move(stages)},
                                 {"warnings", needs.warnings}};
 }
 
@@ -128,7 +130,7 @@ absl::StatusOr<nlohmann::ordered_json> EstimateOf(const ResolvedJob& job, const 
 absl::Status PrintEstimate(const QuantizeFlags& flags, cli::SpecInput input, const ModelSources& models) {
   ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(std::move(input), models, /*blobs=*/nullptr));
   ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
-  ASSIGN_OR_RETURN(nlohmann::ordered_json estimate, EstimateOf(job, models));
+  ASSIGN_OR_RETURN(nlohmann::ordered_json estimate, EstimateOf(job));
   const nlohmann::ordered_json printed =
       flags.dry_run ? nlohmann::ordered_json{{"spec", OwnOrderedJson(JobSpecToJson(job.spec))},
                                              {"estimate", std::move(estimate)}}

@@ -31,12 +31,11 @@ DistortionTable BlankTable(const ResolvedJob& job) {
   return table;
 }
 
-absl::Status PredictBytes(const ResolvedJob& job, const std::vector<TensorInfo>& kept,
-                          JobEstimate& estimate) {
+absl::Status PredictBytes(const ResolvedJob& job, JobEstimate& estimate) {
   estimate.budget_bytes = BudgetBytes(job.spec.budget, job.sizes);
   estimate.predicted_bytes = estimate.budget_bytes;
   if (!HeuristicOf(job.spec).NeedsNoData(job.spec.heuristic_params)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(BlankTable(job), job.spec, kept));
+  ASSIGN_OR_RETURN(const BitPlan plan, Allocate(BlankTable(job), job.spec, job.kept));
   estimate.predicted_bytes = plan.weight_file_bytes;
   estimate.bytes_exact = true;
   return absl::OkStatus();
@@ -126,8 +125,17 @@ void WarnOfLargeBudget(const ResolvedJob& job, JobEstimate& estimate) {
 
 }  // namespace
 
+int JobEstimate::tasks() const {
+  int tasks = 0;
+  for (const auto& [kind, stage] : stages) tasks += stage.tasks;
+  return tasks;
+}
+
 JobEstimate EstimateWork(const ResolvedJob& job) {
   JobEstimate estimate;
+  estimate.original_bytes = job.original_bytes;
+  estimate.sizes = job.sizes;
+  for (const Part& part : job.parts) estimate.quantized_linears += static_cast<int64_t>(part.linears.size());
   CountTasks(job, estimate);
   WarnOfFewTokens(job, estimate);
   WarnOfShortText(job, estimate);
@@ -135,9 +143,9 @@ JobEstimate EstimateWork(const ResolvedJob& job) {
   return estimate;
 }
 
-absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job, const std::vector<TensorInfo>& kept) {
+absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job) {
   JobEstimate estimate = EstimateWork(job);
-  RETURN_IF_ERROR(PredictBytes(job, kept, estimate));
+  RETURN_IF_ERROR(PredictBytes(job, estimate));
   return estimate;
 }
 

@@ -19,21 +19,26 @@ struct StageNeeds {
 };
 
 struct JobEstimate {
-  int64_t budget_bytes = 0;     // weight files when the budget is used up
-  int64_t predicted_bytes = 0;  // weight files of the plan
+  int64_t original_bytes = 0;   // weight files of the model
+  SizeBounds sizes;             // of the artifact's weight files
+  int64_t budget_bytes = 0;     // the same when the budget is used up
+  int64_t predicted_bytes = 0;  // the same of the plan
   bool bytes_exact = false;     // true when the heuristic needs no data
+  int64_t quantized_linears = 0;
   int64_t worker_memory_bytes = 0;
   int64_t calibration_tokens = 0;
   int64_t tokens_per_expert = 0;  // on average; 0 without experts
   std::map<TaskKind, StageNeeds> stages;
   std::vector<std::string> warnings;
+
+  int tasks() const;
 };
 
-// Tasks, tokens, memory and warnings; the bytes are left 0. Evaluation is counted at four bytes a token of
-// text.
+// Tasks, tokens, memory and warnings; what the plan takes is left 0. Evaluation is counted at four bytes a
+// token of text.
 JobEstimate EstimateWork(const ResolvedJob& job);
 
-// That and the bytes. `kept` as of KeptTensors.
-absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job, const std::vector<TensorInfo>& kept);
+// That and what the plan takes. Errors as of Allocate.
+absl::StatusOr<JobEstimate> EstimateNeeds(const ResolvedJob& job);
 
 }  // namespace quantmoe

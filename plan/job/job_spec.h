@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@
 
 namespace quantmoe {
 
-// A spec with its model opened and every default filled in: what tasks are planned from.
+// A spec with its model opened and every default filled in: what tasks are planned from, and what an estimate
+// is made of. It keeps all that they need of the model, so that its files are read once.
 struct ResolvedJob {
   JobSpec spec;
   ModelSpec model;
@@ -28,8 +30,9 @@ struct ResolvedJob {
   std::string model_fingerprint;
   std::string model_digest;  // Checkpoint::header_digest
   int64_t original_bytes = 0;
-  int64_t read_bytes = 0;  // the most that is read from the checkpoint at once for one linear
-  SizeBounds sizes;        // of the artifact's weight files
+  int64_t read_bytes = 0;        // the most that is read from the checkpoint at once for one linear
+  std::vector<TensorInfo> kept;  // tensors that stay unquantized, as of KeptTensors
+  SizeBounds sizes;              // of the artifact's weight files
 };
 
 // The record of the spec's profile; FreeProfile() when CheckJobSpec would refuse its name.
@@ -50,8 +53,18 @@ std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec);
 absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoint,
                                        absl::string_view config_json);
 
-// OpenModel, read config.json, ResolveJob: the whole way from a spec to a ResolvedJob. Its URI is pinned
-// (ModelDirectory::uri), so that every worker reads the same bytes.
+// A model that was opened for one job or for several.
+struct JobModel {
+  std::string uri;  // pinned (ModelDirectory::uri), so that every worker reads the same bytes
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::string config_json;
+};
+// Reads the headers and config.json, each once.
+absl::StatusOr<JobModel> OpenJobModel(const std::string& uri, const ModelSources& models);
+// ResolveJob with this model, whose URI the job gets.
+absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const JobModel& model);
+
+// The whole way from a spec to a ResolvedJob: the spec is checked, its model opened, and the job resolved.
 absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const ModelSources& models);
 
 }  // namespace quantmoe

@@ -108,7 +108,8 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
   // All widths are solved whatever the profile, so that a second job with another one solves nothing again.
   spec.gptq.widths = CandidateWidths(spec.gptq.widths, FreeProfile());
   if (spec.refinement.rounds > 0 && spec.refinement.trials == 0) spec.refinement.trials = kDefaultTrials;
-  ASSIGN_OR_RETURN(job.sizes, ResolveSizes(spec, linears, KeptTensors(job.model, checkpoint)));
+  job.kept = KeptTensors(job.model, checkpoint);
+  ASSIGN_OR_RETURN(job.sizes, ResolveSizes(spec, linears, job.kept));
   job.spec = std::move(spec);
   job.parts = CutParts(job.model);
   job.model_fingerprint = checkpoint.fingerprint();
@@ -118,13 +119,24 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
   return job;
 }
 
+absl::StatusOr<JobModel> OpenJobModel(const std::string& uri, const ModelSources& models) {
+  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModel(uri, models));
+  JobModel model;
+  ASSIGN_OR_RETURN(model.config_json, ReadModelConfig(*directory));
+  model.uri = directory->uri().ToString();
+  ASSIGN_OR_RETURN(model.checkpoint, Checkpoint::Open(std::move(directory)));
+  return model;
+}
+
+absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const JobModel& model) {
+  spec.model_uri = model.uri;
+  return ResolveJob(std::move(spec), *model.checkpoint, model.config_json);
+}
+
 absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const ModelSources& models) {
   RETURN_IF_ERROR(InvalidFields(CheckJobSpec(spec)));
-  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModel(spec.model_uri, models));
-  ASSIGN_OR_RETURN(const std::string config, ReadModelConfig(*directory));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
-  spec.model_uri = directory->uri().ToString();
-  return ResolveJob(std::move(spec), *checkpoint, config);
+  ASSIGN_OR_RETURN(const JobModel model, OpenJobModel(spec.model_uri, models));
+  return ResolveJob(std::move(spec), model);
 }
 
 }  // namespace quantmoe

@@ -16,7 +16,6 @@
 #include "plan/graph/task_graph.h"
 #include "plan/job/complete_input.h"
 #include "plan/job/inspection.h"
-#include "plan/model/tensor_views.h"
 #include "plan/options/spec_files.h"
 #include "proto/job_spec_proto.h"
 #include "server/facts/resource_names.h"
@@ -61,12 +60,6 @@ absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldVi
   }
   if (parsed != nullptr) *parsed = spec;
   return InvalidFields(std::move(violations));
-}
-
-// The checkpoint behind a URI that the roots allow.
-absl::StatusOr<std::unique_ptr<Checkpoint>> OpenCheckpoint(Core& core, const std::string& text) {
-  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(text, core.models));
-  return Checkpoint::Open(std::move(directory));
 }
 
 // How long the job takes the connected workers, from the rates of tasks that were timed.
@@ -166,22 +159,21 @@ absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& proto, 
   v1::JobSpec filled = proto;
   RETURN_IF_ERROR(FetchJobData(core, filled));
   ASSIGN_OR_RETURN(const auto job, OpenSpec(core, filled));
-  ASSIGN_OR_RETURN(const auto checkpoint, OpenCheckpoint(core, job->spec.model_uri));
-  ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(*job, KeptTensors(job->model, *checkpoint)));
+  ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(*job));
   v1::Estimate estimate;
-  estimate.set_original_bytes(job->original_bytes);
-  estimate.set_minimum_bytes(job->sizes.minimum_bytes);
-  estimate.set_maximum_bytes(job->sizes.maximum_bytes);
-  estimate.set_minimum_average_bits(job->sizes.minimum_average_bits);
-  estimate.set_maximum_average_bits(job->sizes.maximum_average_bits);
+  estimate.set_original_bytes(needs.original_bytes);
+  estimate.set_minimum_bytes(needs.sizes.minimum_bytes);
+  estimate.set_maximum_bytes(needs.sizes.maximum_bytes);
+  estimate.set_minimum_average_bits(needs.sizes.minimum_average_bits);
+  estimate.set_maximum_average_bits(needs.sizes.maximum_average_bits);
   estimate.set_budget_bytes(needs.budget_bytes);
   estimate.set_predicted_bytes(needs.predicted_bytes);
   estimate.set_bytes_exact(needs.bytes_exact);
   estimate.set_worker_memory_bytes(needs.worker_memory_bytes);
   estimate.set_calibration_tokens(needs.calibration_tokens);
   estimate.set_tokens_per_expert(needs.tokens_per_expert);
-  estimate.set_quantized_linears(static_cast<int64_t>(ListLinears(job->model).size()));
-  for (const auto& [kind, stage] : needs.stages) estimate.set_tasks(estimate.tasks() + stage.tasks);
+  estimate.set_quantized_linears(needs.quantized_linears);
+  estimate.set_tasks(needs.tasks());
   estimate.mutable_warnings()->Add(needs.warnings.begin(), needs.warnings.end());
   AddWorkerWarnings(rates, estimate);
   EstimateTime(needs, rates, estimate);

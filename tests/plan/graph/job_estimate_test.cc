@@ -21,6 +21,7 @@ ResolvedJob JobFor(const std::string& heuristic, double bits) {
   job.model = ParseOrDie(SmallMoeConfig());
   job.parts = CutParts(job.model);
   job.sizes = BoundSizes(ListLinears(job.model), kKept, job.spec.gptq.widths, 64);
+  job.kept = kKept;
   job.original_bytes = 1 << 20;
   return job;
 }
@@ -29,13 +30,13 @@ TEST(JobEstimateTest, SizesAreExactWhereShapesDecide) {
   const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
   for (const char* heuristic : {"uniform", "attention-first", "first-blocks", "projection", "random"}) {
     const ResolvedJob job = JobFor(heuristic, 3.2);
-    ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job, kKept));
+    ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job));
     ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, job.spec, kKept));
     EXPECT_TRUE(estimate.bytes_exact);
     EXPECT_EQ(estimate.predicted_bytes, plan.weight_file_bytes) << heuristic;
   }
   const ResolvedJob job = JobFor("optimal", 3.2);
-  ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job, kKept));
+  ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job));
   ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, job.spec, kKept));
   EXPECT_FALSE(estimate.bytes_exact);
   EXPECT_NEAR(static_cast<double>(estimate.predicted_bytes), static_cast<double>(plan.weight_file_bytes),
@@ -44,7 +45,7 @@ TEST(JobEstimateTest, SizesAreExactWhereShapesDecide) {
 
 TEST(JobEstimateTest, TasksMemoryAndWorkAreThoseOfTheGraph) {
   const ResolvedJob job = JobFor("optimal", 3);
-  ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job, kKept));
+  ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job));
   EXPECT_EQ(estimate.calibration_tokens, 16 * 256);
   EXPECT_EQ(estimate.tokens_per_expert, 16 * 256 * 2 / 4);
   EXPECT_EQ(estimate.stages.at(TaskKind::kForward).tasks, 3 * 2);
@@ -59,14 +60,14 @@ TEST(JobEstimateTest, TooFewTokensAreToldBeforeTheWork) {
   ResolvedJob job = JobFor("optimal", 3);
   job.spec.calibration.samples = 1;
   job.spec.calibration.sequence_length = 128;
-  ASSERT_OK_AND_ASSIGN(JobEstimate estimate, EstimateNeeds(job, kKept));
+  ASSERT_OK_AND_ASSIGN(JobEstimate estimate, EstimateNeeds(job));
   EXPECT_THAT(estimate.warnings, testing::ElementsAre(testing::HasSubstr("not full rank")));
   job.spec.calibration.sequence_length = 32;
-  ASSERT_OK_AND_ASSIGN(estimate, EstimateNeeds(job, kKept));
+  ASSERT_OK_AND_ASSIGN(estimate, EstimateNeeds(job));
   EXPECT_THAT(estimate.warnings, testing::ElementsAre(testing::HasSubstr("rounded instead of solved")));
   job = JobFor("optimal", 3);
   job.spec.calibration.text.size_bytes = 4096;
-  ASSERT_OK_AND_ASSIGN(estimate, EstimateNeeds(job, kKept));
+  ASSERT_OK_AND_ASSIGN(estimate, EstimateNeeds(job));
   EXPECT_THAT(estimate.warnings, testing::Contains(testing::HasSubstr("about 1024 tokens")));
 }
 
@@ -75,10 +76,10 @@ TEST(JobEstimateTest, ABudgetAboveTheLargestPlanIsTold) {
   job.spec.budget = {};
   job.spec.budget.max_bytes = int64_t{1} << 40;
   job.sizes.maximum_bytes = 1234567890123;
-  ASSERT_OK_AND_ASSIGN(JobEstimate estimate, EstimateNeeds(job, kKept));
+  ASSERT_OK_AND_ASSIGN(JobEstimate estimate, EstimateNeeds(job));
   EXPECT_THAT(estimate.warnings, testing::IsEmpty());
   job.sizes.maximum_bytes = 123456789;
-  ASSERT_OK_AND_ASSIGN(estimate, EstimateNeeds(job, kKept));
+  ASSERT_OK_AND_ASSIGN(estimate, EstimateNeeds(job));
   EXPECT_THAT(estimate.warnings, testing::ElementsAre(testing::HasSubstr("takes 123456789 bytes")));
 }
 

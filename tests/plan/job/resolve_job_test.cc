@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "plan/allocate/bit_plan.h"
+#include "plan/graph/job_estimate.h"
 #include "plan/job/job_spec.h"
 #include "plan/job/shipped_prose.h"
 #include "plan/options/spec_json.h"
@@ -46,6 +47,32 @@ TEST(ResolveJobTest, FillsInEveryDefault) {
   // A resolved spec resolves to itself.
   ASSERT_OK_AND_ASSIGN(const ResolvedJob again, OpenJob(job.spec, kAnywhere));
   EXPECT_EQ(JobSpecToJson(again.spec), JobSpecToJson(job.spec));
+}
+
+TEST(ResolveJobTest, KeepsAllThatAnEstimateNeedsOfTheModel) {
+  JobSpec spec = TinySpec();
+  spec.model_uri = GoldenWithTokenizer("mixtral");
+  spec.heuristic = "uniform";
+  ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(spec, kAnywhere));
+  std::filesystem::remove_all(spec.model_uri);
+  ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job));
+  EXPECT_TRUE(estimate.bytes_exact);
+  EXPECT_GT(estimate.predicted_bytes, job.sizes.minimum_bytes);
+  EXPECT_GT(estimate.quantized_linears, 0);
+  EXPECT_EQ(estimate.sizes.maximum_bytes, job.sizes.maximum_bytes);
+}
+
+TEST(ResolveJobTest, JobsOfOneModelShareIt) {
+  ASSERT_OK_AND_ASSIGN(const JobModel model, OpenJobModel(TinySpec().model_uri, kAnywhere));
+  for (const double bits : {2.5, 4.0}) {
+    JobSpec spec = TinySpec();
+    spec.budget.average_bits = bits;
+    ASSERT_OK_AND_ASSIGN(const ResolvedJob alone, OpenJob(spec, kAnywhere));
+    ASSERT_OK_AND_ASSIGN(const ResolvedJob shared, ResolveJob(spec, model));
+    EXPECT_EQ(JobSpecToJson(shared.spec), JobSpecToJson(alone.spec));
+    EXPECT_EQ(shared.model_digest, alone.model_digest);
+    EXPECT_EQ(shared.kept.size(), alone.kept.size());
+  }
 }
 
 TEST(ResolveJobTest, LengthsAboveTheContextAreRefusedTogether) {
