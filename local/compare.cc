@@ -169,7 +169,7 @@ absl::StatusOr<Json> RunCase(const Case& one, const std::string& work_dir, const
   RETURN_IF_ERROR(runner.Run([&one](const std::string& label, size_t done, size_t total) {
     std::cerr << absl::StrCat(one.heuristic, " ", one.budget, ": [", done, "/", total, "] ", label, "\n");
   }));
-  ASSIGN_OR_RETURN(const Digest manifest, runner.Output(kPublishLabel, "manifest"));
+  ASSIGN_OR_RETURN(const Digest manifest, runner.graph().OutputOf(kPublishLabel, "manifest"));
   RETURN_IF_ERROR(runner.WithWholeBlobs(
       [&] { return MaterialiseArtifact(blobs, manifest, one.folder, /*overwrite=*/true).status(); }));
   return ReadFigures(one);

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "local/model_input.h"
+#include "plan/graph/task_graph.h"
 #include "quant/device/torch_guard.h"
 #include "quant/tasks/run_task.h"
 #include "storage/durable_file.h"
@@ -22,19 +23,16 @@
 namespace quantmoe {
 namespace {
 
-// A blob that is lost more often points to a disk that destroys what is written to it.
-constexpr int kMostLosses = 2;
-
 std::string ResultPath(const std::string& work_dir, const std::string& key) {
   return absl::StrCat(work_dir, "/results/", key, ".json");
 }
 
 // Half of the memory that is available is for tasks, the rest for the files that they map. A GPU is not
 // shared.
-int LanesThatFit(const std::vector<PlannedTask>& tasks, int threads, const ComputeDevice& device) {
+int LanesThatFit(const TaskGraphState& graph, int threads, const ComputeDevice& device) {
   if (device.is_gpu()) return 1;
   int64_t largest = 1;
-  for (const PlannedTask& task : tasks) largest = std::max(largest, task.memory_bytes);
+  for (const TaskNode& task : graph.tasks()) largest = std::max(largest, task.planned.memory_bytes);
   return static_cast<int>(std::clamp<int64_t>(AvailableMemoryBytes() / 2 / largest, 1, threads));
 }
 
@@ -42,33 +40,35 @@ int LanesThatFit(const std::vector<PlannedTask>& tasks, int threads, const Compu
 
 absl::Status JobRunner::Run(const Reporter& report) {
   RETURN_IF_ERROR(MakeDirs(work_dir_ + "/results"));
-  ASSIGN_OR_RETURN(std::vector<PlannedTask> tasks, PlanTasks(report));
-  return RunSideBySide(std::move(tasks), report);
-}
-
-absl::StatusOr<std::vector<PlannedTask>> JobRunner::PlanTasks(const Reporter& report) {
-  RETURN_IF_ERROR(RunOne(PlanPrepare(job_), Kept::kUse));
+  Plan({PlanPrepare(job_)});
+  RETURN_IF_ERROR(RunPrepare());
   absl::StatusOr<PrepareSummary> summary;
-  RETURN_IF_ERROR(WithWholeBlobs([&] {
-    summary = ReadSummary();
+  RETURN_IF_ERROR(WithWholeBlobs([&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const Digest digest, graph_.OutputOf(kPrepareLabel, "summary"));
+    summary = ReadPrepareSummary(blobs_, digest);
     return summary.status();
   }));
-  std::vector<PlannedTask> tasks = PlanRest(job_, *summary);
-  report("prepare", 1, tasks.size() + 1);
-  return tasks;
+  Plan(PlanRest(job_, *summary));
+  report(kPrepareLabel, static_cast<size_t>(graph_.done()), graph_.tasks().size());
+  return RunSideBySide(report);
 }
 
-absl::StatusOr<PrepareSummary> JobRunner::ReadSummary() const {
-  ASSIGN_OR_RETURN(const Digest digest, Output(kPrepareLabel, "summary"));
-  ASSIGN_OR_RETURN(const MappedFile blob, blobs_.Open(digest));
-  return PrepareSummaryFromJson(blob.bytes());
+void JobRunner::Plan(std::vector<PlannedTask> tasks) {
+  for (const int added : graph_.Apply(graph_event::Planned{std::move(tasks)})) {
+    if (graph_.task(added).WaitsForNobody()) graph_.Apply(graph_event::Ready{added});
+  }
+  seconds_.resize(graph_.tasks().size());
 }
 
-absl::Status JobRunner::RunSideBySide(std::vector<PlannedTask> tasks, const Reporter& report) {
+absl::Status JobRunner::RunPrepare() {
+  const TaskNode& prepare = *graph_.Find(kPrepareLabel);
+  Start(prepare);
+  return RunStarted(prepare, Kept::kUse);
+}
+
+absl::Status JobRunner::RunSideBySide(const Reporter& report) {
   threads_ = ComputeThreads();
-  lanes_ = LanesThatFit(tasks, threads_, device_);
-  tasks_ = std::move(tasks);
-  taken_.assign(tasks_.size(), false);
+  lanes_ = LanesThatFit(graph_, threads_, device_);
   std::vector<std::thread> lanes;
   for (int i = 0; i < lanes_; ++i) lanes.emplace_back([this, &report] { RunLane(report); });
   for (std::thread& lane : lanes) lane.join();
@@ -77,141 +77,133 @@ absl::Status JobRunner::RunSideBySide(std::vector<PlannedTask> tasks, const Repo
 
 void JobRunner::RunLane(const Reporter& report) {
   std::unique_lock lock(mutex_);
-  while (const PlannedTask* task = Take(lock)) {
-    ++running_;
+  while (const TaskNode* task = Take(lock)) {
+    const std::string& label = task->planned.label;
     lock.unlock();
     // Nothing that is thrown may leave a thread.
-    const absl::Status status = RunGuarded(task->label, [&] { return RunOne(*task, Kept::kUse); });
+    const absl::Status status = RunGuarded(label, [&] { return RunStarted(*task, Kept::kUse); });
     lock.lock();
-    --running_;
-    if (status.ok()) report(task->label, finished_.size(), tasks_.size() + 1);
+    if (status.ok()) report(label, static_cast<size_t>(graph_.done()), graph_.tasks().size());
     failure_.Update(status);
     changed_.notify_all();
   }
 }
 
-const PlannedTask* JobRunner::Take(std::unique_lock<std::mutex>& lock) {
+const TaskNode* JobRunner::Take(std::unique_lock<std::mutex>& lock) {
   for (;; changed_.wait(lock)) {
-    std::vector<size_t> ready;
-    for (size_t i = 0; i < tasks_.size() && ready.size() < 2; ++i) {
-      if (!taken_[i] && Ready(tasks_[i])) ready.push_back(i);
-    }
-    const bool finished = std::find(taken_.begin(), taken_.end(), false) == taken_.end();
-    if (!finished && ready.empty() && running_ == 0) {
+    const size_t ready = graph_.ready().size(), running = graph_.running().size();
+    const bool left = static_cast<size_t>(graph_.done()) + running < graph_.tasks().size();
+    if (left && ready == 0 && running == 0) {
       failure_.Update(absl::InternalError("the tasks that are left wait for inputs that no task gives"));
     }
-    if (!failure_.ok() || finished) return nullptr;
-    if (ready.empty()) continue;
+    if (!failure_.ok() || !left) return nullptr;
+    if (ready == 0) continue;
     // Nothing can start beside a task that is alone before it ends.
-    const bool alone = running_ == 0 && ready.size() == 1;
+    const bool alone = running == 0 && ready == 1;
     SetTaskThreads(alone ? threads_ : std::max(1, threads_ / lanes_));
-    taken_[ready.front()] = true;
-    return &tasks_[ready.front()];
+    const TaskNode& task = graph_.task(graph_.ready().begin()->second);
+    Start(task);
+    return &task;
   }
 }
 
-absl::StatusOr<Digest> JobRunner::Output(const std::string& label, const std::string& role) const {
-  const auto task = finished_.find(label);
-  if (task == finished_.end() || !task->second.outputs.contains(role)) {
-    return absl::NotFoundError(absl::StrCat("task ", label, " has no output ", role));
-  }
-  return task->second.outputs.at(role);
-}
-
-absl::StatusOr<std::vector<BlobRef>> JobRunner::ResolveInputs(const PlannedTask& task) const {
-  std::vector<BlobRef> inputs;
-  for (const TaskInput& input : task.inputs) {
-    if (input.producer.empty()) {
-      inputs.push_back({input.role, input.blob});
-      continue;
-    }
-    ASSIGN_OR_RETURN(const Digest digest, Output(input.producer, input.producer_role));
-    inputs.push_back({input.role, digest});
-  }
-  return inputs;
-}
-
-bool JobRunner::Ready(const PlannedTask& task) const {
-  return std::all_of(task.inputs.begin(), task.inputs.end(), [this](const TaskInput& input) {
-    return input.producer.empty() || finished_.contains(input.producer);
-  });
-}
+void JobRunner::Start(const TaskNode& task) { graph_.Apply(graph_event::Started{task.index}); }
 
 absl::Status JobRunner::WithWholeBlobs(const std::function<absl::Status()>& use) {
   while (true) {
     absl::Status status = use();
-    const std::optional<PlannedTask> maker = MakerOfLost(status);
-    if (!maker) return status;
-    RETURN_IF_ERROR(RunOne(*maker, Kept::kMakeAgain));
+    if (status.ok() || !IsLostBlob(status)) return status;
+    ASSIGN_OR_RETURN(const bool again, MakeAgain(status));
+    if (!again) return status;
   }
 }
 
-std::optional<PlannedTask> JobRunner::MakerOfLost(const absl::Status& loss) {
-  if (loss.ok() || !IsLostBlob(loss)) return std::nullopt;
+absl::StatusOr<bool> JobRunner::MakeAgain(const absl::Status& loss) {
   const std::string sha256 = GetErrorInfo(loss).metadata["sha256"];
-  const std::lock_guard lock(mutex_);
-  const auto made = std::find_if(finished_.begin(), finished_.end(), [&](const auto& finished) {
-    const auto& outputs = finished.second.outputs;
-    return std::any_of(outputs.begin(), outputs.end(),
-                       [&](const auto& output) { return output.second.sha256 == sha256; });
-  });
-  if (made == finished_.end() || ++losses_[sha256] > kMostLosses) return std::nullopt;
-  const auto task = std::find_if(tasks_.begin(), tasks_.end(),
-                                 [&](const PlannedTask& planned) { return planned.label == made->first; });
-  return task == tasks_.end() ? PlanPrepare(job_) : *task;
-}
-
-absl::Status JobRunner::RunOne(const PlannedTask& task, Kept kept) {
-  return WithWholeBlobs([&] { return RunOnce(task, kept); });
-}
-
-absl::Status JobRunner::RunOnce(const PlannedTask& task, Kept kept) {
   std::unique_lock lock(mutex_);
-  ASSIGN_OR_RETURN(const std::vector<BlobRef> inputs, ResolveInputs(task));
-  lock.unlock();
-  absl::StatusOr<FinishedTask> finished = Compute(task, inputs, kept);
-  if (!finished.ok()) return Annotate(finished.status(), task.label);
-  lock.lock();
-  finished_[task.label] = *std::move(finished);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<FinishedTask> JobRunner::Compute(const PlannedTask& task, const std::vector<BlobRef>& inputs,
-                                                Kept kept) {
-  const std::string key = TaskKey(task.kind, task.params_json, inputs, DeterminismClass(device_));
-  FinishedTask finished;
-  if (kept == Kept::kUse && LoadResult(key, finished)) return finished;
-  const CrashContext crash_context(task.label);
-  static const std::atomic<bool> never_cancelled{false};
-  TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled, &device_};
-  const auto start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(const std::vector<BlobRef> outputs, RunTask(task.kind, task.params_json, inputs, context));
-  finished.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  for (const BlobRef& output : outputs) finished.outputs[output.role] = output.digest;
-  RETURN_IF_ERROR(SaveResult(key, finished));
-  return finished;
-}
-
-bool JobRunner::LoadResult(const std::string& key, FinishedTask& task) {
-  const absl::StatusOr<std::string> text = ReadUserFile(ResultPath(work_dir_, key));
-  if (!text.ok()) return false;
-  const nlohmann::json json = ParseJson(*text).value_or(nullptr);
-  if (!json.is_object()) return false;
-  for (const auto& [role, digest] : json.items()) {
-    const bool whole = digest.is_object() && digest.contains("sha256") && digest["sha256"].is_string() &&
-                       digest.contains("size") && digest["size"].is_number_integer();
-    if (!whole) return false;
-    const Digest blob{digest["sha256"].get<std::string>(), digest["size"].get<int64_t>()};
-    if (!blobs_.Contains(blob).value_or(false)) return false;
-    task.outputs[role] = blob;
+  if (remaking_.contains(sha256)) {
+    changed_.wait(lock, [&] { return !remaking_.contains(sha256) || !failure_.ok(); });
+    return failure_.ok();
   }
-  task.cached = true;
+  const TaskNode* maker = graph_.ProducerOf(sha256);
+  if (maker == nullptr || maker->reopened >= kMostReopened) return false;
+  graph_.Apply(graph_event::Reopened{maker->index});
+  Start(*maker);
+  remaking_.insert(sha256);
+  lock.unlock();
+  const absl::Status made = RunStarted(*maker, Kept::kMakeAgain);
+  lock.lock();
+  remaking_.erase(sha256);
+  failure_.Update(made);
+  changed_.notify_all();
+  if (!made.ok()) return made;
   return true;
 }
 
-absl::Status JobRunner::SaveResult(const std::string& key, const FinishedTask& task) {
+absl::Status JobRunner::RunStarted(const TaskNode& task, Kept kept) {
+  return WithWholeBlobs([&] { return RunOnce(task, kept); });
+}
+
+absl::Status JobRunner::RunOnce(const TaskNode& task, Kept kept) {
+  std::unique_lock lock(mutex_);
+  // An input may be lost, and made again by another lane.
+  changed_.wait(lock, [&] { return task.unmet == 0 || !failure_.ok(); });
+  ASSIGN_OR_RETURN(const std::vector<BlobRef> inputs, graph_.InputsOf(task));
+  lock.unlock();
+  absl::StatusOr<Result> result = Compute(task, inputs, kept);
+  if (!result.ok()) return Annotate(result.status(), task.planned.label);
+  lock.lock();
+  Finish(task, *std::move(result));
+  return absl::OkStatus();
+}
+
+void JobRunner::Finish(const TaskNode& task, Result result) {
+  seconds_[static_cast<size_t>(task.index)] += result.seconds;
+  graph_.Apply(graph_event::Done{task.index, std::move(result.outputs), result.cached});
+  for (const int dependent : task.dependents) {
+    if (graph_.task(dependent).WaitsForNobody()) graph_.Apply(graph_event::Ready{dependent});
+  }
+  changed_.notify_all();
+}
+
+absl::StatusOr<JobRunner::Result> JobRunner::Compute(const TaskNode& task, const std::vector<BlobRef>& inputs,
+                                                     Kept kept) {
+  const auto& [label, kind, params, unused_inputs, memory_bytes, work] = task.planned;
+  const std::string key = TaskKey(kind, params, inputs, DeterminismClass(device_));
+  if (kept == Kept::kUse) {
+    if (std::optional<Result> earlier = LoadResult(key)) return *std::move(earlier);
+  }
+  const CrashContext crash_context(label);
+  static const std::atomic<bool> never_cancelled{false};
+  TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled, &device_};
+  const auto start = std::chrono::steady_clock::now();
+  Result result;
+  ASSIGN_OR_RETURN(result.outputs, RunTask(kind, params, inputs, context));
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  RETURN_IF_ERROR(SaveResult(key, result.outputs));
+  return result;
+}
+
+std::optional<JobRunner::Result> JobRunner::LoadResult(const std::string& key) {
+  const absl::StatusOr<std::string> text = ReadUserFile(ResultPath(work_dir_, key));
+  if (!text.ok()) return std::nullopt;
+  const nlohmann::json json = ParseJson(*text).value_or(nullptr);
+  if (!json.is_object()) return std::nullopt;
+  Result result{.outputs = {}, .cached = true};
+  for (const auto& [role, digest] : json.items()) {
+    const bool whole = digest.is_object() && digest.contains("sha256") && digest["sha256"].is_string() &&
+                       digest.contains("size") && digest["size"].is_number_integer();
+    if (!whole) return std::nullopt;
+    const Digest blob{digest["sha256"].get<std::string>(), digest["size"].get<int64_t>()};
+    if (!blobs_.Contains(blob).value_or(false)) return std::nullopt;
+    result.outputs.push_back({role, blob});
+  }
+  return result;
+}
+
+absl::Status JobRunner::SaveResult(const std::string& key, const std::vector<BlobRef>& outputs) {
   nlohmann::json json = nlohmann::json::object();
-  for (const auto& [role, digest] : task.outputs)
+  for (const auto& [role, digest] : outputs)
     json[role] = {{"sha256", digest.sha256}, {"size", digest.size_bytes}};
   return WriteFileDurably(ResultPath(work_dir_, key), json.dump());
 }

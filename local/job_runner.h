@@ -5,26 +5,21 @@
 
 #include <condition_variable>
 #include <functional>
-#include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 
-#include "plan/graph/task_graph.h"
+#include "plan/graph/task_graph_state.h"
 #include "plan/job/job_spec.h"
 #include "quant/device/compute_device.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {
-
-struct FinishedTask {
-  std::map<std::string, Digest> outputs;
-  double seconds = 0;
-  bool cached = false;
-};
 
 class JobRunner {
  public:
@@ -45,32 +40,38 @@ class JobRunner {
   // it runs again, and then `use`. Else the status of `use`.
   absl::Status WithWholeBlobs(const std::function<absl::Status()>& use);
 
-  // The output of a finished task. NOT_FOUND.
-  absl::StatusOr<Digest> Output(const std::string& label, const std::string& role) const;
-  const std::map<std::string, FinishedTask>& tasks() const { return finished_; }
+  // Not while Run runs.
+  const TaskGraphState& graph() const { return graph_; }
+  // What the task took; 0 for one whose result was there.
+  double SecondsOf(const TaskNode& task) const { return seconds_[static_cast<size_t>(task.index)]; }
 
  private:
+  // What becomes of an earlier result with the same key.
   enum class Kept { kUse, kMakeAgain };
+  struct Result {
+    std::vector<BlobRef> outputs;
+    bool cached = false;
+    double seconds = 0;
+  };
 
-  absl::StatusOr<std::vector<PlannedTask>> PlanTasks(const Reporter& report);
-  absl::StatusOr<PrepareSummary> ReadSummary() const;
-  // Runs `tasks`, which are in an order in which they could run one by one.
-  absl::Status RunSideBySide(std::vector<PlannedTask> tasks, const Reporter& report);
+  void Plan(std::vector<PlannedTask> tasks);
+  absl::Status RunPrepare();
+  // Runs what is left of the graph.
+  absl::Status RunSideBySide(const Reporter& report);
   // One thread's share: takes tasks whose inputs are there until none is left or one has failed.
   void RunLane(const Reporter& report);
-  // The next task that can run, and on how many threads; null when nothing is left.
-  const PlannedTask* Take(std::unique_lock<std::mutex>& lock);
-  // Also the tasks whose results it misses.
-  absl::Status RunOne(const PlannedTask& task, Kept kept);
-  absl::Status RunOnce(const PlannedTask& task, Kept kept);
-  // The task that made the blob that `loss` is about, unless the blob was lost too often; or nothing.
-  std::optional<PlannedTask> MakerOfLost(const absl::Status& loss);
-  bool Ready(const PlannedTask& task) const;
-  absl::StatusOr<std::vector<BlobRef>> ResolveInputs(const PlannedTask& task) const;
-  absl::StatusOr<FinishedTask> Compute(const PlannedTask& task, const std::vector<BlobRef>& inputs,
-                                       Kept kept);
-  bool LoadResult(const std::string& key, FinishedTask& task);
-  absl::Status SaveResult(const std::string& key, const FinishedTask& task);
+  // The next task that can run, started, and on how many threads; null when nothing is left.
+  const TaskNode* Take(std::unique_lock<std::mutex>& lock);
+  void Start(const TaskNode& task);
+  // Runs a started task; also those whose results it misses.
+  absl::Status RunStarted(const TaskNode& task, Kept kept);
+  absl::Status RunOnce(const TaskNode& task, Kept kept);
+  void Finish(const TaskNode& task, Result result);
+  // Whether the blob that `loss` is about was made again; not, when nobody makes it or it was lost too often.
+  absl::StatusOr<bool> MakeAgain(const absl::Status& loss);
+  absl::StatusOr<Result> Compute(const TaskNode& task, const std::vector<BlobRef>& inputs, Kept kept);
+  std::optional<Result> LoadResult(const std::string& key);
+  absl::Status SaveResult(const std::string& key, const std::vector<BlobRef>& outputs);
 
   const ResolvedJob& job_;
   LocalBlobStore& blobs_;
@@ -78,13 +79,12 @@ class JobRunner {
   const ModelSources models_;
   const ComputeDevice& device_;
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<std::string, FinishedTask> finished_;
-  std::map<std::string, int> losses_;  // by digest
-  std::vector<PlannedTask> tasks_;
-  std::vector<bool> taken_;
-  int threads_ = 1, lanes_ = 1, running_ = 0;
+  TaskGraphState graph_;
+  std::vector<double> seconds_;     // by task
+  std::set<std::string> remaking_;  // SHA-256 of lost blobs whose producer runs again
+  int threads_ = 1, lanes_ = 1;
   absl::Status failure_;
 };
 

@@ -72,16 +72,17 @@ nlohmann::ordered_json StageTimes(const JobRunner& runner) {
     int tasks = 0, cached = 0;
     double seconds = 0;
   };
-  std::map<std::string, Stage> stages;
-  for (const auto& [label, task] : runner.tasks()) {
-    Stage& stage = stages[label.substr(0, label.find('-'))];
+  std::map<TaskKind, Stage> stages;
+  for (const TaskNode& task : runner.graph().tasks()) {
+    Stage& stage = stages[task.planned.kind];
     ++stage.tasks;
     stage.cached += task.cached ? 1 : 0;
-    stage.seconds += task.seconds;
+    stage.seconds += runner.SecondsOf(task);
   }
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   for (const auto& [kind, stage] : stages) {
-    json[kind] = {{"tasks", stage.tasks}, {"cached", stage.cached}, {"seconds", stage.seconds}};
+    json[std::string(TaskKindName(kind))] = {
+        {"tasks", stage.tasks}, {"cached", stage.cached}, {"seconds", stage.seconds}};
   }
   return json;
 }
@@ -90,7 +91,7 @@ absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, Lo
                          const Digest& manifest) {
   nlohmann::ordered_json result = {
       {"artifact", flags.out}, {"manifest_sha256", manifest.sha256}, {"stages", StageTimes(runner)}};
-  if (absl::StatusOr<Digest> scores = runner.Output(kPublishLabel, "scores"); scores.ok()) {
+  if (absl::StatusOr<Digest> scores = runner.graph().OutputOf(kPublishLabel, "scores"); scores.ok()) {
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(*scores));
     result["scores"] = ParseOrderedJson(blob.bytes()).value_or(nullptr);
   }
@@ -100,7 +101,7 @@ absl::Status PrintResult(const JobRunner& runner, const QuantizeFlags& flags, Lo
 
 absl::Status WriteTable(const JobRunner& runner, const std::string& path, LocalBlobStore& blobs) {
   if (path.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const Digest table, runner.Output(kAllocateLabel, "table"));
+  ASSIGN_OR_RETURN(const Digest table, runner.graph().OutputOf(kAllocateLabel, "table"));
   ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(table));
   return WriteOutputFile(path, std::string(blob.bytes()));
 }
@@ -146,7 +147,7 @@ absl::Status QuantizeIn(const Places& places, const QuantizeFlags& flags, const 
   ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
   JobRunner runner(job, *blobs, places.work, models, device);
   RETURN_IF_ERROR(runner.Run(Report));
-  ASSIGN_OR_RETURN(const Digest manifest, runner.Output(kPublishLabel, "manifest"));
+  ASSIGN_OR_RETURN(const Digest manifest, runner.graph().OutputOf(kPublishLabel, "manifest"));
   // First, so that the artifact is not in the way of another try.
   RETURN_IF_ERROR(runner.WithWholeBlobs([&] { return WriteTable(runner, flags.table, *blobs); }));
   RETURN_IF_ERROR(runner.WithWholeBlobs(

@@ -6,12 +6,14 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/json_number.h"
+#include "base/status_macros.h"
 #include "base/version.h"
 #include "plan/graph/quantized_pass.h"
 #include "plan/graph/task_kinds.h"
 #include "plan/heuristics/global_heuristics.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
+#include "storage/mapped_reads.h"
 
 namespace quantmoe {
 namespace {
@@ -210,6 +212,13 @@ absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view text) {
   });
 }
 
+absl::StatusOr<PrepareSummary> ReadPrepareSummary(BlobStore& blobs, const Digest& summary) {
+  ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(summary));
+  const absl::StatusOr<PrepareSummary> parsed = PrepareSummaryFromJson(file.bytes());
+  RETURN_IF_ERROR(CheckMappedRead(file.bytes()));
+  return parsed;
+}
+
 PlannedTask PlanPrepare(const ResolvedJob& job) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const EvaluationSpec& evaluation = job.spec.evaluation;
@@ -260,7 +269,5 @@ std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& 
   tasks.push_back(PlanPublish(job, evaluation_shards));
   return tasks;
 }
-
-// Every piece is preceded by its length, so that no two different lists read the same.
 
 }  // namespace quantmoe

@@ -12,6 +12,7 @@
 
 #include "plan/graph/planned_task.h"
 #include "plan/job/job_spec.h"
+#include "storage/blob_store.h"
 
 namespace quantmoe {
 
@@ -24,6 +25,8 @@ struct PrepareSummary {
 };
 std::string PrepareSummaryToJson(const PrepareSummary& summary);
 absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view json);
+// From the blob that `prepare` wrote. A lost blob is told as of storage/lost_blob.h.
+absl::StatusOr<PrepareSummary> ReadPrepareSummary(BlobStore& blobs, const Digest& summary);
 
 // The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>, and heldout where
 // refinement is asked.

@@ -4,6 +4,7 @@
 
 namespace quantmoe {
 
+// Every piece is preceded by its length, so that no two different lists read the same.
 std::string TaskKey(TaskKind kind, absl::string_view params_json, const std::vector<BlobRef>& inputs,
                     absl::string_view determinism_class) {
   Sha256 hash;
