@@ -46,12 +46,13 @@ class FileReader {
 
   void Read(const YamlNode& root) {
     if (root.kind == YamlNode::Kind::kNull) return Violate(root, "", "is empty");
-    ReadMap(root, "", input_.spec);
+    ReadMap(root, "", input_.spec, input_.title);
+    for (const char* name : {"display_name", "labels"}) input_.given.erase(name);  // are not of the spec
   }
 
  private:
-  template <HasOptions Spec>
-  void ReadMap(const YamlNode& node, const std::string& path, Spec& spec) {
+  template <HasOptions... Specs>
+  void ReadMap(const YamlNode& node, const std::string& path, Specs&... specs) {
     if (node.kind == YamlNode::Kind::kNull) return;  // a heading without fields
     if (node.kind != YamlNode::Kind::kMap) return Violate(node, path, "must have fields, as NAME: VALUE");
     std::vector<std::string> names;
@@ -61,7 +62,7 @@ class FileReader {
         if (entry.key.text == option.name) ReadValue(entry.value, option, Below(path, option.name), value);
       }
     };
-    VisitOptions(spec, visit);
+    (VisitOptions(specs, visit), ...);
     RefuseUnknown(node, path, names);
   }
 
@@ -160,18 +161,33 @@ class FileWriter {
  public:
   FileWriter(YAML::Emitter& out, const GivenFields* given) : out_(out), given_(given) {}
 
+  void Write(const SpecInput& input) {
+    out_ << YAML::BeginMap;
+    auto visit = [&](const OptionInfo& option, const auto& value) {
+      if (!value.empty()) WriteEntry(option.name, value, option.name);
+    };
+    VisitOptions(input.title, visit);
+    WriteFields(input.spec, "");
+    out_ << YAML::EndMap;
+  }
+
+ private:
   template <HasOptions Spec>
   void WriteMap(const Spec& spec, const std::string& path) {
     out_ << YAML::BeginMap;
+    WriteFields(spec, path);
+    out_ << YAML::EndMap;
+  }
+
+  template <HasOptions Spec>
+  void WriteFields(const Spec& spec, const std::string& path) {
     auto visit = [&](const OptionInfo& option, const auto& value) {
       const std::string below = Below(path, option.name);
       if (IsGiven(below)) WriteEntry(option.name, value, below);
     };
     VisitOptions(spec, visit);
-    out_ << YAML::EndMap;
   }
 
- private:
   bool IsGiven(const std::string& path) const {
     if (given_ == nullptr) return true;
     const auto found = given_->lower_bound(path);
@@ -248,7 +264,7 @@ void ReadJobFile(const std::string& path, SpecInput& input, std::vector<FieldVio
 
 std::string JobFileText(const SpecInput& input) {
   YAML::Emitter out;
-  FileWriter(out, &input.given).WriteMap(input.spec, "");
+  FileWriter(out, &input.given).Write(input);
   return absl::StrCat(out.c_str(), "\n");
 }
 

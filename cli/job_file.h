@@ -1,5 +1,6 @@
 // Job files: the fields of the message JobSpec (proto/quantmoe/v1/types.proto) by their names, in YAML or
-// JSON. Files and folders in them are relative to the job file. docs/jobs has examples.
+// JSON, and beside them `display_name` and `labels` of the job. Files and folders in them are relative to the
+// job file. docs/jobs has examples.
 #pragma once
 
 #include <string>
@@ -14,7 +15,7 @@ namespace quantmoe::cli {
 // unknown field the nearest known one.
 void ReadJobFile(const std::string& path, SpecInput& input, std::vector<FieldViolation>& violations);
 
-// A job file that says the same: the given fields of `input`, as YAML.
+// A job file that says the same: the title and the given fields of `input`, as YAML.
 std::string JobFileText(const SpecInput& input);
 
 // A path without a scheme as an absolute one below `folder` (empty: the current one); URIs as they are.

@@ -45,26 +45,35 @@ void AddJobFlags(CLI::App& command, JobFlags& flags) {
                    "Check only, and show every default filled in; create nothing");
 }
 
-absl::StatusOr<v1::JobSpec> MakeJobSpec(const cli::TypedFlags& flags, const cli::SpecNeeds& needs,
-                                        FileUploads& uploads) {
-  const auto take = [&uploads](const std::string& file) -> absl::StatusOr<std::optional<Digest>> {
+cli::TakeFile TakeUploads(FileUploads& uploads) {
+  return [&uploads](const std::string& file) -> absl::StatusOr<std::optional<Digest>> {
     if (absl::StartsWith(file, "hf://")) return std::nullopt;
     return uploads.Add(file);
   };
-  ASSIGN_OR_RETURN(const cli::SpecInput input, cli::ReadSpec(flags, needs, take));
+}
+
+void TakeTitle(const cli::JobTitle& title, v1::Job& job) {
+  job.set_display_name(title.display_name);
+  job.mutable_labels()->insert(title.labels.begin(), title.labels.end());
+}
+
+absl::StatusOr<v1::JobSpec> MakeJobSpec(const cli::TypedFlags& flags, const cli::SpecNeeds& needs,
+                                        FileUploads& uploads) {
+  ASSIGN_OR_RETURN(const cli::SpecInput input, cli::ReadSpec(flags, needs, TakeUploads(uploads)));
   return JobSpecToProto(input.spec, input.given);
 }
 
 absl::StatusOr<v1::CreateJobRequest> MakeCreateJobRequest(const cli::TypedFlags& spec, const JobFlags& job,
                                                           FileUploads& uploads) {
   v1::CreateJobRequest request;
-  absl::StatusOr<v1::JobSpec> made = MakeJobSpec(spec, {}, uploads);
-  Violations violations = GetErrorInfo(made.status()).violations;
-  if (!made.ok() && violations.empty()) return made.status();
+  const absl::StatusOr<cli::SpecInput> input = cli::ReadSpec(spec, {}, TakeUploads(uploads));
+  Violations violations = GetErrorInfo(input.status()).violations;
+  if (!input.ok() && violations.empty()) return input.status();
   AddLabels(job.labels, *request.mutable_job(), violations);
   RETURN_IF_ERROR(InvalidFields(std::move(violations)));
-  *request.mutable_job()->mutable_spec() = *std::move(made);
-  request.mutable_job()->set_display_name(job.display_name);
+  *request.mutable_job()->mutable_spec() = JobSpecToProto(input->spec, input->given);
+  TakeTitle(input->title, *request.mutable_job());
+  if (!job.display_name.empty()) request.mutable_job()->set_display_name(job.display_name);
   request.set_job_id(job.name);
   request.set_request_id(job.request_id.empty() ? RandomUuid() : job.request_id);
   request.set_validate_only(job.validate_only);

@@ -30,6 +30,12 @@ struct JobFlags {
 // `flags` must outlive the parse.
 void AddJobFlags(CLI::App& command, JobFlags& flags);
 
+// Adds local files to `uploads`, which must outlive it.
+cli::TakeFile TakeUploads(FileUploads& uploads);
+
+// Name and labels of a job file; labels that the job has already stay.
+void TakeTitle(const cli::JobTitle& title, v1::Job& job);
+
 // What was given, and no more: the rest is left to the server. INVALID_ARGUMENT INVALID_FIELD names every bad
 // flag at once. Files of the spec are added to `uploads`.
 absl::StatusOr<v1::JobSpec> MakeJobSpec(const cli::TypedFlags& flags, const cli::SpecNeeds& needs,

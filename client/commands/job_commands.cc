@@ -85,12 +85,13 @@ absl::StatusOr<v1::ListJobEventsResponse> ReadEvents(const Connection& connectio
   }
 }
 
-// A job file that submits the same spec again.
+// A job file that submits the same again.
 absl::StatusOr<std::string> JobFileOf(const v1::Job& job) {
   cli::SpecInput input;
   std::vector<FieldViolation> violations;
   input.spec = JobSpecFromProto(job.spec(), violations, &input.given);
   RETURN_IF_ERROR(InvalidFields(std::move(violations)));
+  input.title = {job.display_name(), {job.labels().begin(), job.labels().end()}};
   return cli::JobFileText(input);
 }
 

@@ -51,6 +51,23 @@ TEST_F(JobFileTest, EveryFieldIsWrittenAndReadBack) {
   }
 }
 
+TEST_F(JobFileTest, NameAndLabelsStandBesideTheSpec) {
+  SpecInput written;
+  written.spec.model_uri = "/m";
+  written.given = {{"model.uri", ""}};
+  written.title = {"a: \"name\" # of\n two lines", {{"team", "a b"}, {"true", "1.0"}, {"x:y", ""}}};
+  const std::string text = JobFileText(written);
+  const SpecInput read = Read(text);
+  EXPECT_THAT(violations_, IsEmpty()) << text;
+  EXPECT_EQ(read.title.display_name, written.title.display_name) << text;
+  EXPECT_EQ(read.title.labels, written.title.labels) << text;
+  EXPECT_THAT(read.given, ElementsAre(testing::Key("model.uri"))) << "they are no options";
+  EXPECT_EQ(JobFileText(read), text);
+  EXPECT_THAT(Problems("display_nam: x"),
+              ElementsAre("1:1: display_nam is unknown; did you mean display_name?"));
+  EXPECT_THAT(Problems("labels: [a]"), ElementsAre("1:9: labels must have fields, as NAME: VALUE"));
+}
+
 TEST_F(JobFileTest, AWholeSpecIsWrittenAndReadBack) {
   SpecInput written{UnusualEverywhere(), {}};
   for (const std::string& path : OptionPaths()) written.given[path] = "";
@@ -87,7 +104,7 @@ TEST_F(JobFileTest, UnknownFieldsAreNamedWithTheNearestOne) {
       ElementsAre("2:3: gptq.group_sise is unknown; did you mean group_size?",
                   "4:1: heuristics is unknown; did you mean heuristic?",
                   "5:1: zzzzzzzzzzz is unknown; known are model, budget, heuristic, runtime_profile, rules, "
-                  "refinement, gptq, calibration, evaluation"));
+                  "refinement, gptq, calibration, evaluation, display_name, labels"));
   EXPECT_THAT(Problems("rules:\n  - {pattern: experts, min_bit: 2}\n"),
               ElementsAre("2:24: rules[0].min_bit is unknown; did you mean min_bits?"));
 }

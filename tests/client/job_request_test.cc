@@ -160,5 +160,19 @@ TEST_F(JobRequestTest, NamesEveryBadFlagAtOnce) {
                                                     "--fewshot", "--label"));
 }
 
+TEST_F(JobRequestTest, NameAndLabelsOfAJobFileGiveWayToFlags) {
+  const std::string file =
+      files_.Write("job.yaml",
+                   "display_name: of the file\nlabels: {team: a, stage: test}\nmodel: {uri: /m}\n"
+                   "budget: {average_bits: 3}\n");
+  ASSERT_OK_AND_ASSIGN(v1::CreateJobRequest request, Make({"-f", file}));
+  EXPECT_EQ(request.job().display_name(), "of the file");
+  EXPECT_EQ(request.job().labels().at("team"), "a");
+  ASSERT_OK_AND_ASSIGN(request, Make({"-f", file, "--display-name", "typed", "--label", "team=b"}));
+  EXPECT_EQ(request.job().display_name(), "typed");
+  EXPECT_EQ(request.job().labels().at("team"), "b");
+  EXPECT_EQ(request.job().labels().at("stage"), "test");
+}
+
 }  // namespace
 }  // namespace quantmoe
