@@ -131,6 +131,13 @@ void DropBudget(SpecInput& input) {
   std::erase_if(input.given, [](const auto& field) { return absl::StartsWith(field.first, "budget."); });
 }
 
+// What spends the budget, and the budget.
+void DropChoice(SpecInput& input) {
+  DropBudget(input);
+  static_cast<HeuristicChoice&>(input.spec) = {};
+  std::erase_if(input.given, [](const auto& field) { return absl::StartsWith(field.first, "heuristic."); });
+}
+
 void CheckNeeds(const SpecInput& input, const SpecNeeds& needs, Violations& violations) {
   const Budget& budget = input.spec.budget;
   const int set = budget.members_set();
@@ -213,6 +220,7 @@ absl::StatusOr<SpecInput> ReadSpec(const TypedFlags& typed, const SpecNeeds& nee
     SetBudgetFlag(typed.Text("--budget"), flags);
   }
   if (flags.Has("--file")) ReadJobFile(flags.Text("--file"), input, violations);
+  if (!needs.choice_of_file) DropChoice(input);
   if (HasBudgetFlag(flags)) DropBudget(input);
   Violations of_flags;
   FlagReader(flags, input.given, of_flags).Read(input.spec, "");

@@ -14,10 +14,12 @@
 
 namespace quantmoe::cli {
 
-// What must have been given.
+// What must have been given, and what of a job file is meant.
 struct SpecNeeds {
   bool model = true;
   bool budget = true;
+  // Else its heuristic, preset and budget are passed over: a comparison chooses its own.
+  bool choice_of_file = true;
 };
 
 // Takes a file that the user named, a path or a URI hf://datasets/...: its digest, once its bytes are where

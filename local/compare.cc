@@ -1,23 +1,17 @@
-#include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <map>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
 #include "base/json.h"
 #include "base/status_macros.h"
-#include "base/uniform_label.h"
 #include "cli/command_files.h"
-#include "cli/read_spec.h"
-#include "cli/spec_flags.h"
+#include "cli/compare_flags.h"
+#include "cli/comparison.h"
 #include "local/commands.h"
 #include "local/job_runner.h"
 #include "local/make_spec.h"
@@ -35,16 +29,19 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct CompareFlags {
-  cli::TypedFlags spec;
-  std::vector<std::string> heuristics = {"optimal", "uniform"};  // NAME[:KEY=VALUE]...
-  std::vector<std::string> budgets;
+  cli::CompareFlags compared;
   std::string out;
-  bool overwrite = false, no_control = false;
+  bool overwrite = false;
 };
 
 struct Case {
-  std::string heuristic, budget, folder;
+  ComparedJob compared;
+  std::string budget;  // as typed
+  std::string folder;
   ResolvedJob job;
+  Json measured = nullptr;  // the scores of its artifact; null: none
+
+  std::string Title() const { return absl::StrCat(compared.heuristic, " at ", budget); }
 };
 
 // Whether `folder` has the artifact that an earlier run of the same comparison made.
@@ -61,9 +58,10 @@ bool IsResultOf(const std::string& folder, const ResolvedJob& job) {
 // The folder of the comparison is a working folder: new, empty, or of an earlier run. `work` in it is
 // another, which a run that was stopped goes on with.
 absl::StatusOr<std::string> DecideOut(const CompareFlags& flags, const ModelSources& models) {
-  return CheckWorkPath(flags.out, {.flag = "--out",
-                                   .overwrite = false,
-                                   .apart_from = FoldersReadFor(flags.spec.Text("--model"), models)});
+  ASSIGN_OR_RETURN(const cli::SpecInput shared, cli::ReadSharedSpec(flags.compared, cli::LeaveFile));
+  return CheckWorkPath(
+      flags.out,
+      {.flag = "--out", .overwrite = false, .apart_from = FoldersReadFor(shared.spec.model_uri, models)});
 }
 
 // Before the first of them is computed.
@@ -75,99 +73,53 @@ absl::Status CheckFolders(const std::vector<Case>& cases, bool overwrite) {
   return absl::OkStatus();
 }
 
-bool Names(const std::vector<std::string>& heuristics, const std::string& name) {
-  return std::any_of(heuristics.begin(), heuristics.end(),
-                     [&](const std::string& one) { return one.substr(0, one.find(':')) == name; });
+absl::StatusOr<Case> MakeCase(const cli::ComparedSpec& spec, const std::string& out, const JobModel& model,
+                              const ModelSources& models, LocalBlobStore& blobs) {
+  Case made{.compared = {}, .budget = spec.budget, .folder = {}, .job = {}};
+  made.compared.heuristic = spec.heuristic;
+  made.compared.budget = spec.title;
+  const std::string folder =
+      absl::StrReplaceAll(absl::StrCat(spec.heuristic, "-", spec.budget), {{":", "-"}});
+  made.folder = absl::StrCat(out, "/", folder);
+  ASSIGN_OR_RETURN(JobSpec full, MakeSpec(spec.input, models, &blobs));
+  absl::StatusOr<ResolvedJob> job = ResolveJob(std::move(full), model);
+  if (!job.ok()) return Annotate(job.status(), made.Title());
+  made.job = *std::move(job);
+  return made;
 }
 
-// With the control of equal bytes, where uniform plans are asked and none fills the budget.
-std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const std::string& budget,
-                                      const std::vector<int>& widths) {
-  std::vector<std::string> heuristics = flags.heuristics;
-  int width = 0;
-  const bool filled = absl::SimpleAtoi(absl::StripSuffix(budget, ".0"), &width) &&
-                      (widths.empty() ? width == 2 || width == 3 || width == 4 || width == 8
-                                      : std::count(widths.begin(), widths.end(), width) > 0);
-  if (!flags.no_control && !filled && Names(heuristics, "uniform") && !Names(heuristics, kEqualBytesControl))
-    heuristics.push_back(kEqualBytesControl);
-  return heuristics;
-}
-
-// All jobs, so that a mistake in the last one is found before the first one runs.
+// All jobs, so that a mistake in the last one is found before the first one runs. They share the model.
 absl::StatusOr<std::vector<Case>> MakeCases(const CompareFlags& flags, const std::string& out,
                                             const ModelSources& models, LocalBlobStore& blobs) {
-  ASSIGN_OR_RETURN(const cli::SpecInput shared,
-                   cli::ReadSpec(flags.spec, {.model = true, .budget = false}, cli::LeaveFile));
+  ASSIGN_OR_RETURN(const std::vector<cli::ComparedSpec> specs,
+                   cli::ReadComparedSpecs(flags.compared, cli::LeaveFile));
+  ASSIGN_OR_RETURN(const JobModel model, OpenJobModel(specs.front().input.spec.model_uri, models));
   std::vector<Case> cases;
-  for (const std::string& budget : flags.budgets) {
-    for (const std::string& heuristic : HeuristicsAt(flags, budget, shared.spec.gptq.widths)) {
-      const std::vector<std::string> parts = absl::StrSplit(heuristic, ':');
-      cli::TypedFlags one = flags.spec;
-      one.Set("--heuristic", parts.front());
-      if (parts.size() > 1) {
-        std::vector<std::string>& params = one.texts["--param"];
-        params.insert(params.end(), parts.begin() + 1, parts.end());
-      }
-      cli::SetBudgetFlag(budget, one);
-      const std::string folder = absl::StrReplaceAll(absl::StrCat(heuristic, "-", budget), {{":", "-"}});
-      ASSIGN_OR_RETURN(cli::SpecInput input, cli::ReadSpec(one, {}, cli::LeaveFile));
-      ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(std::move(input), models, &blobs));
-      absl::StatusOr<ResolvedJob> job = OpenJob(std::move(spec), models);
-      if (!job.ok()) return Annotate(job.status(), absl::StrCat(heuristic, " at ", budget));
-      cases.push_back({heuristic, budget, absl::StrCat(out, "/", folder), *std::move(job)});
-    }
+  for (const cli::ComparedSpec& spec : specs) {
+    ASSIGN_OR_RETURN(Case made, MakeCase(spec, out, model, models, blobs));
+    cases.push_back(std::move(made));
   }
   return cases;
 }
 
-absl::StatusOr<Json> ReadDocument(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadUserFile(path));
-  absl::StatusOr<Json> document = ParseOrderedJson(text);
-  return document.ok() ? std::move(document) : Annotate(document.status(), path);
-}
-
-// The change of the perplexity in a comparison of two sets of weights; null where there is none.
-Json PerplexityChange(const Json& comparison) {
-  if (!comparison.is_object()) return nullptr;
-  for (const Json& score : comparison.at("scores")) {
-    if (score.at("task") == "perplexity") return score;
+// What the finished artifact says of its plan.
+absl::Status ReadFigures(Case& one) {
+  ASSIGN_OR_RETURN(const std::string plan, ReadUserFile(one.folder + "/quantmoe_plan.json"));
+  std::string scores;
+  if (std::filesystem::exists(one.folder + "/quantmoe_scores.json")) {
+    ASSIGN_OR_RETURN(scores, ReadUserFile(one.folder + "/quantmoe_scores.json"));
+    ASSIGN_OR_RETURN(one.measured, ParseOrderedJson(scores));
   }
-  return nullptr;
+  const absl::Status read = ReadArtifactFigures(plan, scores, one.compared);
+  return read.ok() ? read : Annotate(read, one.folder);
 }
 
-// The width of all linears of a plan, or 0.
-int OneWidth(const Json& plan) {
-  int width = 0;
-  for (const Json& planned : plan.at("linears")) {
-    const int bits = planned.at("bits").get<int>();
-    if (width != 0 && bits != width) return 0;
-    width = bits;
-  }
-  return width;
-}
-
-// What a finished artifact says of its plan; docs/formats.md, section 4.
-absl::StatusOr<Json> ReadFigures(const Case& one) {
-  ASSIGN_OR_RETURN(const Json plan, ReadDocument(one.folder + "/quantmoe_plan.json"));
-  Json row = {{"heuristic", one.heuristic},
-              {"budget", one.budget},
-              {"width", OneWidth(plan)},
-              {"artifact", one.folder},
-              {"average_bits", plan.at("average_bits")},
-              {"weight_file_bytes", plan.at("weight_file_bytes")}};
-  if (!std::filesystem::exists(one.folder + "/quantmoe_scores.json")) return row;
-  ASSIGN_OR_RETURN(const Json scores, ReadDocument(one.folder + "/quantmoe_scores.json"));
-  row["comparison"] = scores.at("comparison");
-  row["reference"] = scores.value("reference", Json());
-  row["verdict"] = scores.value("verdict", Json());
-  return row;
-}
-
-absl::StatusOr<Json> RunCase(const Case& one, const std::string& work_dir, const ModelSources& models,
-                             const ComputeDevice& device, LocalBlobStore& blobs) {
+absl::Status RunCase(Case& one, const std::string& work_dir, const ModelSources& models,
+                     const ComputeDevice& device, LocalBlobStore& blobs) {
   JobRunner runner(one.job, blobs, work_dir, models, device);
   RETURN_IF_ERROR(runner.Run([&one](const std::string& label, size_t done, size_t total) {
-    std::cerr << absl::StrCat(one.heuristic, " ", one.budget, ": [", done, "/", total, "] ", label, "\n");
+    std::cerr << absl::StrCat(one.compared.heuristic, " ", one.budget, ": [", done, "/", total, "] ", label,
+                              "\n");
   }));
   ASSIGN_OR_RETURN(const Digest manifest, runner.graph().OutputOf(kPublishLabel, "manifest"));
   RETURN_IF_ERROR(runner.WithWholeBlobs(
@@ -175,69 +127,70 @@ absl::StatusOr<Json> RunCase(const Case& one, const std::string& work_dir, const
   return ReadFigures(one);
 }
 
-std::string ChangeCell(const Json& change) {
-  if (!change.is_object()) return "";
-  return absl::StrFormat("%+.3f [%+.3f, %+.3f]", change.at("difference").get<double>(),
-                         change.at("interval").at(0).get<double>(),
-                         change.at("interval").at(1).get<double>());
+// docs/formats.md, section 4.
+Json Row(const Case& one, const ComparedJob& job) {
+  Json row = {{"heuristic", job.heuristic},
+              {"budget", one.budget},
+              {"width", job.width},
+              {"artifact", one.folder},
+              {"average_bits", job.average_bits},
+              {"weight_file_bytes", job.weight_file_bytes}};
+  if (one.measured.is_object()) {
+    row["comparison"] = one.measured.at("comparison");
+    row["reference"] = one.measured.value("reference", Json());
+    row["verdict"] = one.measured.value("verdict", Json());
+  }
+  row["plan"] = job.plan;
+  row["best"] = job.best;
+  if (job.against_uniform) row["reference_plan"] = ReferenceName(job);
+  return row;
 }
 
-// The name of each row's plan, as UniformLabel has it.
-void NamePlans(Json& rows) {
-  std::map<std::string, double> spent;  // by budget
-  for (const Json& row : rows) {
-    double& most = spent[row.at("budget").get<std::string>()];
-    most = std::max(most, row.at("average_bits").get<double>());
-  }
-  for (Json& row : rows) {
-    const double most = spent[row.at("budget").get<std::string>()];
-    const std::string heuristic = row.at("heuristic").get<std::string>();
-    row["plan"] = heuristic != "uniform"
-                      ? heuristic
-                      : UniformLabel(row.at("width").get<int>(), row.at("average_bits").get<double>(), most);
-    const Json reference = row.value("reference", Json());
-    if (!reference.is_object()) continue;
-    const int bits = reference.at("bits").get<int>();
-    row["reference_plan"] = UniformLabel(bits, bits, row.at("average_bits").get<double>());
-  }
+std::string ChangeCell(const std::optional<MeasuredChange>& change) {
+  if (!change) return "";
+  return absl::StrFormat("%+.3f [%+.3f, %+.3f]", change->after - change->before, change->low, change->high);
 }
 
-std::string MarkdownRow(const Json& row) {
-  const Json change = PerplexityChange(row.value("comparison", Json()));
-  const Json reference = row.value("reference", Json()), verdict = row.value("verdict", Json());
-  return absl::StrFormat(
-      "| %s | %s | %.3f | %d | %s | %s | %s | %s | %s |\n", row.at("budget").get<std::string>(),
-      row.at("plan").get<std::string>(), row.at("average_bits").get<double>(),
-      row.at("weight_file_bytes").get<int64_t>(),
-      change.is_object() ? absl::StrFormat("%.3f", change.at("after").get<double>()) : "", ChangeCell(change),
-      row.value("reference_plan", ""),
-      reference.is_object() ? ChangeCell(PerplexityChange(reference.at("comparison"))) : "",
-      verdict.is_object() ? verdict.at("recommends").get<std::string>() : "");
+std::string MarkdownRow(const Case& one, const ComparedJob& job) {
+  return absl::StrFormat("| %s | %s | %.3f | %d | %s | %s | %s | %s | %s |\n", one.budget, job.plan,
+                         job.average_bits, job.weight_file_bytes,
+                         job.perplexity ? absl::StrFormat("%.3f", job.perplexity->after) : "",
+                         ChangeCell(job.perplexity), job.against_uniform ? ReferenceName(job) : "",
+                         ChangeCell(job.against_uniform), job.verdict);
+}
+
+absl::Status Show(const std::vector<Case>& cases, const std::string& out) {
+  Comparison comparison;
+  for (const Case& one : cases) comparison.jobs.push_back(one.compared);
+  NamePlans(comparison);
+  MarkBest(comparison);
+  Json rows = Json::array();
+  std::string table =
+      "| budget | plan | bits | bytes | perplexity | from the original, 95 % | reference | from the "
+      "reference, "
+      "95 % | better |\n"
+      "|---|---|---|---|---|---|---|---|---|\n";
+  for (size_t i = 0; i < cases.size(); ++i) {
+    rows.push_back(Row(cases[i], comparison.jobs[i]));
+    table += MarkdownRow(cases[i], comparison.jobs[i]);
+  }
+  RETURN_IF_ERROR(WriteOutputFile(out + "/comparison.json", rows.dump(2) + "\n"));
+  RETURN_IF_ERROR(WriteOutputFile(out + "/comparison.md", table));
+  std::cout << table;
+  return absl::OkStatus();
 }
 
 absl::Status CompareIn(const std::string& out, const CompareFlags& flags, const ModelSources& models,
                        const ComputeDevice& device) {
   const std::string work_dir = out + "/work";
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(work_dir + "/blobs"));
-  ASSIGN_OR_RETURN(const std::vector<Case> cases, MakeCases(flags, out, models, *blobs));
+  ASSIGN_OR_RETURN(std::vector<Case> cases, MakeCases(flags, out, models, *blobs));
   RETURN_IF_ERROR(CheckFolders(cases, flags.overwrite));
-  Json rows = Json::array();
-  for (const Case& one : cases) {
-    absl::StatusOr<Json> row = RunCase(one, work_dir, models, device, *blobs);
-    if (!row.ok()) return Annotate(row.status(), absl::StrCat(one.heuristic, " at ", one.budget));
-    rows.push_back(*std::move(row));
+  for (Case& one : cases) {
+    const absl::Status run = RunCase(one, work_dir, models, device, *blobs);
+    if (!run.ok()) return Annotate(run, one.Title());
   }
-  NamePlans(rows);
-  std::string table =
-      "| budget | plan | bits | bytes | perplexity | from the original, 95 % | reference | from the "
-      "reference, "
-      "95 % | better |\n"
-      "|---|---|---|---|---|---|---|---|---|\n";
-  for (const Json& row : rows) table += MarkdownRow(row);
-  RETURN_IF_ERROR(WriteOutputFile(out + "/comparison.json", rows.dump(2) + "\n"));
-  RETURN_IF_ERROR(WriteOutputFile(out + "/comparison.md", table));
-  std::cout << table;
-  return absl::OkStatus();
+  return Show(cases, out);
 }
 
 absl::Status Compare(const CompareFlags& flags, const ModelSources& models, const ComputeDevice& device) {
@@ -257,27 +210,12 @@ void AddCompare(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand(
       "compare", "Runs heuristics x budgets on one model, solved once, and prints what each is worth.");
   auto flags = std::make_shared<CompareFlags>();
-  cli::AddSpecFlags(*command, flags->spec,
-                    {.model = cli::ModelFlag::kFlag, .job_file = false, .wants = cli::IsShared});
-  command
-      ->add_option("--heuristics", flags->heuristics,
-                   "NAME or NAME:KEY=VALUE..., such as optimal,random:seed=1")
-      ->delimiter(',')
-      ->capture_default_str();
-  command
-      ->add_option("--bits,--budgets", flags->budgets,
-                   "average bits (2.5) or bytes of the weight files (400MB)")
-      ->delimiter(',')
-      ->required();
+  cli::AddCompareFlags(*command, flags->compared, cli::ModelFlag::kFlag);
   command
       ->add_option("--out", flags->out,
                    "directory of the artifacts, comparison.json and .md; a stopped run goes on there")
       ->required()
       ->type_name(kOutputFolder);
-  command->add_flag(
-      "--no-control", flags->no_control,
-      "leave out in-order, the control of equal bytes that is added where no uniform plan fills a "
-      "budget");
   command->add_flag("--overwrite", flags->overwrite,
                     "replace artifacts that an earlier comparison with other flags left in --out");
   command->callback([&run, flags] {

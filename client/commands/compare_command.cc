@@ -12,10 +12,10 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "cli/command_files.h"
-#include "cli/spec_flags.h"
+#include "cli/compare_flags.h"
+#include "cli/comparison.h"
 #include "client/commands/commands.h"
 #include "client/compare/compare_cases.h"
-#include "client/compare/comparison.h"
 #include "client/compare/comparison_page.h"
 #include "client/compare/comparison_tables.h"
 #include "client/text/error_report.h"
@@ -24,6 +24,12 @@
 
 namespace quantmoe {
 namespace {
+
+struct CompareCommandFlags {
+  cli::CompareFlags compared;
+  std::string name;
+  std::string markdown, html, json;
+};
 
 // What the server refused, by violation, with the jobs that it refused for it.
 struct Refusals {
@@ -163,7 +169,7 @@ class ComparisonRun {
     ASSIGN_OR_RETURN(
         const v1::JobReport report,
         connection_.CallWithRetry(connection_.jobs(), &v1::JobService::Stub::GetJobReport, request));
-    return ReadReport(one.job, report.json(), one.compared, comparison_);
+    return ReadReport(one.job.name(), report.json(), one.compared, comparison_);
   }
 
   CommandContext& context_;
@@ -173,16 +179,16 @@ class ComparisonRun {
   CommandContext progress_;  // where the jobs are watched: standard output is for the table
 };
 
-absl::Status WriteFiles(const CompareFlags& flags, const Comparison& comparison) {
+absl::Status WriteFiles(const CompareCommandFlags& flags, const Comparison& comparison) {
   if (!flags.markdown.empty()) RETURN_IF_ERROR(WriteFile(flags.markdown, ComparisonMarkdown(comparison)));
   if (!flags.html.empty()) RETURN_IF_ERROR(WriteFile(flags.html, ComparisonPage(comparison)));
   if (!flags.json.empty()) RETURN_IF_ERROR(WriteFile(flags.json, ComparisonJson(comparison)));
   return absl::OkStatus();
 }
 
-absl::StatusOr<int> Compare(CommandContext& context, const CompareFlags& flags) {
+absl::StatusOr<int> Compare(CommandContext& context, const CompareCommandFlags& flags) {
   FileUploads uploads;
-  ASSIGN_OR_RETURN(std::vector<CompareCase> cases, MakeCompareCases(flags, uploads));
+  ASSIGN_OR_RETURN(std::vector<CompareCase> cases, MakeCompareCases(flags.compared, flags.name, uploads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
   RETURN_IF_ERROR(uploads.Send(*connection));
   ComparisonRun run(context, *connection, std::move(cases));
@@ -202,33 +208,13 @@ absl::StatusOr<int> Compare(CommandContext& context, const CompareFlags& flags) 
   return kExitOk;
 }
 
-template <typename T>
-CLI::Option& AddList(CLI::App& command, const std::string& name, std::vector<T>& values,
-                     const std::string& help) {
-  return *command.add_option(name, values, help)->delimiter(',')->allow_extra_args(false);
-}
-
 }  // namespace
 
 void AddCompareCommand(CLI::App& app, CommandContext& context) {
-  const auto flags = std::make_shared<CompareFlags>();
+  const auto flags = std::make_shared<CompareCommandFlags>();
   CLI::App& command = AddCommand(app, context, "compare", "Compare heuristics and budgets on one model",
                                  [&context, flags] { return Compare(context, *flags); });
-  cli::AddSpecFlags(command, flags->spec,
-                    {.model = cli::ModelFlag::kArgument, .job_file = false, .wants = cli::IsShared});
-  command.option_defaults()->group("Options");
-  AddList(command, "--heuristics", flags->heuristics,
-          "What spends the budgets: NAME or NAME:KEY=VALUE..., such as optimal,random:seed=1,random:seed=2")
-      .capture_default_str();
-  AddList(command, "--bits", flags->bits,
-          "Budgets as average widths of the quantized linears, such as 2.5,3");
-  AddList(command, "--bytes", flags->bytes, "Budgets as sizes of the weight files, such as 10GiB,12GiB");
-  AddList(command, "--stored-bits", flags->stored_bits, "Budgets as bits with scales and zero points");
-  AddList(command, "--rank-bytes", flags->rank_bytes, "Budgets as bytes on the fullest of --ranks ranks");
-  command.add_flag(
-      "--no-control", flags->no_control,
-      "Leave out in-order, the control of equal bytes that is added where no uniform plan fills a "
-      "budget");
+  cli::AddCompareFlags(command, flags->compared, cli::ModelFlag::kArgument);
   command.add_option("--name", flags->name, "Start of the jobs' ids; the server chooses them by default")
       ->type_name("PREFIX");
   command.add_option("--markdown", flags->markdown, "Also write the tables as Markdown")

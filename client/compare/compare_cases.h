@@ -1,4 +1,5 @@
-// From the flags of `quantmoe compare` to one request for each heuristic and budget. No calls here.
+// From the flags of `quantmoe compare` to one request for each heuristic and budget, and what the jobs cost.
+// No calls here.
 #pragma once
 
 #include <string>
@@ -7,23 +8,11 @@
 #include "absl/status/statusor.h"
 #include <quantmoe/v1/jobs.pb.h>
 
-#include "client/compare/comparison.h"
-#include "client/job_request.h"
+#include "cli/compare_flags.h"
+#include "cli/comparison.h"
 #include "client/transfer/upload.h"
 
 namespace quantmoe {
-
-struct CompareFlags {
-  cli::TypedFlags spec;                                          // what all jobs share
-  std::vector<std::string> heuristics = {"optimal", "uniform"};  // NAME[:KEY=VALUE]...
-  std::vector<double> bits;
-  std::vector<std::string> bytes;
-  std::vector<double> stored_bits;
-  std::vector<std::string> rank_bytes;
-  bool no_control = false;
-  std::string name;
-  std::string markdown, html, json;
-};
 
 // One job of a comparison, before and after it is created.
 struct CompareCase {
@@ -32,9 +21,13 @@ struct CompareCase {
   v1::Job job;
 };
 
-// Budget by budget, each with every heuristic. INVALID_ARGUMENT INVALID_FIELD names every bad flag at once.
-// Equal flags and files give equal requests, with equal ids. Files of the spec are added to `uploads`.
-absl::StatusOr<std::vector<CompareCase>> MakeCompareCases(const CompareFlags& flags, FileUploads& uploads);
+// Errors and order as of cli::ReadComparedSpecs. Equal flags and files give equal requests, with equal ids;
+// those of jobs start with `name`, unless it is empty. Files of the spec are added to `uploads`.
+absl::StatusOr<std::vector<CompareCase>> MakeCompareCases(const cli::CompareFlags& flags,
+                                                          const std::string& name, FileUploads& uploads);
+
+// What the job cost, whether it succeeded or not.
+void ReadCost(const v1::Job& job, ComparedJob& compared);
 
 // A request id that follows from the text alone.
 std::string CompareRequestId(const std::string& text);

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "client/compare/comparison.h"
+#include "cli/comparison.h"
 
 namespace quantmoe {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "client/compare/comparison.h"
+#include "cli/comparison.h"
 #include "client/text/format.h"
 
 namespace quantmoe {

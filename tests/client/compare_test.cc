@@ -201,6 +201,32 @@ TEST_F(CompareTest, ErrorsWithoutFieldsNameTheJob) {
   EXPECT_THAT(err_.str(), HasSubstr("hint: ask for a budget from 2 bits to 8 bits"));
 }
 
+TEST_F(CompareTest, AJobFileGivesWhatAllJobsShare) {
+  TemporaryDirectory files;
+  const std::string file =
+      files.Write("job.yaml",
+                  "model: {uri: /m}\nbudget: {max_bytes: 5GiB}\nlabels: {team: a}\n"
+                  "heuristic: {name: expert-frequency, params: {count: 2}}\ngptq: {group_size: 64}\n");
+  EXPECT_EQ(Run({"-f", file, "--bits", "3", "--damp", "0.5"}), kExitOk) << err_.str();
+  const std::vector<v1::CreateJobRequest> created = Created();
+  ASSERT_EQ(created.size(), 2u);
+  for (const v1::CreateJobRequest& request : created) {
+    const v1::JobSpec& spec = request.job().spec();
+    EXPECT_EQ(spec.model().uri(), "/m");
+    EXPECT_EQ(spec.gptq().group_size(), 64);
+    EXPECT_EQ(spec.gptq().damp(), 0.5);
+    EXPECT_EQ(spec.budget().average_bits(), 3) << "the comparison has its own budgets";
+    EXPECT_FALSE(spec.budget().has_max_bytes());
+    EXPECT_THAT(spec.heuristic().params(), IsEmpty());
+    EXPECT_EQ(request.job().labels().at("team"), "a");
+  }
+  EXPECT_EQ(created[0].job().spec().heuristic().name(), "optimal");
+  EXPECT_EQ(created[1].job().spec().heuristic().name(), "uniform");
+  EXPECT_EQ(Run({"-f", files.Write("bad.yaml", "model: {uri: /m}\ngptq: {dump: 1}\n"), "--bits", "3"}),
+            kExitInvalid);
+  EXPECT_THAT(err_.str(), HasSubstr("bad.yaml:2:8"));
+}
+
 TEST_F(CompareTest, BadFlagsAreNamedTogether) {
   EXPECT_EQ(Run({"/m", "--heuristics", "optimal,optimal,random:seed", "--bytes", "lots", "--pin", "x",
                  "--calibration", "/none"}),

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Job files and flags, with the real programs: every example of docs/jobs runs; a job is the same by flags or by file, in one
-process or on a service, to the last byte; and what `get -o yaml` prints submits the same job again."""
+process or on a service, to the last byte, and so are a comparison and an estimate; and what `get -o yaml` prints submits the same job
+again. The examples measure a short text here."""
 import argparse
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -17,6 +19,7 @@ SECONDS = 240
 # Rules neither sorted nor different, which the two programs once read apart; everything small.
 SMALL = ["--samples", "4", "--sequence-length", "64", "--no-evaluation", "--min-tokens-ratio", "0"]
 PINS = ["--bits", "4", "--pin", "shared=8", "--pin", "attention=4", "--pin", "shared=8", "--protect", "dense", *SMALL]
+TITLE = {"display_name": "Pins: shared & others", "labels": {"team": "a b", "stage": "1.0"}}
 ODDS = ["--stored-bits", "4", "--heuristic", "random", "--param", "seed=3", "--param", "count=1", "--order", "group",
         "--scales", "range", "--gate-weighted", "--all-tokens", "*.experts.1.*", "--states", "bf16", *SMALL]
 
@@ -41,16 +44,20 @@ def submit(service, name, *flags):
 
 
 def check_examples(service, local, directory):
+    text = directory / "short.txt"
+    text.write_text((ROOT / "testdata/tiny_heldout.txt").read_text()[:4000])
     for path in sorted([*JOBS.glob("*.yaml"), *JOBS.glob("*.json")]):
-        here = quantize(local, directory / path.stem, "-f", path)
-        assert submit(service, path.stem, "-f", path) == here, f"{path.name} gives two artifacts"
+        short = ["--text", text] if "perplexity_text_uri" in path.read_text() else []
+        here = quantize(local, directory / path.stem, "-f", path, *short)
+        assert submit(service, path.stem, "-f", path, *short) == here, f"{path.name} gives two artifacts"
 
 
 def check_flags(service, local, directory):
     """Rules keep their order, and everything else that is typed means the same."""
     for name, flags in (("pins", PINS), ("odds", ODDS)):
         here = quantize(local, directory / name, "--model", MODEL, *flags)
-        assert submit(service, name, MODEL, *flags) == here, f"{flags} give two artifacts"
+        title = ["--display-name", TITLE["display_name"], *(f"--label={key}={value}" for key, value in TITLE["labels"].items())]
+        assert submit(service, name, MODEL, *flags, *title) == here, f"{flags} give two artifacts"
     spec = json.loads((directory / "pins/artifact.json").read_text())["spec"]
     assert [rule["pattern"] for rule in spec["rules"]] == ["shared", "attention", "shared", "dense"], spec["rules"]
 
@@ -63,9 +70,40 @@ def check_again(service, local, directory):
         path.write_text(text)
         service.client("submit", "-f", path, "--name", f"{name}-again")
         first, second = (json.loads(service.client("get", job)) for job in (name, f"{name}-again"))
-        assert first["resolved_spec"] == second["resolved_spec"], f"{text}\n{first}\n{second}"
+        for field in ("resolved_spec", "display_name", "labels"):
+            assert first.get(field) == second.get(field), f"{field}: {text}\n{first}\n{second}"
+        if name == "pins":
+            assert {key: second[key] for key in TITLE} == TITLE, second
         printed = run(service.programs.client, "--server", service.api, "get", f"{name}-again", "-o", "yaml").stdout
         assert printed == text, f"{text}\n{printed}"
+
+
+def check_comparisons(service, local, directory):
+    """A comparison takes what its jobs share from the file, and each job is the one that is submitted alone."""
+    file, flags = JOBS / "rules-and-benchmarks.yaml", ["--bits", "3.5,4", "--heuristics", "uniform", "--no-control", *SMALL]
+    run(local, "compare", "-f", file, *flags, "--out", directory / "compared")
+    told = json.loads(service.client("compare", "-f", file, *flags, "--name", "compared"))
+    rows = json.loads((directory / "compared/comparison.json").read_text())
+    assert [row["budget"] for row in rows] == ["3.5", "4"] and len(told["jobs"]) == 2, (rows, told)
+    for row, job in zip(rows, told["jobs"]):
+        for key in ("plan", "average_bits", "weight_file_bytes", "best"):
+            assert row[key] == job[key], (key, row, job)
+        manifest = (pathlib.Path(row["artifact"]) / "artifact.json").read_bytes()
+        there = json.loads(service.client("artifact", "show", job["job"].removeprefix("jobs/")))["manifest_sha256"]
+        assert hashlib.sha256(manifest).hexdigest() == there, (row, job)
+        rules = json.loads(manifest)["spec"]["rules"]
+        assert [rule["pattern"] for rule in rules] == ["attention", "shared"], rules
+
+
+def check_estimates(service, local, directory):
+    """Both programs tell the same figures."""
+    for path in sorted([*JOBS.glob("*.yaml"), *JOBS.glob("*.json")]):
+        here = json.loads(run(local, "quantize", "-f", path, "--estimate").stdout)
+        there = json.loads(service.client("estimate", "-f", path))
+        assert {stage["stage"]: stage["tasks"] for stage in there["stages"]} == here.pop("tasks"), (here, there)
+        assert set(here.pop("warnings")) <= set(there.get("warnings", [])), (here, there)
+        for key, figure in here.items():
+            assert float(there.get(key, 0)) == figure, f"{path.name}: {key} is {figure} here and {there.get(key)} there"
 
 
 def check_dry_run(service, local, directory):
@@ -102,7 +140,7 @@ def main():
             with LiveService(options, ROOT / "testdata", directory / "service") as service:
                 service.start_server()
                 service.start_worker("worker")
-                for check in (check_refusals, check_dry_run, check_examples, check_flags, check_again):
+                for check in (check_refusals, check_dry_run, check_estimates, check_examples, check_flags, check_again, check_comparisons):
                     check(service, options.local, directory)
                     print(f"ok {check.__name__}", flush=True)
         except BaseException:

@@ -1,5 +1,6 @@
-// The outcome of several plans of one model, read from the reports of their jobs: what `quantmoe compare`
-// shows. Pure; the drawings are in comparison_tables and comparison_page.
+// The outcome of several plans of one model: their figures, what they are called, which is best and what a
+// uniform plan of the same budget would be worth. `quantmoe compare` reads it from the reports of jobs,
+// `quantmoe-local compare` from artifacts; how it is shown is theirs. Pure.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include <quantmoe/v1/jobs.pb.h>
 
 namespace quantmoe {
 
@@ -64,15 +64,17 @@ struct Comparison {
   std::string objective;  // of `losses`
 };
 
-// Takes the figures of a job that ended from its resource and its report. DATA_LOSS for what is no report.
-absl::Status ReadReport(const v1::Job& job, absl::string_view report_json, ComparedJob& compared,
+// Takes the figures of a job that ended from its report. DATA_LOSS for what is no report.
+absl::Status ReadReport(absl::string_view job, absl::string_view report_json, ComparedJob& compared,
                         Comparison& comparison);
+
+// Takes them from the plan and the scores of an artifact (docs/formats.md, section 4). Empty `scores_json`:
+// nothing was measured. DATA_LOSS for what is no plan or no scores.
+absl::Status ReadArtifactFigures(absl::string_view plan_json, absl::string_view scores_json,
+                                 ComparedJob& compared);
 
 // Puts the losses of all plans on one scale, that of `losses`; without it they stay as they are.
 void AlignLosses(Comparison& comparison);
-
-// What the job cost, whether it succeeded or not.
-void ReadCost(const v1::Job& job, ComparedJob& compared);
 
 // Calls each plan what it is: by its heuristic, a uniform one as UniformLabel does.
 void NamePlans(Comparison& comparison);

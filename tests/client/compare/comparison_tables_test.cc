@@ -1,16 +1,16 @@
-#include "client/compare/comparison.h"
+#include "client/compare/comparison_tables.h"
 
 #include <nlohmann/json.hpp>
 
+#include "cli/comparison.h"
+#include "client/compare/compare_cases.h"
 #include "client/compare/comparison_page.h"
-#include "client/compare/comparison_tables.h"
 #include "tests/client/golden.h"
 #include "tests/support/status_matchers.h"
 
 namespace quantmoe {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -47,7 +47,7 @@ ComparedJob Read(const char* report, Comparison& comparison) {
   job.heuristic = "optimal";
   job.budget = "3 bits";
   job.job = "jobs/a";
-  EXPECT_THAT(ReadReport(FinishedJob(), report, job, comparison), IsOk());
+  EXPECT_THAT(ReadReport(FinishedJob().name(), report, job, comparison), IsOk());
   ReadCost(FinishedJob(), job);
   return job;
 }
@@ -88,7 +88,7 @@ Comparison Example() {
   return comparison;
 }
 
-TEST(ComparisonTest, ReadsFiguresAndCost) {
+TEST(ComparisonTablesTest, ReadsFiguresAndCost) {
   Comparison comparison;
   const ComparedJob job = Read(kReport, comparison);
   EXPECT_EQ(comparison.original_bytes, 30064771072);
@@ -105,27 +105,7 @@ TEST(ComparisonTest, ReadsFiguresAndCost) {
   EXPECT_EQ(job.wall_seconds, 7.5);
 }
 
-TEST(ComparisonTest, LossesOfAllPlansAreOnTheScaleOfTheOptimalOne) {
-  constexpr char kScale[] = R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
-    "plan": {"heuristic": "optimal", "average_bits": 3, "loss": 0.3, "objective": "measured"},
-    "linears": [{"name": "a", "bits": 4, "widths": {"2": {"loss": 0.5}, "4": {"loss": 0.1}}},
-                {"name": "b", "bits": 2, "widths": {"2": {"loss": 0.2}, "4": {"loss": 0.1}}}]})";
-  constexpr char kOther[] = R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
-    "plan": {"heuristic": "uniform", "average_bits": 2, "loss": 2540, "objective": "measured"},
-    "linears": [{"name": "a", "bits": 2, "widths": {"2": {"loss": 2000}}}, {"name": "b", "bits": 2}]})";
-  Comparison comparison;
-  comparison.jobs = {Read(kOther, comparison)};
-  AlignLosses(comparison);
-  EXPECT_EQ(comparison.jobs[0].loss, 2540);  // there is no scale yet
-  comparison.jobs.push_back(Read(kScale, comparison));
-  comparison.jobs.push_back(Read(kReport, comparison));  // an old report, without linears
-  AlignLosses(comparison);
-  EXPECT_DOUBLE_EQ(comparison.jobs[0].loss, 0.7);
-  EXPECT_DOUBLE_EQ(comparison.jobs[1].loss, 0.3);
-  EXPECT_DOUBLE_EQ(comparison.jobs[2].loss, 123.456);
-}
-
-TEST(ComparisonTest, AUniformPlanThatLeavesBytesUnspentIsNamedSo) {
+TEST(ComparisonTablesTest, AUniformPlanThatLeavesBytesUnspentIsNamedSo) {
   const Comparison comparison = Example();
   EXPECT_EQ(comparison.jobs[1].plan, "uniform-3");
   EXPECT_EQ(comparison.jobs[4].plan, "uniform-2 (fewer bytes)");
@@ -134,7 +114,7 @@ TEST(ComparisonTest, AUniformPlanThatLeavesBytesUnspentIsNamedSo) {
   EXPECT_THAT(RenderComparison(comparison), HasSubstr("in-order"));
 }
 
-TEST(ComparisonTest, EvaluationMayHaveBeenSkipped) {
+TEST(ComparisonTablesTest, EvaluationMayHaveBeenSkipped) {
   Comparison comparison;
   const ComparedJob job = Read(R"({"original_bytes": 9, "weight_file_bytes": 3, "scores": {},
     "plan": {"average_bits": 3, "loss": 1, "objective": "block"}})",
@@ -145,47 +125,7 @@ TEST(ComparisonTest, EvaluationMayHaveBeenSkipped) {
   EXPECT_THAT(ComparisonPage(comparison), Not(HasSubstr("class=\"track\"")));
 }
 
-TEST(ComparisonTest, RefusesWhatIsNoReport) {
-  ComparedJob job;
-  Comparison comparison;
-  for (const char* text : {"", "[]", "{\"plan\": 1}", R"({"plan": {"average_bits": "x"}})"}) {
-    EXPECT_THAT(ReadReport(FinishedJob(), text, job, comparison), StatusIs(absl::StatusCode::kDataLoss))
-        << text;
-  }
-}
-
-std::vector<bool> BestOf(std::vector<ComparedJob> jobs) {
-  Comparison comparison{
-      .model = "m", .original_bytes = 0, .jobs = std::move(jobs), .losses = {}, .objective = ""};
-  MarkBest(comparison);
-  std::vector<bool> best;
-  for (const ComparedJob& job : comparison.jobs) best.push_back(job.best);
-  return best;
-}
-
-ComparedJob Plan(const char* budget, std::optional<double> perplexity, double loss,
-                 const char* objective = "block") {
-  ComparedJob job;
-  job.budget = budget;
-  job.loss = loss;
-  job.objective = objective;
-  if (perplexity) job.perplexity = MeasuredChange{"perplexity", "value", 1, *perplexity, 0, 0};
-  return job;
-}
-
-TEST(ComparisonTest, BestIsOfItsBudget) {
-  EXPECT_THAT(BestOf({Plan("3", 7, 1), Plan("3", 6, 2), Plan("2", 9, 1), Plan("2", 9, 3), Plan("4", 5, 1)}),
-              ElementsAre(false, true, true, true, false));
-  EXPECT_THAT(BestOf({Plan("3", std::nullopt, 1), Plan("3", std::nullopt, 2)}), ElementsAre(true, false));
-  EXPECT_THAT(BestOf({Plan("3", std::nullopt, 1), Plan("3", std::nullopt, 2, "gate")}),
-              ElementsAre(false, false))
-      << "losses of two objectives";
-  ComparedJob failed = Plan("3", std::nullopt, 0);
-  failed.failure = "no";
-  EXPECT_THAT(BestOf({failed, Plan("3", 9, 1)}), ElementsAre(false, true));
-}
-
-TEST(ComparisonTest, Golden) {
+TEST(ComparisonTablesTest, Golden) {
   const Comparison example = Example();
   ExpectGolden("comparison.txt", RenderComparison(example));
   ExpectGolden("comparison.md", ComparisonMarkdown(example));
@@ -193,7 +133,7 @@ TEST(ComparisonTest, Golden) {
   ExpectGolden("comparison.json", ComparisonJson(example));
 }
 
-TEST(ComparisonTest, TextOfOthersStaysText) {
+TEST(ComparisonTablesTest, TextOfOthersStaysText) {
   const Comparison example = Example();
   EXPECT_THAT(ComparisonMarkdown(example),
               HasSubstr("no \\| luck: &lt;b&gt;\\*x\\*&lt;/b&gt; &amp; [here]\\(http://x)\\\\n\"so\""));
@@ -202,7 +142,7 @@ TEST(ComparisonTest, TextOfOthersStaysText) {
   EXPECT_EQ(nlohmann::json::parse(ComparisonJson(example))["jobs"][2]["failure"], example.jobs[2].failure);
 }
 
-TEST(ComparisonTest, PageNeedsNoNetwork) {
+TEST(ComparisonTablesTest, PageNeedsNoNetwork) {
   const std::string page = ComparisonPage(Example());
   for (const char* loading : {"src=", "href=", "url(", "@import", "<script"}) {
     EXPECT_THAT(page, Not(HasSubstr(loading)));

@@ -1,4 +1,4 @@
-#include "client/compare/comparison.h"
+#include "cli/comparison.h"
 
 #include <algorithm>
 #include <map>
@@ -6,7 +6,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include <google/protobuf/util/time_util.h>
 #include <nlohmann/json.hpp>
 
 #include "base/exception_text.h"
@@ -17,6 +16,19 @@ namespace quantmoe {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// Calls `read`, which may throw where the document has another shape. DATA_LOSS starts with `what`.
+template <typename Read>
+absl::Status ReadDocument(absl::string_view text, const std::string& what, const Read& read) {
+  const absl::StatusOr<Json> parsed = ParseOrderedJson(text);
+  if (!parsed.ok()) return absl::DataLossError(absl::StrCat(what, " ", parsed.status().message()));
+  try {
+    read(*parsed);
+  } catch (const nlohmann::json::exception& error) {
+    return absl::DataLossError(absl::StrCat(what, ": ", ExceptionText(error)));
+  }
+  return absl::OkStatus();
+}
 
 MeasuredChange ReadChange(const Json& score) {
   return {score.at("task").get<std::string>(),      score.at("metric").get<std::string>(),
@@ -58,14 +70,20 @@ void ReadFigures(const Json& report, ComparedJob& job) {
   ReadScores(report.at("scores"), job);
 }
 
+// The name of the linear, whose width is added.
+std::string AddLinear(const Json& linear, ComparedJob& job) {
+  std::string name = linear.at("name").get<std::string>();
+  const int width = linear.at("bits").get<int>();
+  job.width = job.widths.empty() || job.width == width ? width : 0;
+  job.widths[name] = width;
+  return name;
+}
+
 // Widths of the plan, and losses at all widths where the plan is the one that weighs them.
 void ReadLinears(const Json& report, ComparedJob& job, Comparison& comparison) {
   const bool weighs = report.at("plan").value("heuristic", "") == "optimal" && comparison.losses.empty();
   for (const Json& linear : report.value("linears", Json::array())) {
-    const std::string name = linear.at("name").get<std::string>();
-    const int width = linear.at("bits").get<int>();
-    job.width = job.widths.empty() || job.width == width ? width : 0;
-    job.widths[name] = width;
+    const std::string name = AddLinear(linear, job);
     if (!weighs || !linear.contains("widths")) continue;
     for (const auto& [key, facts] : linear.at("widths").items()) {
       int bits = 0;
@@ -124,21 +142,26 @@ void AddFigures(const ComparedJob& job, Json& json) {
 
 }  // namespace
 
-absl::Status ReadReport(const v1::Job& job, absl::string_view report_json, ComparedJob& compared,
+absl::Status ReadReport(absl::string_view job, absl::string_view report_json, ComparedJob& compared,
                         Comparison& comparison) {
-  const absl::StatusOr<Json> parsed = ParseOrderedJson(report_json);
-  if (!parsed.ok()) {
-    return absl::DataLossError(absl::StrCat("the report of ", job.name(), " ", parsed.status().message()));
-  }
-  const Json& report = *parsed;
-  try {
+  return ReadDocument(report_json, absl::StrCat("the report of ", job), [&](const Json& report) {
     ReadFigures(report, compared);
     ReadLinears(report, compared, comparison);
     comparison.original_bytes = report.at("original_bytes").get<int64_t>();
-  } catch (const nlohmann::json::exception& error) {
-    return absl::DataLossError(absl::StrCat("the report of ", job.name(), ": ", ExceptionText(error)));
-  }
-  return absl::OkStatus();
+  });
+}
+
+absl::Status ReadArtifactFigures(absl::string_view plan_json, absl::string_view scores_json,
+                                 ComparedJob& compared) {
+  absl::Status read = ReadDocument(plan_json, "the plan", [&](const Json& plan) {
+    compared.average_bits = plan.at("average_bits").get<double>();
+    compared.loss = plan.at("distortion").get<double>();
+    compared.objective = plan.value("objective", "");
+    compared.weight_file_bytes = plan.at("weight_file_bytes").get<int64_t>();
+    for (const Json& linear : plan.at("linears")) AddLinear(linear, compared);
+  });
+  if (!read.ok() || scores_json.empty()) return read;
+  return ReadDocument(scores_json, "the scores", [&](const Json& scores) { ReadScores(scores, compared); });
 }
 
 void AlignLosses(Comparison& comparison) {
@@ -154,19 +177,6 @@ void AlignLosses(Comparison& comparison) {
     if (!known) continue;
     job.loss = loss;
     job.objective = comparison.objective;
-  }
-}
-
-void ReadCost(const v1::Job& job, ComparedJob& compared) {
-  using google::protobuf::util::TimeUtil;
-  for (const v1::StageProgress& stage : job.progress().stages()) {
-    compared.tasks += stage.tasks_total();
-    compared.reused += stage.tasks_cached();
-    compared.worker_seconds += stage.task_seconds();
-  }
-  if (job.has_start_time() && job.has_finish_time()) {
-    compared.wall_seconds =
-        static_cast<double>(TimeUtil::DurationToMilliseconds(job.finish_time() - job.start_time())) * 1e-3;
   }
 }
 

@@ -1,0 +1,42 @@
+// From the flags of `compare` to the jobs that it compares, in both programs: which heuristics spend which
+// budgets, and where a control of equal bytes joins them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+#include "cli/read_spec.h"
+#include "cli/spec_flags.h"
+#include "cli/spec_input.h"
+#include "cli/typed_flags.h"
+
+namespace quantmoe::cli {
+
+struct CompareFlags {
+  TypedFlags spec;                                               // what all jobs share
+  std::vector<std::string> heuristics = {"optimal", "uniform"};  // NAME[:KEY=VALUE]...
+  std::vector<std::string> budgets;                              // average bits or bytes
+  std::vector<std::string> bytes, stored_bits, rank_bytes;
+  bool no_control = false;
+};
+
+// `flags` must outlive the parse.
+void AddCompareFlags(CLI::App& command, CompareFlags& flags, ModelFlag model);
+
+// One job of a comparison.
+struct ComparedSpec {
+  std::string heuristic;  // as asked, with its parameters
+  std::string budget;     // as typed: "2.50"
+  std::string title;      // the budget with its unit: "2.5 bits"
+  SpecInput input;
+};
+
+// What all jobs share; heuristic, preset and budget of a job file are not meant.
+absl::StatusOr<SpecInput> ReadSharedSpec(const CompareFlags& flags, const TakeFile& take);
+// Budget by budget, each with every heuristic. INVALID_FIELD names every bad flag and every place of the file
+// at once. Equal flags and files give equal specs.
+absl::StatusOr<std::vector<ComparedSpec>> ReadComparedSpecs(const CompareFlags& flags, const TakeFile& take);
+
+}  // namespace quantmoe::cli
