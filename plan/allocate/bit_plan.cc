@@ -27,10 +27,10 @@ BitPlan PlanFromJson(const json& value) {
   plan.average_bits = value.at("average_bits").get<double>();
   plan.stored_bits = value.at("stored_bits").get<double>();
   plan.weight_file_bytes = IntegerAt<int64_t>(value, "weight_file_bytes");
-  plan.distortion = value.at("distortion").get<double>();
+  plan.loss = value.at("distortion").get<double>();
   plan.lower_bound = value.at("lower_bound").get<double>();
   plan.objective = value.value("objective", plan.objective);
-  plan.unconstrained_distortion = value.value("unconstrained_distortion", 0.0);
+  plan.unconstrained_loss = value.value("unconstrained_distortion", 0.0);
   plan.rank_bytes = IntegerOr<int64_t>(value, "rank_bytes", 0);
   plan.fallback_ratio = value.at("fallback_ratio").get<double>();
   if (value.contains("refined")) plan.refined = RefinementFromJson(value["refined"]);
@@ -61,7 +61,7 @@ std::string BitPlanToJson(const BitPlan& plan) {
     linears.push_back({{"linear", LinearJson(planned.linear)},
                        {"bits", planned.bits},
                        {"blob", DigestJson(planned.blob)},
-                       {"distortion", planned.distortion},
+                       {"distortion", planned.loss},
                        {"method", planned.method},
                        {"fallback", planned.fallback},
                        {"symmetric", planned.symmetric}});
@@ -74,9 +74,9 @@ std::string BitPlanToJson(const BitPlan& plan) {
                 {"stored_bits", plan.stored_bits},
                 {"weight_file_bytes", plan.weight_file_bytes},
                 {"rank_bytes", plan.rank_bytes},
-                {"distortion", plan.distortion},
+                {"distortion", plan.loss},
                 {"lower_bound", plan.lower_bound},
-                {"unconstrained_distortion", plan.unconstrained_distortion},
+                {"unconstrained_distortion", plan.unconstrained_loss},
                 {"fallback_ratio", plan.fallback_ratio},
                 {"linears", std::move(linears)}};
   if (plan.refined) value["refined"] = RefinementJson(*plan.refined);

@@ -18,8 +18,8 @@ namespace quantmoe {
 struct PlannedLinear {
   Linear linear;
   int bits = 0;
-  Digest blob;  // holds the packed tensors of this linear at this width
-  double distortion = 0;
+  Digest blob;      // holds the packed tensors of this linear at this width
+  double loss = 0;  // at this width, in the unit of the plan's `objective`
   std::string method;
   std::string fallback;
   // Every group has the zero point 2^(bits-1) in the file; a linear whose scales may be negative has not.
@@ -46,11 +46,11 @@ struct BitPlan {
   double average_bits = 0;             // QuantMoE-Bench's definition
   double stored_bits = 0;              // with scales, zeros and g_idx
   int64_t weight_file_bytes = 0;       // predicted size of all weight files, to the byte
-  std::string objective = "measured";  // which loss `distortion` sums (plan/allocate/loss.h)
-  double distortion = 0;               // sum over linears
+  std::string objective = "measured";  // which loss is added up (plan/allocate/loss.h)
+  double loss = 0;                     // sum over linears; the key `distortion` of documents
   double lower_bound = 0;              // no plan in the budget has less; 0 when the heuristic gives none
   // What the same heuristic reaches in the same budget without the profile's constraints; 0 when it has none.
-  double unconstrained_distortion = 0;
+  double unconstrained_loss = 0;
   int64_t rank_bytes = 0;  // tensors of the fullest expert-parallel rank; 0 unless the budget is per rank
   double fallback_ratio = 0;
   std::optional<Refinement> refined;  // unset: not refined

@@ -103,7 +103,7 @@ void AddFigures(const AllocationInputs& inputs, BitPlan& plan) {
     for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.bits, plan.group_size)) {
       stored_bits += 8.0 * static_cast<double>(tensor.data_bytes());
     }
-    plan.distortion += planned.distortion;
+    plan.loss += planned.loss;
   }
   plan.average_bits = code_bits / weights;
   plan.stored_bits = stored_bits / weights;
@@ -120,8 +120,8 @@ int64_t RankBytesOf(const AllocationInputs& inputs, const std::vector<int>& bits
 
 // The loss of the same heuristic in the same budget when every linear is free and every solved width can be
 // loaded: what the profile costs is the difference. 0 when the profile constrains nothing.
-double UnconstrainedDistortion(const DistortionTable& table, const JobSpec& spec,
-                               const AllocationInputs& inputs, double constrained) {
+double UnconstrainedLoss(const DistortionTable& table, const JobSpec& spec, const AllocationInputs& inputs,
+                         double constrained) {
   if (ProfileOf(spec).free()) return 0;
   JobSpec free = spec;
   free.runtime_profile = FreeProfile().name;
@@ -205,7 +205,7 @@ absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& sp
   const Allocation allocation = AllocateWithin(spec.budget, HeuristicOf(spec), inputs, problem);
   BitPlan plan = DescribePlan(inputs, spec, problem.objective, allocation.bits);
   plan.lower_bound = allocation.lower_bound;
-  plan.unconstrained_distortion = UnconstrainedDistortion(table, spec, inputs, plan.distortion);
+  plan.unconstrained_loss = UnconstrainedLoss(table, spec, inputs, plan.loss);
   return plan;
 }
 

@@ -30,7 +30,7 @@ JobSpec FrontSpec(JobSpec spec) {
 }
 
 ParetoPoint PointOf(const BitPlan& plan) {
-  return {plan.weight_file_bytes, plan.average_bits, plan.stored_bits, plan.distortion, plan.lower_bound};
+  return {plan.weight_file_bytes, plan.average_bits, plan.stored_bits, plan.loss, plan.lower_bound};
 }
 
 absl::StatusOr<BitPlan> PlanAt(const DistortionTable& table, JobSpec spec, const AllocationInputs& inputs,

@@ -78,7 +78,7 @@ absl::StatusOr<PlanSearch> PlanSearch::Start(const DistortionTable& table, const
   ASSIGN_OR_RETURN(search.levels_, search.LevelsOf(plan));
   search.divergence_ = divergence;
   search.lower_bound_ = plan.lower_bound;
-  search.unconstrained_distortion_ = plan.unconstrained_distortion;
+  search.unconstrained_loss_ = plan.unconstrained_loss;
   search.state_ = std::move(state);
   search.tried_.insert(search.state_.tried.begin(), search.state_.tried.end());
   search.tried_.insert(search.Fingerprint(search.levels_));
@@ -281,7 +281,7 @@ bool PlanSearch::FitsFiles(const std::vector<int>& levels) const {
 BitPlan PlanSearch::Describe(const std::vector<int>& levels) const {
   BitPlan plan = DescribePlan(inputs_, spec_, problem_.objective, Spread(problem_, groups_, levels).bits);
   plan.lower_bound = lower_bound_;
-  plan.unconstrained_distortion = unconstrained_distortion_;
+  plan.unconstrained_loss = unconstrained_loss_;
   return plan;
 }
 

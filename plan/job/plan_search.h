@@ -106,7 +106,7 @@ class PlanSearch {
   std::vector<std::vector<size_t>> blocks_;  // groups of each
   std::vector<int> levels_;                  // of the best plan
   double divergence_ = 0;
-  double lower_bound_ = 0, unconstrained_distortion_ = 0;
+  double lower_bound_ = 0, unconstrained_loss_ = 0;
   std::vector<std::vector<int>> rivals_;  // still to be measured, last first
   SearchState state_;
   std::unordered_set<uint64_t> tried_;

@@ -117,7 +117,7 @@ class Publication {
     ASSIGN_OR_RETURN(const auto comparison, CompareScores(reference, planned, options));
     scores_["reference"] = {{"bits", plan.linears.empty() ? 0 : plan.linears.front().bits},
                             {"weight_file_bytes", plan.weight_file_bytes},
-                            {"loss", plan.distortion},
+                            {"loss", plan.loss},
                             {"scores", OwnJson(ScoresToJson(reference))},
                             {"comparison", OwnJson(ComparisonToJson(comparison, options))}};
     scores_["verdict"] = Verdict(scores_["reference"], comparison);

@@ -83,9 +83,9 @@ json PlanJson(const BitPlan& plan) {
   }
   json value = {{"heuristic", plan.heuristic},     {"profile", plan.profile},
                 {"group_size", plan.group_size},   {"average_bits", plan.average_bits},
-                {"stored_bits", plan.stored_bits}, {"loss", plan.distortion},
+                {"stored_bits", plan.stored_bits}, {"loss", plan.loss},
                 {"lower_bound", plan.lower_bound}, {"fallback_ratio", plan.fallback_ratio},
-                {"objective", plan.objective},     {"unconstrained_loss", plan.unconstrained_distortion},
+                {"objective", plan.objective},     {"unconstrained_loss", plan.unconstrained_loss},
                 {"rank_bytes", plan.rank_bytes},   {"histogram", histogram}};
   if (plan.refined) value["refined"] = RefinementJson(*plan.refined);
   return value;
@@ -117,7 +117,7 @@ json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
                    {"out", planned.linear.out},
                    {"in", planned.linear.in},
                    {"bits", planned.bits},
-                   {"loss", planned.distortion},
+                   {"loss", planned.loss},
                    {"method", planned.method},
                    {"fallback", planned.fallback}};
     if (const auto row = rows.find(planned.linear.name); row != rows.end()) {

@@ -78,11 +78,11 @@ TEST(BitPlanTest, ABudgetInBytesIsMetToTheByte) {
     EXPECT_LE(plan.weight_file_bytes, budget);
     EXPECT_EQ(plan.weight_file_bytes, LaidOutBytes(plan, kept));
     EXPECT_GT(plan.lower_bound, 0);
-    EXPECT_LE(plan.lower_bound, plan.distortion);
+    EXPECT_LE(plan.lower_bound, plan.loss);
     // One step of one linear is about 1 % here, and the bound knows headers only to some hundred bytes.
-    EXPECT_NEAR(plan.lower_bound, plan.distortion, plan.distortion * 0.05);
+    EXPECT_NEAR(plan.lower_bound, plan.loss, plan.loss * 0.05);
     if (less == 0) {
-      EXPECT_LE(plan.distortion, free.distortion * (1 + 1e-12));
+      EXPECT_LE(plan.loss, free.loss * (1 + 1e-12));
     }
   }
   for (const Heuristic& heuristic : Heuristics()) {
@@ -167,11 +167,11 @@ TEST(BitPlanTest, TheCostOfAProfileIsWhatFreedomWouldGive) {
   for (const double budget : {4.0, 5.1, 6.3}) {
     JobSpec spec = AverageBitsSpec("optimal", budget);
     ASSERT_OK_AND_ASSIGN(const BitPlan free, Allocate(table, spec, {}));
-    EXPECT_EQ(free.unconstrained_distortion, 0);
+    EXPECT_EQ(free.unconstrained_loss, 0);
     spec.runtime_profile = "vllm";
     ASSERT_OK_AND_ASSIGN(const BitPlan bound, Allocate(table, spec, {}));
-    EXPECT_EQ(bound.unconstrained_distortion, free.distortion);
-    EXPECT_GE(bound.distortion, free.distortion);
+    EXPECT_EQ(bound.unconstrained_loss, free.loss);
+    EXPECT_GE(bound.loss, free.loss);
   }
 }
 
@@ -184,7 +184,7 @@ TEST(BitPlanTest, ABudgetOfStoredBitsCountsScales) {
     ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, {}));
     EXPECT_LE(plan.stored_bits, budget);
     EXPECT_GT(plan.stored_bits, budget - 0.05);
-    EXPECT_EQ(plan.lower_bound, plan.distortion);
+    EXPECT_EQ(plan.lower_bound, plan.loss);
   }
   JobSpec low = AverageBitsSpec("optimal", 0);
   low.budget = {};
@@ -226,8 +226,8 @@ TEST(BitPlanTest, NoExpertParallelRankExceedsItsBytes) {
         EXPECT_LE(plan.rank_bytes, spec.budget.rank_bytes->max_bytes) << heuristic.name;
         if (heuristic.name != "optimal") continue;
         EXPECT_GT(plan.lower_bound, 0);
-        EXPECT_LE(plan.lower_bound, plan.distortion);
-        EXPECT_GT(plan.lower_bound, 0.8 * plan.distortion) << ranks;
+        EXPECT_LE(plan.lower_bound, plan.loss);
+        EXPECT_GT(plan.lower_bound, 0.8 * plan.loss) << ranks;
       }
     }
   }
@@ -296,7 +296,7 @@ TEST(BitPlanTest, OptimalUnderRulesIsTheBestOfAllPlans) {
     spec.gptq.widths = {2, 4};
     spec.rules = rules;
     ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, {}));
-    EXPECT_NEAR(plan.distortion, BestByCounting(table, rules, budget), 1e-9);
+    EXPECT_NEAR(plan.loss, BestByCounting(table, rules, budget), 1e-9);
   }
 }
 
@@ -365,7 +365,7 @@ TEST(BitPlanTest, TheObjectiveDecidesWhatIsMinimised) {
       for (size_t r = 0; r < rows.size(); ++r) {
         loss += Loss(rows[r], other_plan.linears[r].bits, ParseObjective(objective));
       }
-      EXPECT_LE(plan.distortion, loss * (1 + 1e-12)) << objective << " against " << other;
+      EXPECT_LE(plan.loss, loss * (1 + 1e-12)) << objective << " against " << other;
     }
   }
 }
@@ -410,10 +410,10 @@ TEST(BitPlanTest, BadTablesAndQuestionsAreRefused) {
 TEST(BitPlanTest, JsonRoundTrips) {
   const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
   ASSERT_OK_AND_ASSIGN(BitPlan plan, Allocate(table, AverageBitsSpec("optimal", 3.3), SomeKept()));
-  plan.linears.front().distortion = 0.1 + 0.2;
+  plan.linears.front().loss = 0.1 + 0.2;
   ASSERT_OK_AND_ASSIGN(const BitPlan read, BitPlanFromJson(BitPlanToJson(plan)));
   EXPECT_EQ(BitPlanToJson(read), BitPlanToJson(plan));
-  EXPECT_EQ(read.linears.front().distortion, 0.1 + 0.2);
+  EXPECT_EQ(read.linears.front().loss, 0.1 + 0.2);
   EXPECT_EQ(read.linears.front().blob, plan.linears.front().blob);
   for (const char* bad : {"", "{}", "[]", "{\"linears\": 3}"}) EXPECT_FALSE(BitPlanFromJson(bad).ok()) << bad;
 }

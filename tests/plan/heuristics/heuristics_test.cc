@@ -114,12 +114,12 @@ TEST(HeuristicsTest, OptimalIsNeverWorse) {
   const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
   for (const double budget : {2.0, 2.31, 3.0, 3.7, 4.4, 6.1, 8.0}) {
     ASSERT_OK_AND_ASSIGN(const BitPlan optimal, Allocate(table, AverageBitsSpec("optimal", budget), {}));
-    EXPECT_DOUBLE_EQ(optimal.lower_bound, optimal.distortion);
+    EXPECT_DOUBLE_EQ(optimal.lower_bound, optimal.loss);
     EXPECT_LE(optimal.average_bits, budget);
     for (const Heuristic& heuristic : Heuristics()) {
       ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, AverageBitsSpec(heuristic.name, budget), {}));
       EXPECT_LE(plan.average_bits, budget) << heuristic.name;
-      EXPECT_GE(plan.distortion, optimal.distortion * (1 - 1e-12)) << heuristic.name << " at " << budget;
+      EXPECT_GE(plan.loss, optimal.loss * (1 - 1e-12)) << heuristic.name << " at " << budget;
     }
   }
 }

@@ -29,7 +29,7 @@ TEST(ParetoTest, EveryPointIsAPlanOfItsBudgetAndNoneBeatsTheHull) {
     same.budget.max_bytes = point.bytes;
     ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, same, kKept));
     EXPECT_EQ(plan.weight_file_bytes, point.bytes);
-    EXPECT_DOUBLE_EQ(plan.distortion, point.loss);
+    EXPECT_DOUBLE_EQ(plan.loss, point.loss);
     EXPECT_LE(point.lower_bound, point.loss);
     EXPECT_TRUE(i == 0 || (point.bytes > front.points[i - 1].bytes && point.loss < front.points[i - 1].loss));
     // The hull, between its corners; headers differ by some hundred bytes.
@@ -80,7 +80,7 @@ TEST(ParetoTest, AnotherPlanIsPlacedByTheTable) {
   ASSERT_OK_AND_ASSIGN(BitPlan plan, Allocate(table, AverageBitsSpec("attention-first", 3.1), kKept));
   ASSERT_OK_AND_ASSIGN(const ParetoPoint point, PlacePlan(table, AverageBitsSpec("optimal", 5), plan));
   EXPECT_EQ(point.bytes, plan.weight_file_bytes);
-  EXPECT_NEAR(point.loss, plan.distortion, 1e-9 * plan.distortion);
+  EXPECT_NEAR(point.loss, plan.loss, 1e-9 * plan.loss);
   plan.linears.pop_back();
   EXPECT_FALSE(PlacePlan(table, AverageBitsSpec("optimal", 5), plan).ok());
 }

@@ -20,7 +20,7 @@ double Truth(const BitPlan& plan) {
   double sum = 0;
   for (const PlannedLinear& planned : plan.linears) {
     const int block = planned.linear.layer * 31 + static_cast<int>(planned.linear.kind) * 17;
-    sum += planned.distortion * std::pow(4.0, (block % 7 - 3) / 3.0);
+    sum += planned.loss * std::pow(4.0, (block % 7 - 3) / 3.0);
   }
   return sum / 1000;
 }
@@ -125,7 +125,7 @@ TEST(PlanSearchTest, FindsWhatThePredictionGotWrong) {
     }
   }
   ASSERT_OK_AND_ASSIGN(const BitPlan best, Allocate(informed, spec, kKept));
-  const double possible = best.distortion / 1000;
+  const double possible = best.loss / 1000;
   EXPECT_LT(Truth(found) - possible, 0.4 * (Truth(start) - possible))
       << Truth(start) << " -> " << Truth(found) << ", at best " << possible;
 }
