@@ -55,7 +55,7 @@ void CountJob(const Job& job, absl::Duration now, FactCounts& counts) {
   if (IsTerminal(job.record.state())) return;
   for (const Task& task : job.tasks) {
     const TaskState state = task.record.state();
-    ++counts.tasks[{v1::Task::State_Name(state), task.definition.kind()}];
+    ++counts.tasks[{v1::Task::State_Name(state), task.kind()}];
     if (state != v1::Task::READY) continue;
     ++counts.ready_tasks;
     counts.oldest_ready_age = std::max(counts.oldest_ready_age, now - task.ready_at);

@@ -14,14 +14,13 @@ using Digests = absl::flat_hash_set<std::string>;
 void MarkJob(const Job& job, LiveFacts& live) {
   const bool ended = IsTerminal(job.record.state());
   for (const Task& task : job.tasks) {
-    if (!ended) live.keys.insert(task.record.key());
-    const absl::StatusOr<TaskKind> kind = ParseTaskKind(task.definition.kind());
-    for (const auto& input : task.definition.inputs()) {
-      if (!ended && input.has_blob()) live.blobs.insert(input.blob().sha256());
+    if (!ended) live.keys.insert(task.key());
+    for (const TaskInput& input : task.planned().inputs) {
+      if (!ended && input.producer.empty()) live.blobs.insert(input.blob.sha256);
     }
-    for (const v1::TaskBlob& output : task.record.outputs()) {
-      const bool kept = !ended || !kind.ok() || IsKeptAfterJob(*kind, output.role());
-      if (kept) live.blobs.insert(output.digest().sha256());
+    for (const BlobRef& output : task.outputs()) {
+      const bool kept = !ended || IsKeptAfterJob(task.planned().kind, output.role);
+      if (kept) live.blobs.insert(output.digest.sha256);
     }
   }
   live.specs.push_back(job.record.spec_json());

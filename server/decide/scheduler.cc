@@ -22,7 +22,7 @@ struct FreeWorker {
 int64_t UsedMemory(const JobTable& jobs, const std::string& worker) {
   int64_t used = 0;
   for (const TaskRef& ref : jobs.RunningOn(worker)) {
-    used += jobs.FindTask(ref.job, ref.task)->definition.memory_bytes();
+    used += jobs.FindTask(ref.job, ref.task)->planned().memory_bytes;
   }
   return used;
 }
@@ -46,7 +46,7 @@ bool HasLargerWorker(const WorkerTable& workers, int64_t memory_bytes) {
 }
 
 bool Fits(const Task& task, const FreeWorker& worker, const WorkerTable& workers) {
-  if (task.definition.memory_bytes() > worker.free_memory_bytes) return false;
+  if (task.planned().memory_bytes > worker.free_memory_bytes) return false;
   const int64_t exhausted = task.record.exhausted_memory_bytes();
   return exhausted == 0 || worker.facts->memory_bytes > exhausted || !HasLargerWorker(workers, exhausted);
 }
@@ -57,7 +57,7 @@ bool CouldRun(const Job& job, const Task& task, const WorkerFacts& worker, const
   const std::string& wanted = job.record.determinism_class();
   return !worker.draining && !IsSuspect(worker, limits, now) &&
          (wanted.empty() || worker.determinism_class == wanted) &&
-         worker.memory_bytes >= task.definition.memory_bytes();
+         worker.memory_bytes >= task.planned().memory_bytes;
 }
 
 // A worker that failed the task gets it again only when no other that could run it has failed it less often.
@@ -81,7 +81,8 @@ class Round {
         free_(FindFreeWorkers(jobs, workers, limits, now)) {
     for (const auto& [id, job] : jobs.jobs()) {
       const bool runs = job.record.state() == v1::Job::QUEUED || job.record.state() == v1::Job::RUNNING;
-      if (runs && !job.ready.empty()) queue_.insert({job.last_assigned, job.record.create_number(), &job});
+      if (runs && !job.graph.ready().empty())
+        queue_.insert({job.last_assigned, job.record.create_number(), &job});
     }
   }
 
@@ -98,9 +99,9 @@ class Round {
  private:
   // Gives the job one worker; false when nothing of it can run now.
   bool Serve(const Job& job) {
-    for (const auto& [height, index] : job.ready) {
+    for (const auto& [height, index] : job.graph.ready()) {
       const Task& task = job.tasks[index];
-      const TaskRef ref{job.record.id(), task.definition.label()};
+      const TaskRef ref{job.record.id(), task.label()};
       if (task.awaits_lookup || taken_.contains(index_key(ref)) || task.run_after > now_ || KeyIsTaken(task))
         continue;
       const auto worker = FindWorker(job, task);
@@ -114,7 +115,7 @@ class Round {
   static std::string index_key(const TaskRef& ref) { return absl::StrCat(ref.job, "/", ref.task); }
 
   bool KeyIsTaken(const Task& task) const {
-    const std::string& key = task.record.key();
+    const std::string& key = task.key();
     return !key.empty() && (jobs_.KeyIsRunning(key) || taken_keys_.contains(key));
   }
 
@@ -131,10 +132,10 @@ class Round {
       schedule_.bindings.push_back({job.record.id(), worker->facts->determinism_class});
       return;
     }
-    schedule_.assignments.push_back({job.record.id(), task.definition.label(), worker->facts->id});
-    taken_.insert(index_key({job.record.id(), task.definition.label()}));
-    if (!task.record.key().empty()) taken_keys_.insert(task.record.key());
-    worker->free_memory_bytes -= task.definition.memory_bytes();
+    schedule_.assignments.push_back({job.record.id(), task.label(), worker->facts->id});
+    taken_.insert(index_key({job.record.id(), task.label()}));
+    if (!task.key().empty()) taken_keys_.insert(task.key());
+    worker->free_memory_bytes -= task.planned().memory_bytes;
     // The next task goes to another worker first, so that work spreads.
     FreeWorker used = *worker;
     free_.erase(worker);

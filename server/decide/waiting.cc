@@ -34,24 +34,24 @@ struct Casualties {
 
 Casualties FindCasualties(const Job& job, const JobTable& jobs, const WorkerTable& workers) {
   Casualties found;
-  for (const auto& [height, index] : job.ready) {
+  for (const auto& [height, index] : job.graph.ready()) {
     const Task& task = job.tasks[index];
     if (Deaths(task.record) == 0) continue;
     found.deaths += Deaths(task.record);
-    found.tasks.insert(task.definition.label());
+    found.tasks.insert(task.label());
     found.workers.merge(WorkersThatDied(task.record));
   }
   // Those that are gone and whose leases go on.
-  for (const int index : job.running) {
+  for (const int index : job.graph.running()) {
     const Task& task = job.tasks[index];
     const std::string& worker = task.record.worker();
     if (!IsGone(workers, worker)) continue;
     const std::optional<TaskRef> suspect = FindSuspect(jobs, worker);
     found.deaths += Deaths(task.record);
     found.workers.merge(WorkersThatDied(task.record));
-    if (suspect != TaskRef{job.record.id(), task.definition.label()}) continue;
+    if (suspect != TaskRef{job.record.id(), task.label()}) continue;
     ++found.deaths;
-    found.tasks.insert(task.definition.label());
+    found.tasks.insert(task.label());
     found.workers.insert(worker);
   }
   return found;
@@ -76,10 +76,10 @@ WaitingReason NoWorker(const Job& job, const JobTable& jobs, const WorkerTable& 
 
 // The most urgent ready task; of those, one that may run now.
 const Task& NextTask(const Job& job, absl::Duration now) {
-  for (const auto& [height, index] : job.ready) {
+  for (const auto& [height, index] : job.graph.ready()) {
     if (job.tasks[index].run_after <= now && !job.tasks[index].awaits_lookup) return job.tasks[index];
   }
-  return job.tasks[job.ready.begin()->second];
+  return job.tasks[job.graph.ready().begin()->second];
 }
 
 // What keeps the workers that are there from a ready task.
@@ -88,7 +88,7 @@ WaitingReason ExplainReady(const Job& job, const std::vector<const WorkerFacts*>
   const Task& task = NextTask(job, now);
   if (task.run_after > now) {
     return {v1::Waiting::NEXT_ATTEMPT,
-            absl::StrCat("waits before the next attempt of ", task.definition.label(),
+            absl::StrCat("waits before the next attempt of ", task.label(),
                          task.record.error().message().empty() ? "" : ", which ended with: ",
                          task.record.error().message())};
   }
@@ -108,9 +108,9 @@ WaitingReason ExplainReady(const Job& job, const std::vector<const WorkerFacts*>
             absl::StrCat("none of ", usable.size(), " workers is of determinism class ", wanted,
                          ", to which the first task bound this job")};
   }
-  if (largest < task.definition.memory_bytes()) {
+  if (largest < task.planned().memory_bytes) {
     return {v1::Waiting::NO_CAPABLE_WORKER,
-            absl::StrCat("task ", task.definition.label(), " needs ", task.definition.memory_bytes(),
+            absl::StrCat("task ", task.label(), " needs ", task.planned().memory_bytes,
                          " bytes of memory, the largest worker has ", largest)};
   }
   return {v1::Waiting::WORKERS_BUSY, "all workers are busy"};
@@ -118,7 +118,7 @@ WaitingReason ExplainReady(const Job& job, const std::vector<const WorkerFacts*>
 
 WaitingReason WaitsForSilent(const Job& job) {
   std::set<std::string> silent;
-  for (const int index : job.running) silent.insert(job.tasks[index].record.worker());
+  for (const int index : job.graph.running()) silent.insert(job.tasks[index].record.worker());
   return {v1::Waiting::WORKERS_SILENT,
           absl::StrCat("not heard of: ", Names(silent),
                        "; what runs there is given to others when the lease ends")};
@@ -133,11 +133,11 @@ WaitingReason CoordinatorStep(const Job& job) {
 
 WaitingReason ExplainWaiting(const Job& job, const JobTable& jobs, const WorkerTable& workers,
                              const SchedulingLimits& limits, absl::Duration now) {
-  for (const int index : job.running) {
+  for (const int index : job.graph.running()) {
     const auto worker = workers.find(job.tasks[index].record.worker());
     if (worker != workers.end() && !IsSuspect(worker->second, limits, now)) return {};
   }
-  if (job.ready.empty() && job.running.empty()) return CoordinatorStep(job);
+  if (job.graph.ready().empty() && job.graph.running().empty()) return CoordinatorStep(job);
   std::vector<const WorkerFacts*> usable;
   bool any_connected = false;
   for (const auto& [id, worker] : workers) {
@@ -145,7 +145,7 @@ WaitingReason ExplainWaiting(const Job& job, const JobTable& jobs, const WorkerT
     if (!worker.draining && !IsSuspect(worker, limits, now)) usable.push_back(&worker);
   }
   if (!any_connected) return NoWorker(job, jobs, workers);
-  if (job.ready.empty()) return WaitsForSilent(job);
+  if (job.graph.ready().empty()) return WaitsForSilent(job);
   if (usable.empty()) return {v1::Waiting::NO_WORKER, "every worker that is connected drains"};
   return ExplainReady(job, usable, now);
 }

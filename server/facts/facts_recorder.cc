@@ -2,6 +2,7 @@
 
 #include "base/status_macros.h"
 #include "proto/proto_time.h"
+#include "server/facts/task_rows.h"
 
 namespace quantmoe {
 
@@ -81,8 +82,8 @@ std::vector<Change> FactsRecorder::TakeChanges() {
   }
   for (const auto& [task, is_new] : dirty_tasks_) {
     const Task& facts = table_.Find(task.first)->tasks[task.second];
-    PutTask put{task.first, task.second, std::nullopt, facts.record};
-    if (is_new) put.definition = facts.definition;
+    PutTask put{task.first, task.second, std::nullopt, RowOf(*facts.node, facts.record)};
+    if (is_new) put.definition = DefineTask(facts.planned());
     changes.push_back(std::move(put));
   }
   for (AppendEvent& event : log_) changes.push_back(std::move(event));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/facts/task_rows.h"
+
 namespace quantmoe {
 
 bool IsTerminal(JobState state) {
@@ -9,8 +11,8 @@ bool IsTerminal(JobState state) {
 }
 
 const Task* Job::Find(absl::string_view label) const {
-  auto it = by_label.find(label);
-  return it == by_label.end() ? nullptr : &tasks[it->second];
+  const TaskNode* node = graph.Find(label);
+  return node == nullptr ? nullptr : &tasks[static_cast<size_t>(node->index)];
 }
 
 void JobTable::Load(server::JobRecord record,
@@ -20,13 +22,13 @@ void JobTable::Load(server::JobRecord record,
   if (!record.request_id().empty()) by_request_[record.request_id()] = id;
   Job& job = jobs_[id];
   job.record = std::move(record);
-  for (auto& task : tasks) {
-    const bool awaits_lookup = task.second.state() == v1::Task::READY && !task.second.key().empty();
-    AddTask(job, std::move(task.first), std::move(task.second));
-    job.tasks.back().awaits_lookup = awaits_lookup;
+  graph_event::Restored restored;
+  std::vector<server::TaskRecord> records;
+  for (auto& [definition, state] : tasks) {
+    restored.tasks.push_back(NodeOf(definition, state));
+    records.push_back(std::move(state));
   }
-  LinkTasks(job);
-  for (Task& task : job.tasks) Enter(job, task);
+  AddTasks(job, job.graph.Apply(restored), std::move(records));
 }
 
 JobTable::Touched JobTable::Apply(const Event& event) {
@@ -78,15 +80,11 @@ const server::JobRecord& JobTable::Revise(const std::string& job) {
 }
 
 JobTable::Touched JobTable::On(const JobCreated& event) {
-  std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks;
-  for (const auto& definition : event.tasks) {
-    server::TaskRecord record;
-    record.set_state(v1::Task::BLOCKED);
-    tasks.emplace_back(definition, record);
-  }
-  Load(event.record, std::move(tasks));
+  Load(event.record, {});
+  Job& job = Get(event.record.id());
   Touched touched{.job = event.record.id(), .tasks = {}, .new_definitions = true};
-  for (const Task& task : Get(touched.job).tasks) touched.tasks.push_back(task.index);
+  touched.tasks = job.graph.Apply(graph_event::Planned{event.tasks});
+  AddTasks(job, touched.tasks, {});
   return touched;
 }
 
@@ -98,15 +96,8 @@ JobTable::Touched JobTable::On(const JobBound& event) {
 JobTable::Touched JobTable::On(const TasksPlanned& event) {
   Job& job = Get(event.job);
   Touched touched{.job = event.job, .tasks = {}, .new_definitions = true};
-  for (Task& task : job.tasks) Leave(job, task);  // heights change
-  for (const auto& definition : event.tasks) {
-    server::TaskRecord record;
-    record.set_state(v1::Task::BLOCKED);
-    touched.tasks.push_back(static_cast<int>(job.tasks.size()));
-    AddTask(job, definition, record);
-  }
-  LinkTasks(job);
-  for (Task& task : job.tasks) Enter(job, task);
+  touched.tasks = job.graph.Apply(graph_event::Planned{event.tasks});
+  AddTasks(job, touched.tasks, {});
   job.record.set_planned(true);
   ++job.progress_version;
   return touched;
@@ -116,12 +107,9 @@ JobTable::Touched JobTable::On(const TaskReady& event) {
   Job& job = Get(event.job);
   Task& task = GetTask(job, event.task);
   Leave(job, task);
-  task.record.set_key(event.key);
-  task.record.set_state(v1::Task::READY);
   task.ready_at = event.at;
   task.awaits_lookup = event.awaits_lookup;
-  Enter(job, task);
-  return {.job = event.job, .tasks = {task.index}};
+  return {.job = event.job, .tasks = Settle(job, task, graph_event::Ready{task.index(), event.key})};
 }
 
 JobTable::Touched JobTable::On(const TaskLookedUp& event) {
@@ -134,7 +122,6 @@ JobTable::Touched JobTable::On(const TaskStarted& event) {
   Task& task = GetTask(job, event.task);
   Leave(job, task);
   task.awaits_lookup = false;
-  task.record.set_state(v1::Task::RUNNING);
   task.record.set_worker(event.worker);
   job.workers.insert(event.worker);
   task.record.set_token(event.token);
@@ -143,8 +130,7 @@ JobTable::Touched JobTable::On(const TaskStarted& event) {
   task.started_at = event.at;
   task.acknowledged = false;
   job.last_assigned = ++assignments_;
-  Enter(job, task);
-  return {.job = event.job, .tasks = {task.index}};
+  return {.job = event.job, .tasks = Settle(job, task, graph_event::Started{task.index()})};
 }
 
 JobTable::Touched JobTable::On(const TaskAcknowledged& event) {
@@ -160,26 +146,22 @@ JobTable::Touched JobTable::On(const TaskAdopted& event) {
   job.workers.insert(event.worker);
   task.acknowledged = true;
   Enter(job, task);
-  return {.job = event.job, .tasks = {task.index}};
+  return {.job = event.job, .tasks = {task.index()}};
 }
 
 JobTable::Touched JobTable::On(const TaskDone& event) {
   Job& job = Get(event.job);
   Task& task = GetTask(job, event.task);
-  const bool was_done = task.record.state() == v1::Task::DONE;
   Leave(job, task);
-  task.record.set_state(v1::Task::DONE);
-  task.record.mutable_outputs()->Assign(event.outputs.begin(), event.outputs.end());
-  task.record.set_cached(event.cached);
   task.record.set_seconds(task.record.seconds() + event.seconds);
   task.record.set_finish_us(absl::ToUnixMicros(event.time));
   if (task.record.start_us() == 0) task.record.set_start_us(task.record.finish_us());
   task.record.clear_error();
-  Enter(job, task);
-  if (!was_done) {
-    for (int dependent : task.dependents) --job.tasks[dependent].unmet;
+  graph_event::Done done{.task = task.index(), .outputs = {}, .cached = event.cached};
+  for (const v1::TaskBlob& output : event.outputs) {
+    done.outputs.push_back({output.role(), FromProto(output.digest())});
   }
-  return {.job = event.job, .tasks = {task.index}};
+  return {.job = event.job, .tasks = Settle(job, task, done)};
 }
 
 JobTable::Touched JobTable::On(const TaskReleased& event) {
@@ -188,8 +170,6 @@ JobTable::Touched JobTable::On(const TaskReleased& event) {
   Leave(job, task);
   server::TaskRecord& record = task.record;
   const std::string worker = record.worker();
-  // An input may have been lost while the task ran.
-  record.set_state(task.unmet > 0 ? v1::Task::BLOCKED : v1::Task::READY);
   record.clear_token();
   record.clear_worker();
   record.set_seconds(record.seconds() + event.seconds);
@@ -204,43 +184,28 @@ JobTable::Touched JobTable::On(const TaskReleased& event) {
     job.dead_workers.insert(event.killed_worker);
   }
   task.run_after = event.run_after;
-  Enter(job, task);
-  return {.job = event.job, .tasks = {task.index}};
+  return {.job = event.job, .tasks = Settle(job, task, graph_event::Released{task.index()})};
 }
 
 JobTable::Touched JobTable::On(const TaskReopened& event) {
   Job& job = Get(event.job);
   Task& task = GetTask(job, event.task);
   Leave(job, task);
-  task.record.set_state(v1::Task::BLOCKED);
-  task.record.clear_outputs();
   task.record.clear_token();
-  task.record.set_cached(false);
   task.record.clear_finish_us();
-  task.record.set_reopened(task.record.reopened() + 1);
-  Enter(job, task);
-  Touched touched{.job = event.job, .tasks = {task.index}};
-  for (int dependent : task.dependents) {
-    Task& other = job.tasks[dependent];
-    ++other.unmet;
-    if (other.record.state() != v1::Task::READY) continue;
-    SetState(job, other, v1::Task::BLOCKED);
-    touched.tasks.push_back(dependent);
-  }
-  return touched;
+  return {.job = event.job, .tasks = Settle(job, task, graph_event::Reopened{task.index()})};
 }
 
 JobTable::Touched JobTable::On(const TaskEnded& event) {
   Job& job = Get(event.job);
   Task& task = GetTask(job, event.task);
   Leave(job, task);
-  task.record.set_state(event.state);
   task.record.clear_token();
   task.record.set_seconds(task.record.seconds() + event.seconds);
   task.record.set_finish_us(absl::ToUnixMicros(event.time));
   if (event.error.code() != 0) *task.record.mutable_error() = event.error;
-  Enter(job, task);
-  return {.job = event.job, .tasks = {task.index}};
+  task.record.set_state(event.state);
+  return {.job = event.job, .tasks = Settle(job, task, graph_event::Dropped{task.index()})};
 }
 
 JobTable::Touched JobTable::On(const JobStateChanged& event) {
@@ -262,8 +227,9 @@ JobTable::Touched JobTable::On(const JobStateChanged& event) {
     const bool ends = state == v1::Task::BLOCKED || state == v1::Task::READY ||
                       (state == v1::Task::RUNNING && IsTerminal(event.state));
     if (!ends) continue;
-    SetState(job, task, v1::Task::CANCELLED);
-    touched.tasks.push_back(task.index);
+    Leave(job, task);
+    task.record.set_state(v1::Task::CANCELLED);
+    touched.tasks.push_back(Settle(job, task, graph_event::Dropped{task.index()}).front());
   }
   return touched;
 }
@@ -284,88 +250,71 @@ JobTable::Touched JobTable::On(const JobDeleted& event) {
   return {.job = event.job, .tasks = {}, .new_definitions = false, .deleted = true};
 }
 
-Task& JobTable::GetTask(Job& job, const std::string& label) { return job.tasks[job.by_label.at(label)]; }
-
-void JobTable::AddTask(Job& job, server::TaskDefinition definition, server::TaskRecord record) {
-  Task task;
-  task.index = static_cast<int>(job.tasks.size());
-  job.by_label[definition.label()] = task.index;
-  task.definition = std::move(definition);
-  task.record = std::move(record);
-  if (!task.record.worker().empty()) job.workers.insert(task.record.worker());
-  for (const std::string& dead : WorkersThatDied(task.record)) {
-    job.workers.insert(dead);
-    job.dead_workers.insert(dead);
-  }
-  job.tasks.push_back(std::move(task));
+Task& JobTable::GetTask(Job& job, const std::string& label) {
+  return job.tasks[static_cast<size_t>(job.graph.Find(label)->index)];
 }
 
-void JobTable::LinkTasks(Job& job) {
-  for (Task& task : job.tasks) {
-    task.dependents.clear();
-    task.unmet = 0;
-    task.height = 1;
-  }
-  for (Task& task : job.tasks) {
-    absl::flat_hash_set<int> producers;
-    for (const auto& input : task.definition.inputs()) {
-      if (!input.producer().empty()) producers.insert(job.by_label.at(input.producer()));
+void JobTable::AddTasks(Job& job, const std::vector<int>& nodes, std::vector<server::TaskRecord> records) {
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    Task& task = job.tasks.emplace_back();
+    task.node = &job.graph.task(nodes[i]);
+    task.record.set_state(v1::Task::BLOCKED);
+    if (i < records.size()) task.record = std::move(records[i]);
+    task.awaits_lookup = task.record.state() == v1::Task::READY && !task.key().empty();
+    if (!task.record.worker().empty()) job.workers.insert(task.record.worker());
+    for (const std::string& dead : WorkersThatDied(task.record)) {
+      job.workers.insert(dead);
+      job.dead_workers.insert(dead);
     }
-    for (int producer : producers) {
-      job.tasks[producer].dependents.push_back(task.index);
-      if (job.tasks[producer].record.state() != v1::Task::DONE) ++task.unmet;
-    }
-  }
-  // Producers come first, so one pass from the end sees every dependent before its producers.
-  for (auto task = job.tasks.rbegin(); task != job.tasks.rend(); ++task) {
-    std::sort(task->dependents.begin(), task->dependents.end());
-    for (int dependent : task->dependents)
-      task->height = std::max(task->height, job.tasks[dependent].height + 1);
+    Enter(job, task);
   }
 }
 
-void JobTable::SetState(Job& job, Task& task, TaskState state) {
-  Leave(job, task);
-  task.record.set_state(state);
-  Enter(job, task);
+std::vector<int> JobTable::Settle(Job& job, Task& task, const GraphEvent& event) {
+  const std::vector<int> changed = job.graph.Apply(event);
+  for (const int index : changed) {
+    Task& other = job.tasks[static_cast<size_t>(index)];
+    const bool blocked = index != task.index();
+    if (blocked) Leave(job, other);
+    if (other.node->phase != TaskPhase::kDropped) other.record.set_state(StateOf(other.node->phase));
+    Enter(job, other);
+  }
+  return changed;
 }
 
-void JobTable::Enter(Job& job, Task& task) {
-  const TaskRef ref{job.record.id(), task.definition.label()};
-  const std::string& key = task.record.key();
-  StageCounters& stage = job.stages[task.definition.kind()];
+void JobTable::Enter(Job& job, const Task& task) {
+  const TaskRef ref{job.record.id(), task.label()};
+  const std::string& key = task.key();
+  StageCounters& stage = job.stages[task.kind()];
   ++stage.total;
   stage.seconds += task.record.seconds();
   ++job.progress_version;
   switch (task.record.state()) {
     case v1::Task::READY:
-      job.ready.insert({-task.height, task.index});
       if (!key.empty()) ready_keys_[key].insert(ref);
       break;
     case v1::Task::RUNNING:
       ++stage.running;
-      job.running.insert(task.index);
       if (!key.empty()) ++running_keys_[key];
       running_on_[task.record.worker()].insert(ref);
       break;
     case v1::Task::DONE:
       ++stage.done;
-      if (task.record.cached()) ++stage.cached;
+      if (task.cached()) ++stage.cached;
       break;
     default:
       break;
   }
 }
 
-void JobTable::Leave(Job& job, Task& task) {
-  const TaskRef ref{job.record.id(), task.definition.label()};
-  const std::string& key = task.record.key();
-  StageCounters& stage = job.stages[task.definition.kind()];
+void JobTable::Leave(Job& job, const Task& task) {
+  const TaskRef ref{job.record.id(), task.label()};
+  const std::string& key = task.key();
+  StageCounters& stage = job.stages[task.kind()];
   --stage.total;
   stage.seconds -= task.record.seconds();
   switch (task.record.state()) {
     case v1::Task::READY:
-      job.ready.erase({-task.height, task.index});
       if (auto it = ready_keys_.find(key); it != ready_keys_.end()) {
         it->second.erase(ref);
         if (it->second.empty()) ready_keys_.erase(it);
@@ -373,7 +322,6 @@ void JobTable::Leave(Job& job, Task& task) {
       break;
     case v1::Task::RUNNING:
       --stage.running;
-      job.running.erase(task.index);
       if (auto it = running_keys_.find(key); it != running_keys_.end() && --it->second == 0)
         running_keys_.erase(it);
       if (auto it = running_on_.find(task.record.worker()); it != running_on_.end()) {
@@ -383,7 +331,7 @@ void JobTable::Leave(Job& job, Task& task) {
       break;
     case v1::Task::DONE:
       --stage.done;
-      if (task.record.cached()) --stage.cached;
+      if (task.cached()) --stage.cached;
       break;
     default:
       break;

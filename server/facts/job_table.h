@@ -1,7 +1,8 @@
-// The facts about jobs and tasks, in memory. Changed only by Apply(event); who decides is job_lifecycle and
-// scheduler, who remembers is the state store (facts_recorder writes what Apply touched). Thread-compatible:
-// no lock, no clock, no gRPC. Apply is deterministic and refuses nothing: an event that does not fit the
-// facts is a bug of the caller.
+// The facts about jobs and tasks, in memory: how far the graph of each job is
+// (plan/graph/task_graph_state.h), and what its attempts came to. Changed only by Apply(event); who decides
+// is job_lifecycle and scheduler, who remembers is the state store (facts_recorder writes what Apply
+// touched). Thread-compatible: no lock, no clock, no gRPC. Apply is deterministic and refuses nothing: an
+// event that does not fit the facts is a bug of the caller.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
+#include "plan/graph/task_graph_state.h"
 #include "server/facts/attempt_history.h"
 #include "server/facts/state.pb.h"
 
@@ -32,7 +34,7 @@ bool IsTerminal(JobState state);
 
 struct JobCreated {
   server::JobRecord record;
-  std::vector<server::TaskDefinition> tasks;  // the first ones
+  std::vector<PlannedTask> tasks;  // the first ones
 };
 // The job's tasks may only run on workers of this class from now on.
 struct JobBound {
@@ -41,7 +43,7 @@ struct JobBound {
 };
 struct TasksPlanned {
   std::string job;
-  std::vector<server::TaskDefinition> tasks;
+  std::vector<PlannedTask> tasks;
 };
 // All inputs are known. `key` is empty while the job has no class.
 struct TaskReady {
@@ -134,18 +136,23 @@ using Event = std::variant<JobCreated, JobBound, TasksPlanned, TaskReady, TaskLo
 // ---- Facts ----
 
 struct Task {
-  server::TaskDefinition definition;
-  server::TaskRecord record;
-  int index = 0;                // in Job::tasks
-  int height = 0;               // tasks on the longest way to the end of the job, itself included
-  int unmet = 0;                // producers that are not done
-  std::vector<int> dependents;  // indices
+  const TaskNode* node = nullptr;  // in Job::graph: what the task is, how far it is, its key and its results
+  server::TaskRecord record;       // its attempts, and its state; what the node has is empty (task_rows.h)
   // Monotonic times; lost in a restart.
   absl::Duration ready_at;
   absl::Duration started_at;
   absl::Duration run_after;
   bool acknowledged = false;
   bool awaits_lookup = false;  // READY, and its key is being looked for: it must not be run yet
+
+  const PlannedTask& planned() const { return node->planned; }
+  const std::string& label() const { return planned().label; }
+  std::string kind() const { return std::string(TaskKindName(planned().kind)); }
+  const std::string& key() const { return node->key; }
+  const std::vector<BlobRef>& outputs() const { return node->outputs; }
+  bool cached() const { return node->cached; }
+  int reopened() const { return node->reopened; }
+  int index() const { return node->index; }
 };
 
 struct StageCounters {
@@ -158,10 +165,8 @@ struct StageCounters {
 
 struct Job {
   server::JobRecord record;
-  std::vector<Task> tasks;
-  absl::flat_hash_map<std::string, int> by_label;
-  std::set<std::pair<int, int>> ready;  // (-height, index): the most urgent first
-  std::set<int> running;
+  TaskGraphState graph;
+  std::vector<Task> tasks;                      // by the index of their nodes
   std::map<std::string, StageCounters> stages;  // by kind
   std::set<std::string> workers;                // that ran a task of it, as far as the records tell
   std::set<std::string> dead_workers;           // those that died while they ran one
@@ -233,12 +238,14 @@ class JobTable {
 
   Job& Get(const std::string& job) { return jobs_.at(job); }
   static Task& GetTask(Job& job, const std::string& label);
-  void AddTask(Job& job, server::TaskDefinition definition, server::TaskRecord record);
-  // Fills in dependents, unmet and height of all tasks.
-  static void LinkTasks(Job& job);
-  void SetState(Job& job, Task& task, TaskState state);
-  void Enter(Job& job, Task& task);
-  void Leave(Job& job, Task& task);
+  // Appends the tasks of these nodes, with their records or as BLOCKED ones.
+  void AddTasks(Job& job, const std::vector<int>& nodes, std::vector<server::TaskRecord> records);
+  // Changes the graph around `task`, which has left the counters and enters them again, and the states of all
+  // whose phase that changed: their indices.
+  std::vector<int> Settle(Job& job, Task& task, const GraphEvent& event);
+  // Into and out of the counters of the job and the tables of keys and workers.
+  void Enter(Job& job, const Task& task);
+  void Leave(Job& job, const Task& task);
 
   std::map<std::string, Job> jobs_;
   std::map<int64_t, std::string> by_number_;

@@ -14,10 +14,8 @@
 #include "server/facts/random_id.h"
 #include "server/facts/resource_names.h"
 #include "server/loop/publisher.h"
-#include "server/loop/task_inputs.h"
 #include "storage/durable_file.h"
 #include "storage/lost_blob.h"
-#include "storage/mapped_reads.h"
 
 namespace quantmoe {
 namespace {
@@ -25,23 +23,16 @@ namespace {
 constexpr size_t kMaxReasonBytes = 1000;
 
 // Everything after `prepare`. In a room: the model is opened again after a restart.
-absl::StatusOr<std::vector<server::TaskDefinition>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
-                                                              const std::string& spec_json,
-                                                              const Digest& summary,
-                                                              const ModelSources& models,
-                                                              LocalBlobStore& blobs) {
+absl::StatusOr<std::vector<PlannedTask>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
+                                                   const std::string& spec_json, const Digest& summary,
+                                                   const ModelSources& models, LocalBlobStore& blobs) {
   if (resolved == nullptr) {
     ASSIGN_OR_RETURN(JobSpec spec, JobSpecFromJson(spec_json));
     ASSIGN_OR_RETURN(ResolvedJob opened, OpenJob(std::move(spec), models));
     resolved = std::make_shared<const ResolvedJob>(std::move(opened));
   }
-  ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(summary));
-  const absl::StatusOr<PrepareSummary> parsed = PrepareSummaryFromJson(file.bytes());
-  RETURN_IF_ERROR(CheckMappedRead(file.bytes()));
-  RETURN_IF_ERROR(parsed.status());
-  std::vector<server::TaskDefinition> tasks;
-  for (const PlannedTask& task : PlanRest(*resolved, *parsed)) tasks.push_back(DefineTask(task));
-  return tasks;
+  ASSIGN_OR_RETURN(const PrepareSummary parsed, ReadPrepareSummary(blobs, summary));
+  return PlanRest(*resolved, parsed);
 }
 
 constexpr int kMaxStepRetries = 8;
@@ -56,8 +47,8 @@ absl::Status JobAlreadyExists(absl::string_view id) {
 v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome) {
   v1::JobEvent event;
   v1::TaskChanged& changed = *event.mutable_task_changed();
-  changed.set_task(task.definition.label());
-  changed.set_stage(task.definition.kind());
+  changed.set_task(task.label());
+  changed.set_stage(task.kind());
   changed.set_outcome(outcome);
   changed.set_worker(task.record.worker());
   changed.set_attempt(task.record.attempts());
@@ -122,7 +113,7 @@ absl::StatusOr<std::string> JobLifecycle::Create(NewJob job) {
   record.set_original_bytes(job.resolved->original_bytes);
   record.mutable_warnings()->Add(job.warnings.begin(), job.warnings.end());
   metrics_.JobSubmitted(job.resolved->spec.heuristic);
-  facts_.Apply(JobCreated{std::move(record), {DefineTask(PlanPrepare(*job.resolved))}});
+  facts_.Apply(JobCreated{std::move(record), {PlanPrepare(*job.resolved)}});
   resolved_[id] = std::move(job.resolved);
   v1::JobEvent event;
   event.mutable_state_changed()->set_state(v1::Job::QUEUED);
@@ -134,7 +125,7 @@ absl::StatusOr<std::string> JobLifecycle::Create(NewJob job) {
 void JobLifecycle::Bind(const std::string& id, const std::string& determinism_class) {
   facts_.Apply(JobBound{id, determinism_class});
   std::vector<int> ready;
-  for (const auto& [height, index] : facts_.table().Find(id)->ready) ready.push_back(index);
+  for (const auto& [height, index] : facts_.table().Find(id)->graph.ready()) ready.push_back(index);
   ResolveReadyTasks(id, ready);
 }
 
@@ -146,20 +137,19 @@ void JobLifecycle::ResolveReadyTasks(const std::string& id, const std::vector<in
   const Job& job = *facts_.table().Find(id);
   for (const int candidate : candidates) {
     const Task& task = job.tasks[candidate];
-    const std::string& label = task.definition.label();
+    const std::string& label = task.label();
     const TaskState state = task.record.state();
-    const bool waits = state == v1::Task::BLOCKED || (state == v1::Task::READY && task.record.key().empty());
-    if (!waits || task.unmet > 0) continue;
-    absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, task);
-    if (!inputs.ok()) return Fail(id, inputs.status());
-    const std::string key = job.record.determinism_class().empty() ? "" : KeyOf(job, task, *inputs);
-    facts_.Apply(TaskReady{id, label, key, clock_.Monotonic(), /*awaits_lookup=*/!key.empty()});
-    if (key.empty()) continue;
+    const bool waits = state == v1::Task::BLOCKED || (state == v1::Task::READY && task.key().empty());
+    if (!waits || task.node->unmet > 0) continue;
+    const absl::StatusOr<std::string> key = job.graph.KeyOf(*task.node, job.record.determinism_class());
+    if (!key.ok()) return Fail(id, key.status());
+    facts_.Apply(TaskReady{id, label, *key, clock_.Monotonic(), /*awaits_lookup=*/!key->empty()});
+    if (key->empty()) continue;
     // What this batch has found cannot be read from the store yet.
-    if (const auto* outputs = facts_.FindUncommittedResult(key); outputs != nullptr) {
+    if (const auto* outputs = facts_.FindUncommittedResult(*key); outputs != nullptr) {
       FinishFromCache(id, label, std::vector<v1::TaskBlob>(*outputs));
     } else {
-      lookup_.Want({id, label, key});
+      lookup_.Want({id, label, *key});
     }
   }
   StartSteps(job);
@@ -171,7 +161,7 @@ void JobLifecycle::TakeLookedUp(const std::vector<ResultLookup::Answer>& answers
     const Task* task = facts_.table().FindTask(id, label);
     // A result of an equal task may have come meanwhile, or the end of the job, or another job of its name.
     const bool waits = task != nullptr && task->awaits_lookup && task->record.state() == v1::Task::READY;
-    if (!waits || task->record.key() != key) continue;
+    if (!waits || task->key() != key) continue;
     if (answer.outputs.empty()) {
       if (answer.lost) facts_.ForgetResult(key);
       facts_.Apply(TaskLookedUp{id, label});
@@ -184,9 +174,9 @@ void JobLifecycle::TakeLookedUp(const std::vector<ResultLookup::Answer>& answers
 
 void JobLifecycle::Resume() {
   for (const auto& [id, job] : facts_.table().jobs()) {
-    for (const auto& [height, index] : job.ready) {
+    for (const auto& [height, index] : job.graph.ready()) {
       const Task& task = job.tasks[index];
-      if (task.awaits_lookup) lookup_.Want({id, task.definition.label(), task.record.key()});
+      if (task.awaits_lookup) lookup_.Want({id, task.label(), task.key()});
     }
   }
   Reconcile();
@@ -203,7 +193,7 @@ void JobLifecycle::FinishFromCache(const std::string& id, const std::string& lab
 void JobLifecycle::FollowUp(const std::string& id, const std::string& label) {
   const Job& job = *facts_.table().Find(id);
   if (job.record.state() != v1::Job::RUNNING) return;
-  ResolveReadyTasks(id, job.Find(label)->dependents);
+  ResolveReadyTasks(id, job.graph.Find(label)->dependents);
 }
 
 void JobLifecycle::Reconcile() {
@@ -224,28 +214,23 @@ void JobLifecycle::StartSteps(const Job& job) {
 void JobLifecycle::StartPlanning(const std::string& id) {
   if (planning_.contains(id)) return;
   const Job& job = *facts_.table().Find(id);
-  const v1::Digest* summary = FindOutput(*job.Find(kPrepareLabel), "summary");
-  if (summary == nullptr) {
-    return FinishPlanning(
-        id, MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", "prepare gave no summary"));
-  }
+  const absl::StatusOr<Digest> summary = job.graph.OutputOf(kPrepareLabel, "summary");
+  if (!summary.ok()) return FinishPlanning(id, summary.status());
   auto resolved = resolved_.contains(id) ? resolved_[id] : nullptr;
   // A model that must be opened again may lie in a slow place, which must not hold up the steps of other
   // jobs.
   Executor& room = resolved == nullptr ? rooms_.For(job.record.spec()) : rooms_.steps;
-  const bool posted =
-      room.Post([this, id, resolved, spec = job.record.spec_json(), digest = FromProto(*summary)] {
-        auto tasks = PlanTasks(resolved, spec, digest, options_.models, blobs_);
-        loop_.Post([this, id, tasks = std::move(tasks)] {
-          loop_thread.AssertHeld();
-          FinishPlanning(id, tasks);
-        });
-      });
+  const bool posted = room.Post([this, id, resolved, spec = job.record.spec_json(), digest = *summary] {
+    auto tasks = PlanTasks(resolved, spec, digest, options_.models, blobs_);
+    loop_.Post([this, id, tasks = std::move(tasks)] {
+      loop_thread.AssertHeld();
+      FinishPlanning(id, tasks);
+    });
+  });
   if (posted) planning_.insert(id);
 }
 
-void JobLifecycle::FinishPlanning(const std::string& id,
-                                  absl::StatusOr<std::vector<server::TaskDefinition>> tasks) {
+void JobLifecycle::FinishPlanning(const std::string& id, absl::StatusOr<std::vector<PlannedTask>> tasks) {
   const Job* job = facts_.table().Find(id);
   if (job == nullptr || job->record.state() != v1::Job::RUNNING || job->record.planned()) {
     planning_.erase(id);
@@ -260,14 +245,14 @@ void JobLifecycle::FinishPlanning(const std::string& id,
   step_retries_.erase(id);
   facts_.Apply(TasksPlanned{id, *std::move(tasks)});
   std::vector<int> all;
-  for (const Task& task : job->tasks) all.push_back(task.index);
+  for (const Task& task : job->tasks) all.push_back(task.index());
   ResolveReadyTasks(id, all);
 }
 
 void JobLifecycle::StartPublishing(const std::string& id) {
   if (publishing_.contains(id)) return;
   const Task& publish = *facts_.table().Find(id)->Find(kPublishLabel);
-  const std::vector<v1::TaskBlob> outputs(publish.record.outputs().begin(), publish.record.outputs().end());
+  const std::vector<BlobRef> outputs = publish.outputs();
   const bool posted = rooms_.steps.Post([this, id, outputs] {
     auto artifact = PublishArtifact(blobs_, outputs, options_.artifacts_dir, id);
     loop_.Post([this, id, artifact = std::move(artifact)] {
@@ -306,13 +291,12 @@ void JobLifecycle::RecoverStep(const std::string& id, const std::string& label,
                                std::set<std::string>& in_step, const absl::Status& error) {
   if (IsLostBlob(error)) {
     const Task& task = *facts_.table().Find(id)->Find(label);
-    CheckBlobs(id, {task.record.outputs().begin(), task.record.outputs().end()},
-               [this, id, &in_step, error](const BlobCheck& check) {
-                 loop_thread.AssertHeld();
-                 in_step.erase(id);
-                 if (facts_.table().Find(id) == nullptr) return;
-                 check.lost.empty() ? Fail(id, error) : Reopen(id, check.lost);
-               });
+    CheckBlobs(id, task.outputs(), [this, id, &in_step, error](const BlobCheck& check) {
+      loop_thread.AssertHeld();
+      in_step.erase(id);
+      if (facts_.table().Find(id) == nullptr) return;
+      check.lost.empty() ? Fail(id, error) : Reopen(id, check.lost);
+    });
     return;
   }
   in_step.erase(id);
@@ -341,7 +325,7 @@ void JobLifecycle::Cancel(const std::string& id, absl::string_view reason) {
 
 void JobLifecycle::SettleCancellation(const std::string& id) {
   const Job* job = facts_.table().Find(id);
-  if (job == nullptr || job->record.state() != v1::Job::CANCELLING || !job->running.empty()) return;
+  if (job == nullptr || job->record.state() != v1::Job::CANCELLING || !job->graph.running().empty()) return;
   ChangeState(id, v1::Job::CANCELLED, job->record.reason());
 }
 
@@ -371,10 +355,10 @@ void JobLifecycle::Fail(const std::string& id, const absl::Status& error) {
 }
 
 void JobLifecycle::CancelRunningTasks(const Job& job, absl::string_view reason) {
-  for (int index : job.running) {
+  for (int index : job.graph.running()) {
     const Task& task = job.tasks[index];
-    workers_.SendCancel(task.record.worker(), TaskName(job.record.id(), task.definition.label()),
-                        task.record.token(), reason);
+    workers_.SendCancel(task.record.worker(), TaskName(job.record.id(), task.label()), task.record.token(),
+                        reason);
   }
 }
 

@@ -116,8 +116,7 @@ class JobLifecycle {
   // Starts the steps of the coordinator that a running job is ready for.
   void StartSteps(const Job& job) ON_LOOP;
   void StartPlanning(const std::string& id) ON_LOOP;
-  void FinishPlanning(const std::string& id,
-                      absl::StatusOr<std::vector<server::TaskDefinition>> tasks) ON_LOOP;
+  void FinishPlanning(const std::string& id, absl::StatusOr<std::vector<PlannedTask>> tasks) ON_LOOP;
   void StartPublishing(const std::string& id) ON_LOOP;
   void FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact) ON_LOOP;
   // Planning or publication failed on the outputs of the task `label`: has lost ones made again, waits for
@@ -125,7 +124,7 @@ class JobLifecycle {
   void RecoverStep(const std::string& id, const std::string& label, std::set<std::string>& in_step,
                    const absl::Status& error) ON_LOOP;
   bool MayStep(const std::string& id) const ON_LOOP;
-  void CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
+  void CheckBlobs(const std::string& id, std::vector<BlobRef> blobs,
                   const std::function<void(const BlobCheck&)>& then) ON_LOOP;
   void CancelRunningTasks(const Job& job, absl::string_view reason) ON_LOOP;
   void ChangeState(const std::string& id, JobState state, absl::string_view reason,

@@ -7,16 +7,11 @@
 
 #include "base/error_info.h"
 #include "base/log.h"
-#include "plan/graph/task_graph.h"
 #include "server/loop/job_lifecycle.h"
-#include "server/loop/task_inputs.h"
 #include "storage/lost_blob.h"
 
 namespace quantmoe {
 namespace {
-
-// A result that is lost more often points to a disk that destroys what is written to it.
-constexpr int kMaxReopened = 5;
 
 absl::Status TextLost(const std::set<std::string>& lost) {
   return MakeError(
@@ -29,30 +24,14 @@ absl::Status TextLost(const std::set<std::string>& lost) {
 
 absl::Status LostTooOften(const Task& task) {
   return MakeError(absl::StatusCode::kDataLoss, "BLOB_LOST",
-                   absl::StrCat("the result of task ", task.definition.label(), " was lost or damaged ",
-                                task.record.reopened() + 1, " times: check the disk of the data directory"),
-                   {{"task", task.definition.label()}});
+                   absl::StrCat("the result of task ", task.label(), " was lost or damaged ",
+                                task.reopened() + 1, " times: check the disk of the data directory"),
+                   {{"task", task.label()}});
 }
 
 bool Produces(const Task& task, const std::set<std::string>& lost) {
-  return std::any_of(task.record.outputs().begin(), task.record.outputs().end(),
-                     [&](const v1::TaskBlob& output) { return lost.contains(output.digest().sha256()); });
-}
-
-// The DONE task that has an output with this SHA-256, or null.
-const Task* FindProducer(const Job& job, const std::string& sha256) {
-  for (const Task& task : job.tasks) {
-    if (task.record.state() == v1::Task::DONE && Produces(task, {sha256})) return &task;
-  }
-  return nullptr;
-}
-
-// Whether somebody will still read the outputs of a task that is DONE.
-bool IsNeeded(const Job& job, const Task& task) {
-  const std::string& label = task.definition.label();
-  if (label == kPublishLabel || (label == kPrepareLabel && !job.record.planned())) return true;
-  return std::any_of(task.dependents.begin(), task.dependents.end(),
-                     [&](int dependent) { return job.tasks[dependent].record.state() != v1::Task::DONE; });
+  return std::any_of(task.outputs().begin(), task.outputs().end(),
+                     [&](const BlobRef& output) { return lost.contains(output.digest.sha256); });
 }
 
 }  // namespace
@@ -60,21 +39,19 @@ bool IsNeeded(const Job& job, const Task& task) {
 void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, const std::string& named,
                                const std::function<void(const BlobCheck&)>& then) {
   const Job& job = *facts_.table().Find(id);
-  absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, *job.Find(label));
+  absl::StatusOr<std::vector<BlobRef>> inputs = job.graph.InputsOf(*job.graph.Find(label));
   // An input that was reopened already has no digest: the task waits for it anyway.
   if (!inputs.ok()) return then({.lost = {}, .indirect = {}, .restored = true});
-  const bool direct = std::any_of(inputs->begin(), inputs->end(), [&named](const v1::TaskBlob& input) {
-    return input.digest().sha256() == named;
-  });
-  const Task* producer = direct || named.empty() ? nullptr : FindProducer(job, named);
+  const bool direct = std::any_of(inputs->begin(), inputs->end(),
+                                  [&named](const BlobRef& input) { return input.digest.sha256 == named; });
+  const TaskNode* producer = direct || named.empty() ? nullptr : job.graph.ProducerOf(named);
   if (producer == nullptr) return CheckBlobs(id, *std::move(inputs), then);
   // A disk that lost one tensor of a plan may have lost more: all are looked at, not one each attempt.
   std::set<std::string> indirect;
-  for (const Task& task : job.tasks) {
-    if (task.record.state() != v1::Task::DONE || task.definition.kind() != producer->definition.kind())
-      continue;
-    for (const v1::TaskBlob& output : task.record.outputs()) {
-      indirect.insert(output.digest().sha256());
+  for (const TaskNode& task : job.graph.tasks()) {
+    if (task.planned.kind != producer->planned.kind) continue;
+    for (const BlobRef& output : task.outputs) {
+      indirect.insert(output.digest.sha256);
       inputs->push_back(output);
     }
   }
@@ -85,13 +62,12 @@ void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, 
   });
 }
 
-void JobLifecycle::CheckBlobs(const std::string& id, std::vector<v1::TaskBlob> blobs,
+void JobLifecycle::CheckBlobs(const std::string& id, std::vector<BlobRef> blobs,
                               const std::function<void(const BlobCheck&)>& then) {
   const bool posted = rooms_.steps.Post(
       [this, spec = facts_.table().Find(id)->record.spec(), then, blobs = std::move(blobs)] {
         BlobCheck check;
-        for (const v1::TaskBlob& blob : blobs) {
-          const Digest digest = FromProto(blob.digest());
+        for (const auto& [role, digest] : blobs) {
           if (!IsLostBlob(blobs_.Verify(digest))) continue;
           const bool restored = options_.restore_text && options_.restore_text(digest, spec);
           if (restored) {
@@ -113,18 +89,17 @@ void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lo
   std::vector<int> reopened;
   for (const Task& task : job.tasks) {
     if (task.record.state() != v1::Task::DONE || !Produces(task, lost)) continue;
-    for (const v1::TaskBlob& output : task.record.outputs()) unmade.erase(output.digest().sha256());
-    if (IsNeeded(job, task) || Produces(task, indirect)) reopened.push_back(task.index);
+    for (const BlobRef& output : task.outputs()) unmade.erase(output.digest.sha256);
+    if (job.graph.IsNeeded(*task.node) || Produces(task, indirect)) reopened.push_back(task.index());
   }
   if (!unmade.empty()) return Fail(id, TextLost(unmade));
   for (int index : reopened) {
     const Task& task = job.tasks[index];
-    if (task.record.reopened() >= kMaxReopened) return Fail(id, LostTooOften(task));
-    Log(LogLevel::kWarning, "a lost result is computed again",
-        {{"job", id}, {"task", task.definition.label()}});
-    metrics_.ResultReopened(task.definition.kind());
-    if (!task.record.key().empty()) facts_.ForgetResult(task.record.key());
-    facts_.Apply(TaskReopened{id, task.definition.label()});
+    if (task.reopened() >= kMostReopened) return Fail(id, LostTooOften(task));
+    Log(LogLevel::kWarning, "a lost result is computed again", {{"job", id}, {"task", task.label()}});
+    metrics_.ResultReopened(task.kind());
+    if (!task.key().empty()) facts_.ForgetResult(task.key());
+    facts_.Apply(TaskReopened{id, task.label()});
     facts_.AppendLog(id, TaskEvent(task, v1::TaskChanged::REOPENED));
   }
   ResolveReadyTasks(id, reopened);

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "plan/model/json_codec.h"
-#include "server/loop/task_inputs.h"
+#include "server/facts/task_rows.h"
 #include "storage/artifact_directory.h"
 #include "storage/output_directory.h"
 #include "storage/work_directory.h"
@@ -45,14 +45,14 @@ absl::StatusOr<server::ArtifactRecord::Quality> ReadQuality(LocalBlobStore& blob
 }  // namespace
 
 absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
-                                                       const std::vector<v1::TaskBlob>& outputs,
+                                                       const std::vector<BlobRef>& outputs,
                                                        const std::string& artifacts_dir,
                                                        const std::string& job) {
   server::ArtifactRecord artifact;
-  for (const v1::TaskBlob& output : outputs) {
-    if (output.role() == "manifest") *artifact.mutable_manifest() = output.digest();
-    if (output.role() != "scores") continue;
-    const auto quality = ReadQuality(blobs, FromProto(output.digest()));
+  for (const auto& [role, digest] : outputs) {
+    if (role == "manifest") *artifact.mutable_manifest() = ToProto(digest);
+    if (role != "scores") continue;
+    const auto quality = ReadQuality(blobs, digest);
     if (quality.ok()) *artifact.mutable_quality() = *quality;
     if (!quality.ok())
       Log(LogLevel::kWarning, "scores cannot be read",

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 
+#include "plan/graph/task_kind.h"
 #include "server/facts/state.pb.h"
 #include "storage/blob_store.h"
 
@@ -15,7 +16,7 @@ namespace quantmoe {
 // INTERNAL MANIFEST_INVALID when the outputs do not make an artifact; DATA_LOSS, RESOURCE_EXHAUSTED from the
 // file system.
 absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
-                                                       const std::vector<v1::TaskBlob>& outputs,
+                                                       const std::vector<BlobRef>& outputs,
                                                        const std::string& artifacts_dir,
                                                        const std::string& job);
 

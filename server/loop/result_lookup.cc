@@ -7,7 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 
 #include "base/log.h"
-#include "server/loop/task_inputs.h"
+#include "server/facts/task_rows.h"
 
 namespace quantmoe {
 

@@ -5,14 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include <google/protobuf/util/message_differencer.h>
 
 #include "base/error_info.h"
 #include "base/log.h"
 #include "proto/grpc_status.h"
 #include "server/facts/random_id.h"
 #include "server/facts/resource_names.h"
-#include "server/loop/task_inputs.h"
+#include "server/facts/task_rows.h"
 #include "storage/durable_file.h"
 #include "storage/lost_blob.h"
 
@@ -24,9 +23,9 @@ constexpr absl::Duration kNackDelay = absl::Seconds(1);
 constexpr int kFewestPoisonDeaths = 2;
 
 bool SameOutputs(const Task& task, const v1::CompleteTaskRequest& request) {
-  return std::equal(task.record.outputs().begin(), task.record.outputs().end(), request.outputs().begin(),
-                    request.outputs().end(), [](const v1::TaskBlob& a, const v1::TaskBlob& b) {
-                      return google::protobuf::util::MessageDifferencer::Equals(a, b);
+  return std::equal(task.outputs().begin(), task.outputs().end(), request.outputs().begin(),
+                    request.outputs().end(), [](const BlobRef& a, const v1::TaskBlob& b) {
+                      return a.role == b.role() && a.digest == FromProto(b.digest());
                     });
 }
 
@@ -61,10 +60,10 @@ google::rpc::Status LostStatus(absl::string_view why) {
 void TaskAttempts::Assign(const Assignment& assignment) {
   const Job& job = *facts_.table().Find(assignment.job);
   const Task& task = *job.Find(assignment.task);
-  absl::StatusOr<std::vector<v1::TaskBlob>> inputs = ResolveInputs(job, task);
+  const absl::StatusOr<std::vector<BlobRef>> inputs = job.graph.InputsOf(*task.node);
   if (!inputs.ok()) return jobs_.Fail(assignment.job, inputs.status());
   const absl::Duration now = clock_.Monotonic();
-  metrics_.TaskWaited(task.definition.kind(), now - task.ready_at);
+  metrics_.TaskWaited(task.kind(), now - task.ready_at);
   const std::string token = absl::StrCat(term_, ".", task.record.attempts() + 1, ".", RandomHex(/*bytes=*/8));
   facts_.Apply(TaskStarted{assignment.job, assignment.task, assignment.worker, token, clock_.Now(), now});
   jobs_.MarkRunning(assignment.job);
@@ -74,10 +73,11 @@ void TaskAttempts::Assign(const Assignment& assignment) {
   v1::Assign& assign = *message.mutable_assign();
   assign.set_token(token);
   assign.mutable_task()->set_task(TaskName(assignment.job, assignment.task));
-  assign.mutable_task()->set_kind(task.definition.kind());
-  assign.mutable_task()->set_params_json(task.definition.params_json());
-  assign.mutable_task()->mutable_inputs()->Assign(inputs->begin(), inputs->end());
-  assign.mutable_task()->set_memory_bytes(task.definition.memory_bytes());
+  assign.mutable_task()->set_kind(task.kind());
+  assign.mutable_task()->set_params_json(task.planned().params_json);
+  const std::vector<v1::TaskBlob> blobs = ToProto(*inputs);
+  assign.mutable_task()->mutable_inputs()->Assign(blobs.begin(), blobs.end());
+  assign.mutable_task()->set_memory_bytes(task.planned().memory_bytes);
   workers_.Send(assignment.worker, std::move(message));
 }
 
@@ -106,8 +106,8 @@ absl::StatusOr<v1::CompleteTaskResponse::Outcome> TaskAttempts::Complete(
                      absl::StrCat("the job is bound to class ", wanted, ", the result is of class ",
                                   request.determinism_class()));
   }
-  const std::string kind = task->definition.kind();
-  const std::string key = task->record.key();
+  const std::string kind = task->kind();
+  const std::string key = task->key();
   const std::vector<v1::TaskBlob> outputs(request.outputs().begin(), request.outputs().end());
   metrics_.AttemptEnded(kind, "committed");
   metrics_.TaskRan(kind, clock_.Monotonic() - task->started_at);
@@ -201,7 +201,7 @@ void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::S
     if (IsPoison(task, killed_worker)) return EndForGood(ref, PoisonStatus(task, killed_worker), seconds);
     if (exhausted) return EndForGood(ref, error, seconds);
   }
-  metrics_.AttemptEnded(task.definition.kind(), AttemptLabel(outcome));
+  metrics_.AttemptEnded(task.kind(), AttemptLabel(outcome));
 
   TaskReleased released{ref.job, ref.task, charge, seconds, 0, error, now, std::string(killed_worker)};
   if (charge == Charge::kFault || charge == Charge::kShortage)
@@ -225,7 +225,7 @@ void TaskAttempts::Rest(WorkerFacts& worker, absl::Duration now) {
 
 void TaskAttempts::EndForGood(const TaskRef& ref, const google::rpc::Status& error, double seconds) {
   const Task& task = *facts_.table().FindTask(ref.job, ref.task);
-  metrics_.AttemptEnded(task.definition.kind(), "failed");
+  metrics_.AttemptEnded(task.kind(), "failed");
   Log(LogLevel::kError, "task failed for good",
       {{"job", ref.job}, {"task", ref.task}, {"worker", task.record.worker()}, {"error", error.message()}});
   facts_.Apply(TaskEnded{ref.job, ref.task, v1::Task::FAILED, seconds, error, clock_.Now()});
@@ -247,7 +247,7 @@ void TaskAttempts::Nack(const v1::AttemptRef& attempt, const google::rpc::Status
   TaskRef ref;
   const Task* task = FindRunning(attempt, ref);
   if (task == nullptr) return;
-  metrics_.AttemptEnded(task->definition.kind(), "refused");
+  metrics_.AttemptEnded(task->kind(), "refused");
   facts_.Apply(TaskReleased{ref.job, ref.task, Charge::kNone, 0, 0, reason, clock_.Monotonic() + kNackDelay});
   AfterEnd(ref);
 }
@@ -290,10 +290,10 @@ bool TaskAttempts::IsPoison(const Task& task, absl::string_view killed_worker) c
 
 bool TaskAttempts::EndPoisoned(const Job& job) {
   if (limits_.poison_deaths == 0) return false;
-  for (const auto& [height, index] : job.ready) {
+  for (const auto& [height, index] : job.graph.ready()) {
     const Task& task = job.tasks[index];
     if (Deaths(task.record) < kFewestPoisonDeaths) continue;
-    EndForGood({job.record.id(), task.definition.label()}, PoisonStatus(task, ""), /*seconds=*/0);
+    EndForGood({job.record.id(), task.label()}, PoisonStatus(task, ""), /*seconds=*/0);
     return true;
   }
   return false;

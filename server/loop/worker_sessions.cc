@@ -291,9 +291,9 @@ void WorkerSessions::EndRecovery() {
   recovering_ = false;
   std::vector<TaskRef> unclaimed;
   for (const auto& [id, job] : facts_.table().jobs()) {
-    for (int index : job.running) {
+    for (int index : job.graph.running()) {
       if (workers_.table().contains(job.tasks[index].record.worker())) continue;
-      unclaimed.push_back({id, job.tasks[index].definition.label()});
+      unclaimed.push_back({id, job.tasks[index].label()});
     }
   }
   for (const TaskRef& ref : unclaimed) attempts_.Lose(ref, "its worker did not come back after a restart");
@@ -307,7 +307,7 @@ void WorkerSessions::ExplainJobs() {
   const std::string full_disk = jobs_.disk().Explain();
   for (const auto& [id, job] : facts_.table().jobs()) {
     if (job.record.state() != v1::Job::QUEUED && job.record.state() != v1::Job::RUNNING) continue;
-    if (!full_disk.empty() && job.running.empty()) {
+    if (!full_disk.empty() && job.graph.running().empty()) {
       reasons.emplace_back(id, WaitingReason{v1::Waiting::NO_SPACE, full_disk});
       continue;
     }

@@ -16,7 +16,6 @@
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
 #include "server/facts/resource_names.h"
-#include "server/loop/task_inputs.h"
 #include "server/wire/job_view.h"
 
 namespace quantmoe {
@@ -32,7 +31,7 @@ json StagesJson(const Job& job) {
   for (const auto& stage : progress.stages()) {
     int64_t start_us = INT64_MAX, finish_us = 0;
     for (const Task& task : job.tasks) {
-      if (task.definition.kind() != stage.stage() || task.record.start_us() == 0) continue;
+      if (task.kind() != stage.stage() || task.record.start_us() == 0) continue;
       start_us = std::min<int64_t>(start_us, task.record.start_us());
       finish_us = std::max<int64_t>(finish_us, task.record.finish_us());
     }
@@ -49,7 +48,7 @@ json StagesJson(const Job& job) {
 json WorkersJson(const Job& job) {
   std::map<std::string, std::pair<int, double>> workers;
   for (const Task& task : job.tasks) {
-    if (task.record.worker().empty() || task.record.cached()) continue;
+    if (task.record.worker().empty() || task.cached()) continue;
     auto& [tasks, seconds] = workers[task.record.worker()];
     ++tasks;
     seconds += task.record.seconds();
@@ -172,10 +171,10 @@ absl::StatusOr<ReportFacts> GatherReportFacts(const JobTable& jobs, const Job& j
   facts.workers_json = WorkersJson(job).dump();
   facts.artifact_json = ArtifactJson(ViewArtifact(job, artifacts_dir)).dump();
   ASSIGN_OR_RETURN(facts.plan, PublishedPlanOf(job));
-  ASSIGN_OR_RETURN(facts.table, OutputOf(job, kAllocateLabel, "table"));
-  if (const auto scores = OutputOf(job, kPublishLabel, "scores"); scores.ok()) facts.scores = *scores;
-  if (const auto items = OutputOf(job, kPublishLabel, "items"); items.ok()) facts.items = *items;
-  if (const auto front = OutputOf(job, kAllocateLabel, "front"); front.ok()) facts.front = *front;
+  ASSIGN_OR_RETURN(facts.table, job.graph.OutputOf(kAllocateLabel, "table"));
+  if (const auto scores = job.graph.OutputOf(kPublishLabel, "scores"); scores.ok()) facts.scores = *scores;
+  if (const auto items = job.graph.OutputOf(kPublishLabel, "items"); items.ok()) facts.items = *items;
+  if (const auto front = job.graph.OutputOf(kAllocateLabel, "front"); front.ok()) facts.front = *front;
   facts.measured = JobsOfTheSameSolves(jobs, job);
   return facts;
 }

@@ -10,7 +10,6 @@
 #include "base/status_macros.h"
 #include "plan/graph/planned_task.h"
 #include "server/facts/resource_names.h"
-#include "server/loop/task_inputs.h"
 
 namespace quantmoe {
 namespace {
@@ -19,9 +18,9 @@ namespace {
 std::vector<std::string> SolvedTables(const Job& job) {
   std::vector<std::string> tables;
   for (const Task& task : job.tasks) {
-    if (task.definition.kind() != TaskKindName(TaskKind::kSolve)) continue;
-    const v1::Digest* table = FindOutput(task, "table");
-    tables.push_back(table == nullptr ? "" : table->sha256());
+    if (task.kind() != TaskKindName(TaskKind::kSolve)) continue;
+    const absl::StatusOr<Digest> table = job.graph.OutputOf(task.label(), "table");
+    tables.push_back(table.ok() ? table->sha256 : "");
   }
   return tables;
 }
@@ -34,18 +33,10 @@ double Perplexity(const nlohmann::json& scores, const char* which) {
 
 }  // namespace
 
-absl::StatusOr<Digest> OutputOf(const Job& job, const std::string& label, const char* role) {
-  const Task* task = job.Find(label);
-  const v1::Digest* output = task == nullptr ? nullptr : FindOutput(*task, role);
-  if (output != nullptr) return FromProto(*output);
-  return MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT",
-                   absl::StrCat("task ", label, " gave no ", role));
-}
-
 absl::StatusOr<Digest> PublishedPlanOf(const Job& job) {
   int rounds = 0;
   while (job.Find(RefineLabel(rounds + 1)) != nullptr) ++rounds;
-  return OutputOf(job, FinalPlanLabel(rounds, job.Find(kAssembleLabel) != nullptr), "plan");
+  return job.graph.OutputOf(FinalPlanLabel(rounds, job.Find(kAssembleLabel) != nullptr), "plan");
 }
 
 std::vector<MeasuredJob> JobsOfTheSameSolves(const JobTable& jobs, const Job& job) {
@@ -54,7 +45,7 @@ std::vector<MeasuredJob> JobsOfTheSameSolves(const JobTable& jobs, const Job& jo
   for (const auto& [id, other] : jobs.jobs()) {
     if (other.record.state() != v1::Job::SUCCEEDED || SolvedTables(other) != solved) continue;
     const absl::StatusOr<Digest> plan = PublishedPlanOf(other),
-                                 scores = OutputOf(other, kPublishLabel, "scores");
+                                 scores = other.graph.OutputOf(kPublishLabel, "scores");
     if (plan.ok() && scores.ok()) measured.push_back({JobName(id), *plan, *scores});
   }
   return measured;

@@ -20,8 +20,6 @@ struct MeasuredJob {
 
 // The plan whose tensors were published. INTERNAL MISSING_OUTPUT.
 absl::StatusOr<Digest> PublishedPlanOf(const Job& job);
-// An output of the task with this label. INTERNAL MISSING_OUTPUT.
-absl::StatusOr<Digest> OutputOf(const Job& job, const std::string& label, const char* role);
 
 // Jobs, `job` among them, that succeeded with scores and whose solve tasks gave the same results.
 std::vector<MeasuredJob> JobsOfTheSameSolves(const JobTable& jobs, const Job& job);

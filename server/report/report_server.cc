@@ -100,7 +100,7 @@ JobRow RowOf(const Job& job) {
   }
   row.stages = absl::StrJoin(running, ", ");
   std::set<std::string> workers;
-  for (const int index : job.running) workers.insert(job.tasks[index].record.worker());
+  for (const int index : job.graph.running()) workers.insert(job.tasks[index].record.worker());
   row.workers = static_cast<int>(workers.size());
   return row;
 }

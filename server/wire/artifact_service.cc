@@ -4,7 +4,7 @@
 
 #include "base/status_macros.h"
 #include "server/facts/resource_names.h"
-#include "server/loop/task_inputs.h"
+#include "server/facts/task_rows.h"
 #include "server/wire/chunk_stream.h"
 #include "server/wire/job_reader.h"
 #include "server/wire/job_view.h"

@@ -9,7 +9,7 @@
 #include "base/crash_point.h"
 #include "base/error_info.h"
 #include "base/status_macros.h"
-#include "server/loop/task_inputs.h"
+#include "server/facts/task_rows.h"
 #include "server/wire/chunk_stream.h"
 #include "server/wire/unary_call.h"
 #include "storage/durable_file.h"

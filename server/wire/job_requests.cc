@@ -145,10 +145,10 @@ WorkerRates GatherRates(const Core& core) {
   }
   for (const auto& [id, job] : core.facts.table().jobs()) {
     for (const Task& task : job.tasks) {
-      const bool timed = task.record.state() == v1::Task::DONE && !task.record.cached();
-      if (!timed || task.definition.work() <= 0) continue;
-      auto& [work, seconds] = rates.done[task.definition.kind()];
-      work += task.definition.work();
+      const bool timed = task.record.state() == v1::Task::DONE && !task.cached();
+      if (!timed || task.planned().work <= 0) continue;
+      auto& [work, seconds] = rates.done[task.kind()];
+      work += task.planned().work;
       seconds += task.record.seconds();
     }
   }

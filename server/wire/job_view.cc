@@ -35,7 +35,7 @@ v1::Progress ViewProgress(const Job& job) {
     stage.set_task_seconds(counters->second.seconds);
   }
   std::set<std::string> workers;
-  for (int index : job.running) workers.insert(job.tasks[index].record.worker());
+  for (int index : job.graph.running()) workers.insert(job.tasks[index].record.worker());
   progress.set_workers(static_cast<int>(workers.size()));
   return progress;
 }
@@ -74,12 +74,12 @@ v1::Job ViewWholeJob(const Job& job) {
 
 v1::Task ViewTask(const Job& job, const Task& task) {
   v1::Task view;
-  view.set_name(TaskName(job.record.id(), task.definition.label()));
-  view.set_stage(task.definition.kind());
+  view.set_name(TaskName(job.record.id(), task.label()));
+  view.set_stage(task.kind());
   view.set_state(task.record.state());
   view.set_worker(task.record.worker());
   view.set_attempts(task.record.attempts());
-  view.set_cached(task.record.cached());
+  view.set_cached(task.cached());
   view.set_seconds(task.record.seconds());
   if (task.record.has_error()) *view.mutable_error() = task.record.error();
   return view;

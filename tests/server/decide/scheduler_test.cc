@@ -25,10 +25,10 @@ class SchedulerTest : public testing::Test {
     created.record.set_state(v1::Job::RUNNING);
     created.record.set_determinism_class(job_class);
     for (int i = 0; i < tasks; ++i) {
-      server::TaskDefinition& task = created.tasks.emplace_back();
-      task.set_label("t" + std::to_string(i));
-      task.set_kind("solve");
-      task.set_memory_bytes(memory_bytes);
+      PlannedTask& task = created.tasks.emplace_back();
+      task.label = "t" + std::to_string(i);
+      task.kind = TaskKind::kSolve;
+      task.memory_bytes = memory_bytes;
     }
     jobs_.Apply(created);
     for (int i = 0; i < tasks; ++i) Ready(id, "t" + std::to_string(i), "");
@@ -102,10 +102,9 @@ TEST_F(SchedulerTest, TheLongestWayToTheEndComesFirst) {
   created.record.set_state(v1::Job::RUNNING);
   created.record.set_determinism_class("c1");
   for (const char* label : {"short", "long", "after"}) {
-    created.tasks.emplace_back().set_label(label);
-    created.tasks.back().set_kind("solve");
+    created.tasks.push_back({label, TaskKind::kSolve, "", {}});
   }
-  created.tasks.back().add_inputs()->set_producer("long");
+  created.tasks.back().inputs.push_back(FromTask("in", "long", "out"));
   jobs_.Apply(created);
   Ready("a", "short", "");
   Ready("a", "long", "");

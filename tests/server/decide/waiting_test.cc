@@ -19,9 +19,7 @@ class WaitingTest : public testing::Test {
     created.record.set_determinism_class("c1");
     created.record.set_planned(true);
     for (const char* label : {"solve-l0-p0", "solve-l0-p1"}) {
-      server::TaskDefinition& task = created.tasks.emplace_back();
-      task.set_label(label);
-      task.set_kind("solve");
+      created.tasks.push_back({label, TaskKind::kSolve, "", {}});
     }
     jobs_.Apply(created);
     for (const char* label : {"solve-l0-p0", "solve-l0-p1"}) jobs_.Apply(TaskReady{"a", label, "", now_});

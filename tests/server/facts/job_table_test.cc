@@ -3,21 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "server/facts/task_rows.h"
+
 namespace quantmoe {
 namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-server::TaskDefinition Define(const std::string& label, const std::vector<std::string>& producers) {
-  server::TaskDefinition definition;
-  definition.set_label(label);
-  definition.set_kind("forward");
-  for (const std::string& producer : producers) {
-    definition.add_inputs()->set_producer(producer);
-    definition.add_inputs()->set_producer(producer);  // two inputs from one task count once
-  }
-  return definition;
+PlannedTask Define(const std::string& label, const std::vector<std::string>& producers) {
+  PlannedTask task{label, TaskKind::kForward, "", {}};
+  for (const std::string& producer : producers) task.inputs.push_back(FromTask("in", producer, "out"));
+  return task;
 }
 
 JobCreated Diamond(const std::string& id) {
@@ -49,20 +46,20 @@ class JobTableTest : public testing::Test {
 };
 
 TEST_F(JobTableTest, HeightIsTheLongestWayToTheEnd) {
-  EXPECT_EQ(task("a").height, 3);
-  EXPECT_EQ(task("b").height, 2);
-  EXPECT_EQ(task("d").height, 1);
+  EXPECT_EQ(task("a").node->height, 3);
+  EXPECT_EQ(task("b").node->height, 2);
+  EXPECT_EQ(task("d").node->height, 1);
 }
 
 TEST_F(JobTableTest, ATaskIsUnblockedByItsLastProducer) {
-  EXPECT_EQ(task("d").unmet, 2);
+  EXPECT_EQ(task("d").node->unmet, 2);
   for (const char* label : {"a", "b"}) {
     Ready(label);
     Start(label);
     Finish(label);
   }
-  EXPECT_EQ(task("c").unmet, 0);
-  EXPECT_EQ(task("d").unmet, 1);
+  EXPECT_EQ(task("c").node->unmet, 0);
+  EXPECT_EQ(task("d").node->unmet, 1);
 }
 
 TEST_F(JobTableTest, CountersFollowTheStates) {
@@ -98,7 +95,7 @@ TEST_F(JobTableTest, AReopenedTaskBlocksWhatWaitsForItAndNothingElse) {
   Start("c");
   table_.Apply(TaskReopened{"job", "a"});
   EXPECT_EQ(task("a").record.state(), v1::Task::BLOCKED);
-  EXPECT_EQ(task("a").record.reopened(), 1);
+  EXPECT_EQ(task("a").reopened(), 1);
   EXPECT_EQ(task("b").record.state(), v1::Task::BLOCKED);
   EXPECT_EQ(task("c").record.state(), v1::Task::RUNNING);
   table_.Apply(TaskReleased{.job = "job", .task = "c"});
@@ -106,8 +103,8 @@ TEST_F(JobTableTest, AReopenedTaskBlocksWhatWaitsForItAndNothingElse) {
   Ready("a");
   Start("a");
   Finish("a");
-  EXPECT_EQ(task("b").unmet, 0);
-  EXPECT_EQ(task("c").unmet, 0);
+  EXPECT_EQ(task("b").node->unmet, 0);
+  EXPECT_EQ(task("c").node->unmet, 0);
   EXPECT_EQ(job().stages.at("forward").done, 1);
 }
 
@@ -146,7 +143,8 @@ TEST_F(JobTableTest, ATaskThatIsReadyWhenItIsLoadedAwaitsItsLookUp) {
   Ready("a", "key");
   EXPECT_FALSE(task("a").awaits_lookup);
   std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> rows;
-  for (const Task& row : job().tasks) rows.emplace_back(row.definition, row.record);
+  for (const Task& row : job().tasks)
+    rows.emplace_back(DefineTask(row.planned()), RowOf(*row.node, row.record));
   JobTable loaded;
   loaded.Load(job().record, rows);
   EXPECT_TRUE(loaded.FindTask("job", "a")->awaits_lookup);
@@ -156,15 +154,60 @@ TEST_F(JobTableTest, ATaskThatIsReadyWhenItIsLoadedAwaitsItsLookUp) {
 }
 
 TEST_F(JobTableTest, LoadingStoredRowsGivesTheSameFacts) {
-  Ready("a", "key");
+  v1::TaskBlob out;
+  out.set_role("out");
+  *out.mutable_digest() = ToProto(DigestOf("result"));
+  Ready("a", "key of a");
   Start("a");
+  table_.Apply(TaskDone{"job", "a", {out}, /*cached=*/true, /*seconds=*/2, absl::UnixEpoch()});
+  table_.Apply(TaskReopened{"job", "a"});
+  Ready("a", "key of a");
+  table_.Apply(TaskDone{"job", "a", {out}, /*cached=*/true, /*seconds=*/2, absl::UnixEpoch()});
+  Ready("b", "key");
+  Start("b");
+  Ready("c", "key of c");
+  table_.Apply(TaskEnded{"job", "c", v1::Task::FAILED});
   std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> rows;
-  for (const Task& row : job().tasks) rows.emplace_back(row.definition, row.record);
+  for (const Task& row : job().tasks)
+    rows.emplace_back(DefineTask(row.planned()), RowOf(*row.node, row.record));
+  EXPECT_EQ(rows[0].second.outputs(0).digest().sha256(), DigestOf("result").sha256);
+  EXPECT_EQ(rows[0].second.key(), "key of a");
+
   JobTable loaded;
   loaded.Load(job().record, rows);
   EXPECT_TRUE(loaded.KeyIsRunning("key"));
-  EXPECT_THAT(loaded.RunningOn("w"), ElementsAre(TaskRef{"job", "a"}));
-  EXPECT_EQ(loaded.FindTask("job", "d")->unmet, 2);
+  EXPECT_THAT(loaded.RunningOn("w"), ElementsAre(TaskRef{"job", "b"}));
+  const Job& again = *loaded.Find("job");
+  EXPECT_EQ(again.stages.at("forward").cached, 1);
+  for (const Task& before : job().tasks) {
+    const Task& after = again.tasks[before.index()];
+    EXPECT_EQ(after.node->phase, before.node->phase) << before.label();
+    EXPECT_EQ(after.node->unmet, before.node->unmet) << before.label();
+    EXPECT_EQ(after.node->height, before.node->height) << before.label();
+    EXPECT_EQ(after.reopened(), before.reopened()) << before.label();
+    const size_t i = static_cast<size_t>(before.index());
+    EXPECT_EQ(DefineTask(after.planned()).SerializeAsString(), rows[i].first.SerializeAsString());
+    EXPECT_EQ(RowOf(*after.node, after.record).SerializeAsString(), rows[i].second.SerializeAsString());
+  }
+}
+
+TEST_F(JobTableTest, TheRecordOfATaskIsInThePhaseOfItsNode) {
+  const auto agree = [this] {
+    for (const Task& one : job().tasks) {
+      const TaskPhase phase = one.node->phase;
+      const bool dropped = phase == TaskPhase::kDropped;
+      const bool failed = dropped && one.record.state() == v1::Task::FAILED;
+      EXPECT_EQ(one.record.state(), failed ? v1::Task::FAILED : StateOf(phase)) << one.label();
+    }
+  };
+  Ready("a"), agree();
+  Start("a"), agree();
+  Finish("a"), agree();
+  Ready("b"), Ready("c"), Start("c"), agree();
+  table_.Apply(TaskReopened{"job", "a"}), agree();
+  table_.Apply(TaskReleased{.job = "job", .task = "c"}), agree();
+  table_.Apply(TaskEnded{"job", "c", v1::Task::FAILED}), agree();
+  table_.Apply(JobStateChanged{.job = "job", .state = v1::Job::CANCELLED}), agree();
 }
 
 }  // namespace

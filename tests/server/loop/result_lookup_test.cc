@@ -19,7 +19,7 @@
 #include <sys/file.h>
 
 #include "server/facts/sqlite_store.h"
-#include "server/loop/task_inputs.h"
+#include "server/facts/task_rows.h"
 #include "storage/durable_file.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
