@@ -30,7 +30,7 @@ bool IsLost(double number) { return number != 0 && std::abs(number) < kLeastMagn
 std::string Show(const nlohmann::json& value) {
   if (const absl::string_view word = NonFinite(value); !word.empty()) return std::string(word);
   std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  return text.size() > 80 ? text.substr(0, 80) + "..." : text;
+  return text.size() > 80 ? absl::StrCat(text.substr(0, 80), "...") : text;
 }
 
 }  // namespace
