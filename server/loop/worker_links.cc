@@ -29,10 +29,15 @@ void WorkerLinks::NoteArrivals() {
 void WorkerLinks::Send(const std::string& worker, v1::CoordinatorMessage message) {
   std::shared_ptr<WorkerLink> link = Find(worker);
   if (link == nullptr) return;
-  loop_.AfterCommit([link, message = std::move(message)](const absl::Status& committed) {
+  loop_.AfterCommit([this, worker, link, message = std::move(message)](const absl::Status& committed) {
     if (committed.ok()) return link->Send(message);
-    // A worker that waits for its first answer had better say hello again.
-    if (message.has_welcome()) link->Close(committed);
+    if (!message.has_welcome()) return;
+    // A worker that waits for its first answer had better say hello again, and gets no task before.
+    loop_thread.AssertHeld();
+    link->Close(committed);
+    if (const auto known = table_.find(worker); known != table_.end() && Find(worker) == link) {
+      known->second.connected = false;
+    }
   });
 }
 

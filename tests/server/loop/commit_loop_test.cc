@@ -9,41 +9,12 @@
 #include <gtest/gtest.h>
 
 #include "base/error_info.h"
-#include "base/status_macros.h"
+#include "tests/server/loop/memory_store.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 
 namespace quantmoe {
 namespace {
-
-// Keeps jobs only, and refuses what it is told to.
-class MemoryStore final : public StateStore {
- public:
-  int64_t term() const override { return 1; }
-  absl::Status Commit(const std::vector<Change>& changes) override {
-    RETURN_IF_ERROR(std::exchange(next_, absl::OkStatus()));
-    for (const Change& change : changes) {
-      if (const auto* job = std::get_if<PutJob>(&change)) jobs_.push_back({job->record, {}});
-    }
-    return absl::OkStatus();
-  }
-  absl::StatusOr<std::vector<StoredJob>> LoadJobs() override { return jobs_; }
-  absl::StatusOr<std::vector<StoredEvent>> ReadEvents(absl::string_view, int64_t, int) override {
-    return std::vector<StoredEvent>();
-  }
-  absl::StatusOr<std::vector<CachedResult>> FindCachedResults(const std::vector<std::string>&) override {
-    return std::vector<CachedResult>();
-  }
-  absl::Status VisitCachedResults(const std::function<void(const CachedResult&)>&,
-                                  std::vector<std::string>&) override {
-    return absl::OkStatus();
-  }
-  void FailNextCommit(absl::Status status) { next_ = std::move(status); }
-
- private:
-  absl::Status next_;
-  std::vector<StoredJob> jobs_;
-};
 
 class CommitLoopTest : public testing::Test {
  protected:
