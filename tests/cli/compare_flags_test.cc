@@ -96,8 +96,8 @@ TEST_P(CompareFlagsTest, WhatIsWrongIsNamedTogetherAndOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Programs, CompareFlagsTest,
-                         ::testing::Values(ModelFlag::kArgument, ModelFlag::kFlag), [](const auto& info) {
-                           return info.param == ModelFlag::kFlag ? "Local" : "Client";
+                         ::testing::Values(ModelFlag::kArgument, ModelFlag::kFlag), [](const auto& program) {
+                           return program.param == ModelFlag::kFlag ? "Local" : "Client";
                          });
 
 }  // namespace

@@ -46,9 +46,13 @@ void ExpectSame(const ComparedJob& a, const ComparedJob& b) {
   EXPECT_EQ(a.uniform_bytes, b.uniform_bytes);
   EXPECT_EQ(a.benchmarks.size(), b.benchmarks.size());
   ASSERT_EQ(a.perplexity.has_value(), b.perplexity.has_value());
-  if (a.perplexity) EXPECT_EQ(a.perplexity->after, b.perplexity->after);
+  if (a.perplexity) {
+    EXPECT_EQ(a.perplexity->after, b.perplexity->after);
+  }
   ASSERT_EQ(a.against_uniform.has_value(), b.against_uniform.has_value());
-  if (a.against_uniform) EXPECT_EQ(a.against_uniform->high, b.against_uniform->high);
+  if (a.against_uniform) {
+    EXPECT_EQ(a.against_uniform->high, b.against_uniform->high);
+  }
 }
 
 TEST(ComparisonTest, AnArtifactHasTheFiguresOfItsReport) {
