@@ -6,6 +6,7 @@
 #include "cli/read_spec.h"
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
+#include "client/text/json_text.h"
 #include "client/text/resource_text.h"
 
 namespace quantmoe {

@@ -12,17 +12,13 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include <google/rpc/status.pb.h>
-#include <nlohmann/json.hpp>
 
 #include "base/byte_size.h"
-#include "base/json.h"
 #include "client/text/format.h"
 #include "proto/job_spec_proto.h"
 
 namespace quantmoe {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // "name   value" lines with aligned values; empty values are left out.
 class Facts {
@@ -194,70 +190,6 @@ std::string WaitingLine(const v1::Waiting& waiting) {
 }
 
 std::string WorkerState(v1::Worker::State state) { return v1::Worker::State_Name(state); }
-
-std::string ScalarText(const Json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_number_float()) return FormatNumber(value.get<double>(), 6);
-  return value.dump();
-}
-
-bool IsFlat(const Json& value) { return !value.is_structured(); }
-
-bool IsTable(const Json& list) {
-  if (!list.is_array() || list.empty()) return false;
-  for (const Json& row : list) {
-    if (!row.is_object()) return false;
-    for (const Json& cell : row) {
-      if (!IsFlat(cell)) return false;
-    }
-  }
-  return true;
-}
-
-std::string TableText(const Json& list, int indent) {
-  std::vector<Column> columns;
-  for (const auto& [key, cell] : list.front().items()) {
-    columns.push_back({key, cell.is_number() ? Align::kRight : Align::kLeft});
-  }
-  TextTable table(columns);
-  for (const Json& row : list) {
-    std::vector<Cell> cells;
-    for (const Column& column : columns) {
-      cells.push_back(row.contains(column.title) ? ScalarText(row[column.title]) : "");
-    }
-    table.AddRow(std::move(cells));
-  }
-  return table.Render(indent);
-}
-
-bool IsFlatList(const Json& value) {
-  if (!value.is_array()) return false;
-  for (const Json& item : value) {
-    if (!IsFlat(item)) return false;
-  }
-  return true;
-}
-
-// `depth` is bounded by the JSON parser's input, which the server made from a model's config.
-std::string JsonText(const Json& value, int indent) {
-  const std::string blanks(static_cast<size_t>(indent), ' ');
-  if (IsFlat(value)) return absl::StrCat(blanks, Printable(ScalarText(value)), "\n");
-  if (IsTable(value)) return TableText(value, indent);
-  std::string text;
-  for (const auto& [key, item] : value.items()) {
-    const std::string name = value.is_array() ? "-" : absl::StrCat(Printable(key), ":");
-    if (IsFlat(item)) {
-      absl::StrAppend(&text, blanks, name, " ", Printable(ScalarText(item)), "\n");
-    } else if (IsFlatList(item)) {
-      const std::string joined = absl::StrJoin(
-          item, ", ", [](std::string* out, const Json& element) { out->append(ScalarText(element)); });
-      absl::StrAppend(&text, blanks, name, " ", Printable(joined), "\n");
-    } else {
-      absl::StrAppend(&text, blanks, name, "\n", JsonText(item, indent + 2));
-    }
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -536,11 +468,6 @@ std::string RenderCapabilities(const v1::Capabilities& capabilities) {
   facts.Add("largest chunk", FormatByteSize(capabilities.max_chunk_bytes()));
   facts.Add("data directory", capabilities.data_dir());
   return facts.Render();
-}
-
-std::string RenderJson(absl::string_view json) {
-  const absl::StatusOr<Json> value = ParseOrderedJson(json);
-  return value.ok() ? JsonText(*value, 0) : absl::StrCat(Printable(json), "\n");
 }
 
 }  // namespace quantmoe

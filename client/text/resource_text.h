@@ -41,7 +41,4 @@ std::string RenderProfiles(const v1::ListProfilesResponse& profiles);
 std::string RenderWorkers(const v1::ListWorkersResponse& workers);
 std::string RenderCapabilities(const v1::Capabilities& capabilities);
 
-// Any JSON document as indented "key: value" lines, lists of flat objects as tables.
-std::string RenderJson(absl::string_view json);
-
 }  // namespace quantmoe

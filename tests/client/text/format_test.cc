@@ -4,6 +4,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "client/text/json_text.h"
 #include "client/text/resource_text.h"
 #include "tests/client/golden.h"
 
