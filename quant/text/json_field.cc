@@ -14,7 +14,7 @@ std::string Excerpt(const nlohmann::json& value) {
   if (value.is_object()) return "an object";
   if (value.is_array()) return absl::StrCat("a list of ", value.size());
   const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
-  return text.size() <= kLongestExcerpt ? text : text.substr(0, kLongestExcerpt) + "...";
+  return text.size() <= kLongestExcerpt ? text : absl::StrCat(text.substr(0, kLongestExcerpt), "...");
 }
 
 }  // namespace
