@@ -10,7 +10,7 @@ namespace {
 
 // In quotes when a reader could not tell where the value ends. A value can begin neither a line nor a field.
 std::string Quoted(const std::string& value) {
-  const std::string line = OneLine(absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}}));
+  std::string line = OneLine(absl::StrReplaceAll(value, {{"\\", "\\\\"}, {"\"", "\\\""}}));
   if (line == value && value.find_first_of(" =") == std::string::npos) return line;
   return absl::StrCat("\"", line, "\"");
 }
