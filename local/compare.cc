@@ -197,7 +197,7 @@ absl::Status Compare(const CompareFlags& flags, const ModelSources& models, cons
   ASSIGN_OR_RETURN(const std::string out, DecideOut(flags, models));
   ASSIGN_OR_RETURN(WorkDirectory folder, WorkDirectory::Open(out, WorkDirectory::Use::kAlone));
   ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(out + "/work", WorkDirectory::Use::kAlone));
-  const absl::Status status = RunGuarded("compare", [&] { return CompareIn(out, flags, models, device); });
+  absl::Status status = RunGuarded("compare", [&] { return CompareIn(out, flags, models, device); });
   if (status.ok()) return status;
   // Nothing is left of a comparison that was refused before it computed anything.
   if (!EndWork(work, /*own=*/true, status)) RETURN_IF_ERROR(folder.Remove());
