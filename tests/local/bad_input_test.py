@@ -346,8 +346,8 @@ def local_story(bench):
 
 def inspect_story(bench):
     """What a job refuses because of the model is found by `inspect`, unless only the weights themselves tell."""
-    told_by_weights = [case for case in weight_cases() if case.at_prepare]
-    for case in (case for case in weight_cases() + model_cases() if case not in told_by_weights):
+    told_by_headers = [case for case in weight_cases() if not case.at_prepare]
+    for case in told_by_headers + model_cases():
         result = run([bench.programs.local, "inspect", "--model", bench.spoilt(case)])
         problems = parsed(result.stdout).get("problems", [])
         bench.check(f"inspect {case.name}", problems or result.returncode == REFUSED, f"finds nothing: {result.stderr}")
