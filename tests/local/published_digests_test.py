@@ -80,12 +80,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--local", required=True)
     parser.add_argument("--instruction-set", default="auto", help="avx512, avx2 or baseline")
+    parser.add_argument("--only", action="append", choices=sorted(JOBS), help="one job, instead of all; may be repeated")
     parser.add_argument("--record", action="store_true", help="write the digests instead of comparing them")
     options = parser.parse_args()
     recorded = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     differences = []
     with tempfile.TemporaryDirectory(prefix="quantmoe-digests-") as directory:
-        for name in JOBS:
+        for name in options.only or JOBS:
             determinism_class, found = publish(options, name, pathlib.Path(directory, "work"), pathlib.Path(directory, name))
             if options.record:
                 recorded.setdefault(determinism_class, {})[name] = found
