@@ -70,20 +70,19 @@ void ReadFigures(const Json& report, ComparedJob& job) {
   ReadScores(report.at("scores"), job);
 }
 
-// The name of the linear, whose width is added.
-std::string AddLinear(const Json& linear, ComparedJob& job) {
-  std::string name = linear.at("name").get<std::string>();
-  const int width = linear.at("bits").get<int>();
+// `bits` of the linear `name`.
+void AddLinear(const std::string& name, const Json& bits, ComparedJob& job) {
+  const int width = bits.get<int>();
   job.width = job.widths.empty() || job.width == width ? width : 0;
   job.widths[name] = width;
-  return name;
 }
 
 // Widths of the plan, and losses at all widths where the plan is the one that weighs them.
 void ReadLinears(const Json& report, ComparedJob& job, Comparison& comparison) {
   const bool weighs = report.at("plan").value("heuristic", "") == "optimal" && comparison.losses.empty();
   for (const Json& linear : report.value("linears", Json::array())) {
-    const std::string name = AddLinear(linear, job);
+    const std::string name = linear.at("name").get<std::string>();
+    AddLinear(name, linear.at("bits"), job);
     if (!weighs || !linear.contains("widths")) continue;
     for (const auto& [key, facts] : linear.at("widths").items()) {
       int bits = 0;
@@ -158,7 +157,9 @@ absl::Status ReadArtifactFigures(absl::string_view plan_json, absl::string_view 
     compared.loss = plan.at("distortion").get<double>();
     compared.objective = plan.value("objective", "");
     compared.weight_file_bytes = plan.at("weight_file_bytes").get<int64_t>();
-    for (const Json& linear : plan.at("linears")) AddLinear(linear, compared);
+    for (const Json& planned : plan.at("linears")) {
+      AddLinear(planned.at("linear").at("name").get<std::string>(), planned.at("bits"), compared);
+    }
   });
   if (!read.ok() || scores_json.empty()) return read;
   return ReadDocument(scores_json, "the scores", [&](const Json& scores) { ReadScores(scores, compared); });

@@ -148,7 +148,7 @@ absl::StatusOr<EvalShard> ParseShard(std::string_view bytes) {
   if (!parsed.ok()) return BadBlob(std::string(parsed.status().message()));
   try {
     return ShardFromJson(*parsed);
-  } catch (const json::exception& error) {
+  } catch (const std::exception& error) {  // of the library, or of a number that does not fit
     return BadBlob(ExceptionText(error));
   }
 }

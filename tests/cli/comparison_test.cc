@@ -17,7 +17,7 @@ constexpr char kReport[] = R"({
 // docs/formats.md, section 4.
 constexpr char kPlan[] = R"({"heuristic": "optimal", "average_bits": 2.9986, "distortion": 123.456,
   "objective": "measured", "weight_file_bytes": 6442450944,
-  "linears": [{"name": "a", "bits": 3}, {"name": "b", "bits": 3}]})";
+  "linears": [{"linear": {"name": "a"}, "bits": 3}, {"linear": {"name": "b"}, "bits": 3}]})";
 constexpr char kScores[] = R"({
   "comparison": {"scores": [
     {"task": "perplexity", "metric": "value", "before": 7.1234, "after": 7.5, "interval": [0.25, 0.5]},
