@@ -237,15 +237,16 @@ absl::Status Serve(Flags& flags) {
   RETURN_IF_ERROR(CheckModelSources(flags.worker.models));
   InitLogging(flags.log);
   RaiseDescriptorLimit();
+  ComputeDevice device;
+  std::unique_ptr<Worker> worker;
+  SignalThread signals;
+  RETURN_IF_ERROR(AddNumerics(flags, device, flags.worker));
+  // Behind all that can be refused, so that nothing is left of a worker that does not start.
   std::optional<WorkDirectory> own_scratch;
   if (flags.worker.scratch_dir.empty()) {
     ASSIGN_OR_RETURN(own_scratch, OwnScratch());
     flags.worker.scratch_dir = own_scratch->path();
   }
-  ComputeDevice device;
-  std::unique_ptr<Worker> worker;
-  SignalThread signals;
-  RETURN_IF_ERROR(AddNumerics(flags, device, flags.worker));
   absl::Status end = RunUntilEnd(flags, worker, signals);
   if (worker != nullptr) worker->Stop();
   if (own_scratch.has_value()) end.Update(own_scratch->Remove());

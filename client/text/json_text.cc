@@ -60,7 +60,7 @@ bool IsFlatList(const Json& value) {
   return true;
 }
 
-// `depth` is bounded by the JSON parser's input, which the server made from a model's config.
+// How deep it goes is bounded by the reader of JSON (base/json.h).
 std::string JsonText(const Json& value, int indent) {
   const std::string blanks(static_cast<size_t>(indent), ' ');
   if (IsFlat(value)) return absl::StrCat(blanks, Printable(ScalarText(value)), "\n");

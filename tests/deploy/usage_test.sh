@@ -49,4 +49,7 @@ refuses 'reason: INSECURE_LISTENER' "$server" --data-dir "$scratch/data" --worke
 if [[ $# -gt 1 ]]; then
   refuses 'not a duration' "$2" --drain-timeout soon
   refuses '192.0.2.1:7071' "$2" --server 192.0.2.1:7071
+  mkdir "$scratch/tmp"
+  TMPDIR=$scratch/tmp refuses 'is not auto, cpu, cuda' "$2" --device nonsense
+  [[ -z $(ls "$scratch/tmp") ]] || { echo 'a worker that is refused leaves its scratch directory'; exit 1; }
 fi
