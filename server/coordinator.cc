@@ -77,10 +77,10 @@ auto WithReserve(DiskReserve& disk, const Step& step) {
 }
 
 // Brings back a text that a job was submitted with: the shipped ones, and files that the spec names by URI.
-bool RestoreText(Core& core, const Digest& digest, v1::JobSpec spec) {
-  if (RestoreShippedText(core, digest)) return true;
-  if (!FetchJobData(core, spec).ok()) return false;
-  return core.blobs().Verify(digest).ok();
+absl::Status RestoreText(Core& core, const Digest& digest, v1::JobSpec spec) {
+  if (RestoreShippedText(core, digest)) return absl::OkStatus();
+  RETURN_IF_ERROR(FetchJobData(core, spec));
+  return core.blobs().Verify(digest);
 }
 
 void ReportUnreadable(const FactsRecorder& facts, Metrics& metrics) ON_LOOP {

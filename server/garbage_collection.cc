@@ -1,5 +1,6 @@
 #include "server/garbage_collection.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -52,6 +53,11 @@ void GarbageCollection::Find(const std::shared_ptr<Run>& run) {
 }
 
 void GarbageCollection::Forget(const std::shared_ptr<Run>& run) {
+  // What was used since the start would look old by a clock that was set back meanwhile.
+  if (!AgesAreKnown()) {
+    running_ = false;
+    return;
+  }
   for (const std::string& key : run->garbage.unused) {
     core_.facts.ForgetUnusedResult(key, run->now - run->min_age);
   }
@@ -66,8 +72,9 @@ void GarbageCollection::Forget(const std::shared_ptr<Run>& run) {
 void GarbageCollection::Sweep(const Run& run) {
   CrashPoint("garbage-sweep");
   LocalBlobStore& blobs = core_.blobs();
-  const auto freed = blobs.CollectGarbage(
-      [&run](const std::string& sha256) { return run.garbage.live.contains(sha256); }, run.min_age, run.now);
+  const auto freed =
+      blobs.CollectGarbage([&run](const std::string& sha256) { return run.garbage.live.contains(sha256); },
+                           run.min_age, std::min(run.now, core_.clock.Now()));
   if (freed.ok()) core_.metrics.GarbageCollected(*freed);
   core_.metrics.StoredBlobBytes(DirectoryBytes(blobs.dir()));
 }

@@ -12,7 +12,7 @@ absl::Status FactsRecorder::Reload() {
   unreadable_.clear();
   for (StoredJob& job : jobs) {
     if (!job.unreadable.ok()) unreadable_[job.record.id()] = job.unreadable;
-    table_.Load(std::move(job.record), std::move(job.tasks));
+    table_.Load(std::move(job.record), std::move(job.tasks), clock_.Monotonic());
   }
   dirty_jobs_.clear();
   dirty_tasks_.clear();

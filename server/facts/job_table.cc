@@ -16,7 +16,8 @@ const Task* Job::Find(absl::string_view label) const {
 }
 
 void JobTable::Load(server::JobRecord record,
-                    std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks) {
+                    std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks,
+                    absl::Duration now) {
   const std::string id = record.id();
   by_number_[record.create_number()] = id;
   if (!record.request_id().empty()) by_request_[record.request_id()] = id;
@@ -28,7 +29,7 @@ void JobTable::Load(server::JobRecord record,
     restored.tasks.push_back(NodeOf(definition, state));
     records.push_back(std::move(state));
   }
-  AddTasks(job, job.graph.Apply(restored), std::move(records));
+  AddTasks(job, job.graph.Apply(restored), std::move(records), now);
 }
 
 JobTable::Touched JobTable::Apply(const Event& event) {
@@ -84,7 +85,7 @@ JobTable::Touched JobTable::On(const JobCreated& event) {
   Job& job = Get(event.record.id());
   Touched touched{.job = event.record.id(), .tasks = {}, .new_definitions = true};
   touched.tasks = job.graph.Apply(graph_event::Planned{event.tasks});
-  AddTasks(job, touched.tasks, {});
+  AddTasks(job, touched.tasks, {}, absl::ZeroDuration());
   return touched;
 }
 
@@ -97,7 +98,7 @@ JobTable::Touched JobTable::On(const TasksPlanned& event) {
   Job& job = Get(event.job);
   Touched touched{.job = event.job, .tasks = {}, .new_definitions = true};
   touched.tasks = job.graph.Apply(graph_event::Planned{event.tasks});
-  AddTasks(job, touched.tasks, {});
+  AddTasks(job, touched.tasks, {}, absl::ZeroDuration());
   job.record.set_planned(true);
   ++job.progress_version;
   return touched;
@@ -254,12 +255,14 @@ Task& JobTable::GetTask(Job& job, const std::string& label) {
   return job.tasks[static_cast<size_t>(job.graph.Find(label)->index)];
 }
 
-void JobTable::AddTasks(Job& job, const std::vector<int>& nodes, std::vector<server::TaskRecord> records) {
+void JobTable::AddTasks(Job& job, const std::vector<int>& nodes, std::vector<server::TaskRecord> records,
+                        absl::Duration now) {
   for (size_t i = 0; i < nodes.size(); ++i) {
     Task& task = job.tasks.emplace_back();
     task.node = &job.graph.task(nodes[i]);
     task.record.set_state(v1::Task::BLOCKED);
     if (i < records.size()) task.record = std::move(records[i]);
+    task.ready_at = now;
     task.awaits_lookup = task.record.state() == v1::Task::READY && !task.key().empty();
     if (!task.record.worker().empty()) job.workers.insert(task.record.worker());
     for (const std::string& dead : WorkersThatDied(task.record)) {

@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
@@ -185,10 +184,11 @@ struct TaskRef {
 
 class JobTable {
  public:
-  // Loads a row that was stored; tasks in the order of their definitions. RUNNING tasks stay RUNNING, READY
-  // ones with a key await its look-up.
+  // Loads a row that was stored; tasks in the order of their definitions. RUNNING tasks stay RUNNING; READY
+  // ones are so since `now` (monotonic), and await the look-up of their key.
   void Load(server::JobRecord record,
-            std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks);
+            std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> tasks,
+            absl::Duration now = absl::ZeroDuration());
 
   // What a change touched, for the store: indices of tasks, and whether they are new.
   struct Touched {
@@ -239,7 +239,8 @@ class JobTable {
   Job& Get(const std::string& job) { return jobs_.at(job); }
   static Task& GetTask(Job& job, const std::string& label);
   // Appends the tasks of these nodes, with their records or as BLOCKED ones.
-  void AddTasks(Job& job, const std::vector<int>& nodes, std::vector<server::TaskRecord> records);
+  void AddTasks(Job& job, const std::vector<int>& nodes, std::vector<server::TaskRecord> records,
+                absl::Duration now);
   // Changes the graph around `task`, which has left the counters and enters them again, and the states of all
   // whose phase that changed: their indices.
   std::vector<int> Settle(Job& job, Task& task, const GraphEvent& event);

@@ -22,6 +22,19 @@ TaskPhase PhaseOf(v1::Task::State state) {
   }
 }
 
+PlannedTask PlannedOf(const server::TaskDefinition& definition) {
+  PlannedTask task;
+  task.label = definition.label();
+  task.kind = ParseTaskKind(definition.kind()).value();
+  task.params_json = definition.params_json();
+  task.memory_bytes = definition.memory_bytes();
+  task.work = definition.work();
+  for (const auto& input : definition.inputs()) {
+    task.inputs.push_back({input.role(), FromProto(input.blob()), input.producer(), input.producer_role()});
+  }
+  return task;
+}
+
 }  // namespace
 
 v1::Digest ToProto(const Digest& digest) {
@@ -58,19 +71,6 @@ server::TaskDefinition DefineTask(const PlannedTask& task) {
     added->set_producer_role(input.producer_role);
   }
   return definition;
-}
-
-PlannedTask PlannedOf(const server::TaskDefinition& definition) {
-  PlannedTask task;
-  task.label = definition.label();
-  task.kind = ParseTaskKind(definition.kind()).value();
-  task.params_json = definition.params_json();
-  task.memory_bytes = definition.memory_bytes();
-  task.work = definition.work();
-  for (const auto& input : definition.inputs()) {
-    task.inputs.push_back({input.role(), FromProto(input.blob()), input.producer(), input.producer_role()});
-  }
-  return task;
 }
 
 v1::Task::State StateOf(TaskPhase phase) {

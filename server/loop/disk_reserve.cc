@@ -49,7 +49,8 @@ bool DiskReserve::GiveUp() {
 
 void DiskReserve::NoteFailure(const absl::Status& error) {
   if (IsDiskFull(error)) return NoteFull();
-  NoteReadOnly(absl::StrCat(options_.dir, " (", error.message(), ")"));
+  // Not the words of the error, which differ from writer to writer.
+  NoteReadOnly(absl::StrCat(options_.dir, " (", std::strerror(EROFS), ")"));
 }
 
 void DiskReserve::NoteFull() {
@@ -89,8 +90,8 @@ void DiskReserve::NoteReadOnly(const std::string& reason) {
   {
     absl::MutexLock lock(&mutex_);
     read_only_reason_ = reason;
+    if (read_only_.exchange(!reason.empty()) == !reason.empty()) return;
   }
-  if (read_only_.exchange(!reason.empty()) == !reason.empty()) return;
   if (reason.empty()) return Log(LogLevel::kInfo, "the data directory can be written to again");
   Log(LogLevel::kError, "the data directory cannot be written to", {{"directory", reason}});
 }

@@ -215,24 +215,26 @@ void JobLifecycle::StartPlanning(const std::string& id) {
   if (planning_.contains(id)) return;
   const Job& job = *facts_.table().Find(id);
   const absl::StatusOr<Digest> summary = job.graph.OutputOf(kPrepareLabel, "summary");
-  if (!summary.ok()) return FinishPlanning(id, summary.status());
+  const Instance of{id, job.record.create_us()};
+  if (!summary.ok()) return FinishPlanning(of, summary.status());
   auto resolved = resolved_.contains(id) ? resolved_[id] : nullptr;
   // A model that must be opened again may lie in a slow place, which must not hold up the steps of other
   // jobs.
   Executor& room = resolved == nullptr ? rooms_.For(job.record.spec()) : rooms_.steps;
-  const bool posted = room.Post([this, id, resolved, spec = job.record.spec_json(), digest = *summary] {
+  const bool posted = room.Post([this, of, resolved, spec = job.record.spec_json(), digest = *summary] {
     auto tasks = PlanTasks(resolved, spec, digest, options_.models, blobs_);
-    loop_.Post([this, id, tasks = std::move(tasks)] {
+    loop_.Post([this, of, tasks = std::move(tasks)] {
       loop_thread.AssertHeld();
-      FinishPlanning(id, tasks);
+      FinishPlanning(of, tasks);
     });
   });
   if (posted) planning_.insert(id);
 }
 
-void JobLifecycle::FinishPlanning(const std::string& id, absl::StatusOr<std::vector<PlannedTask>> tasks) {
-  const Job* job = facts_.table().Find(id);
-  if (job == nullptr || job->record.state() != v1::Job::RUNNING || job->record.planned()) {
+void JobLifecycle::FinishPlanning(const Instance& of, absl::StatusOr<std::vector<PlannedTask>> tasks) {
+  const std::string& id = of.id;
+  const Job* job = FindRunning(of);
+  if (job == nullptr || job->record.planned()) {
     planning_.erase(id);
     resolved_.erase(id);
     return;
@@ -251,21 +253,22 @@ void JobLifecycle::FinishPlanning(const std::string& id, absl::StatusOr<std::vec
 
 void JobLifecycle::StartPublishing(const std::string& id) {
   if (publishing_.contains(id)) return;
-  const Task& publish = *facts_.table().Find(id)->Find(kPublishLabel);
-  const std::vector<BlobRef> outputs = publish.outputs();
-  const bool posted = rooms_.steps.Post([this, id, outputs] {
-    auto artifact = PublishArtifact(blobs_, outputs, options_.artifacts_dir, id);
-    loop_.Post([this, id, artifact = std::move(artifact)] {
+  const Job& job = *facts_.table().Find(id);
+  const Instance of{id, job.record.create_us()};
+  const std::vector<BlobRef> outputs = job.Find(kPublishLabel)->outputs();
+  const bool posted = rooms_.steps.Post([this, of, outputs] {
+    auto artifact = PublishArtifact(blobs_, outputs, options_.artifacts_dir, of.id);
+    loop_.Post([this, of, artifact = std::move(artifact)] {
       loop_thread.AssertHeld();
-      FinishPublishing(id, artifact);
+      FinishPublishing(of, artifact);
     });
   });
   if (posted) publishing_.insert(id);
 }
 
-void JobLifecycle::FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact) {
-  const Job* job = facts_.table().Find(id);
-  if (job == nullptr || job->record.state() != v1::Job::RUNNING) {
+void JobLifecycle::FinishPublishing(const Instance& of, absl::StatusOr<server::ArtifactRecord> artifact) {
+  const std::string& id = of.id;
+  if (FindRunning(of) == nullptr) {
     publishing_.erase(id);
     // Cancelled or deleted meanwhile: nobody refers to the directory.
     (void)rooms_.steps.Post([dir = absl::StrCat(options_.artifacts_dir, "/", id)] { Unpublish(dir); });
@@ -282,6 +285,12 @@ void JobLifecycle::FinishPublishing(const std::string& id, absl::StatusOr<server
   ChangeState(id, v1::Job::SUCCEEDED, "", {}, *artifact);
 }
 
+const Job* JobLifecycle::FindRunning(const Instance& of) const {
+  const Job* job = facts_.table().Find(of.id);
+  const bool same = job != nullptr && job->record.create_us() == of.create_us;
+  return same && job->record.state() == v1::Job::RUNNING ? job : nullptr;
+}
+
 bool JobLifecycle::MayStep(const std::string& id) const {
   const auto retry = step_retries_.find(id);
   return retry == step_retries_.end() || retry->second.not_before <= clock_.Monotonic();
@@ -290,12 +299,14 @@ bool JobLifecycle::MayStep(const std::string& id) const {
 void JobLifecycle::RecoverStep(const std::string& id, const std::string& label,
                                std::set<std::string>& in_step, const absl::Status& error) {
   if (IsLostBlob(error)) {
-    const Task& task = *facts_.table().Find(id)->Find(label);
-    CheckBlobs(id, task.outputs(), [this, id, &in_step, error](const BlobCheck& check) {
+    const Job& job = *facts_.table().Find(id);
+    const Instance of{id, job.record.create_us()};
+    CheckBlobs(id, job.Find(label)->outputs(), [this, of, &in_step, error](const BlobCheck& check) {
       loop_thread.AssertHeld();
-      in_step.erase(id);
-      if (facts_.table().Find(id) == nullptr) return;
-      check.lost.empty() ? Fail(id, error) : Reopen(id, check.lost);
+      in_step.erase(of.id);
+      if (FindRunning(of) == nullptr) return;
+      if (!check.lost.empty()) return Reopen(of.id, check.lost);
+      if (!check.restored && !check.unknown) Fail(of.id, error);
     });
     return;
   }

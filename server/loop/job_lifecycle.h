@@ -1,7 +1,7 @@
 // What happens to a job from creation to its end: planning when `prepare` is done, tasks that become ready or
 // are known from earlier work, publication, cancellation, deletion. On the commit loop's thread; whatever
 // reads or writes is done in the rooms and comes back as an operation. After a restart Resume and Reconcile
-// start again what was unfinished.
+// start again what was unfinished. What it does about lost blobs is in job_lifecycle_lost_blobs.cc.
 #pragma once
 
 #include <functional>
@@ -33,6 +33,7 @@ struct BlobCheck {
   // reads them does not wait for their producers, and so tries again later.
   std::set<std::string> indirect;
   bool restored = false;  // some were lost and came back from where they are from
+  bool unknown = false;   // not all could be looked at or fetched now: worth another try
 };
 
 struct NewJob {
@@ -54,8 +55,8 @@ class JobLifecycle {
     std::string artifacts_dir;
     ModelSources models;
     int max_active_jobs = 1000;
-    // Brings back a lost text of a spec that can be had again; false when it cannot. Blocking.
-    std::function<bool(const Digest& digest, const v1::JobSpec& spec)> restore_text = {};
+    // Brings back a lost text of a spec. NOT_FOUND when it cannot be had again. Blocking.
+    std::function<absl::Status(const Digest& digest, const v1::JobSpec& spec)> restore_text = {};
   };
   JobLifecycle(Options options, FactsRecorder& facts, CommitLoop& loop, WorkerLinks& workers,
                StateStore& store, LocalBlobStore& blobs, DiskReserve& disk, Rooms& rooms, Metrics& metrics,
@@ -104,6 +105,11 @@ class JobLifecycle {
   std::string ExplainStep(const std::string& id) const ON_LOOP;
 
  private:
+  // A job, and not another one that was created under its id after it was deleted.
+  struct Instance {
+    std::string id;
+    int64_t create_us = 0;
+  };
   // A step of the coordinator that must be tried again.
   struct StepRetry {
     int failures = 0;
@@ -116,14 +122,17 @@ class JobLifecycle {
   // Starts the steps of the coordinator that a running job is ready for.
   void StartSteps(const Job& job) ON_LOOP;
   void StartPlanning(const std::string& id) ON_LOOP;
-  void FinishPlanning(const std::string& id, absl::StatusOr<std::vector<PlannedTask>> tasks) ON_LOOP;
+  void FinishPlanning(const Instance& of, absl::StatusOr<std::vector<PlannedTask>> tasks) ON_LOOP;
   void StartPublishing(const std::string& id) ON_LOOP;
-  void FinishPublishing(const std::string& id, absl::StatusOr<server::ArtifactRecord> artifact) ON_LOOP;
+  void FinishPublishing(const Instance& of, absl::StatusOr<server::ArtifactRecord> artifact) ON_LOOP;
   // Planning or publication failed on the outputs of the task `label`: has lost ones made again, waits for
   // what may come back, or fails the job. `in_step` keeps the step from starting meanwhile.
   void RecoverStep(const std::string& id, const std::string& label, std::set<std::string>& in_step,
                    const absl::Status& error) ON_LOOP;
   bool MayStep(const std::string& id) const ON_LOOP;
+  // Null when the job is gone or RUNNING no more.
+  const Job* FindRunning(const Instance& of) const ON_LOOP;
+  absl::Status Restore(const Digest& digest, const v1::JobSpec& spec) const NEVER_ON_LOOP;
   void CheckBlobs(const std::string& id, std::vector<BlobRef> blobs,
                   const std::function<void(const BlobCheck&)>& then) ON_LOOP;
   void CancelRunningTasks(const Job& job, absl::string_view reason) ON_LOOP;

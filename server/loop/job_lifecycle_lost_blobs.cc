@@ -7,6 +7,7 @@
 
 #include "base/error_info.h"
 #include "base/log.h"
+#include "base/retry.h"
 #include "server/loop/job_lifecycle.h"
 #include "storage/lost_blob.h"
 
@@ -62,6 +63,10 @@ void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, 
   });
 }
 
+absl::Status JobLifecycle::Restore(const Digest& digest, const v1::JobSpec& spec) const {
+  return options_.restore_text ? options_.restore_text(digest, spec) : absl::NotFoundError("");
+}
+
 void JobLifecycle::CheckBlobs(const std::string& id, std::vector<BlobRef> blobs,
                               const std::function<void(const BlobCheck&)>& then) {
   const bool posted = rooms_.steps.Post(
@@ -69,16 +74,18 @@ void JobLifecycle::CheckBlobs(const std::string& id, std::vector<BlobRef> blobs,
         BlobCheck check;
         for (const auto& [role, digest] : blobs) {
           if (!IsLostBlob(blobs_.Verify(digest))) continue;
-          const bool restored = options_.restore_text && options_.restore_text(digest, spec);
-          if (restored) {
+          const absl::Status restored = Restore(digest, spec);
+          if (restored.ok()) {
             check.restored = true;
+          } else if (IsRetryable(restored) || GetErrorInfo(restored).reason == "SHUTTING_DOWN") {
+            check.unknown = true;
           } else {
             check.lost.insert(digest.sha256);
           }
         }
         loop_.Post([then, check] { then(check); });
       });
-  if (!posted) then({});
+  if (!posted) then({.lost = {}, .indirect = {}, .unknown = true});
 }
 
 void JobLifecycle::Reopen(const std::string& id, const std::set<std::string>& lost,

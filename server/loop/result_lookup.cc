@@ -1,6 +1,5 @@
 #include "server/loop/result_lookup.h"
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -39,13 +38,14 @@ std::vector<ResultLookup::Answer> ResultLookup::Read(const std::vector<Wanted>& 
 }
 
 ResultLookup::Answer ResultLookup::CheckBlobs(const Wanted& wanted, const CachedResult& found) const {
-  const bool whole =
-      !found.outputs.empty() &&
-      std::all_of(found.outputs.begin(), found.outputs.end(), [this](const v1::TaskBlob& output) {
-        const absl::StatusOr<bool> stored = blobs_.Contains(FromProto(output.digest()));
-        return stored.ok() && *stored;
-      });
-  return {wanted, whole ? found.outputs : std::vector<v1::TaskBlob>(), /*lost=*/!whole};
+  if (found.outputs.empty()) return {wanted, {}, /*lost=*/true};
+  for (const v1::TaskBlob& output : found.outputs) {
+    const absl::StatusOr<bool> stored = blobs_.Contains(FromProto(output.digest()));
+    // A store that does not answer has lost nothing: the task runs, and the result stays for others.
+    if (!stored.ok()) return {wanted};
+    if (!*stored) return {wanted, {}, /*lost=*/true};
+  }
+  return {wanted, found.outputs};
 }
 
 }  // namespace quantmoe

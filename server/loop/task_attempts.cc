@@ -204,6 +204,8 @@ void TaskAttempts::Retry(const TaskRef& ref, Charge charge, const google::rpc::S
   metrics_.AttemptEnded(task.kind(), AttemptLabel(outcome));
 
   TaskReleased released{ref.job, ref.task, charge, seconds, 0, error, now, std::string(killed_worker)};
+  // The coordinator looks at its disk meanwhile, which a worker may see as it is not.
+  if (charge == Charge::kNone && IsDiskUnusable(FromRpcStatus(error))) released.run_after += kNackDelay;
   if (charge == Charge::kFault || charge == Charge::kShortage)
     released.run_after += RetryDelay(Faults(charged.record) + Shortages(charged.record));
   if (!killed_worker.empty()) released.run_after += RetryDelay(Deaths(task.record) + 1);

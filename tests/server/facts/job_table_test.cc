@@ -146,8 +146,9 @@ TEST_F(JobTableTest, ATaskThatIsReadyWhenItIsLoadedAwaitsItsLookUp) {
   for (const Task& row : job().tasks)
     rows.emplace_back(DefineTask(row.planned()), RowOf(*row.node, row.record));
   JobTable loaded;
-  loaded.Load(job().record, rows);
+  loaded.Load(job().record, rows, /*now=*/absl::Seconds(7));
   EXPECT_TRUE(loaded.FindTask("job", "a")->awaits_lookup);
+  EXPECT_EQ(loaded.FindTask("job", "a")->ready_at, absl::Seconds(7)) << "not since the machine started";
   EXPECT_FALSE(loaded.FindTask("job", "b")->awaits_lookup);
   EXPECT_THAT(loaded.Apply(TaskLookedUp{"job", "a"}).tasks, IsEmpty()) << "nothing to store";
   EXPECT_FALSE(loaded.FindTask("job", "a")->awaits_lookup);

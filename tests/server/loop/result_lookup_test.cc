@@ -16,6 +16,7 @@
 #include "absl/synchronization/notification.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 #include <sys/file.h>
 
 #include "server/facts/sqlite_store.h"
@@ -123,6 +124,27 @@ TEST_F(ResultLookupTest, AResultWithoutItsBlobsIsLost) {
   ASSERT_THAT(batches, SizeIs(1));
   EXPECT_THAT(batches[0][0].outputs, IsEmpty());
   EXPECT_TRUE(batches[0][0].lost);
+}
+
+TEST_F(ResultLookupTest, AStoreThatDoesNotAnswerHasLostNothing) {
+  Remember("k", "bytes");
+  std::filesystem::remove(dir_ / "blobs/lock");
+  std::filesystem::create_directory(dir_ / "blobs/lock");  // no blob can be looked at
+  Want({"k"});
+  const Answers blobs_failed = Await(1)[0];
+  EXPECT_THAT(blobs_failed[0].outputs, IsEmpty());
+  EXPECT_FALSE(blobs_failed[0].lost) << "so that the result is not forgotten";
+
+  sqlite3* intruder = nullptr;
+  ASSERT_EQ(sqlite3_open((dir_ / "data/state.db").c_str(), &intruder), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(intruder, "DROP TABLE task_cache", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(intruder);
+  Want({"k", "other"});
+  const Answers store_failed = Await(2)[0];
+  for (const ResultLookup::Answer& answer : store_failed) {
+    EXPECT_THAT(answer.outputs, IsEmpty());
+    EXPECT_FALSE(answer.lost);
+  }
 }
 
 TEST_F(ResultLookupTest, WhatFindsTheRoomFullIsAskedForAgain) {
