@@ -1,5 +1,4 @@
-// The parts of a coordinator in the order in which they need each other; internal to coordinator.cc and its
-// upkeep.
+// The parts of a coordinator in the order in which they need each other; internal to coordinator.cc.
 #pragma once
 
 #include <atomic>

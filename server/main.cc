@@ -20,7 +20,6 @@
 #include "cli/size_flag.h"
 #include "net/listen_address.h"
 #include "server/coordinator.h"
-#include "server/core.h"
 #include "sources/abandonable_call.h"
 #include "storage/durable_file.h"
 

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "absl/time/clock.h"
-
 #include "server/wire/job_view.h"
 
 namespace quantmoe {

@@ -15,14 +15,6 @@ namespace {
 
 constexpr int kDefaultPoints = 24;
 
-absl::StatusOr<std::vector<TensorInfo>> KeptTensorsOf(Core& core, const JobSpec& spec) {
-  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(spec.model_uri, core.models));
-  ASSIGN_OR_RETURN(const std::string config, directory->ReadAll("config.json"));
-  ASSIGN_OR_RETURN(const ModelSpec model, ParseModelConfig(config));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::Open(std::move(directory)));
-  return KeptTensors(model, *checkpoint);
-}
-
 }  // namespace
 
 absl::StatusOr<ParetoFacts> GatherParetoFacts(const JobTable& jobs, const Job& job,
@@ -38,7 +30,9 @@ absl::StatusOr<v1::JobPareto> BuildPareto(Core& core, const ParetoFacts& facts, 
         {{"points", absl::StrCat("is ", points, ", must be in [2, ", kMaxParetoPoints, "]")}});
   }
   ASSIGN_OR_RETURN(const JobSpec spec, JobSpecFromJson(facts.spec_json));
-  ASSIGN_OR_RETURN(const std::vector<TensorInfo> kept, KeptTensorsOf(core, spec));
+  ASSIGN_OR_RETURN(const JobModel opened, OpenJobModel(spec.model_uri, core.models));
+  ASSIGN_OR_RETURN(const ModelSpec model, ParseModelConfig(opened.config_json));
+  const std::vector<TensorInfo> kept = KeptTensors(model, *opened.checkpoint);
   ASSIGN_OR_RETURN(const MappedFile file, core.blobs().Open(facts.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(file.bytes()));
   ASSIGN_OR_RETURN(ParetoFront front, TraceFront(table, spec, kept, points));

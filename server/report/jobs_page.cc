@@ -9,7 +9,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 
+#include "base/byte_size.h"
 #include "base/text.h"
+#include "server/facts/job_table.h"
 
 namespace quantmoe {
 namespace {
@@ -142,7 +144,7 @@ std::string NameOf(const JobRow& job) {
                       "</th>");
 }
 
-bool HasEnded(const JobRow& job) { return job.finished != absl::InfinitePast(); }
+bool HasEnded(const JobRow& job) { return IsTerminal(job.state); }
 
 std::string StateOf(const JobRow& job) {
   const bool waits = !HasEnded(job) && !job.reason.empty();
@@ -198,8 +200,8 @@ std::string RowOf(const WorkerRow& worker, const JobsPage& page) {
       absl::StrCat("<td class=\"text\">", tasks.empty() ? "" : absl::StrJoin(tasks, "<br>"), "</td>"),
       absl::StrCat("<td class=\"text\">", EscapeHtml(worker.device),
                    Small(EscapeHtml(worker.determinism_class)), "</td>"),
-      NumberCell(absl::StrCat(worker.threads)), NumberCell(BytesText(worker.memory_bytes)), Cell(version),
-      NumberCell(absl::StrCat(worker.tasks_done)), NumberCell(SpanText(worker.silent)),
+      NumberCell(absl::StrCat(worker.threads)), NumberCell(FormatByteSize(worker.memory_bytes)),
+      Cell(version), NumberCell(absl::StrCat(worker.tasks_done)), NumberCell(SpanText(worker.silent)),
       NumberCell(SpanText(page.now - worker.connected)), "</tr>\n");
 }
 
@@ -287,17 +289,6 @@ bool Changes(const JobsPage& page) {
 }
 
 }  // namespace
-
-std::string BytesText(int64_t bytes) {
-  double size = static_cast<double>(bytes);
-  const char* unit = "B";
-  for (const char* larger : {"KiB", "MiB", "GiB", "TiB"}) {
-    if (size < 1024) break;
-    size /= 1024;
-    unit = larger;
-  }
-  return unit[0] == 'B' ? absl::StrCat(bytes, " B") : absl::StrFormat("%.1f %s", size, unit);
-}
 
 std::string SpanText(absl::Duration span) {
   if (span < absl::ZeroDuration() || span == absl::InfiniteDuration()) return "-";

@@ -65,8 +65,6 @@ struct JobsPage {
 
 std::string RenderJobsPage(const JobsPage& page);
 
-// "512 B", "4.1 MiB", "6.0 GiB".
-std::string BytesText(int64_t bytes);
 // "45 s", "12 min", "3 h 5 min", "4 d 2 h"; "-" for infinite and negative durations.
 std::string SpanText(absl::Duration span);
 

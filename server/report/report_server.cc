@@ -5,13 +5,13 @@
 #include <iterator>
 #include <memory>
 #include <optional>
-#include <set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 
+#include "base/byte_size.h"
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "base/text.h"
@@ -59,9 +59,9 @@ std::string BudgetText(const v1::JobSpec& spec) {
     case v1::BitBudget::kStoredBits:
       return absl::StrCat(budget.stored_bits(), " bits with scales");
     case v1::BitBudget::kMaxBytes:
-      return BytesText(budget.max_bytes());
+      return FormatByteSize(budget.max_bytes());
     case v1::BitBudget::kRankBytes:
-      return absl::StrCat(BytesText(budget.rank_bytes().max_bytes()), " on each of ",
+      return absl::StrCat(FormatByteSize(budget.rank_bytes().max_bytes()), " on each of ",
                           budget.rank_bytes().ranks(), " ranks");
     default:
       return "no limit";
@@ -91,17 +91,16 @@ JobRow RowOf(const Job& job) {
              .created = absl::FromUnixMicros(record.create_us()),
              .started = TimeOf(record.start_us()),
              .finished = TimeOf(record.finish_us())};
+  const v1::Progress progress = ViewProgress(job);
   std::vector<std::string> running;
-  for (const auto& [kind, stage] : job.stages) {
-    row.tasks_done += stage.done;
-    row.tasks_cached += stage.cached;
-    row.tasks_total += stage.total;
-    if (stage.running > 0) running.push_back(kind);
+  for (const v1::StageProgress& stage : progress.stages()) {
+    row.tasks_done += stage.tasks_done();
+    row.tasks_cached += stage.tasks_cached();
+    row.tasks_total += stage.tasks_total();
+    if (stage.tasks_running() > 0) running.push_back(stage.stage());
   }
   row.stages = absl::StrJoin(running, ", ");
-  std::set<std::string> workers;
-  for (const int index : job.graph.running()) workers.insert(job.tasks[index].record.worker());
-  row.workers = static_cast<int>(workers.size());
+  row.workers = progress.workers();
   return row;
 }
 

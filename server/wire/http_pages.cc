@@ -4,6 +4,7 @@
 #include "absl/strings/strip.h"
 
 #include "base/text.h"
+#include "server/facts/resource_names.h"
 
 namespace quantmoe {
 namespace {
@@ -16,12 +17,6 @@ HttpEndpoint::Response Show(const absl::StatusOr<std::string>& body, const char*
                      : absl::IsFailedPrecondition(body.status()) ? 409
                                                                  : 503;
   return {.status = status, .body = absl::StrCat(PlainLines(body.status().message()), "\n")};
-}
-
-bool IsJobId(absl::string_view id) {
-  return !id.empty() &&
-         id.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") ==
-             absl::string_view::npos;
 }
 
 }  // namespace

@@ -155,10 +155,15 @@ TEST(JobsPageTest, ItAsksTheNetworkForNothingAndRunsNothing) {
   EXPECT_THAT(html, HasSubstr("default-src 'none'"));
 }
 
-TEST(JobsPageTest, SpansAndSizesAreReadAtAGlance) {
-  EXPECT_EQ(BytesText(512), "512 B");
-  EXPECT_EQ(BytesText(int64_t{5} << 20), "5.0 MiB");
-  EXPECT_EQ(BytesText(int64_t{6442450944}), "6.0 GiB");
+TEST(JobsPageTest, AJobThatEndedWithoutATimeIsNotWaitedFor) {
+  JobsPage page = Page();
+  page.jobs.front().state = v1::Job::FAILED;  // its records cannot be read
+  page.jobs.front().started = page.jobs.front().finished = absl::InfinitePast();
+  EXPECT_THAT(RenderJobsPage(page),
+              AllOf(Not(HasSubstr("http-equiv=\"refresh\"")), Not(HasSubstr("not started"))));
+}
+
+TEST(JobsPageTest, SpansAreReadAtAGlance) {
   EXPECT_EQ(SpanText(absl::Seconds(45.9)), "45 s");
   EXPECT_EQ(SpanText(absl::Minutes(12.5)), "12 min");
   EXPECT_EQ(SpanText(absl::Minutes(185)), "3 h 5 min");
