@@ -21,7 +21,6 @@
 namespace quantmoe {
 
 inline constexpr char kApiVersion[] = "v1";
-inline constexpr int kWorkerApiVersion = 1;
 // gRPC's default limit of a message is 4 MiB.
 inline constexpr int64_t kChunkBytes = int64_t{2} << 20;
 inline constexpr int64_t kMaxChunkBytes = int64_t{3} << 20;

@@ -10,12 +10,12 @@
 #include "base/status_macros.h"
 #include "base/version.h"
 #include "proto/grpc_status.h"
+#include "proto/worker_api.h"
 #include "worker/worker.h"
 
 namespace quantmoe {
 namespace {
 
-constexpr int kApiVersion = 1;
 constexpr absl::Duration kShortestHeartbeat = absl::Milliseconds(5);
 constexpr absl::Duration kWelcomeTimeout = absl::Seconds(10);
 // After the drain timeout, for the last answers of the coordinator.
@@ -111,7 +111,7 @@ v1::WorkerMessage Worker::MakeHello() {
   v1::Hello& hello = *message.mutable_hello();
   hello.set_worker_id(options_.worker_id);
   hello.set_instance(instance_);
-  hello.set_api_version(kApiVersion);
+  hello.set_api_version(kWorkerApiVersion);
   hello.set_version(kProgramVersion);
   hello.set_device(options_.device);
   hello.set_threads(options_.threads);

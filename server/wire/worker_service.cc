@@ -13,6 +13,7 @@
 #include "base/status_macros.h"
 #include "proto/grpc_status.h"
 #include "proto/lenient_parse.h"
+#include "proto/worker_api.h"
 #include "server/facts/task_rows.h"
 #include "server/wire/unary_call.h"
 #include "server/wire/write_queue_reactor.h"
