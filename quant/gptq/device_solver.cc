@@ -158,7 +158,7 @@ absl::StatusOr<std::vector<SolveFactor>> FactorSupported(std::vector<SharedInput
     if (sampled == 0 || !NeedsSupport(factors[i])) continue;
     cold.push_back(i);
     ranks.push_back(factors[i].effective_rank);
-    factors[i] = {};  // its memory is wanted for the next one
+    factors[i] = {};  // on the CPU its memory is wanted for the next one
     supported.push_back(
         {own[i].hessian.add_(support.hessian.Take(), input.support_weight), own[i].tokens + sampled});
     if (input.own.cross.defined()) input.own.cross.add_(support.cross, input.support_weight);

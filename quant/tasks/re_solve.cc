@@ -5,15 +5,10 @@
 
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
-#include "quant/device/compute_device.h"
-#include "quant/device/device_upload.h"
 #include "quant/gptq/device_solver.h"
 #include "quant/gptq/packing.h"
 #include "quant/model/decoder.h"
-#include "quant/model/device_weights.h"
-#include "quant/tasks/arguments.h"
-#include "quant/tasks/expert_rows.h"
-#include "quant/tasks/solve_options.h"
+#include "quant/tasks/part_task.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
@@ -73,21 +68,12 @@ class ChangingMlp : public ChangingModule {
   GatedMlp mlp_;
 };
 
-class PartReSolver {
+class PartReSolver : public PartTask {
  public:
-  PartReSolver(const OpenedModel& model, Part part, const TaskArguments& arguments, TaskContext& context)
-      : model_(model),
-        part_(std::move(part)),
-        arguments_(arguments),
-        context_(context),
-        weights_(model.spec, model.checkpoint, at::kFloat),
-        device_(*context.device),
-        upload_(device_.device),
-        device_weights_(weights_, upload_) {}
+  using PartTask::PartTask;
 
   absl::Status ReadArguments() {
-    ASSIGN_OR_RETURN(options_, ReadSolveOptions(arguments_, context_));
-    ASSIGN_OR_RETURN(experts_, ReadExpertCalibration(arguments_));
+    RETURN_IF_ERROR(ReadOptions());
     ASSIGN_OR_RETURN(options_.correction, arguments_.Param<double>("correction"));
     ASSIGN_OR_RETURN(const Digest digest, arguments_.Input("plan"));
     ASSIGN_OR_RETURN(const MappedFile text, context_.blobs.Open(digest));
@@ -106,8 +92,8 @@ class PartReSolver {
       case PartKind::kDense:
       case PartKind::kShared:
         RETURN_IF_ERROR(ReSolveMlp(0, [this](size_t s) -> absl::StatusOr<ShardRows> {
-          ASSIGN_OR_RETURN(PairedRows rows, FfnRows(s));
-          return ShardRows{std::move(rows), {}};
+          ASSIGN_OR_RETURN(const PairedRows rows, FfnRows(s));
+          return ShardRows{{upload_(rows.original), upload_(rows.quantized), {}, at::Tensor()}, {}};
         }));
         break;
       case PartKind::kExperts:
@@ -118,13 +104,6 @@ class PartReSolver {
   }
 
  private:
-  absl::StatusOr<at::Tensor> Shard(const std::string& role, const std::string& name, size_t shard) {
-    RETURN_IF_ERROR(CheckCancelled(context_));
-    ASSIGN_OR_RETURN(const Digest digest, arguments_.Input(absl::StrCat(role, ".", shard)));
-    ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(context_.blobs, digest));
-    return tensors.at(name);
-  }
-
   size_t shards() const { return arguments_.InputSeries("quantized").size(); }
 
   absl::Status ReSolveAttention() {
@@ -140,25 +119,14 @@ class PartReSolver {
     };
     const ChangingAttention original(layer.attention(), part_);
     ChangingAttention changed(layer.attention(), part_);
-    return ReSolveModule(original, changed, AttentionStages(), 0, rows);
+    return ReSolveModule(original, changed, LinearsByInput(), 0, rows);
   }
 
-  // Linears with the same input, in the order in which inputs depend on earlier linears.
-  std::vector<std::vector<size_t>> AttentionStages() const {
-    std::vector<std::vector<size_t>> stages;
-    std::map<LinearKind, size_t> index;
-    for (size_t i = 0; i < part_.linears.size(); ++i) {
-      const auto [at, added] = index.try_emplace(AttentionInputOf(part_.linears[i].kind), stages.size());
-      if (added) stages.emplace_back();
-      stages[at->second].push_back(i);
-    }
-    return stages;
-  }
-
+  // All of a shard, on the host.
   absl::StatusOr<PairedRows> FfnRows(size_t s) {
     ASSIGN_OR_RETURN(const at::Tensor original, Shard("ffn_input", "ffn_input", s));
     ASSIGN_OR_RETURN(const at::Tensor quantized, Shard("quantized", "ffn_input", s));
-    return PairedRows{upload_(original), upload_(quantized), {}, at::Tensor()};
+    return PairedRows{original, quantized, {}, at::Tensor()};
   }
 
   // The gated MLP whose linears start at `first` of the part.
@@ -171,12 +139,7 @@ class PartReSolver {
   }
 
   absl::Status ReSolveExperts() {
-    std::vector<Dispatch> dispatches;
-    for (size_t s = 0; s < shards(); ++s) {
-      ASSIGN_OR_RETURN(const at::Tensor experts, Shard("routing", "experts", s));
-      ASSIGN_OR_RETURN(const at::Tensor weights, Shard("routing", "weights", s));
-      dispatches.emplace_back(Routing{experts.to(at::kLong), weights}, model_.spec.moe.experts);
-    }
+    ASSIGN_OR_RETURN(const std::vector<Dispatch> dispatches, Dispatches(shards()));
     for (int i = 0; i < part_.num_experts; ++i) {
       const ExpertRows calibration(dispatches, part_.first_expert + i, model_.spec.hidden, experts_,
                                    model_.spec.moe.scale_input);
@@ -184,9 +147,8 @@ class PartReSolver {
         ASSIGN_OR_RETURN(const PairedRows all, FfnRows(s));
         const auto select = [&](const at::Tensor& tokens, const at::Tensor& input_scales,
                                 const at::Tensor& scales) {
-          const at::Tensor chosen = upload_(tokens), factors = upload_(input_scales);
-          return PairedRows{Scaled(all.original.index_select(0, chosen), factors),
-                            Scaled(all.quantized.index_select(0, chosen), factors),
+          return PairedRows{upload_(Scaled(all.original.index_select(0, tokens), input_scales)),
+                            upload_(Scaled(all.quantized.index_select(0, tokens), input_scales)),
                             {},
                             upload_(scales)};
         };
@@ -209,7 +171,8 @@ class PartReSolver {
                              const RowSource& rows) {
     for (const std::vector<size_t>& stage : stages) {
       const int64_t in = part_.linears[first + stage[0]].in;
-      SharedInput input{.own = NoSums(in), .linears = {}, .support = NoSums(in)};
+      SharedInput input{.own = NoSums(in), .linears = {}};
+      if (part_.kind == PartKind::kExperts) input.support = NoSums(in);
       for (size_t s = 0; s < shards(); ++s) {
         ASSIGN_OR_RETURN(const ShardRows pair, rows(s));
         AddRows(original, changed, stage[0], pair.own, input.own);
@@ -219,14 +182,16 @@ class PartReSolver {
       const int64_t sampled = input.support.hessian.tokens();
       if (sampled > 0) input.support_weight = support_weight_(sampled);
       RETURN_IF_ERROR(AddTargets(stage, first, input));
-      RETURN_IF_ERROR(SolveStage(changed, first, std::move(input)));
+      RETURN_IF_ERROR(SolveStage(changed, std::move(input)));
     }
     return absl::OkStatus();
   }
 
   CalibrationSums NoSums(int64_t in) const {
-    return {Hessian(in, device_.device),
-            at::zeros({in, in}, at::TensorOptions(device_.device).dtype(at::kFloat))};
+    CalibrationSums sums{Hessian(in, device_.device)};
+    if (options_.correction != 0)
+      sums.cross = at::zeros({in, in}, at::TensorOptions(device_.device).dtype(at::kFloat));
+    return sums;
   }
 
   void AddRows(const ChangingModule& original, const ChangingModule& changed, size_t which,
@@ -248,17 +213,17 @@ class PartReSolver {
       if (planned == planned_.end())
         return absl::InternalError(absl::StrCat(linear.name, " is not in the plan"));
       ASSIGN_OR_RETURN(const at::Tensor weight, device_weights_.LinearWeight(linear));
-      input.linears.push_back({first + which, linear.name, weight, {planned->second.bits}});
+      input.linears.push_back({which, linear.name, weight, {planned->second.bits}});
     }
     return absl::OkStatus();
   }
 
-  absl::Status SolveStage(ChangingModule& changed, size_t first, SharedInput input) {
+  absl::Status SolveStage(ChangingModule& changed, SharedInput input) {
     std::vector<SharedInput> inputs;
     inputs.push_back(std::move(input));
     return SolveShared(std::move(inputs), options_, device_, [&](const SolvedLinear& solved) {
       const auto& [width, quantized] = *solved.widths.begin();
-      changed.Replace(solved.target.id - first,
+      changed.Replace(solved.target.id,
                       Dequantize(quantized.codes, quantized.scales, width, options_.group_size));
       const std::string& name = solved.target.name;
       packed_[name + ".qweight"] = PackRows(quantized.codes.cpu(), width);
@@ -277,16 +242,6 @@ class PartReSolver {
     return TaskOutputs{{"weights", weights}, {"plan", plan}};
   }
 
-  const OpenedModel& model_;
-  const Part part_;
-  const TaskArguments& arguments_;
-  TaskContext& context_;
-  CheckpointWeights weights_;
-  const ComputeDevice& device_;
-  DeviceUpload upload_;
-  DeviceWeights device_weights_;
-  SolveOptions options_;
-  ExpertCalibration experts_;
   std::function<double(int64_t sampled)> support_weight_;  // of the expert that is being solved
   std::map<std::string, PlannedLinear> planned_;
   NamedTensors packed_;

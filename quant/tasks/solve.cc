@@ -5,17 +5,13 @@
 
 #include "base/status_macros.h"
 #include "plan/allocate/distortion_table.h"
-#include "quant/device/compute_device.h"
-#include "quant/device/device_upload.h"
 #include "quant/gptq/device_solver.h"
 #include "quant/gptq/hessian.h"
 #include "quant/gptq/packing.h"
 #include "quant/model/decoder.h"
-#include "quant/model/device_weights.h"
-#include "quant/tasks/arguments.h"
 #include "quant/tasks/block_probe.h"
 #include "quant/tasks/expert_rows.h"
-#include "quant/tasks/solve_options.h"
+#include "quant/tasks/part_task.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
@@ -38,23 +34,9 @@ double WandaScore(const at::Tensor& weight, const at::Tensor& hessian) {
 
 // One part: its weights, the Hessians of its inputs, and what solving them gives. On a GPU everything but the
 // attention itself, whose inputs and probe are computed on the CPU.
-class PartSolver {
+class PartSolver : public PartTask {
  public:
-  PartSolver(const OpenedModel& model, Part part, const TaskArguments& arguments, TaskContext& context)
-      : model_(model),
-        part_(std::move(part)),
-        arguments_(arguments),
-        context_(context),
-        weights_(model.spec, model.checkpoint, at::kFloat),
-        device_(*context.device),
-        upload_(device_.device),
-        device_weights_(weights_, upload_) {}
-
-  absl::Status ReadOptions() {
-    ASSIGN_OR_RETURN(options_, ReadSolveOptions(arguments_, context_));
-    ASSIGN_OR_RETURN(experts_, ReadExpertCalibration(arguments_));
-    return absl::OkStatus();
-  }
+  using PartTask::PartTask;
 
   absl::StatusOr<TaskOutputs> Run() {
     switch (part_.kind) {
@@ -73,13 +55,6 @@ class PartSolver {
   }
 
  private:
-  absl::StatusOr<at::Tensor> Shard(const std::string& role, const std::string& name, size_t shard) {
-    RETURN_IF_ERROR(CheckCancelled(context_));
-    ASSIGN_OR_RETURN(const Digest digest, arguments_.Input(absl::StrCat(role, ".", shard)));
-    ASSIGN_OR_RETURN(NamedTensors tensors, GetStates(context_.blobs, digest));
-    return tensors.at(name);
-  }
-
   absl::StatusOr<at::Tensor> DeviceShard(const std::string& role, const std::string& name, size_t shard) {
     ASSIGN_OR_RETURN(const at::Tensor tensor, Shard(role, name, shard));
     return upload_(tensor);
@@ -130,12 +105,9 @@ class PartSolver {
 
   std::vector<InputGroup> GroupByInput() const {
     std::vector<InputGroup> groups;
-    std::map<LinearKind, size_t> index;
-    for (size_t i = 0; i < part_.linears.size(); ++i) {
-      const Linear& linear = part_.linears[i];
-      const auto [at, added] = index.try_emplace(AttentionInputOf(linear.kind), groups.size());
-      if (added) groups.push_back({{}, Hessian(linear.in, device_.device)});
-      groups[at->second].linears.push_back(i);
+    for (std::vector<size_t>& linears : LinearsByInput()) {
+      const int64_t in = part_.linears[linears.front()].in;
+      groups.push_back({std::move(linears), Hessian(in, device_.device)});
     }
     return groups;
   }
@@ -165,13 +137,8 @@ class PartSolver {
   }
 
   absl::Status SolveExperts() {
-    const size_t shards = arguments_.InputSeries("ffn_input").size();
-    std::vector<Dispatch> dispatches;
-    for (size_t s = 0; s < shards; ++s) {
-      ASSIGN_OR_RETURN(const at::Tensor experts, Shard("routing", "experts", s));
-      ASSIGN_OR_RETURN(const at::Tensor weights, Shard("routing", "weights", s));
-      dispatches.emplace_back(Routing{experts.to(at::kLong), weights}, model_.spec.moe.experts);
-    }
+    ASSIGN_OR_RETURN(const std::vector<Dispatch> dispatches,
+                     Dispatches(arguments_.InputSeries("ffn_input").size()));
     const int together = SolvesTogether(device_, options_) ? part_.num_experts : 1;
     for (int first = 0; first < part_.num_experts; first += together) {
       const int end = std::min(first + together, part_.num_experts);
@@ -337,16 +304,6 @@ class PartSolver {
     return outputs;
   }
 
-  const OpenedModel& model_;
-  const Part part_;
-  const TaskArguments& arguments_;
-  TaskContext& context_;
-  CheckpointWeights weights_;
-  const ComputeDevice& device_;
-  DeviceUpload upload_;
-  DeviceWeights device_weights_;
-  SolveOptions options_;
-  ExpertCalibration experts_;
   std::map<int, NamedTensors> packed_;
   PartTable table_;
 };
