@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
@@ -36,7 +37,7 @@ struct CompareFlags {
 
 struct Case {
   ComparedJob compared;
-  std::string budget;  // as typed
+  std::string budget;  // with its unit, but for average bits: "2.5", "2.5 stored"
   std::string folder;
   ResolvedJob job;
   Json measured = nullptr;  // the scores of its artifact; null: none
@@ -57,11 +58,10 @@ bool IsResultOf(const std::string& folder, const ResolvedJob& job) {
 
 // The folder of the comparison is a working folder: new, empty, or of an earlier run. `work` in it is
 // another, which a run that was stopped goes on with.
-absl::StatusOr<std::string> DecideOut(const CompareFlags& flags, const ModelSources& models) {
-  ASSIGN_OR_RETURN(const cli::SpecInput shared, cli::ReadSharedSpec(flags.compared, cli::LeaveFile));
+absl::StatusOr<std::string> DecideOut(const std::string& out, const std::string& model_uri,
+                                      const ModelSources& models) {
   return CheckWorkPath(
-      flags.out,
-      {.flag = "--out", .overwrite = false, .apart_from = FoldersReadFor(shared.spec.model_uri, models)});
+      out, {.flag = "--out", .overwrite = false, .apart_from = FoldersReadFor(model_uri, models)});
 }
 
 // Before the first of them is computed.
@@ -75,11 +75,12 @@ absl::Status CheckFolders(const std::vector<Case>& cases, bool overwrite) {
 
 absl::StatusOr<Case> MakeCase(const cli::ComparedSpec& spec, const std::string& out, const JobModel& model,
                               const ModelSources& models, LocalBlobStore& blobs) {
-  Case made{.compared = {}, .budget = spec.budget, .folder = {}, .job = {}};
+  Case made{
+      .compared = {}, .budget = std::string(absl::StripSuffix(spec.title, " bits")), .folder = {}, .job = {}};
   made.compared.heuristic = spec.heuristic;
   made.compared.budget = spec.title;
   const std::string folder =
-      absl::StrReplaceAll(absl::StrCat(spec.heuristic, "-", spec.budget), {{":", "-"}});
+      absl::StrReplaceAll(absl::StrCat(spec.heuristic, "-", made.budget), {{":", "-"}, {" ", "-"}});
   made.folder = absl::StrCat(out, "/", folder);
   ASSIGN_OR_RETURN(JobSpec full, MakeSpec(spec.input, models, &blobs));
   absl::StatusOr<ResolvedJob> job = ResolveJob(std::move(full), model);
@@ -89,10 +90,9 @@ absl::StatusOr<Case> MakeCase(const cli::ComparedSpec& spec, const std::string& 
 }
 
 // All jobs, so that a mistake in the last one is found before the first one runs. They share the model.
-absl::StatusOr<std::vector<Case>> MakeCases(const CompareFlags& flags, const std::string& out,
-                                            const ModelSources& models, LocalBlobStore& blobs) {
-  ASSIGN_OR_RETURN(const std::vector<cli::ComparedSpec> specs,
-                   cli::ReadComparedSpecs(flags.compared, cli::LeaveFile));
+absl::StatusOr<std::vector<Case>> MakeCases(const std::vector<cli::ComparedSpec>& specs,
+                                            const std::string& out, const ModelSources& models,
+                                            LocalBlobStore& blobs) {
   ASSIGN_OR_RETURN(const JobModel model, OpenJobModel(specs.front().input.spec.model_uri, models));
   std::vector<Case> cases;
   for (const cli::ComparedSpec& spec : specs) {
@@ -180,12 +180,12 @@ absl::Status Show(const std::vector<Case>& cases, const std::string& out) {
   return absl::OkStatus();
 }
 
-absl::Status CompareIn(const std::string& out, const CompareFlags& flags, const ModelSources& models,
-                       const ComputeDevice& device) {
+absl::Status CompareIn(const std::string& out, const std::vector<cli::ComparedSpec>& specs, bool overwrite,
+                       const ModelSources& models, const ComputeDevice& device) {
   const std::string work_dir = out + "/work";
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(work_dir + "/blobs"));
-  ASSIGN_OR_RETURN(std::vector<Case> cases, MakeCases(flags, out, models, *blobs));
-  RETURN_IF_ERROR(CheckFolders(cases, flags.overwrite));
+  ASSIGN_OR_RETURN(std::vector<Case> cases, MakeCases(specs, out, models, *blobs));
+  RETURN_IF_ERROR(CheckFolders(cases, overwrite));
   for (Case& one : cases) {
     const absl::Status run = RunCase(one, work_dir, models, device, *blobs);
     if (!run.ok()) return Annotate(run, one.Title());
@@ -194,10 +194,13 @@ absl::Status CompareIn(const std::string& out, const CompareFlags& flags, const 
 }
 
 absl::Status Compare(const CompareFlags& flags, const ModelSources& models, const ComputeDevice& device) {
-  ASSIGN_OR_RETURN(const std::string out, DecideOut(flags, models));
+  ASSIGN_OR_RETURN(const std::vector<cli::ComparedSpec> specs,
+                   cli::ReadComparedSpecs(flags.compared, cli::LeaveFile));
+  ASSIGN_OR_RETURN(const std::string out, DecideOut(flags.out, specs.front().input.spec.model_uri, models));
   ASSIGN_OR_RETURN(WorkDirectory folder, WorkDirectory::Open(out, WorkDirectory::Use::kAlone));
   ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(out + "/work", WorkDirectory::Use::kAlone));
-  absl::Status status = RunGuarded("compare", [&] { return CompareIn(out, flags, models, device); });
+  absl::Status status =
+      RunGuarded("compare", [&] { return CompareIn(out, specs, flags.overwrite, models, device); });
   if (status.ok()) return status;
   // Nothing is left of a comparison that was refused before it computed anything.
   if (!EndWork(work, /*own=*/true, status)) RETURN_IF_ERROR(folder.Remove());

@@ -46,6 +46,13 @@ def main():
             assert size == row["weight_file_bytes"], (size, row)
             assert (row["verdict"] is None) == (heuristic == "uniform"), row["verdict"]
             assert row["comparison"]["scores"][0]["task"] == "perplexity"
+        # One number is two budgets in two units: neither artifact takes the place of the other.
+        units = pathlib.Path(scratch, "units")
+        both = run("compare", "--bits", "3", "--stored-bits", "3", "--heuristics", "uniform", "--no-control", "--no-evaluation", "--out", units)
+        assert both.returncode == 0, both.stderr[-3000:]
+        rows_by_unit = json.loads((units / "comparison.json").read_text())
+        assert [row["budget"] for row in rows_by_unit] == ["3", "3 stored"], rows_by_unit
+        assert [row["width"] for row in rows_by_unit] == [3, 2] and len({row["artifact"] for row in rows_by_unit}) == 2, rows_by_unit
         alone = run("quantize", "--budget", "2.5", "--heuristic", "optimal", "--out", f"{scratch}/alone")
         assert alone.returncode == 0, alone.stderr[-3000:]
         same = [pathlib.Path(folder, "artifact.json").read_bytes() for folder in (f"{scratch}/alone", rows["optimal", "2.5"]["artifact"])]
