@@ -32,7 +32,9 @@ std::string ResultPath(const std::string& work_dir, const std::string& key) {
 int LanesThatFit(const TaskGraphState& graph, int threads, const ComputeDevice& device) {
   if (device.is_gpu()) return 1;
   int64_t largest = 1;
-  for (const TaskNode& task : graph.tasks()) largest = std::max(largest, task.planned.memory_bytes);
+  for (const TaskNode& task : graph.tasks()) {
+    if (task.phase != TaskPhase::kDone) largest = std::max(largest, task.planned.memory_bytes);
+  }
   return static_cast<int>(std::clamp<int64_t>(AvailableMemoryBytes() / 2 / largest, 1, threads));
 }
 
@@ -109,31 +111,27 @@ const TaskNode* JobRunner::Take(std::unique_lock<std::mutex>& lock) {
 
 void JobRunner::Start(const TaskNode& task) { graph_.Apply(graph_event::Started{task.index}); }
 
-absl::Status JobRunner::WithWholeBlobs(const std::function<absl::Status()>& use) {
+absl::Status JobRunner::WithWholeBlobs(const std::function<absl::Status()>& use, const TaskNode* reader) {
   while (true) {
     absl::Status status = use();
     if (status.ok() || !IsLostBlob(status)) return status;
-    ASSIGN_OR_RETURN(const bool again, MakeAgain(status));
+    ASSIGN_OR_RETURN(const bool again, MakeAgain(status, reader));
     if (!again) return status;
   }
 }
 
-absl::StatusOr<bool> JobRunner::MakeAgain(const absl::Status& loss) {
+absl::StatusOr<bool> JobRunner::MakeAgain(const absl::Status& loss, const TaskNode* reader) {
   const std::string sha256 = GetErrorInfo(loss).metadata["sha256"];
   std::unique_lock lock(mutex_);
-  if (remaking_.contains(sha256)) {
-    changed_.wait(lock, [&] { return !remaking_.contains(sha256) || !failure_.ok(); });
-    return failure_.ok();
-  }
+  // Another lane has missed a result of the same producer, which runs again; RunOnce waits for it.
+  if (reader != nullptr && reader->unmet > 0) return failure_.ok();
   const TaskNode* maker = graph_.ProducerOf(sha256);
   if (maker == nullptr || maker->reopened >= kMostReopened) return false;
   graph_.Apply(graph_event::Reopened{maker->index});
   Start(*maker);
-  remaking_.insert(sha256);
   lock.unlock();
   const absl::Status made = RunStarted(*maker, Kept::kMakeAgain);
   lock.lock();
-  remaking_.erase(sha256);
   failure_.Update(made);
   changed_.notify_all();
   if (!made.ok()) return made;
@@ -141,7 +139,7 @@ absl::StatusOr<bool> JobRunner::MakeAgain(const absl::Status& loss) {
 }
 
 absl::Status JobRunner::RunStarted(const TaskNode& task, Kept kept) {
-  return WithWholeBlobs([&] { return RunOnce(task, kept); });
+  return WithWholeBlobs([&] { return RunOnce(task, kept); }, &task);
 }
 
 absl::Status JobRunner::RunOnce(const TaskNode& task, Kept kept) {
@@ -168,17 +166,17 @@ void JobRunner::Finish(const TaskNode& task, Result result) {
 
 absl::StatusOr<JobRunner::Result> JobRunner::Compute(const TaskNode& task, const std::vector<BlobRef>& inputs,
                                                      Kept kept) {
-  const auto& [label, kind, params, unused_inputs, memory_bytes, work] = task.planned;
-  const std::string key = TaskKey(kind, params, inputs, DeterminismClass(device_));
+  const PlannedTask& planned = task.planned;
+  const std::string key = TaskKey(planned.kind, planned.params_json, inputs, DeterminismClass(device_));
   if (kept == Kept::kUse) {
     if (std::optional<Result> earlier = LoadResult(key)) return *std::move(earlier);
   }
-  const CrashContext crash_context(label);
+  const CrashContext crash_context(planned.label);
   static const std::atomic<bool> never_cancelled{false};
   TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled, &device_};
   const auto start = std::chrono::steady_clock::now();
   Result result;
-  ASSIGN_OR_RETURN(result.outputs, RunTask(kind, params, inputs, context));
+  ASSIGN_OR_RETURN(result.outputs, RunTask(planned.kind, planned.params_json, inputs, context));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   RETURN_IF_ERROR(SaveResult(key, result.outputs));
   return result;

@@ -7,7 +7,6 @@
 #include <functional>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,8 +36,8 @@ class JobRunner {
   absl::Status Run(const Reporter& report);
 
   // Calls `use`, which reads results. Where one of them turns out to be lost or damaged, the task that made
-  // it runs again, and then `use`. Else the status of `use`.
-  absl::Status WithWholeBlobs(const std::function<absl::Status()>& use);
+  // it runs again, and then `use`. Else the status of `use`. `reader`: the task that `use` runs; null: none.
+  absl::Status WithWholeBlobs(const std::function<absl::Status()>& use, const TaskNode* reader = nullptr);
 
   // Not while Run runs.
   const TaskGraphState& graph() const { return graph_; }
@@ -68,7 +67,7 @@ class JobRunner {
   absl::Status RunOnce(const TaskNode& task, Kept kept);
   void Finish(const TaskNode& task, Result result);
   // Whether the blob that `loss` is about was made again; not, when nobody makes it or it was lost too often.
-  absl::StatusOr<bool> MakeAgain(const absl::Status& loss);
+  absl::StatusOr<bool> MakeAgain(const absl::Status& loss, const TaskNode* reader);
   absl::StatusOr<Result> Compute(const TaskNode& task, const std::vector<BlobRef>& inputs, Kept kept);
   std::optional<Result> LoadResult(const std::string& key);
   absl::Status SaveResult(const std::string& key, const std::vector<BlobRef>& outputs);
@@ -82,8 +81,7 @@ class JobRunner {
   std::mutex mutex_;
   std::condition_variable changed_;
   TaskGraphState graph_;
-  std::vector<double> seconds_;     // by task
-  std::set<std::string> remaking_;  // SHA-256 of lost blobs whose producer runs again
+  std::vector<double> seconds_;  // by task
   int threads_ = 1, lanes_ = 1;
   absl::Status failure_;
 };
