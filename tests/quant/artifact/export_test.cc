@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -22,13 +21,6 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-std::string Contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 class ExportTest : public ::testing::Test {
  protected:
   // Writes an artifact at 3 and 4 bits, some of its scales negative.
@@ -37,7 +29,7 @@ class ExportTest : public ::testing::Test {
     const std::string source = std::filesystem::canonical(QUANTMOE_TESTDATA "/goldens/mixtral").string();
     ASSERT_OK_AND_ASSIGN(std::shared_ptr<ModelDirectory> directory, OpenModel(source, models_));
     ASSERT_OK_AND_ASSIGN(const std::shared_ptr<Checkpoint> checkpoint, Checkpoint::Open(directory));
-    config_ = Contents(source + "/config.json");
+    config_ = ReadTestFile(source + "/config.json");
     ASSERT_OK_AND_ASSIGN(spec_, ParseModelConfig(config_));
     linears_ = RandomPlan(spec_, {3, 4}, 32, plan_);
     ASSERT_OK(StoreLinears(linears_, *blobs_, plan_));
@@ -162,7 +154,7 @@ TEST_F(ExportTest, TheManifestNamesEveryFileAndTheRestIsCarried) {
   EXPECT_EQ(files.at("tokenizer.json"), "{\"carried\": true}");
   const json manifest = json::parse(files.at("artifact.json"));
   EXPECT_EQ(manifest["export"]["format"], "compressed-tensors");
-  EXPECT_EQ(manifest["export"]["artifact_sha256"], DigestOf(Contents(artifact_ + "/artifact.json")).sha256);
+  EXPECT_EQ(manifest["export"]["artifact_sha256"], DigestOf(ReadTestFile(artifact_ + "/artifact.json")).sha256);
   EXPECT_EQ(manifest["quantmoe"], "1.2.3");
   std::vector<std::string> paths;
   for (const json& file : manifest["files"]) paths.push_back(file["path"]);
@@ -190,7 +182,7 @@ TEST_F(ExportTest, AFileThatIsNotTheManifestsIsRefused) {
 }
 
 TEST_F(ExportTest, ZeroPointsThatThePlanDoesNotHaveAreRefused) {
-  RawTensors tensors = ReadSafetensors(Contents(artifact_ + "/model.safetensors"));
+  RawTensors tensors = ReadSafetensors(ReadTestFile(artifact_ + "/model.safetensors"));
   const RandomLinear& broken = linears_[1];
   tensors.at(broken.linear.name + ".qzeros").bytes[0] ^= 2;
   Add("model.safetensors", SafetensorsBytes(tensors));

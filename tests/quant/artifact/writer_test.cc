@@ -2,8 +2,6 @@
 #include "quant/artifact/writer.h"
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -20,13 +18,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string Contents(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 // A model with biases, a shared expert and a dense layer.
 class WriterTest : public ::testing::Test {
  protected:
@@ -34,7 +25,7 @@ class WriterTest : public ::testing::Test {
     const ModelSources models{.roots = {}, .confined = false, .hub = {}};
     ASSERT_OK_AND_ASSIGN(std::shared_ptr<ModelDirectory> directory, OpenModel(path_, models));
     ASSERT_OK_AND_ASSIGN(source_, Checkpoint::Open(directory));
-    ASSERT_OK_AND_ASSIGN(spec_, ParseModelConfig(Contents(path_ + "/config.json")));
+    ASSERT_OK_AND_ASSIGN(spec_, ParseModelConfig(ReadTestFile(path_ + "/config.json")));
     ASSERT_OK_AND_ASSIGN(blobs_, LocalBlobStore::Open(dir_.path()));
     linears_ = RandomPlan(spec_, {2, 3, 4, 8}, 32, plan_);
     ASSERT_OK(StoreLinears(linears_, *blobs_, plan_));
@@ -80,7 +71,7 @@ TEST_F(WriterTest, WhatIsNotQuantizedIsCopiedByteForByte) {
       EXPECT_EQ(written.erase(linear.linear.name + suffix), 1u) << linear.linear.name << suffix;
     }
   }
-  RawTensors kept = ReadSafetensors(Contents(path_ + "/model.safetensors"));
+  RawTensors kept = ReadSafetensors(ReadTestFile(path_ + "/model.safetensors"));
   for (const RandomLinear& linear : linears_) kept.erase(linear.linear.name + ".weight");
   ASSERT_EQ(written.size(), kept.size());
   size_t biases = 0;

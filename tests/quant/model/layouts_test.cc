@@ -42,16 +42,11 @@ struct Source {
   NamedTensors tensors;
 };
 
-std::string ReadText(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 Source ReadGolden(const std::string& family) {
   const auto directory = std::filesystem::canonical(std::string(QUANTMOE_TESTDATA)) / "goldens" / family;
   auto tensors = ReadTensorFile((directory / "model.safetensors").string());
   if (!tensors.ok()) throw std::runtime_error(tensors.status().ToString());
-  return {json::parse(ReadText(directory / "config.json")), *std::move(tensors)};
+  return {json::parse(ReadTestFile(directory / "config.json")), *std::move(tensors)};
 }
 
 struct Model {
@@ -74,7 +69,7 @@ class LayoutsTest : public ::testing::Test {
     std::shared_ptr<ModelDirectory> shared = *std::move(directory);
     auto checkpoint = Checkpoint::Open(shared);
     if (!checkpoint.ok()) return checkpoint.status();
-    auto spec = ParseModelConfig(ReadText(path / "config.json"));
+    auto spec = ParseModelConfig(ReadTestFile(path / "config.json"));
     if (!spec.ok()) return spec.status();
     Model model{*std::move(spec), *std::move(checkpoint)};
     const absl::Status checked = CheckTensors(model.spec, *model.checkpoint);

@@ -2,8 +2,6 @@
 // refused, and no template takes the machine.
 #include "quant/text/chat_template.h"
 
-#include <fstream>
-#include <sstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -19,14 +18,8 @@ using Json = nlohmann::ordered_json;
 
 const std::string kFolder = QUANTMOE_TESTDATA "/chat_templates/";
 
-std::string ReadFile(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
-
 const Json& Expected() {
-  static const auto* const kExpected = new Json(Json::parse(ReadFile(kFolder + "expected.json")));
+  static const auto* const kExpected = new Json(Json::parse(ReadTestFile(kFolder + "expected.json")));
   return *kExpected;
 }
 
@@ -43,7 +36,7 @@ absl::StatusOr<std::string> Render(const std::string& source, const Json& more,
 TEST(ChatTemplateTest, PublishedTemplatesRenderAsInTransformers) {
   int texts = 0;
   for (const auto& [file, conversations] : Expected().at("rendered").items()) {
-    const std::string source = ReadFile(kFolder + file);
+    const std::string source = ReadTestFile(kFolder + file);
     ASSERT_FALSE(source.empty()) << file;
     for (const auto& [name, text] : conversations.items()) {
       const auto rendered = Render(source, Expected().at("conversations").at(name));

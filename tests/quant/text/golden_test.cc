@@ -2,7 +2,6 @@
 // line of the corpus (20 scripts, emoji, lone marks, control characters, numbers, code, special tokens) and
 // for runs of 10,000 characters.
 #include <algorithm>
-#include <fstream>
 #include <iomanip>
 #include <sstream>
 #include <string>
@@ -12,17 +11,12 @@
 #include <nlohmann/json.hpp>
 
 #include "quant/text/tokenizer.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
 
 const std::string kFolder = QUANTMOE_TESTDATA "/tokenizers/";
-
-std::string ReadFile(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
 
 // FNV-1a over the ids, as make_tokenizers.py takes it.
 std::string Fingerprint(const std::vector<int32_t>& ids) {
@@ -39,14 +33,14 @@ class GoldenTest : public testing::TestWithParam<const char*> {
     const std::string name = GetParam();
     const bool tiny = name == "tiny-qwen2-moe";
     const std::string files = tiny ? QUANTMOE_TESTDATA "/tiny-qwen2-moe" : kFolder + name;
-    const std::string config = ReadFile(files + "/tokenizer_config.json");
-    const std::string tiktoken = ReadFile(files + "/tiktoken.model");
-    auto tokenizer = tiktoken.empty() ? Tokenizer::FromFiles(ReadFile(files + "/tokenizer.json"), config)
+    const std::string config = ReadTestFile(files + "/tokenizer_config.json");
+    const std::string tiktoken = ReadTestFile(files + "/tiktoken.model");
+    auto tokenizer = tiktoken.empty() ? Tokenizer::FromFiles(ReadTestFile(files + "/tokenizer.json"), config)
                                       : Tokenizer::FromTiktoken(tiktoken, config);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status().ToString();
     tokenizer_ = *std::move(tokenizer);
-    corpus_ = nlohmann::json::parse(ReadFile(kFolder + "corpus.json")).get<std::vector<std::string>>();
-    expected_ = nlohmann::json::parse(ReadFile(kFolder + name + "/expected.json"));
+    corpus_ = nlohmann::json::parse(ReadTestFile(kFolder + "corpus.json")).get<std::vector<std::string>>();
+    expected_ = nlohmann::json::parse(ReadTestFile(kFolder + name + "/expected.json"));
     ASSERT_GT(corpus_.size(), 100u);
     ASSERT_EQ(corpus_.size(), expected_.size());
   }
@@ -77,8 +71,8 @@ TEST_P(GoldenTest, DecodesAsTheReference) {
 }
 
 TEST_P(GoldenTest, EncodesLongRunsAsTheReference) {
-  const auto runs = nlohmann::json::parse(ReadFile(kFolder + "long_runs.json"));
-  const auto expected = nlohmann::json::parse(ReadFile(kFolder + GetParam() + "/long_runs.json"));
+  const auto runs = nlohmann::json::parse(ReadTestFile(kFolder + "long_runs.json"));
+  const auto expected = nlohmann::json::parse(ReadTestFile(kFolder + GetParam() + "/long_runs.json"));
   ASSERT_GT(runs.size(), 10u);
   ASSERT_EQ(runs.size(), expected.size());
   for (size_t i = 0; i < runs.size(); ++i) {
@@ -92,20 +86,20 @@ TEST_P(GoldenTest, EncodesLongRunsAsTheReference) {
 
 // What make_tiktoken.py says of texts that the code of the family cuts before it looks for words.
 TEST(TiktokenGoldenTest, CutsLongTextsAsTheReference) {
-  const auto tokenizer = Tokenizer::FromTiktoken(ReadFile(kFolder + "moonshot/tiktoken.model"),
-                                                 ReadFile(kFolder + "moonshot/tokenizer_config.json"));
+  const auto tokenizer = Tokenizer::FromTiktoken(ReadTestFile(kFolder + "moonshot/tiktoken.model"),
+                                                 ReadTestFile(kFolder + "moonshot/tokenizer_config.json"));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   const auto repeat = [](const std::string& text, size_t times) {
     std::string all;
     while (times-- > 0) all += text;
     return all;
   };
-  const auto corpus = nlohmann::json::parse(ReadFile(kFolder + "corpus.json"));
+  const auto corpus = nlohmann::json::parse(ReadTestFile(kFolder + "corpus.json"));
   const std::string prose = corpus[0].get<std::string>() + "\n";
   const std::vector<std::string> texts = {repeat("ab9人", 15000), repeat(" \n", 35000),
                                           repeat(prose, 900000 / prose.size()),
                                           repeat("x ", 199999) + repeat("yesterday", 3)};
-  const auto expected = nlohmann::json::parse(ReadFile(kFolder + "moonshot/cut.json"));
+  const auto expected = nlohmann::json::parse(ReadTestFile(kFolder + "moonshot/cut.json"));
   ASSERT_EQ(expected.size(), texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
     const auto ids = *(*tokenizer)->Encode(texts[i], /*add_special_tokens=*/false);
