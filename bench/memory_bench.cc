@@ -17,6 +17,7 @@
 #include "plan/model/linears.h"
 #include "plan/model/model_config.h"
 #include "plan/model/model_spec.h"
+#include "quant/device/compute_device.h"
 #include "quant/tasks/run_task.h"
 #include "quant/tensor_bytes.h"
 #include "sources/checkpoint.h"
@@ -83,7 +84,8 @@ std::vector<BlobRef> Run(TaskKind kind, const nlohmann::json& params, const std:
                          BlobStore& blobs) {
   static const std::atomic<bool> never{false};
   SetComputeThreads(2);
-  TaskContext context{blobs, ModelSources{.confined = false}, [](double, absl::string_view) {}, never};
+  static const ComputeDevice cpu{};
+  TaskContext context{blobs, ModelSources{.confined = false}, [](double, absl::string_view) {}, never, &cpu};
   auto outputs = RunTask(kind, params.dump(), inputs, context);
   if (!outputs.ok()) {
     std::fprintf(stderr, "%s\n", outputs.status().ToString().c_str());

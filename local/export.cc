@@ -1,6 +1,5 @@
 #include "quant/artifact/export.h"
 
-#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -9,7 +8,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include <c10/core/InferenceMode.h>
 #include <nlohmann/json.hpp>
@@ -31,11 +29,6 @@
 
 namespace quantmoe {
 namespace {
-
-std::string ProfileNames() {
-  const auto add = [](std::string* out, const RuntimeProfile& profile) { out->append(profile.name); };
-  return absl::StrJoin(RuntimeProfiles(), ", ", add);
-}
 
 struct ExportFlags {
   std::string artifact, out;

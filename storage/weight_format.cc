@@ -45,7 +45,6 @@ constexpr std::array<WeightFormat, kNumWeightFormats> kFormats = {{
 
 const WeightFormat& GptqFormat() { return kFormats[0]; }
 const WeightFormat& CompressedTensorsFormat() { return kFormats[1]; }
-std::span<const WeightFormat> WeightFormats() { return kFormats; }
 
 const WeightFormat* FindWeightFormat(absl::string_view name) {
   for (const WeightFormat& format : kFormats) {
@@ -56,7 +55,7 @@ const WeightFormat* FindWeightFormat(absl::string_view name) {
 
 std::string WeightFormatNames(absl::string_view between) {
   const auto add = [](std::string* out, const WeightFormat& format) { absl::StrAppend(out, format.name); };
-  return absl::StrJoin(WeightFormats(), between, add);
+  return absl::StrJoin(kFormats, between, add);
 }
 
 std::vector<TensorInfo> TensorsOf(const WeightFormat& format, const QuantizedShape& linear) {

@@ -52,7 +52,6 @@ struct WeightFormat {
 inline constexpr size_t kNumWeightFormats = 2;
 const WeightFormat& GptqFormat();
 const WeightFormat& CompressedTensorsFormat();
-std::span<const WeightFormat> WeightFormats();
 // Null when there is no format of that name.
 const WeightFormat* FindWeightFormat(absl::string_view name);
 // All names, with `between` between them.

@@ -14,6 +14,8 @@
 
 namespace quantmoe {
 
+class WeightFileSizes;
+
 // Sizes of the smallest and the largest plan.
 struct SizeBounds {
   int64_t minimum_bytes = 0;
@@ -31,6 +33,9 @@ SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<Tens
 // `allowed` are the widths of each linear. `ranks` as in RankBudget, or 0; they must divide the experts.
 SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
                       const AllowedWidths& allowed, int group_size, int ranks);
+// For those who have the `sizes` of the same linears, kept tensors and group size.
+SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
+                      const AllowedWidths& allowed, int group_size, int ranks, const WeightFileSizes& sizes);
 
 // Bytes of the weight files that a budget leads to when it is used up.
 int64_t BudgetBytes(const Budget& budget, const SizeBounds& bounds);

@@ -61,10 +61,13 @@ const RuntimeProfile& ProfileNamed(absl::string_view name) {
   return profile != nullptr ? *profile : FreeProfile();
 }
 
-std::string UnknownProfile(absl::string_view name) {
+std::string ProfileNames() {
   const auto add = [](std::string* out, const RuntimeProfile& profile) { out->append(profile.name); };
-  return absl::StrCat("\"", name.substr(0, 80), "\" is unknown; known are ",
-                      absl::StrJoin(RuntimeProfiles(), ", ", add));
+  return absl::StrJoin(RuntimeProfiles(), ", ", add);
+}
+
+std::string UnknownProfile(absl::string_view name) {
+  return absl::StrCat("\"", name.substr(0, 80), "\" is unknown; known are ", ProfileNames());
 }
 
 std::vector<int> CandidateWidths(const std::vector<int>& widths, const RuntimeProfile& profile) {

@@ -41,6 +41,8 @@ const RuntimeProfile* FindProfile(absl::string_view name);
 const RuntimeProfile& ProfileNamed(absl::string_view name);
 // What is wrong with a name that FindProfile does not know.
 std::string UnknownProfile(absl::string_view name);
+// All names, with commas between.
+std::string ProfileNames();
 
 // Those of the asked widths (all when none are asked) that the profile can load, ascending; may be empty.
 std::vector<int> CandidateWidths(const std::vector<int>& widths, const RuntimeProfile& profile);

@@ -8,7 +8,6 @@
 #include <tuple>
 #include <vector>
 
-#include "plan/allocate/width_rules.h"
 #include "plan/model/linears.h"
 #include "storage/safetensors.h"
 
@@ -53,11 +52,5 @@ class WeightFileSizes {
   std::vector<Unit> units_;      // in the order in which they fill the files
   std::vector<Tensor> tensors_;  // in the order in which a file stores them
 };
-
-struct SizeBounds;  // plan/allocate/budget.h
-// BoundSizes for those who have the `sizes` of the same linears, kept tensors and
-// group size.
-SizeBounds BoundSizes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
-                      const AllowedWidths& allowed, int group_size, int ranks, const WeightFileSizes& sizes);
 
 }  // namespace quantmoe

@@ -85,7 +85,6 @@ static_assert([] {
 
 }  // namespace
 
-std::span<const TaskKindRecord> TaskKinds() { return kKinds; }
 const TaskKindRecord& RecordOf(TaskKind kind) { return kKinds[static_cast<size_t>(kind)]; }
 
 PlannedTask StartTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place,

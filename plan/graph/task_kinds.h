@@ -37,7 +37,6 @@ struct TaskKindRecord {
 };
 
 // In the order of the enumeration, which is that of a job.
-std::span<const TaskKindRecord> TaskKinds();
 const TaskKindRecord& RecordOf(TaskKind kind);
 
 // A task with all that its record says of it, and without inputs.

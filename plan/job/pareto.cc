@@ -7,6 +7,7 @@
 
 #include "base/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "plan/allocate/budget.h"
 #include "plan/allocate/loss.h"
 #include "plan/job/job_allocation.h"
 

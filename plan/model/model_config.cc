@@ -1,6 +1,5 @@
 #include "plan/model/model_config.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"

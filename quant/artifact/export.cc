@@ -6,7 +6,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 

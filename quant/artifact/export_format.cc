@@ -60,8 +60,6 @@ std::vector<std::string> WarningsOfCompressedTensors(const BitPlan& plan) {
       "export with --profile sglang"};
 }
 
-}  // namespace
-
 std::span<const ExportFormat> ExportFormats() {
   static const std::array<ExportFormat, kNumWeightFormats> kFormats = {{
       {.stored = GptqFormat(),
@@ -78,6 +76,8 @@ std::span<const ExportFormat> ExportFormats() {
   }};
   return kFormats;
 }
+
+}  // namespace
 
 const ExportFormat* FindExportFormat(absl::string_view name) {
   for (const ExportFormat& format : ExportFormats()) {

@@ -38,7 +38,6 @@ struct ExportFormat {
   bool loaders_names = false;
 };
 
-std::span<const ExportFormat> ExportFormats();
 // Null when there is no format of that name.
 const ExportFormat* FindExportFormat(absl::string_view name);
 
