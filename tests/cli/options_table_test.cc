@@ -2,9 +2,10 @@
 
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
 
 #include <gmock/gmock.h>
+
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe::cli {
 namespace {
@@ -13,9 +14,7 @@ constexpr char kBegin[] = "<!-- The table is written by QUANTMOE_UPDATE_GOLDEN=1
 
 TEST(OptionsTableTest, TheDocumentHasTheTable) {
   const std::string path = QUANTMOE_DOCS "/options.md";
-  std::ostringstream bytes;
-  bytes << std::ifstream(path, std::ios::binary).rdbuf();
-  const std::string document = bytes.str();
+  const std::string document = ReadTestFile(path);
   const size_t begin = document.find(kBegin);
   ASSERT_NE(begin, std::string::npos) << path;
   const std::string above = document.substr(0, begin) + kBegin;

@@ -1,10 +1,12 @@
 #include "tests/client/golden.h"
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
-#include <sstream>
 
 #include "gtest/gtest.h"
+
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 
@@ -14,11 +16,8 @@ void ExpectGolden(const std::string& name, const std::string& text) {
     std::ofstream(path, std::ios::binary) << text;
     return;
   }
-  std::ifstream file(path, std::ios::binary);
-  ASSERT_TRUE(file) << path;
-  std::ostringstream expected;
-  expected << file.rdbuf();
-  EXPECT_EQ(text, expected.str()) << path;
+  ASSERT_TRUE(std::filesystem::exists(path)) << path;
+  EXPECT_EQ(text, ReadTestFile(path)) << path;
 }
 
 }  // namespace quantmoe

@@ -1,6 +1,5 @@
 // Any text through the tokenizers of the families: ids of the vocabulary, and their text again.
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -8,6 +7,7 @@
 
 #include "quant/text/tokenizer.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "tests/support/temporary_directory.h"
 
 namespace {
 
@@ -16,9 +16,7 @@ using quantmoe::Tokenizer;
 std::vector<std::unique_ptr<Tokenizer>> Families() {
   std::vector<std::unique_ptr<Tokenizer>> families;
   for (const auto& entry : std::filesystem::directory_iterator(QUANTMOE_TOKENIZERS)) {
-    std::ifstream file(entry.path(), std::ios::binary);
-    const std::string json((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    if (auto tokenizer = Tokenizer::FromFiles(json, ""); tokenizer.ok())
+    if (auto tokenizer = Tokenizer::FromFiles(quantmoe::ReadTestFile(entry.path()), ""); tokenizer.ok())
       families.push_back(*std::move(tokenizer));
   }
   quantmoe::Require(!families.empty(), "there are tokenizers");

@@ -1,10 +1,8 @@
 #include "tests/plan/synthetic_table.h"
 
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <random>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 
@@ -121,13 +119,6 @@ JobSpec AverageBitsSpec(const std::string& heuristic, double average_bits) {
   spec.heuristic = heuristic;
   spec.budget.average_bits = average_bits;
   return spec;
-}
-
-std::string ReadTestFile(const std::string& path) {
-  std::ifstream file(std::string(QUANTMOE_TESTDATA) + "/" + path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 }  // namespace quantmoe

@@ -32,6 +32,4 @@ DistortionTable DeepSeekMoe16bTable();
 // A spec that allocates with `heuristic` under an average width.
 JobSpec AverageBitsSpec(const std::string& heuristic, double average_bits);
 
-std::string ReadTestFile(const std::string& path);  // below testdata/
-
 }  // namespace quantmoe

@@ -1,4 +1,5 @@
-// The tiny checkpoints of testdata/goldens; a test that walks them needs no list of its own.
+// The files of testdata/, and the tiny checkpoints of testdata/goldens; a test that walks them needs no list
+// of its own.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temporary_directory.h"
+
 namespace quantmoe {
+
+// The bytes of testdata/`path`; empty when there is no such file.
+inline std::string ReadTestdata(const std::string& path) {
+  return ReadTestFile(std::string(QUANTMOE_TESTDATA "/") + path);
+}
 
 // Their names, sorted.
 inline std::vector<std::string> GoldenNames() {

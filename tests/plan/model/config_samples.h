@@ -18,7 +18,7 @@ inline nlohmann::json LlamaJson() {
 }
 inline nlohmann::json MoeJson() { return nlohmann::json::parse(SmallMoeConfig()); }
 inline nlohmann::json GoldenJson(const std::string& family) {
-  return nlohmann::json::parse(ReadTestFile("goldens/" + family + "/config.json"));
+  return nlohmann::json::parse(ReadTestdata("goldens/" + family + "/config.json"));
 }
 inline nlohmann::json Changed(nlohmann::json config, const nlohmann::json& changes) {
   config.update(changes);

@@ -14,20 +14,20 @@ namespace {
 using nlohmann::json;
 
 TEST(FamilyTraitsTest, FamilyTraitsOfTheGoldens) {
-  const ModelSpec mixtral = ParseOrDie(ReadTestFile("goldens/mixtral/config.json"));
+  const ModelSpec mixtral = ParseOrDie(ReadTestdata("goldens/mixtral/config.json"));
   EXPECT_TRUE(mixtral.moe.renormalize);
   EXPECT_EQ(mixtral.rope.theta, 1e6);
   EXPECT_EQ(mixtral.layers[0].window, 0);
-  const ModelSpec qwen2 = ParseOrDie(ReadTestFile("goldens/qwen2_moe/config.json"));
+  const ModelSpec qwen2 = ParseOrDie(ReadTestdata("goldens/qwen2_moe/config.json"));
   EXPECT_FALSE(qwen2.layers[1].moe);
   EXPECT_EQ(qwen2.layers[1].dense_width, 96);
   EXPECT_EQ(qwen2.layers[3].window, 0) << "use_sliding_window is false";
-  const ModelSpec qwen3 = ParseOrDie(ReadTestFile("goldens/qwen3_moe/config.json"));
+  const ModelSpec qwen3 = ParseOrDie(ReadTestdata("goldens/qwen3_moe/config.json"));
   EXPECT_EQ(qwen3.attention.head_dim, 32);
   EXPECT_EQ(qwen3.attention.qk_norm, QkNorm::kPerHead);
   EXPECT_TRUE(qwen3.moe.renormalize);
   EXPECT_EQ(qwen3.moe.shared, SharedKind::kNone);
-  EXPECT_TRUE(ParseOrDie(ReadTestFile("goldens/llama_tied/config.json")).tied_embeddings);
+  EXPECT_TRUE(ParseOrDie(ReadTestdata("goldens/llama_tied/config.json")).tied_embeddings);
 }
 
 TEST(FamilyTraitsTest, TraitsOfDeepSeekAndItsKin) {
@@ -83,7 +83,7 @@ TEST(FamilyTraitsTest, ARankForKeysAndValuesDecidesForLatentAttention) {
 }
 
 TEST(FamilyTraitsTest, TraitsOfGptOss) {
-  const std::string text = ReadTestFile("goldens/gpt_oss/config.json");
+  const std::string text = ReadTestdata("goldens/gpt_oss/config.json");
   const ModelSpec spec = ParseOrDie(text);
   EXPECT_TRUE(spec.norm_multiply_in_f32);
   EXPECT_TRUE(spec.attention.sinks);
@@ -247,7 +247,7 @@ TEST(FamilyTraitsTest, OptionsThatOneFamilyLacksAreRefusedThere) {
 }
 
 TEST(FamilyTraitsTest, TraitsOfPhimoe) {
-  json config = json::parse(ReadTestFile("goldens/phimoe/config.json"));
+  json config = json::parse(ReadTestdata("goldens/phimoe/config.json"));
   const ModelSpec spec = ParseOrDie(config.dump());
   EXPECT_EQ(spec.norm, NormKind::kLayerNorm);
   EXPECT_TRUE(spec.head_bias);
@@ -268,7 +268,7 @@ TEST(FamilyTraitsTest, TraitsOfPhimoe) {
 }
 
 TEST(FamilyTraitsTest, TraitsOfGranite) {
-  const ModelSpec spec = ParseOrDie(ReadTestFile("goldens/granitemoe/config.json"));
+  const ModelSpec spec = ParseOrDie(ReadTestdata("goldens/granitemoe/config.json"));
   EXPECT_EQ(spec.embedding_multiplier, 3);
   EXPECT_EQ(spec.attention.scale, 0.15);
   EXPECT_EQ(spec.residual_multiplier, 0.4);

@@ -2,10 +2,8 @@
 // 2026).
 
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <set>
-#include <sstream>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -99,10 +97,7 @@ std::string WithinLayer(const Tree& tree, absl::string_view name) {
 }
 
 ModelSpec SpecOf(const std::string& golden) {
-  std::ifstream file(std::string(QUANTMOE_TESTDATA) + "/goldens/" + golden + "/config.json");
-  std::stringstream text;
-  text << file.rdbuf();
-  auto spec = ParseModelConfig(text.str());
+  auto spec = ParseModelConfig(ReadTestdata("goldens/" + golden + "/config.json"));
   EXPECT_OK(spec.status());
   return *std::move(spec);
 }

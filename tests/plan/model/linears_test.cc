@@ -29,7 +29,7 @@ TEST(LinearsTest, EveryTensorOfTheTestModelsIsWhereTheNamesSay) {
   std::vector<std::string> paths = {"tiny-qwen2-moe"};
   for (const std::string& name : GoldenNames()) paths.push_back("goldens/" + name);
   for (const std::string& path : paths) {
-    const ModelSpec spec = ParseOrDie(ReadTestFile(path + "/config.json"));
+    const ModelSpec spec = ParseOrDie(ReadTestdata(path + "/config.json"));
     const std::unique_ptr<Checkpoint> checkpoint = OpenTestModel(path);
     EXPECT_OK(CheckTensors(spec, *checkpoint)) << path;
     // Nothing is left over: linears, their biases and the named tensors are the whole checkpoint.
@@ -66,7 +66,7 @@ TEST(LinearsTest, EveryTensorOfTheTestModelsIsWhereTheNamesSay) {
 
 TEST(LinearsTest, WrongShapesAndMissingTensorsAreNamed) {
   const std::unique_ptr<Checkpoint> checkpoint = OpenTestModel("goldens/mixtral");
-  ModelSpec spec = ParseOrDie(ReadTestFile("goldens/mixtral/config.json"));
+  ModelSpec spec = ParseOrDie(ReadTestdata("goldens/mixtral/config.json"));
   spec.moe.width = 64;
   absl::Status status = CheckTensors(spec, *checkpoint);
   EXPECT_THAT(status, HasReason("MODEL_INVALID"));
@@ -74,7 +74,7 @@ TEST(LinearsTest, WrongShapesAndMissingTensorsAreNamed) {
               StatusIs(absl::StatusCode::kInvalidArgument,
                        HasSubstr("model.layers.0.block_sparse_moe.experts.0.w1.weight has shape [32, 64], "
                                  "expected [64, 64]")));
-  spec = ParseOrDie(ReadTestFile("goldens/mixtral/config.json"));
+  spec = ParseOrDie(ReadTestdata("goldens/mixtral/config.json"));
   spec.attention.bias_qkv = true;
   status = CheckTensors(spec, *checkpoint);
   EXPECT_THAT(status, HasReason("MODEL_INVALID"));
@@ -83,7 +83,7 @@ TEST(LinearsTest, WrongShapesAndMissingTensorsAreNamed) {
 
 TEST(LinearsTest, ABiasThatTheConfigDeniesIsRefused) {
   const std::unique_ptr<Checkpoint> checkpoint = OpenTestModel("goldens/qwen2_moe");
-  ModelSpec spec = ParseOrDie(ReadTestFile("goldens/qwen2_moe/config.json"));
+  ModelSpec spec = ParseOrDie(ReadTestdata("goldens/qwen2_moe/config.json"));
   spec.attention.bias_qkv = false;
   EXPECT_THAT(CheckTensors(spec, *checkpoint), HasReason("MODEL_INVALID"));
 }
@@ -105,7 +105,7 @@ TEST(LinearsTest, NamesOfMixtralAndQwen) {
 }
 
 TEST(LinearsTest, LatentAttentionIsSolvedInItsFactors) {
-  const ModelSpec v3 = ParseOrDie(ReadTestFile("goldens/deepseek_v3/config.json"));
+  const ModelSpec v3 = ParseOrDie(ReadTestdata("goldens/deepseek_v3/config.json"));
   const std::vector<Linear> linears = CutLayer(v3, 1).front().linears;
   ASSERT_EQ(linears.size(), 5u);
   EXPECT_EQ(linears[0].name, "model.layers.1.self_attn.q_a_proj");
@@ -124,7 +124,7 @@ TEST(LinearsTest, LatentAttentionIsSolvedInItsFactors) {
 }
 
 TEST(LinearsTest, NamesBelowAMultimodalModel) {
-  const ModelSpec llama4 = ParseOrDie(ReadTestFile("goldens/llama4/config.json"));
+  const ModelSpec llama4 = ParseOrDie(ReadTestdata("goldens/llama4/config.json"));
   EXPECT_EQ(TensorNames::Embedding(llama4), "language_model.model.embed_tokens.weight");
   EXPECT_EQ(TensorNames::Head(llama4), "language_model.lm_head.weight");
   EXPECT_EQ(LinearName(llama4, 1, LinearKind::kExpertUp, 3),
@@ -134,24 +134,24 @@ TEST(LinearsTest, NamesBelowAMultimodalModel) {
   EXPECT_EQ(TensorNames::QueryNorm(llama4, 0), "") << "its norm has no weight";
   EXPECT_EQ(CutLayer(llama4, 1)[1].linears[0].name,
             "language_model.model.layers.1.feed_forward.shared_expert.gate_proj");
-  const ModelSpec qwen = ParseOrDie(ReadTestFile("goldens/qwen3_vl_moe/config.json"));
+  const ModelSpec qwen = ParseOrDie(ReadTestdata("goldens/qwen3_vl_moe/config.json"));
   EXPECT_EQ(TensorNames::Embedding(qwen), "model.language_model.embed_tokens.weight");
   EXPECT_EQ(TensorNames::Head(qwen), "lm_head.weight");
 }
 
 TEST(LinearsTest, WhatIsNotRunHasItsModule) {
-  const ModelSpec llama4 = ParseOrDie(ReadTestFile("goldens/llama4/config.json"));
+  const ModelSpec llama4 = ParseOrDie(ReadTestdata("goldens/llama4/config.json"));
   EXPECT_EQ(ModuleNotRun(llama4, "language_model.model.layers.3.feed_forward.router.weight"), "");
   EXPECT_EQ(ModuleNotRun(llama4, "language_model.lm_head.weight"), "");
   EXPECT_EQ(ModuleNotRun(llama4, "vision_model.model.layers.4.mlp.fc1.weight"), "vision_model.")
       << "a layer of another model is none of this one";
   EXPECT_EQ(ModuleNotRun(llama4, "multi_modal_projector.linear_1.weight"), "multi_modal_projector.");
-  const ModelSpec qwen = ParseOrDie(ReadTestFile("goldens/qwen3_vl_moe/config.json"));
+  const ModelSpec qwen = ParseOrDie(ReadTestdata("goldens/qwen3_vl_moe/config.json"));
   EXPECT_EQ(ModuleNotRun(qwen, "model.visual.blocks.0.attn.qkv.weight"), "model.visual.");
   EXPECT_EQ(ModuleNotRun(qwen, "model.language_model.layers.1.mlp.gate.weight"), "");
   EXPECT_EQ(ModuleNotRun(qwen, "model.language_model.layers.2.eh_proj.weight"),
             "model.language_model.layers.2.");
-  const ModelSpec v3 = ParseOrDie(ReadTestFile("goldens/deepseek_v3/config.json"));
+  const ModelSpec v3 = ParseOrDie(ReadTestdata("goldens/deepseek_v3/config.json"));
   EXPECT_EQ(ModuleNotRun(v3, "model.layers.3.eh_proj.weight"), "model.layers.3.");
 }
 

@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 TEST(ModelConfigTest, ReadsEveryGoldenConfig) {
   for (const std::string& family : GoldenNames()) {
     ASSERT_OK_AND_ASSIGN(const ModelSpec spec,
-                         ParseModelConfig(ReadTestFile("goldens/" + family + "/config.json")));
+                         ParseModelConfig(ReadTestdata("goldens/" + family + "/config.json")));
     EXPECT_EQ(spec.hidden, 64) << family;
     EXPECT_EQ(spec.vocab, 320) << family;
     EXPECT_EQ(spec.attention.heads, 4) << family;
@@ -26,7 +26,7 @@ TEST(ModelConfigTest, ReadsEveryGoldenConfig) {
 }
 
 TEST(ModelConfigTest, ReadsTheTinyModel) {
-  ASSERT_OK_AND_ASSIGN(const ModelSpec spec, ParseModelConfig(ReadTestFile("tiny-qwen2-moe/config.json")));
+  ASSERT_OK_AND_ASSIGN(const ModelSpec spec, ParseModelConfig(ReadTestdata("tiny-qwen2-moe/config.json")));
   EXPECT_EQ(spec.model_type, "qwen2_moe");
   EXPECT_EQ(spec.num_layers(), 8);
   EXPECT_FALSE(spec.layers[0].moe);
@@ -290,7 +290,7 @@ TEST(ModelConfigTest, EveryBadFieldIsNamed) {
 }
 
 TEST(ModelConfigTest, TheNumberOfExpertsHasTwoNames) {
-  nlohmann::json config = nlohmann::json::parse(ReadTestFile("goldens/qwen3_moe/config.json"));
+  nlohmann::json config = nlohmann::json::parse(ReadTestdata("goldens/qwen3_moe/config.json"));
   config["num_local_experts"] = config["num_experts"];
   EXPECT_EQ(ParseOrDie(config.dump()).moe.experts, 8);
   config["num_experts"] = 4;

@@ -2,14 +2,13 @@
 #include "quant/artifact/quantized_weights.h"
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 #include "plan/model/model_config.h"
 #include "tests/quant/artifact/packed_linears.h"
+#include "tests/support/goldens.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -47,10 +46,7 @@ class CountingStore final : public BlobStore {
 class PlannedWeightsTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::ifstream file(QUANTMOE_TESTDATA "/goldens/mixtral/config.json");
-    std::stringstream text;
-    text << file.rdbuf();
-    ASSERT_OK_AND_ASSIGN(spec_, ParseModelConfig(text.str()));
+    ASSERT_OK_AND_ASSIGN(spec_, ParseModelConfig(ReadTestdata("goldens/mixtral/config.json")));
     ASSERT_OK_AND_ASSIGN(blobs_, LocalBlobStore::Open(dir_.path()));
     linears_ = RandomPlan(spec_, {2, 3, 4, 8}, 32, plan_);
     ASSERT_OK(StoreLinears(linears_, *blobs_, plan_));
