@@ -9,7 +9,8 @@ FROM base AS toolchain
 COPY dev ./
 COPY cmake ./cmake
 RUN ./dev setup --without-torch
-ENV LANG=C.UTF-8
+# ccache passes by every source with a precompiled header unless it is told that both are the same each time.
+ENV LANG=C.UTF-8 CCACHE_SLOPPINESS=time_macros,pch_defines
 
 FROM toolchain AS build-server
 ARG PRESET
