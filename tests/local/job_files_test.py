@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,13 +16,22 @@ from live_service import LiveService, last_lines, wait_until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 JOBS = ROOT / "docs/jobs"
 MODEL = ROOT / "testdata/tiny-qwen2-moe"
+TASKS = ROOT / "testdata/tasks"
 SECONDS = 240
 # Rules neither sorted nor different, which the two programs once read apart; everything small.
 SMALL = ["--samples", "4", "--sequence-length", "64", "--no-evaluation", "--min-tokens-ratio", "0"]
 PINS = ["--bits", "4", "--pin", "shared=8", "--pin", "attention=4", "--pin", "shared=8", "--protect", "dense", *SMALL]
 TITLE = {"display_name": "Pins: shared & others", "labels": {"team": "a b", "stage": "1.0"}}
 ODDS = ["--stored-bits", "4", "--heuristic", "random", "--param", "seed=3", "--param", "count=1", "--order", "group",
-        "--scales", "range", "--gate-weighted", "--all-tokens", "*.experts.1.*", "--states", "bf16", *SMALL]
+        "--scales", "range", "--gate-weighted", "--all-tokens", "*.experts.1.*", "--states", "bf16", "--no-add-bos", *SMALL]
+# With these every flag of a job goes both ways.
+BYTES = ["--bytes", "7MiB", "--profile", "vllm", "--group-size", "64", "--widths", "4,8", "--damp", "0.02", "--min-bits", "shared=8", *SMALL]
+RANKS = ["--rank-bytes", "3.5MiB", "--ranks", "4", "--shrinkage", "0.5", "--shard-sequences", "2", "--max-bits", "attention=4", "--refine-rounds", "1",
+         "--refine-trials", "2", *SMALL]
+AGAIN = ["--bits", "4", "--preset", "mixtral-attn4", "--propagation", "quantized", "--correction", "0.5", "--max-fallback-ratio", "1", *SMALL]
+SCORED = ["--bits", "3", "--heuristic", "uniform", "--samples", "4", "--sequence-length", "64", "--max-fallback-ratio", "1", "--calibration",
+          ROOT / "testdata/tiny_calibration.txt", "--window", "64", "--add-bos", "--task", f"copa={TASKS / 'copa.jsonl'}", "--task",
+          f"mmlu={TASKS / 'mmlu.jsonl'}", "--fewshot", f"mmlu={TASKS / 'mmlu_dev.jsonl'}", "--limit", "4"]
 
 
 def run(*command, code=0, **options):
@@ -54,7 +64,18 @@ def check_examples(service, local, directory):
 
 def check_flags(service, local, directory):
     """Rules keep their order, and everything else that is typed means the same."""
-    for name, flags in (("pins", PINS), ("odds", ODDS)):
+    text = directory / "held-out.txt"
+    text.write_text((ROOT / "testdata/tiny_heldout.txt").read_text()[:4000])
+    few = directory / "few"
+    few.mkdir()
+    (few / "piqa.jsonl").write_text("".join((TASKS / "piqa.jsonl").open().readlines()[:4]))
+    scored = [*SCORED, "--text", text]
+    bundles = {"pins": PINS, "odds": ODDS, "bytes": BYTES, "ranks": RANKS, "again": AGAIN, "scored": scored,
+               "folder": ["--bits", "4", "--tasks", few, "--text", text, *SMALL[:4], "--min-tokens-ratio", "0"]}
+    told = set(re.findall(r"`(--[a-z-]+)`", (ROOT / "docs/options.md").read_text().split("<!--")[1]))
+    typed = {"--model"}.union(*(filter(lambda flag: str(flag).startswith("--"), flags) for flags in bundles.values()))
+    assert told == typed, f"flags that go one way only: {sorted(told ^ typed)}"
+    for name, flags in bundles.items():
         here = quantize(local, directory / name, "--model", MODEL, *flags)
         title = ["--display-name", TITLE["display_name"], *(f"--label={key}={value}" for key, value in TITLE["labels"].items())]
         assert submit(service, name, MODEL, *flags, *title) == here, f"{flags} give two artifacts"
