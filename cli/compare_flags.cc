@@ -120,8 +120,8 @@ CLI::Option& AddList(CLI::App& command, const std::string& name, std::vector<std
 
 }  // namespace
 
-void AddCompareFlags(CLI::App& command, CompareFlags& flags, ModelFlag model) {
-  AddSpecFlags(command, flags.spec, {.model = model, .wants = IsShared});
+void AddCompareFlags(CLI::App& command, CompareFlags& flags) {
+  AddSpecFlags(command, flags.spec, {.wants = IsShared});
   command.option_defaults()->group("Options");
   AddList(command, "--heuristics", flags.heuristics,
           "What spends the budgets: NAME or NAME:KEY=VALUE..., such as optimal,random:seed=1,random:seed=2")

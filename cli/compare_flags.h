@@ -23,7 +23,7 @@ struct CompareFlags {
 };
 
 // `flags` must outlive the parse.
-void AddCompareFlags(CLI::App& command, CompareFlags& flags, ModelFlag model);
+void AddCompareFlags(CLI::App& command, CompareFlags& flags);
 
 // One job of a comparison.
 struct ComparedSpec {

@@ -55,11 +55,9 @@ class FlagAdder {
 
  private:
   void AddModel() {
-    if (choice_.model == ModelFlag::kNone) return;
-    const bool argument = choice_.model == ModelFlag::kArgument;
+    if (!choice_.model) return;
     CLI::Option* option = command_.add_option_function<std::string>(
-        argument ? "model" : "--model",
-        [texts = &texts_](const std::string& text) { (*texts)["--model"] = {text}; },
+        "--model,model", [texts = &texts_](const std::string& text) { (*texts)["--model"] = {text}; },
         "Directory or URI of the model");
     option->type_name("MODEL_URI");
   }

@@ -15,11 +15,9 @@ class App;
 
 namespace quantmoe::cli {
 
-enum class ModelFlag { kNone, kArgument, kFlag };
-
 // Which flags a command has.
 struct FlagChoice {
-  ModelFlag model = ModelFlag::kArgument;
+  bool model = true;  // as --model, or without the flag
   bool job_file = true;
   std::function<bool(const OptionInfo& option)> wants = [](const OptionInfo&) { return true; };
 };
@@ -29,7 +27,7 @@ bool IsShared(const OptionInfo& option);
 bool IsOfPlan(const OptionInfo& option);
 
 // `flags` must outlive the parse.
-void AddSpecFlags(CLI::App& command, TypedFlags& flags, const FlagChoice& choice);
+void AddSpecFlags(CLI::App& command, TypedFlags& flags, const FlagChoice& choice = {});
 
 // Joins the value of a flag of yes or no that is typed apart from it, "--gate-weighted true", so that none is
 // taken for an argument.

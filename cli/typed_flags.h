@@ -7,7 +7,7 @@
 
 namespace quantmoe::cli {
 
-// The model is "--model" even where it is an argument without a flag, the job file "--file".
+// The model is "--model" also where it is typed without the flag, the job file "--file".
 struct TypedFlags {
   std::map<std::string, std::vector<std::string>> texts;  // by flag, such as "--damp"
 

@@ -63,8 +63,7 @@ void AddAllocate(CLI::App& app, Run& run) {
   const auto wants = [](const OptionInfo& option) {
     return cli::IsOfPlan(option) || absl::string_view(option.flag) == "--group-size";
   };
-  cli::AddSpecFlags(*command, flags->spec,
-                    {.model = cli::ModelFlag::kFlag, .job_file = false, .wants = wants});
+  cli::AddSpecFlags(*command, flags->spec, {.job_file = false, .wants = wants});
   command->callback([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice&) { return AllocateTable(*flags, models); };
   });

@@ -213,7 +213,7 @@ void AddCompare(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand(
       "compare", "Runs heuristics x budgets on one model, solved once, and prints what each is worth.");
   auto flags = std::make_shared<CompareFlags>();
-  cli::AddCompareFlags(*command, flags->compared, cli::ModelFlag::kFlag);
+  cli::AddCompareFlags(*command, flags->compared);
   command
       ->add_option("--out", flags->out,
                    "directory of the artifacts, comparison.json and .md; a stopped run goes on there")

@@ -108,8 +108,7 @@ void AddEvaluate(CLI::App& app, Run& run) {
     return option.group == HelpGroup::kEvaluation ? flag != "--no-evaluation"
                                                   : absl::StartsWith(flag, "--add-bos");
   };
-  cli::AddSpecFlags(*command, flags->spec,
-                    {.model = cli::ModelFlag::kFlag, .job_file = false, .wants = wants});
+  cli::AddSpecFlags(*command, flags->spec, {.job_file = false, .wants = wants});
   command->add_option("--items", flags->items, "also write one JSON line an item here")
       ->type_name(kOutputFile);
   command->callback([&run, flags] {

@@ -63,7 +63,7 @@ absl::Status Logits(const LogitsFlags& flags, const ModelSources& models) {
 void AddLogits(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("logits", "Writes logits and hidden states of given token ids.");
   auto flags = std::make_shared<LogitsFlags>();
-  command->add_option("--model", flags->model, "model directory, original or quantized")->required();
+  command->add_option("--model,model", flags->model, "model directory, original or quantized")->required();
   command->add_option("--input-ids", flags->input_ids, "JSON list of lists of ids")
       ->type_name("FILE")
       ->required();

@@ -65,7 +65,8 @@ void AddPareto(CLI::App& app, Run& run) {
   command->add_option("--table", flags->table, "table of a job (quantize --table)")
       ->type_name("FILE")
       ->required();
-  command->add_option("--model", flags->model, "model directory: unquantized tensors count too")->required();
+  command->add_option("--model,model", flags->model, "model directory: unquantized tensors count too")
+      ->required();
   command->add_option("--profile", flags->profile, "what the target loader can run");
   command->add_option("--objective", flags->objective, "measured, block, distortion or gate");
   command->add_option("--points", flags->points, "budgets to solve, evenly spaced in bytes")

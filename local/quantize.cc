@@ -172,7 +172,7 @@ void AddQuantize(CLI::App& app, Run& run) {
   auto* command =
       app.add_subcommand("quantize", "Runs a whole job in this process; same bytes as the service.");
   auto flags = std::make_shared<QuantizeFlags>();
-  cli::AddSpecFlags(*command, flags->spec, {.model = cli::ModelFlag::kFlag});
+  cli::AddSpecFlags(*command, flags->spec);
   command->add_option("--out", flags->out, "directory of the artifact: a new name or an empty folder")
       ->type_name(kOutputFolder);
   command->add_flag("--overwrite", flags->overwrite,

@@ -108,8 +108,7 @@ void AddSolve(CLI::App& app, Run& run) {
     constexpr absl::string_view kOfOneLinear[] = {"--group-size", "--damp", "--order", "--scales"};
     return std::find(std::begin(kOfOneLinear), std::end(kOfOneLinear), option.flag) != std::end(kOfOneLinear);
   };
-  cli::AddSpecFlags(*command, flags->options,
-                    {.model = cli::ModelFlag::kNone, .job_file = false, .wants = wants});
+  cli::AddSpecFlags(*command, flags->options, {.model = false, .job_file = false, .wants = wants});
   command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]")->type_name(kOutputFile);
   command->callback([&run, flags] {
     run = [flags](const ModelSources&, const ComputeDevice& device) { return SolveFile(*flags, device); };

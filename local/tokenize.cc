@@ -62,7 +62,8 @@ absl::Status Tokenize(const TokenizeFlags& flags, const ModelSources& models) {
 void AddTokenize(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("tokenize", "Prints the token ids of a text file as JSON.");
   auto flags = std::make_shared<TokenizeFlags>();
-  command->add_option("--model", flags->model, "directory with tokenizer.json or tiktoken.model")->required();
+  command->add_option("--model,model", flags->model, "directory with tokenizer.json or tiktoken.model")
+      ->required();
   command->add_option("--text", flags->text, "text file, or with --decode a file of JSON lists")
       ->type_name("FILE")
       ->required();

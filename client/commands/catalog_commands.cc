@@ -51,7 +51,7 @@ void AddCatalogCommands(CLI::App& app, CommandContext& context) {
   const auto model = std::make_shared<std::string>();
   AddCommand(app, context, "inspect", "Show what a model is made of",
              [&context, model] { return Inspect(context, *model); })
-      .add_option("model", *model, "Directory or URI of the model")
+      .add_option("--model,model", *model, "Directory or URI of the model")
       ->required()
       ->type_name("MODEL_URI");
 }

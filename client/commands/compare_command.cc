@@ -214,7 +214,7 @@ void AddCompareCommand(CLI::App& app, CommandContext& context) {
   const auto flags = std::make_shared<CompareCommandFlags>();
   CLI::App& command = AddCommand(app, context, "compare", "Compare heuristics and budgets on one model",
                                  [&context, flags] { return Compare(context, *flags); });
-  cli::AddCompareFlags(command, flags->compared, cli::ModelFlag::kArgument);
+  cli::AddCompareFlags(command, flags->compared);
   command.add_option("--name", flags->name, "Start of the jobs' ids; the server chooses them by default")
       ->type_name("PREFIX");
   command.add_option("--markdown", flags->markdown, "Also write the tables as Markdown")

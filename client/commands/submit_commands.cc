@@ -92,7 +92,7 @@ void AddSubmitCommands(CLI::App& app, CommandContext& context) {
   auto submit = std::make_shared<SubmitFlags>();
   CLI::App& command = AddCommand(app, context, "submit", "Create a job",
                                  [&context, submit] { return Submit(context, *submit); });
-  cli::AddSpecFlags(command, submit->spec, {});
+  cli::AddSpecFlags(command, submit->spec);
   AddJobFlags(command, submit->job);
   command.add_flag("--dry-run", submit->dry_run,
                    "Print the spec with every default filled in and what the job would need; create nothing");
@@ -102,7 +102,7 @@ void AddSubmitCommands(CLI::App& app, CommandContext& context) {
   auto estimate = std::make_shared<SubmitFlags>();
   cli::AddSpecFlags(AddCommand(app, context, "estimate", "Say what a job would need, without creating it",
                                [&context, estimate] { return RunEstimate(context, *estimate); }),
-                    estimate->spec, {});
+                    estimate->spec);
 }
 
 }  // namespace quantmoe

@@ -16,14 +16,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class CompareFlagsTest : public ::testing::TestWithParam<ModelFlag> {
+class CompareFlagsTest : public ::testing::TestWithParam<bool> {
  protected:
   absl::StatusOr<std::vector<ComparedSpec>> Read(std::vector<std::string> arguments, bool with_model = true) {
-    if (with_model && GetParam() == ModelFlag::kFlag) arguments.insert(arguments.end(), {"--model", "/m"});
-    if (with_model && GetParam() == ModelFlag::kArgument) arguments.insert(arguments.begin(), "/m");
+    if (with_model && GetParam()) arguments.insert(arguments.end(), {"--model", "/m"});
+    if (with_model && !GetParam()) arguments.insert(arguments.begin(), "/m");
     CLI::App app;
     CompareFlags flags;
-    AddCompareFlags(app, flags, GetParam());
+    AddCompareFlags(app, flags);
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     return ReadComparedSpecs(flags, LeaveFile);
   }
@@ -95,10 +95,8 @@ TEST_P(CompareFlagsTest, WhatIsWrongIsNamedTogetherAndOnce) {
               ElementsAre(testing::Field(&FieldViolation::field, "--bits")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Programs, CompareFlagsTest,
-                         ::testing::Values(ModelFlag::kArgument, ModelFlag::kFlag), [](const auto& program) {
-                           return program.param == ModelFlag::kFlag ? "Local" : "Client";
-                         });
+INSTANTIATE_TEST_SUITE_P(Model, CompareFlagsTest, ::testing::Bool(),
+                         [](const auto& typed) { return typed.param ? "AsFlag" : "AsArgument"; });
 
 }  // namespace
 }  // namespace quantmoe::cli

@@ -77,7 +77,7 @@ class ReadSpecTest : public ::testing::Test {
   absl::StatusOr<SpecInput> Read(std::vector<std::string> arguments, const SpecNeeds& needs = {}) {
     CLI::App app;
     TypedFlags flags;
-    AddSpecFlags(app, flags, {.model = ModelFlag::kFlag});
+    AddSpecFlags(app, flags);
     arguments = JoinSwitchValues(std::move(arguments));
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
     return ReadSpec(flags, needs, [this](const std::string& path) -> absl::StatusOr<std::optional<Digest>> {

@@ -78,7 +78,7 @@ def check_flags(service, local, directory):
     for name, flags in bundles.items():
         here = quantize(local, directory / name, "--model", MODEL, *flags)
         title = ["--display-name", TITLE["display_name"], *(f"--label={key}={value}" for key, value in TITLE["labels"].items())]
-        assert submit(service, name, MODEL, *flags, *title) == here, f"{flags} give two artifacts"
+        assert submit(service, name, "--model", MODEL, *flags, *title) == here, f"{flags} give two artifacts"
     spec = json.loads((directory / "pins/artifact.json").read_text())["spec"]
     assert [rule["pattern"] for rule in spec["rules"]] == ["shared", "attention", "shared", "dense"], spec["rules"]
 
