@@ -9,7 +9,7 @@
 namespace quantmoe {
 namespace {
 
-std::string ResolveLabel(const Part& part) { return RecordOf(TaskKind::kResolve).label({.part = &part}); }
+std::string ReSolveLabel(const Part& part) { return RecordOf(TaskKind::kReSolve).label({.part = &part}); }
 std::string AttendLabel(int layer, int shard) { return absl::StrCat("attend-l", layer, "-s", shard); }
 std::string FeedLabel(int layer, int shard) { return absl::StrCat("feed-l", layer, "-s", shard); }
 
@@ -19,10 +19,10 @@ TaskInput QuantizedInput(std::string role, int layer, int shard) {
   return FromTask(std::move(role), FeedLabel(layer - 1, shard), "hidden");
 }
 
-PlannedTask PlanResolve(const ResolvedJob& job, const Part& part, int shards) {
+PlannedTask PlanReSolve(const ResolvedJob& job, const Part& part, int shards) {
   nlohmann::json params = SolveParams(job, part);
   AddTaskParams(job.spec, kSecondPassTasks, params);
-  PlannedTask task = StartTask(job, TaskKind::kResolve, {.part = &part, .shards = shards}, params);
+  PlannedTask task = StartTask(job, TaskKind::kReSolve, {.part = &part, .shards = shards}, params);
   task.inputs.push_back(ChosenPlan(job));
   for (int s = 0; s < shards; ++s) {
     const std::string number = absl::StrCat(".", s);
@@ -55,7 +55,7 @@ PlannedTask PlanAttend(const ResolvedJob& job, const Part& attention, int shard)
   const int layer = attention.layer;
   PlannedTask task = StartHalf(job, layer, "attention");
   task.label = AttendLabel(layer, shard);
-  task.inputs = {QuantizedInput("hidden", layer, shard), FromTask("plan.0", ResolveLabel(attention), "plan")};
+  task.inputs = {QuantizedInput("hidden", layer, shard), FromTask("plan.0", ReSolveLabel(attention), "plan")};
   return task;
 }
 
@@ -70,7 +70,7 @@ PlannedTask PlanFeed(const ResolvedJob& job, const std::vector<Part>& parts, int
   }
   for (const Part& part : parts) {
     if (part.kind == PartKind::kAttention) continue;
-    task.inputs.push_back(FromTask(absl::StrCat("plan.", part.index), ResolveLabel(part), "plan"));
+    task.inputs.push_back(FromTask(absl::StrCat("plan.", part.index), ReSolveLabel(part), "plan"));
   }
   return task;
 }
@@ -82,7 +82,7 @@ PlannedTask PlanAssemble(const ResolvedJob& job) {
   task.inputs.push_back(ChosenPlan(job));
   for (const Part& part : job.parts) {
     task.inputs.push_back(
-        FromTask(absl::StrCat("resolved.", part.layer, ".", part.index), ResolveLabel(part), "plan"));
+        FromTask(absl::StrCat("resolved.", part.layer, ".", part.index), ReSolveLabel(part), "plan"));
   }
   return task;
 }
@@ -96,9 +96,9 @@ std::vector<PlannedTask> PlanQuantizedPass(const ResolvedJob& job, int shards) {
   for (const Part& part : job.parts) layers[static_cast<size_t>(part.layer)].push_back(part);
   std::vector<PlannedTask> tasks;
   for (const std::vector<Part>& parts : layers) {
-    tasks.push_back(PlanResolve(job, parts.front(), shards));
+    tasks.push_back(PlanReSolve(job, parts.front(), shards));
     for (int s = 0; s < shards; ++s) tasks.push_back(PlanAttend(job, parts.front(), s));
-    for (size_t p = 1; p < parts.size(); ++p) tasks.push_back(PlanResolve(job, parts[p], shards));
+    for (size_t p = 1; p < parts.size(); ++p) tasks.push_back(PlanReSolve(job, parts[p], shards));
     // Nothing reads what the last layer gives.
     if (&parts == &layers.back()) break;
     for (int s = 0; s < shards; ++s) tasks.push_back(PlanFeed(job, parts, s));

@@ -19,7 +19,7 @@ enum class TaskKind {
   kPredict,
   kAllocate,
   kRefine,
-  kResolve,
+  kReSolve,
   kAssemble,
   kEvaluate,
   kPublish

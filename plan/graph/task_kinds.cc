@@ -45,11 +45,12 @@ std::string LabelOfRefine(Place place) { return RefineLabel(place.number); }
 int64_t MemoryOfRefine(Job job, Place) { return RefineBytes(job); }
 double WorkOfRefine(Job job, Place) { return RefineWork(job); }
 
-std::string LabelOfResolve(Place place) {
+// Views, the API and task keys call the kind "resolve", one word, for as long as stored results count.
+std::string LabelOfReSolve(Place place) {
   return absl::StrCat("resolve-l", place.part->layer, "-p", place.part->index);
 }
-int64_t MemoryOfResolve(Job job, Place place) { return ResolveBytes(job, *place.part); }
-double WorkOfResolve(Job job, Place place) { return 2 * WorkOfSolve(job, place); }
+int64_t MemoryOfReSolve(Job job, Place place) { return ReSolveBytes(job, *place.part); }
+double WorkOfReSolve(Job job, Place place) { return 2 * WorkOfSolve(job, place); }
 
 std::string LabelOfAssemble(Place) { return kAssembleLabel; }
 
@@ -68,7 +69,7 @@ constexpr std::array kKinds = std::to_array<TaskKindRecord>({
     {TaskKind::kPredict, "predict", "", LabelOfPredict, MemoryOfPredict, WorkOfPredict},
     {TaskKind::kAllocate, "allocate", "*", LabelOfAllocate, MemoryOfTable, WorkOfModel},
     {TaskKind::kRefine, "refine", "*", LabelOfRefine, MemoryOfRefine, WorkOfRefine},
-    {TaskKind::kResolve, "resolve", "", LabelOfResolve, MemoryOfResolve, WorkOfResolve},
+    {TaskKind::kReSolve, "resolve", "", LabelOfReSolve, MemoryOfReSolve, WorkOfReSolve},
     {TaskKind::kAssemble, "assemble", "*", LabelOfAssemble, MemoryOfTable, WorkOfModel},
     {TaskKind::kEvaluate, "evaluate", "", LabelOfEvaluate, MemoryOfEvaluate, WorkOfEvaluate},
     {TaskKind::kPublish, "publish", "manifest scores items", LabelOfPublish, MemoryOfPublish, WorkOfModel},

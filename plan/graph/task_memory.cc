@@ -89,7 +89,7 @@ int64_t SolveBytes(const ResolvedJob& job, const Part& part) {
 }
 
 // As much as a solve, with the rows of a second stream and the products of the drift with the inputs.
-int64_t ResolveBytes(const ResolvedJob& job, const Part& part) {
+int64_t ReSolveBytes(const ResolvedJob& job, const Part& part) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const int64_t tokens = int64_t{calibration.shard_sequences} * calibration.sequence_length;
   int64_t in = 0;

@@ -33,7 +33,7 @@ absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& argumen
       return RunAllocate(arguments, context);
     case TaskKind::kRefine:
       return RunRefine(arguments, context);
-    case TaskKind::kResolve:
+    case TaskKind::kReSolve:
       return RunReSolve(arguments, context);
     case TaskKind::kAssemble:
       return RunAssemble(arguments, context);

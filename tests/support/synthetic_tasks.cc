@@ -82,7 +82,7 @@ absl::Status Produce(TaskKind kind, Outputs& outputs) {
       return AddAll(outputs, {"plan", "table", "front", "reference"});
     case TaskKind::kRefine:
       return AddAll(outputs, {"plan", "search"});
-    case TaskKind::kResolve:
+    case TaskKind::kReSolve:
       return AddAll(outputs, {"plan", "weights"});
     case TaskKind::kAssemble:
       return AddAll(outputs, {"plan"});

@@ -52,7 +52,7 @@ bool Promises(const PlannedTask& task, const std::string& role) {
       return role == "plan" || role == "table" || role == "front" || role == "reference";
     case TaskKind::kRefine:
       return role == "plan" || role == "search";
-    case TaskKind::kResolve:
+    case TaskKind::kReSolve:
       return role == "plan" || role == "weights";
     case TaskKind::kAssemble:
       return role == "plan";
@@ -216,7 +216,7 @@ TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
   ResolvedJob quantized = RefinedJob(1);
   quantized.spec.gptq.propagation = Propagation::kQuantized;
   for (const PlannedTask& task : WholeGraph(quantized)) {
-    if (task.kind == TaskKind::kResolve || task.kind == TaskKind::kAssemble) {
+    if (task.kind == TaskKind::kReSolve || task.kind == TaskKind::kAssemble) {
       EXPECT_THAT(Roles(task), testing::Contains("plan<-refine-1/plan"));
     }
   }

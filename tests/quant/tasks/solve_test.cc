@@ -163,8 +163,8 @@ TEST_F(SolveTaskTest, TheReSolveGivesTheSameInABatch) {
     }
     ASSERT_OK_AND_ASSIGN(const Digest planned, blobs_->Put(BitPlanToJson(plan)));
     inputs_.push_back({"plan", planned});
-    ASSERT_OK_AND_ASSIGN(const auto alone, Run(part, cpu_, TaskKind::kResolve));
-    ASSERT_OK_AND_ASSIGN(const auto together, Run(part, batching_, TaskKind::kResolve));
+    ASSERT_OK_AND_ASSIGN(const auto alone, Run(part, cpu_, TaskKind::kReSolve));
+    ASSERT_OK_AND_ASSIGN(const auto together, Run(part, batching_, TaskKind::kReSolve));
     inputs_.pop_back();
     ASSERT_OK_AND_ASSIGN(const BitPlan wanted,
                          BitPlanFromJson(blobs_->Open(alone.at("plan")).value().bytes()));
