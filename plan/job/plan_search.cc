@@ -24,7 +24,7 @@ constexpr double kLeastDraw = 0.1;
 // How far losses that add up are from what a plan measures: a share of the change, and of the divergence.
 constexpr double kChangeNoise = 0.3;
 constexpr double kDivergenceNoise = 1e-3;
-// An exchange raises or reduces one group of a block, a quarter of them or all.
+// An exchange raises or reduces one group of a stratum, a quarter of them or all.
 constexpr size_t kShares[] = {0, 4, 1};
 // Raises that are looked at for what an exchange leaves over.
 constexpr size_t kMaxRefills = 256;
@@ -70,10 +70,10 @@ absl::StatusOr<PlanSearch> PlanSearch::Start(const DistortionTable& table, const
   std::map<std::pair<int, LinearKind>, size_t> index;
   for (size_t g = 0; g < search.groups_.size(); ++g) {
     const Linear& first = search.inputs_.linears[search.groups_[g].rows.front()];
-    const auto [at, added] = index.try_emplace({first.layer, first.kind}, search.blocks_.size());
-    if (added) search.blocks_.emplace_back();
-    search.blocks_[at->second].push_back(g);
-    search.block_of_.push_back(at->second);
+    const auto [at, added] = index.try_emplace({first.layer, first.kind}, search.strata_.size());
+    if (added) search.strata_.emplace_back();
+    search.strata_[at->second].push_back(g);
+    search.stratum_of_.push_back(at->second);
   }
   ASSIGN_OR_RETURN(search.levels_, search.LevelsOf(plan));
   search.divergence_ = divergence;
@@ -86,7 +86,7 @@ absl::StatusOr<PlanSearch> PlanSearch::Start(const DistortionTable& table, const
     if (auto levels = search.LevelsOf(rival); levels.ok()) search.rivals_.push_back(*std::move(levels));
   }
   std::reverse(search.rivals_.begin(), search.rivals_.end());
-  if (search.state_.factors.size() != search.blocks_.size()) search.InitializeFactors();
+  if (search.state_.factors.size() != search.strata_.size()) search.InitializeFactors();
   return search;
 }
 
@@ -128,7 +128,7 @@ void PlanSearch::InitializeFactors() {
   double predicted = 0;
   for (size_t g = 0; g < groups_.size(); ++g) predicted += Value(groups_[g], levels_[g]);
   const double unit = predicted > 0 && divergence_ > 0 ? divergence_ / predicted : 1;
-  state_.factors.assign(blocks_.size(), {unit, kPriorSpread * unit * kPriorSpread * unit});
+  state_.factors.assign(strata_.size(), {unit, kPriorSpread * unit * kPriorSpread * unit});
 }
 
 std::vector<double> PlanSearch::DrawFactors() {
@@ -157,7 +157,7 @@ std::optional<PlanSearch::Step> PlanSearch::BestStep(size_t group, double factor
 PlanSearch::Steps PlanSearch::ListSteps(const std::vector<double>& factors) const {
   Steps steps;
   for (size_t g = 0; g < groups_.size(); ++g) {
-    const double factor = factors[block_of_[g]];
+    const double factor = factors[stratum_of_[g]];
     if (const auto step = BestStep(g, factor, /*raise=*/true)) steps.raises.push_back(*step);
     if (const auto step = BestStep(g, factor, /*raise=*/false)) steps.reductions.push_back(*step);
   }
@@ -195,12 +195,12 @@ bool PlanSearch::Fits(const Step& step, const std::vector<int64_t>& room) const 
   return std::all_of(after.begin(), after.end(), [](int64_t rest) { return rest >= 0; });
 }
 
-// The first `count` steps of one block.
-PlanSearch::Exchange PlanSearch::Begin(const std::vector<Step>& steps, size_t block, size_t count,
+// The first `count` steps of one stratum.
+PlanSearch::Exchange PlanSearch::Begin(const std::vector<Step>& steps, size_t stratum, size_t count,
                                        std::vector<int64_t>& room) const {
   Exchange exchange;
   for (const Step& step : steps) {
-    if (block_of_[step.group] != block) continue;
+    if (stratum_of_[step.group] != stratum) continue;
     if (exchange.levels.size() == count) break;
     Take(step, exchange);
     Spend(step, room);
@@ -234,12 +234,12 @@ bool PlanSearch::Balance(const Steps& steps, Exchange& exchange, std::vector<int
 std::optional<PlanSearch::Exchange> PlanSearch::BestExchange(const Steps& steps) const {
   const std::vector<int64_t> room = RoomOf(levels_);
   std::optional<Exchange> best;
-  for (size_t block = 0; block < blocks_.size(); ++block) {
+  for (size_t stratum = 0; stratum < strata_.size(); ++stratum) {
     for (const std::vector<Step>* first : {&steps.raises, &steps.reductions}) {
       for (const size_t share : kShares) {
-        const size_t count = share == 0 ? 1 : (blocks_[block].size() + share - 1) / share;
+        const size_t count = share == 0 ? 1 : (strata_[stratum].size() + share - 1) / share;
         std::vector<int64_t> rest = room;
-        Exchange exchange = Begin(*first, block, count, rest);
+        Exchange exchange = Begin(*first, stratum, count, rest);
         if (exchange.levels.empty() || !Balance(steps, exchange, rest)) continue;
         if (best && exchange.value >= best->value) continue;
         if (tried_.count(FingerprintAfter(exchange)) != 0 || !FitsFiles(Apply(exchange))) continue;
@@ -307,24 +307,24 @@ std::optional<BitPlan> PlanSearch::Propose() {
 }
 
 bool PlanSearch::Learn(double divergence) {
-  std::vector<double> change(blocks_.size());
+  std::vector<double> change(strata_.size());
   for (size_t g = 0; g < groups_.size(); ++g)
-    change[block_of_[g]] += Value(groups_[g], proposed_[g]) - Value(groups_[g], levels_[g]);
+    change[stratum_of_[g]] += Value(groups_[g], proposed_[g]) - Value(groups_[g], levels_[g]);
   double predicted = 0, spread = 0;
-  for (size_t b = 0; b < change.size(); ++b) {
-    predicted += change[b] * state_.factors[b].mean;
-    spread += change[b] * change[b] * state_.factors[b].variance;
+  for (size_t s = 0; s < change.size(); ++s) {
+    predicted += change[s] * state_.factors[s].mean;
+    spread += change[s] * change[s] * state_.factors[s].variance;
   }
   const double measured = divergence - divergence_;
   const double of_change = kChangeNoise * (std::abs(predicted) + std::abs(measured));
   const double of_all = kDivergenceNoise * divergence_;
   const double noise = of_change * of_change + of_all * of_all;
-  for (size_t b = 0; b < change.size() && spread + noise > 0; ++b) {
-    SearchState::Factor& factor = state_.factors[b];
-    const double gain = factor.variance * change[b] / (spread + noise);
+  for (size_t s = 0; s < change.size() && spread + noise > 0; ++s) {
+    SearchState::Factor& factor = state_.factors[s];
+    const double gain = factor.variance * change[s] / (spread + noise);
     const double least = kLeastDraw * factor.mean;
     factor.mean = std::max(factor.mean + gain * (measured - predicted), least);
-    factor.variance *= 1 - gain * change[b];
+    factor.variance *= 1 - gain * change[s];
   }
   const bool better = divergence < divergence_;
   if (better) {

@@ -1,5 +1,5 @@
 // Which plan to measure next. Predicted losses are wrong by factors that nobody knows beforehand, and wrong
-// alike for linears of one layer and kind: a *block*. The search keeps for every block an estimate of its
+// alike for linears of one layer and kind: a *stratum*. The search keeps for every stratum an estimate of its
 // factor, with its uncertainty, proposes exchanges of bytes that would pay by factors drawn from these
 // estimates (Thompson, Biometrika 25, 1933), and corrects the estimates by what each measured exchange did (a
 // Kalman step).
@@ -28,7 +28,7 @@ struct SearchState {
     double variance = 0;
   };
   std::vector<Factor>
-      factors;  // of the blocks, in the order of their first linears; empty before the first trial
+      factors;  // of the strata, in the order of their first linears; empty before the first trial
   std::vector<uint64_t> tried;  // fingerprints of the plans that were proposed
   uint64_t random = 0;
 };
@@ -83,7 +83,7 @@ class PlanSearch {
   std::vector<double> DrawFactors();
   Steps ListSteps(const std::vector<double>& factors) const;
   std::optional<Step> BestStep(size_t group, double factor, bool raise) const;
-  Exchange Begin(const std::vector<Step>& steps, size_t block, size_t count,
+  Exchange Begin(const std::vector<Step>& steps, size_t stratum, size_t count,
                  std::vector<int64_t>& room) const;
   static void Take(const Step& step, Exchange& exchange);
   void Spend(const Step& step, std::vector<int64_t>& room) const;
@@ -102,8 +102,8 @@ class PlanSearch {
   AllocationProblem problem_;
   const JobSpec spec_;
   std::vector<ChoiceGroup> groups_;
-  std::vector<size_t> block_of_;             // of each group
-  std::vector<std::vector<size_t>> blocks_;  // groups of each
+  std::vector<size_t> stratum_of_;           // of each group
+  std::vector<std::vector<size_t>> strata_;  // groups of each
   std::vector<int> levels_;                  // of the best plan
   double divergence_ = 0;
   double lower_bound_ = 0, unconstrained_loss_ = 0;

@@ -19,8 +19,8 @@ DistortionTable Table() { return MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/
 double Truth(const BitPlan& plan) {
   double sum = 0;
   for (const PlannedLinear& planned : plan.linears) {
-    const int block = planned.linear.layer * 31 + static_cast<int>(planned.linear.kind) * 17;
-    sum += planned.loss * std::pow(4.0, (block % 7 - 3) / 3.0);
+    const int stratum = planned.linear.layer * 31 + static_cast<int>(planned.linear.kind) * 17;
+    sum += planned.loss * std::pow(4.0, (stratum % 7 - 3) / 3.0);
   }
   return sum / 1000;
 }
@@ -120,8 +120,8 @@ TEST(PlanSearchTest, FindsWhatThePredictionGotWrong) {
   DistortionTable informed = table;
   for (PartTable& part : informed.parts) {
     for (DistortionRow& row : part.rows) {
-      const int block = row.linear.layer * 31 + static_cast<int>(row.linear.kind) * 17;
-      for (auto& [bits, facts] : row.widths) facts.distortion *= std::pow(4.0, (block % 7 - 3) / 3.0);
+      const int stratum = row.linear.layer * 31 + static_cast<int>(row.linear.kind) * 17;
+      for (auto& [bits, facts] : row.widths) facts.distortion *= std::pow(4.0, (stratum % 7 - 3) / 3.0);
     }
   }
   ASSERT_OK_AND_ASSIGN(const BitPlan best, Allocate(informed, spec, kKept));
