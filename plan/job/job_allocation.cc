@@ -128,11 +128,11 @@ double UnconstrainedLoss(const DistortionTable& table, const JobSpec& spec, cons
   const absl::StatusOr<AllocationProblem> problem = MakeProblem(table, free, inputs);
   if (!problem.ok()) return 0;
   const Allocation allocation = AllocateWithin(spec.budget, HeuristicOf(spec), inputs, *problem);
-  double distortion = 0;
+  double loss = 0;
   for (size_t r = 0; r < allocation.bits.size(); ++r) {
-    distortion += Loss(inputs.rows[r], allocation.bits[r], problem->objective);
+    loss += Loss(inputs.rows[r], allocation.bits[r], problem->objective);
   }
-  return allocation.feasible ? distortion : constrained;
+  return allocation.feasible ? loss : constrained;
 }
 
 }  // namespace

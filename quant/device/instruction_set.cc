@@ -18,7 +18,7 @@
 namespace quantmoe {
 namespace {
 
-// A set, and how the libraries are told not to go beyond it. MKL's strict mode makes bits independent of the
+// A set, and how the libraries are told not to go beyond it. MKL's strict mode makes bytes independent of the
 // number of threads and of alignment; there is none below AVX2, where SetTaskThreads keeps to one thread.
 struct Entry {
   InstructionSet set;

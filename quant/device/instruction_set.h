@@ -1,5 +1,5 @@
 // Which instructions the numerics use: our own loops, and those of ATen, MKL and oneDNN, which would choose
-// by the CPU. It is part of the determinism class, because fused multiply-adds change bits.
+// by the CPU. It is part of the determinism class, because fused multiply-adds change bytes.
 #pragma once
 
 #include <string>
@@ -26,7 +26,7 @@ absl::Status ChooseInstructionSet(const std::string& choice);
 // What was chosen. Where nothing was, this chooses the best.
 InstructionSet CurrentInstructionSet();
 
-// What of the CPU may change bits, for the determinism class: "avx512", "avx2" or "baseline", and "generic"
+// What of the CPU may change bytes, for the determinism class: "avx512", "avx2" or "baseline", and "generic"
 // on other architectures than x86-64. "-" and the vendor follow for CPUs that are not Intel's, because MKL
 // takes other paths on them.
 std::string CpuDeterminism();

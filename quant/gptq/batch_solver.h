@@ -39,8 +39,8 @@ using SolvedInput = std::vector<std::map<int, QuantizedLinear>>;
 // must agree in the shapes of their weights.
 //
 // A batch must not depend on who computes it: the device may choose its algorithms by the number of inputs,
-// so the bits of a result depend on which inputs are solved together with it. c10::AcceleratorError is thrown
-// when a kernel fails.
+// so the bytes of a result depend on which inputs are solved together with it. c10::AcceleratorError is
+// thrown when a kernel fails.
 absl::StatusOr<std::vector<SolvedInput>> SolveBatch(const std::vector<FactoredWeights>& inputs,
                                                     const SolveOptions& options, const BatchKernels& kernels);
 

@@ -13,7 +13,7 @@ namespace quantmoe {
 
 // Replaces the upper triangle of the symmetric positive definite `matrix` [n, n], f32 contiguous, by V. The
 // part below the diagonal is neither read nor defined afterwards. False when it is not positive definite; the
-// content is then undefined. Blocked over GEMMs, diagonal blocks in f64 on one thread: the same bits for any
+// content is then undefined. Blocked over GEMMs, diagonal blocks in f64 on one thread: the same bytes for any
 // number of threads, which LAPACK does not give.
 bool FactorUpper(at::Tensor& matrix);
 

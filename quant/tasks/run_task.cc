@@ -80,7 +80,7 @@ void SetComputeThreads(int threads) {
 int ComputeThreads() { return compute_threads; }
 
 void SetTaskThreads(int threads) {
-  // MKL splits long sums over threads where it has no strict mode, and their number would show in the bits
+  // MKL splits long sums over threads where it has no strict mode, and their number would show in the bytes
   // (docs/decisions/0007-same-bits-for-any-thread-count.md). Tasks beside each other are still possible.
   at::set_num_threads(CurrentInstructionSet() == InstructionSet::kBaseline ? 1 : threads);
 }

@@ -1,5 +1,5 @@
-// Arithmetic with the same bits on a GPU and on the host: every operation is rounded once and as written.
-// Sources that include it are compiled without contraction (--fmad=false, -ffp-contract=off).
+// Arithmetic that agrees to the last bit on a GPU and on the host: every operation is rounded once and as
+// written. Sources that include it are compiled without contraction (--fmad=false, -ffp-contract=off).
 #pragma once
 
 #include <math.h>
