@@ -93,7 +93,7 @@ bool IsFilledByUniform(const ComparedBudget& budget, const std::vector<int>& ask
 std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const ComparedBudget& budget,
                                       const std::vector<int>& widths) {
   std::vector<std::string> heuristics = flags.heuristics;
-  if (!flags.no_control && Names(heuristics, "uniform") && !Names(heuristics, kEqualBytesControl) &&
+  if (!flags.no_control && Names(heuristics, kUniformHeuristic) && !Names(heuristics, kEqualBytesControl) &&
       !IsFilledByUniform(budget, widths)) {
     heuristics.push_back(kEqualBytesControl);
   }

@@ -11,13 +11,14 @@
 #include "cli/spec_flags.h"
 #include "cli/spec_input.h"
 #include "cli/typed_flags.h"
+#include "plan/options/heuristic_names.h"
 
 namespace quantmoe::cli {
 
 struct CompareFlags {
-  TypedFlags spec;                                               // what all jobs share
-  std::vector<std::string> heuristics = {"optimal", "uniform"};  // NAME[:KEY=VALUE]...
-  std::vector<std::string> budgets;                              // average bits or bytes
+  TypedFlags spec;                                                               // what all jobs share
+  std::vector<std::string> heuristics = {kOptimalHeuristic, kUniformHeuristic};  // NAME[:KEY=VALUE]...
+  std::vector<std::string> budgets;                                              // average bits or bytes
   std::vector<std::string> bytes, stored_bits, rank_bytes;
   bool no_control = false;
 };

@@ -11,6 +11,7 @@
 #include "base/exception_text.h"
 #include "base/json.h"
 #include "base/uniform_label.h"
+#include "plan/options/heuristic_names.h"
 
 namespace quantmoe {
 namespace {
@@ -79,7 +80,8 @@ void AddLinear(const std::string& name, const Json& bits, ComparedJob& job) {
 
 // Widths of the plan, and losses at all widths where the plan is the one that weighs them.
 void ReadLinears(const Json& report, ComparedJob& job, Comparison& comparison) {
-  const bool weighs = report.at("plan").value("heuristic", "") == "optimal" && comparison.losses.empty();
+  const bool weighs =
+      report.at("plan").value("heuristic", "") == kOptimalHeuristic && comparison.losses.empty();
   for (const Json& linear : report.value("linears", Json::array())) {
     const std::string name = linear.at("name").get<std::string>();
     AddLinear(name, linear.at("bits"), job);
@@ -186,7 +188,7 @@ void NamePlans(Comparison& comparison) {
   for (const ComparedJob& job : comparison.jobs)
     spent[job.budget] = std::max(spent[job.budget], job.average_bits);
   for (ComparedJob& job : comparison.jobs) {
-    const bool uniform = job.heuristic == "uniform" && job.failure.empty();
+    const bool uniform = job.heuristic == kUniformHeuristic && job.failure.empty();
     job.plan = uniform ? UniformLabel(job.width, job.average_bits, spent[job.budget]) : job.heuristic;
   }
 }

@@ -16,6 +16,7 @@
 #include "cli/rule_flags.h"
 #include "cli/task_flags.h"
 #include "cli/value_text.h"
+#include "plan/options/heuristic_names.h"
 #include "plan/options/spec_files.h"
 #include "plan/options/value_checks.h"
 
@@ -227,7 +228,7 @@ absl::StatusOr<SpecInput> ReadSpec(const TypedFlags& typed, const SpecNeeds& nee
   CheckNeeds(input, needs, violations);
   violations.insert(violations.end(), of_flags.begin(), of_flags.end());
   if (input.spec.heuristic.empty() && input.spec.preset.empty()) {
-    input.spec.heuristic = "optimal";
+    input.spec.heuristic = kOptimalHeuristic;
     input.given.emplace("heuristic.name", "--heuristic");
   }
   if (violations.empty()) CheckGiven(input, violations);

@@ -11,6 +11,7 @@
 #include "local/commands.h"
 #include "local/model_input.h"
 #include "plan/model/tensor_views.h"
+#include "plan/options/heuristic_names.h"
 
 namespace quantmoe {
 namespace {
@@ -44,7 +45,7 @@ absl::Status Trace(const ParetoFlags& flags, const ModelSources& models) {
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
   ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model, models));
   JobSpec spec;
-  spec.heuristic = "optimal";
+  spec.heuristic = kOptimalHeuristic;
   if (!flags.profile.empty()) spec.runtime_profile = flags.profile;
   if (!flags.objective.empty()) spec.heuristic_params["objective"] = flags.objective;
   ASSIGN_OR_RETURN(ParetoFront front,

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "base/uniform_label.h"
 #include "plan/heuristics/global_heuristics.h"
 #include "plan/heuristics/ranking_heuristics.h"
+#include "plan/options/heuristic_names.h"
 
 namespace quantmoe {
 namespace {
@@ -26,7 +28,7 @@ Params Levels() {
 }
 
 // What rankings of routed experts take: the other linears come before the ranking.
-Params Others() {
+Params UnroutedWidths() {
   return {
       {"others", ParamType::kWidth,
        "width of attention, shared experts and dense layers, raised before the ranking (default: as raise)"},
@@ -99,9 +101,9 @@ Statistics OfCombined(const HeuristicParams& params) {
 
 // A table.
 std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
-  const Params expert_params = Levels() + Others() + ExpertScope() + ExpertCount();
+  const Params expert_params = Levels() + UnroutedWidths() + ExpertScope() + ExpertCount();
   return {
-      {"optimal",
+      {kOptimalHeuristic,
        "The least total loss that the budget allows, solved exactly; reports a bound that no plan can beat.",
        Optimal,
        OfOptimal,
@@ -111,8 +113,8 @@ std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
          "(default); block: error that a block adds to the residual stream; distortion: GPTQ's layer-wise "
          "error; gate: the same, tokens weighted by the gate of their expert",
          {"measured", "block", "distortion", "gate"}}}},
-      {"uniform", "The largest width that fits for all linears.", Uniform, Always<>, {}},
-      {"in-order",
+      {kUniformHeuristic, "The largest width that fits for all linears.", Uniform, Always<>, {}},
+      {kEqualBytesControl,
        "Control of equal bytes: as uniform, then the next larger width for the first layers, linear by "
        "linear, "
        "as far as the budget goes.",
@@ -136,17 +138,17 @@ std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
        Wanda, Always<Statistic::kWandaScore>, expert_params},
       {"first-blocks",
        "Everything but the experts first, then all experts of the first MoE blocks, block by block.",
-       FirstBlocks, Always<>, Levels() + Others() + BlockCount()},
+       FirstBlocks, Always<>, Levels() + UnroutedWidths() + BlockCount()},
       {"last-blocks", "As first-blocks, from the last MoE block on.", LastBlocks, Always<>,
-       Levels() + Others() + BlockCount()},
+       Levels() + UnroutedWidths() + BlockCount()},
       {"block-importance",
        "As first-blocks, blocks that change their input's direction most first: by the exact mean cosine, or "
        "by "
        "QuantMoE-Bench's trained estimate of it.",
-       BlockImportance, OfBlocks, Levels() + Others() + BlockCount() + Similarity()},
+       BlockImportance, OfBlocks, Levels() + UnroutedWidths() + BlockCount() + Similarity()},
       {"outlier", "Linears with the largest max over columns of (largest / mean magnitude) first.", Outlier,
        Always<Statistic::kOutlierScore>,
-       Levels() + Others() +
+       Levels() + UnroutedWidths() +
            Params{{"scope",
                    ParamType::kChoice,
                    "routed: linears of experts, after everything else (default, as published); all: one "
@@ -160,7 +162,7 @@ std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
        "other "
        "block.",
        Combined, OfCombined,
-       Levels() + Others() +
+       Levels() + UnroutedWidths() +
            Params{{"blocks", ParamType::kCount, "MoE blocks whose experts are all raised (default 5)"},
                   {"order",
                    ParamType::kChoice,
@@ -170,7 +172,7 @@ std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
            Similarity()},
       {"projection", "Everything but the experts, then one projection of all experts.", OneProjection,
        Always<>,
-       Levels() + Others() +
+       Levels() + UnroutedWidths() +
            Params{{"which",
                    ParamType::kChoice,
                    "gate (default), up or down (w1, w3, w2 of Mixtral)",
@@ -178,7 +180,7 @@ std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
       {"random",
        "Control: everything but the experts, then units of routed experts in an order that a seed decides.",
        RandomOrder, Always<>,
-       Levels() + Others() +
+       Levels() + UnroutedWidths() +
            Params{{"seed", ParamType::kCount, "seed of the order (default 42)"},
                   {"unit",
                    ParamType::kChoice,

@@ -41,13 +41,14 @@ enum class Statistic {
 
 using HeuristicParams = std::map<std::string, std::string>;
 
+// The members that are references must be there, or the record does not compile.
 struct Heuristic {
   std::string name;
   std::string description;
   // Infeasible when the smallest widths exceed the capacity. The parameters must have passed CheckHeuristic.
-  Allocation (*run)(const AllocationProblem& problem);
+  Allocation (&run)(const AllocationProblem& problem);
   // None: shapes alone decide, so that a plan is known before anything was measured.
-  std::vector<Statistic> (*statistics)(const HeuristicParams& given);
+  std::vector<Statistic> (&statistics)(const HeuristicParams& given);
   std::vector<HeuristicParam> params;
 
   // Null when it takes no such parameter.

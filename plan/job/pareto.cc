@@ -9,7 +9,10 @@
 #include "nlohmann/json.hpp"
 #include "plan/allocate/budget.h"
 #include "plan/allocate/loss.h"
+#include "plan/heuristics/global_heuristics.h"
+#include "plan/heuristics/heuristic.h"
 #include "plan/job/job_allocation.h"
+#include "plan/options/heuristic_names.h"
 
 namespace quantmoe {
 namespace {
@@ -21,9 +24,11 @@ constexpr size_t kMaxHullPoints = 200;
 // The question of the front: `optimal` with the objective that the job asked for.
 JobSpec FrontSpec(JobSpec spec) {
   std::map<std::string, std::string> params;
+  const Heuristic* asked = FindHeuristic(spec.heuristic);
   const auto objective = spec.heuristic_params.find("objective");
-  if (spec.heuristic == "optimal" && objective != spec.heuristic_params.end()) params.insert(*objective);
-  spec.heuristic = "optimal";
+  if (asked != nullptr && asked->run == Optimal && objective != spec.heuristic_params.end())
+    params.insert(*objective);
+  spec.heuristic = kOptimalHeuristic;
   spec.heuristic_params = std::move(params);
   // What was refused for too many fallbacks had no artifact; a front of it is still worth seeing.
   spec.gptq.max_fallback_ratio = 1;
@@ -88,7 +93,7 @@ absl::StatusOr<ParetoFront> TraceFront(const DistortionTable& table, const JobSp
   }
   front.hull = TraceHull(inputs, problem, bounds.maximum_bytes);
   JobSpec uniform = spec;
-  uniform.heuristic = "uniform";
+  uniform.heuristic = kUniformHeuristic;
   uniform.heuristic_params.clear();
   for (int width : problem.widths) {
     uniform.budget.average_bits = width;

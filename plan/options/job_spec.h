@@ -10,6 +10,7 @@
 #include "plan/options/calibration_spec.h"
 #include "plan/options/evaluation_spec.h"
 #include "plan/options/gptq_spec.h"
+#include "plan/options/heuristic_names.h"
 #include "plan/options/option.h"
 #include "plan/options/width_rule.h"
 
@@ -51,7 +52,7 @@ void VisitOptions(Spec& choice, Visit& visit) {
                    .flag = "--heuristic",
                    .group = HelpGroup::kPlan,
                    .help = "What spends the budget; see `quantmoe heuristics`",
-                   .unset = "optimal",
+                   .unset = kOptimalHeuristic,
                    .kept = Kept::kAlways,
                    .tasks = kChoiceTasks,
                    .task_key = "heuristic"},

@@ -5,6 +5,7 @@
 #include "plan/job/job_allocation.h"
 #include "plan/job/pareto.h"
 #include "plan/model/tensor_views.h"
+#include "plan/options/heuristic_names.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tasks/choice_spec.h"
 
@@ -87,7 +88,7 @@ absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, Blo
 // What the plan has to beat: the largest single width that fits the same budget.
 absl::StatusOr<BlobRef> PutReference(JobSpec spec, const DistortionTable& table,
                                      const std::vector<TensorInfo>& kept, BlobStore& blobs) {
-  spec.heuristic = "uniform";
+  spec.heuristic = kUniformHeuristic;
   spec.heuristic_params.clear();
   ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, spec, kept));
   ASSIGN_OR_RETURN(const Digest digest, blobs.Put(BitPlanToJson(plan)));

@@ -9,6 +9,7 @@
 #include "plan/job/job_allocation.h"
 #include "plan/job/plan_search.h"
 #include "plan/model/tensor_views.h"
+#include "plan/options/heuristic_names.h"
 #include "quant/artifact/quantized_weights.h"
 #include "quant/model/likelihood.h"
 #include "quant/tasks/arguments.h"
@@ -88,7 +89,7 @@ absl::StatusOr<T> Read(const TaskArguments& arguments, BlobStore& blobs, const c
 
 // The largest single width that fits: a mixture that it beats is not worth having.
 std::vector<BitPlan> Rivals(const DistortionTable& table, JobSpec spec, const std::vector<TensorInfo>& kept) {
-  spec.heuristic = "uniform";
+  spec.heuristic = kUniformHeuristic;
   spec.heuristic_params.clear();
   const absl::StatusOr<BitPlan> uniform = Allocate(table, spec, kept);
   return uniform.ok() ? std::vector<BitPlan>{*uniform} : std::vector<BitPlan>{};
