@@ -107,7 +107,7 @@ nlohmann::ordered_json Sizes(const ExportLayout& layout) {
           {"average_bits", layout.plan.average_bits},
           {"linears", layout.plan.linears.size()},
           {"widened_linears", layout.widened},
-          {"warnings", layout.format.warnings(layout.plan)}};
+          {"warnings", layout.format.warnings(layout.plan, layout.profile)}};
 }
 
 absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
@@ -130,7 +130,7 @@ absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
     std::cerr << absl::StrCat("weight files: ", layout.source_bytes, " bytes in the artifact, ",
                               layout.plan.weight_file_bytes, " in the export (", layout.widened, " of ",
                               layout.plan.linears.size(), " linears stored wider)\n");
-    for (const std::string& warning : layout.format.warnings(layout.plan))
+    for (const std::string& warning : layout.format.warnings(layout.plan, layout.profile))
       std::cerr << "warning: " << warning << "\n";
     ASSIGN_OR_RETURN(WorkDirectory work, WorkDirectory::Open(places.work, WorkDirectory::Use::kShared));
     const absl::StatusOr<Digest> manifest =

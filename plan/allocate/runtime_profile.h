@@ -37,7 +37,7 @@ const RuntimeProfile& FreeProfile();
 
 // Null when there is no profile of that name.
 const RuntimeProfile* FindProfile(absl::string_view name);
-// The same, but FreeProfile() then: for plans that another version may have written.
+// The same, but FreeProfile() then: for specs whose name is still to be refused.
 const RuntimeProfile& ProfileNamed(absl::string_view name);
 // What is wrong with a name that FindProfile does not know.
 std::string UnknownProfile(absl::string_view name);

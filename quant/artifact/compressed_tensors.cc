@@ -9,8 +9,6 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 
-#include "plan/allocate/runtime_profile.h"
-
 namespace quantmoe {
 namespace {
 
@@ -67,7 +65,7 @@ class ExpertTargets {
 };
 
 // Targets by width, in the order of the plan.
-std::map<int, std::vector<std::string>> TargetsOf(const BitPlan& plan) {
+std::map<int, std::vector<std::string>> TargetsOf(const BitPlan& plan, const RuntimeProfile& profile) {
   std::map<int, std::vector<std::string>> targets;
   std::map<int, ExpertTargets> experts;
   std::set<int> expert_widths, widths;
@@ -76,8 +74,7 @@ std::map<int, std::vector<std::string>> TargetsOf(const BitPlan& plan) {
     if (IsExpert(p.linear.kind)) expert_widths.insert(p.bits);
   }
   if (widths.size() == 1) return {{*widths.begin(), {"Linear"}}};
-  const bool class_target =
-      ProfileNamed(plan.profile).experts == ExpertSharing::kModel && expert_widths.size() == 1;
+  const bool class_target = profile.experts == ExpertSharing::kModel && expert_widths.size() == 1;
   for (const PlannedLinear& p : plan.linears) {
     if (class_target && p.bits == *expert_widths.begin()) {
       targets[p.bits] = {"Linear"};
@@ -126,11 +123,11 @@ std::vector<std::string> Ignored(const ModelSpec& spec, const std::vector<Tensor
 
 }  // namespace
 
-Json CompressedTensorsConfig(const BitPlan& plan, const ModelSpec& spec,
+Json CompressedTensorsConfig(const BitPlan& plan, const RuntimeProfile& profile, const ModelSpec& spec,
                              const std::vector<TensorInfo>& kept) {
   Json groups = Json::object();
   // A group for the class comes first: readers that look at one group only look at the first.
-  std::map<int, std::vector<std::string>> targets = TargetsOf(plan);
+  std::map<int, std::vector<std::string>> targets = TargetsOf(plan, profile);
   const auto add = [&](int bits, std::vector<std::string> names) {
     groups[absl::StrCat("group_", groups.size())] = GroupOf(std::move(names), bits, plan.group_size);
   };

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "plan/allocate/bit_plan.h"
+#include "plan/allocate/runtime_profile.h"
 
 namespace quantmoe {
 
@@ -15,7 +16,7 @@ namespace quantmoe {
 // their published names (w1, w3, w2) and the ones that runtimes give them (gate_proj, up_proj, down_proj).
 // One width, and the experts' width for a profile that gives all experts one, is given for the class Linear
 // instead.
-nlohmann::ordered_json CompressedTensorsConfig(const BitPlan& plan, const ModelSpec& spec,
-                                               const std::vector<TensorInfo>& kept);
+nlohmann::ordered_json CompressedTensorsConfig(const BitPlan& plan, const RuntimeProfile& profile,
+                                               const ModelSpec& spec, const std::vector<TensorInfo>& kept);
 
 }  // namespace quantmoe

@@ -75,17 +75,17 @@ absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
   return widened;
 }
 
-std::string NameIn(const PublishedArtifact& artifact, const BitPlan& plan, const ExportFormat& format,
-                   const std::string& name) {
-  if (!format.loaders_names || !ProfileNamed(plan.profile).own_names) return name;
+std::string NameIn(const PublishedArtifact& artifact, const RuntimeProfile& profile,
+                   const ExportFormat& format, const std::string& name) {
+  if (!format.loaders_names || !profile.own_names) return name;
   return GptqModelName(FamilyOf(artifact.spec()), name);
 }
 
 // Kept() of the artifact under the names of the export.
-std::vector<TensorInfo> KeptIn(const PublishedArtifact& artifact, const BitPlan& plan,
+std::vector<TensorInfo> KeptIn(const PublishedArtifact& artifact, const RuntimeProfile& profile,
                                const ExportFormat& format) {
   std::vector<TensorInfo> kept = artifact.Kept();
-  for (TensorInfo& tensor : kept) tensor.name = NameIn(artifact, plan, format, tensor.name);
+  for (TensorInfo& tensor : kept) tensor.name = NameIn(artifact, profile, format, tensor.name);
   return kept;
 }
 
@@ -139,7 +139,7 @@ class Exporter {
       }
     }
     for (const TensorInfo& tensor : artifact.Kept())
-      kept_[NameIn(artifact, layout.plan, format_, tensor.name)] = tensor.name;
+      kept_[NameIn(artifact, layout.profile, format_, tensor.name)] = tensor.name;
   }
 
   absl::StatusOr<MappedFile> Get(const TensorInfo& info) const {
@@ -290,8 +290,8 @@ class Publication {
 
   absl::Status WriteDocuments() {
     const ExportFormat& format = layout_.format;
-    const Json config =
-        format.config(artifact_, layout_.plan, KeptIn(artifact_, layout_.plan, format), version_);
+    const Json config = format.config(artifact_, layout_.plan, layout_.profile,
+                                      KeptIn(artifact_, layout_.profile, format), version_);
     const std::string copy(format.stored.config_copy);
     if (!copy.empty()) RETURN_IF_ERROR(AddFile(copy, config.dump(2) + "\n"));
     RETURN_IF_ERROR(AddFile("config.json", QuantizedModelConfig(artifact_.config_json(), config)));
@@ -343,20 +343,20 @@ class Publication {
 
 absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, const ExportFormat& format,
                                           const std::string& profile_name) {
-  ExportLayout layout{
-      format, artifact.plan(), {}, artifact.plan().weight_file_bytes, artifact.plan().average_bits, 0};
-  ASSIGN_OR_RETURN(const RuntimeProfile* profile, ProfileOf(profile_name, layout.plan.group_size));
+  const BitPlan& solved = artifact.plan();
+  ASSIGN_OR_RETURN(const RuntimeProfile* profile, ProfileOf(profile_name, solved.group_size));
+  ExportLayout layout{format, *profile, solved, {}, solved.weight_file_bytes, solved.average_bits, 0};
   layout.plan.profile = profile->name;
   ASSIGN_OR_RETURN(layout.widened, Widen(*profile, layout.plan));
   std::vector<Linear> linears;
   std::map<std::string, int> bits;
   for (PlannedLinear& planned : layout.plan.linears) {
-    planned.linear.name = NameIn(artifact, layout.plan, format, planned.linear.name);
+    planned.linear.name = NameIn(artifact, *profile, format, planned.linear.name);
     if (!format.stored.zero_points) planned.symmetric = true;  // scales keep their signs
     linears.push_back(planned.linear);
     bits[planned.linear.name] = planned.bits;
   }
-  const std::vector<TensorInfo> kept = KeptIn(artifact, layout.plan, format);
+  const std::vector<TensorInfo> kept = KeptIn(artifact, *profile, format);
   RETURN_IF_ERROR(CheckNames(format, layout.plan, kept));
   layout.files = LayOutWeightFiles(linears, kept, [&](const Linear& linear) {
     return StoredAs(format, linear, bits.at(linear.name), layout.plan.group_size);

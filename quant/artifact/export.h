@@ -19,7 +19,8 @@ namespace quantmoe {
 // What an export will be, to the byte, before anything is written.
 struct ExportLayout {
   const ExportFormat& format;
-  BitPlan plan;                   // with the widths, sizes and profile of the export
+  const RuntimeProfile& profile;
+  BitPlan plan;                   // with the widths, sizes and the profile's name of the export
   std::vector<WeightFile> files;  // model files, without their index
   int64_t source_bytes = 0;       // weight files of the artifact
   double native_bits = 0;         // average of the artifact's widths

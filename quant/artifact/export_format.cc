@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/json.h"
-#include "plan/allocate/runtime_profile.h"
 #include "quant/artifact/compressed_tensors.h"
 #include "quant/artifact/gptq_config.h"
 
@@ -25,14 +24,14 @@ at::Tensor UnpackGptq(const StoredWeights& stored, int bits, int /*group_size*/)
   return DequantizeStored({stored.codes, stored.zero_points, stored.scales}, bits);
 }
 
-Json ConfigOfGptq(const PublishedArtifact& artifact, const BitPlan& plan, const std::vector<TensorInfo>& kept,
-                  const std::string& version) {
+Json ConfigOfGptq(const PublishedArtifact& artifact, const BitPlan& plan, const RuntimeProfile& /*profile*/,
+                  const std::vector<TensorInfo>& kept, const std::string& version) {
   const Json spec = artifact.manifest().value("spec", Json::object());
   const nlohmann::json gptq = OwnJson(spec.value("gptq", Json::object()).dump());
   return GptqConfig(plan, artifact.spec(), kept, gptq, version);
 }
 
-std::vector<std::string> NoWarnings(const BitPlan&) { return {}; }
+std::vector<std::string> NoWarnings(const BitPlan&, const RuntimeProfile&) { return {}; }
 
 StoredWeights PackTransposed(const SignedLinear& solved, int /*bits*/) {
   return {solved.qweight.t().contiguous(), {}, solved.scales.t().contiguous()};
@@ -44,14 +43,15 @@ at::Tensor UnpackTransposed(const StoredWeights& stored, int bits, int group_siz
 }
 
 Json ConfigOfCompressedTensors(const PublishedArtifact& artifact, const BitPlan& plan,
-                               const std::vector<TensorInfo>& kept, const std::string& /*version*/) {
-  return CompressedTensorsConfig(plan, artifact.spec(), kept);
+                               const RuntimeProfile& profile, const std::vector<TensorInfo>& kept,
+                               const std::string& /*version*/) {
+  return CompressedTensorsConfig(plan, profile, artifact.spec(), kept);
 }
 
 // docs/formats.md, section 10.
-std::vector<std::string> WarningsOfCompressedTensors(const BitPlan& plan) {
+std::vector<std::string> WarningsOfCompressedTensors(const BitPlan& plan, const RuntimeProfile& profile) {
   const auto expert = [](const PlannedLinear& planned) { return IsExpert(planned.linear.kind); };
-  if (ProfileNamed(plan.profile).experts == ExpertSharing::kModel ||
+  if (profile.experts == ExpertSharing::kModel ||
       std::none_of(plan.linears.begin(), plan.linears.end(), expert)) {
     return {};
   }

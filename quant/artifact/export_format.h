@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "plan/allocate/bit_plan.h"
+#include "plan/allocate/runtime_profile.h"
 #include "quant/artifact/published_artifact.h"
 #include "quant/gptq/packing.h"
 #include "storage/weight_format.h"
@@ -28,12 +29,13 @@ struct ExportFormat {
   StoredWeights (&pack)(const SignedLinear& solved, int bits);
   // The inverse, as far as it matters: weights [out, in] f32.
   at::Tensor (&unpack)(const StoredWeights& stored, int bits, int group_size);
-  // The `quantization_config`: `kept` are the tensors that are not quantized, `version` is that of the
-  // program.
+  // The `quantization_config` of `plan`, which is for `profile`: `kept` are the tensors that are not
+  // quantized, `version` is that of the program.
   nlohmann::ordered_json (&config)(const PublishedArtifact& artifact, const BitPlan& plan,
-                                   const std::vector<TensorInfo>& kept, const std::string& version);
+                                   const RuntimeProfile& profile, const std::vector<TensorInfo>& kept,
+                                   const std::string& version);
   // What loaders of such an export compute that take it without a complaint and are wrong.
-  std::vector<std::string> (&warnings)(const BitPlan& plan);
+  std::vector<std::string> (&warnings)(const BitPlan& plan, const RuntimeProfile& profile);
   // Modules have the names that the profile's loader looks for; false: the published ones.
   bool loaders_names = false;
 };

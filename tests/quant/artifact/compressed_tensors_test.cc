@@ -65,6 +65,10 @@ class CompressedTensorsTest : public ::testing::Test {
     return plan;
   }
 
+  Json ConfigOf(const BitPlan& plan) const {
+    return CompressedTensorsConfig(plan, ProfileNamed(plan.profile), spec_, kept_);
+  }
+
   ModelSpec spec_;
   std::vector<TensorInfo> kept_;
 };
@@ -82,7 +86,7 @@ TEST_F(CompressedTensorsTest, EveryLinearIsInOneGroupAndHasItsWidth) {
                                                                      : 8; }),
   };
   for (const BitPlan& plan : plans) {
-    const Json config = CompressedTensorsConfig(plan, spec_, kept_);
+    const Json config = ConfigOf(plan);
     for (const PlannedLinear& planned : plan.linears) {
       const std::string& name = planned.linear.name;
       EXPECT_EQ(WidthsOf(config, name), std::vector<int>{planned.bits}) << plan.profile << " " << name;
@@ -98,7 +102,7 @@ TEST_F(CompressedTensorsTest, EveryLinearIsInOneGroupAndHasItsWidth) {
 }
 
 TEST_F(CompressedTensorsTest, WhatIsKeptIsIgnoredUnderBothNames) {
-  const Json config = CompressedTensorsConfig(Plan("any", [](const Linear&) { return 4; }), spec_, kept_);
+  const Json config = ConfigOf(Plan("any", [](const Linear&) { return 4; }));
   EXPECT_THAT(config.at("ignore").get<std::vector<std::string>>(),
               ::testing::UnorderedElementsAre("lm_head", "model.layers.1.block_sparse_moe.gate",
                                               "model.layers.1.mlp.gate"));
@@ -106,8 +110,7 @@ TEST_F(CompressedTensorsTest, WhatIsKeptIsIgnoredUnderBothNames) {
 
 // Readers that look at one group only look at the first.
 TEST_F(CompressedTensorsTest, TheGroupOfTheClassComesFirst) {
-  const Json config = CompressedTensorsConfig(
-      Plan("sglang", [](const Linear& l) { return IsExpert(l.kind) ? 8 : 4; }), spec_, kept_);
+  const Json config = ConfigOf(Plan("sglang", [](const Linear& l) { return IsExpert(l.kind) ? 8 : 4; }));
   const Json& first = config.at("config_groups").at("group_0");
   EXPECT_EQ(first.at("targets"), Json::array({"Linear"}));
   EXPECT_EQ(first.at("weights").at("num_bits"), 8);
