@@ -229,19 +229,19 @@ PlannedTask PlanPrepare(const ResolvedJob& job) {
     params["heldout_sequences"] = kHeldoutSequences;
     params["heldout_tokens"] = kHeldoutTokens;
   }
-  PlannedTask task = StartTask(job, TaskKind::kPrepare, {}, params);
-  task.inputs.push_back(FromBlob("calibration_text", calibration.text));
-  task.inputs.push_back(FromBlob("perplexity_text", evaluation.perplexity_text));
+  std::vector<TaskInput> inputs = {FromBlob("calibration_text", calibration.text),
+                                   FromBlob("perplexity_text", evaluation.perplexity_text)};
   for (const BenchmarkTaskSpec& benchmark : evaluation.tasks) {
     if (evaluation.skip) break;
     params["tasks"].push_back(benchmark.name);
     if (benchmark.limit > 0) params["limits"][benchmark.name] = benchmark.limit;
-    task.inputs.push_back(FromBlob("task." + benchmark.name, benchmark.data));
+    inputs.push_back(FromBlob("task." + benchmark.name, benchmark.data));
     if (!benchmark.fewshot_data.sha256.empty()) {
-      task.inputs.push_back(FromBlob("fewshot." + benchmark.name, benchmark.fewshot_data));
+      inputs.push_back(FromBlob("fewshot." + benchmark.name, benchmark.fewshot_data));
     }
   }
-  task.params_json = params.dump();
+  PlannedTask task = StartTask(job, TaskKind::kPrepare, {}, params);
+  task.inputs = std::move(inputs);
   return task;
 }
 

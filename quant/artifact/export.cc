@@ -205,8 +205,7 @@ class Exporter {
       return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
     ASSIGN_OR_RETURN(SignedLinear solved, artifact_.Linear(*planned));
     if (bits != planned->bits) solved = Widened(solved, planned->bits, bits);
-    StoredWeights weights = format_.pack(solved, bits);
-    return *PartOf(weights, content);
+    return format_.pack(solved, bits, content);
   }
 
   // More bits hold the codes of both signs under one zero point, so no scale needs to be negative.

@@ -15,9 +15,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-StoredWeights PackGptq(const SignedLinear& solved, int bits) {
+at::Tensor PackGptq(const SignedLinear& solved, int bits, TensorContent content) {
   const GptqTensors stored = MirrorNegativeGroups(solved.qweight, solved.scales, bits);
-  return {stored.qweight, stored.qzeros, stored.scales};
+  if (content == TensorContent::kCodes) return stored.qweight;
+  return content == TensorContent::kZeroPoints ? stored.qzeros : stored.scales;
 }
 
 at::Tensor UnpackGptq(const StoredWeights& stored, int bits, int /*group_size*/) {
@@ -33,8 +34,8 @@ Json ConfigOfGptq(const PublishedArtifact& artifact, const BitPlan& plan, const 
 
 std::vector<std::string> NoWarnings(const BitPlan&, const RuntimeProfile&) { return {}; }
 
-StoredWeights PackTransposed(const SignedLinear& solved, int /*bits*/) {
-  return {solved.qweight.t().contiguous(), {}, solved.scales.t().contiguous()};
+at::Tensor PackTransposed(const SignedLinear& solved, int /*bits*/, TensorContent content) {
+  return (content == TensorContent::kCodes ? solved.qweight : solved.scales).t().contiguous();
 }
 
 at::Tensor UnpackTransposed(const StoredWeights& stored, int bits, int group_size) {

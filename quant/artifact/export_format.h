@@ -26,8 +26,9 @@ struct StoredWeights {
 // The references must be there, or the record does not compile.
 struct ExportFormat {
   const WeightFormat& stored;
-  StoredWeights (&pack)(const SignedLinear& solved, int bits);
-  // The inverse, as far as it matters: weights [out, in] f32.
+  // The tensor of `content`, which is one of StoredWeights.
+  at::Tensor (&pack)(const SignedLinear& solved, int bits, TensorContent content);
+  // The inverse of all of them, as far as it matters: weights [out, in] f32.
   at::Tensor (&unpack)(const StoredWeights& stored, int bits, int group_size);
   // The `quantization_config` of `plan`, which is for `profile`: `kept` are the tensors that are not
   // quantized, `version` is that of the program.

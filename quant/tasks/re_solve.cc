@@ -14,7 +14,7 @@
 namespace quantmoe {
 namespace {
 
-// The rows that one shard feeds to a block, in the original model and behind quantized layers.
+// The rows that one shard feeds to a module, in the original model and behind quantized layers.
 struct PairedRows {
   at::Tensor original;
   at::Tensor quantized;
@@ -22,7 +22,7 @@ struct PairedRows {
   at::Tensor scales;  // of the rows; undefined: none
 };
 
-// Of a shard: the rows that calibrate a block, and those that may support it when it is a cold expert.
+// Of a shard: the rows that calibrate a module, and those that may support it when it is a cold expert.
 struct ShardRows {
   PairedRows own;
   PairedRows sample;  // without rows: none
@@ -171,20 +171,30 @@ class PartReSolver : public PartTask {
                              const RowSource& rows) {
     for (const std::vector<size_t>& stage : stages) {
       const int64_t in = part_.linears[first + stage[0]].in;
-      SharedInput input{.own = NoSums(in), .linears = {}};
-      if (part_.kind == PartKind::kExperts) input.support = NoSums(in);
-      for (size_t s = 0; s < shards(); ++s) {
-        ASSIGN_OR_RETURN(const ShardRows pair, rows(s));
-        AddRows(original, changed, stage[0], pair.own, input.own);
-        if (pair.sample.original.defined()) AddRows(original, changed, stage[0], pair.sample, input.support);
-        upload_.EndRound();
-      }
-      const int64_t sampled = input.support.hessian.tokens();
-      if (sampled > 0) input.support_weight = support_weight_(sampled);
+      ASSIGN_OR_RETURN(SharedInput input, SumInput(original, changed, stage[0], in, rows));
       RETURN_IF_ERROR(AddTargets(stage, first, input));
-      RETURN_IF_ERROR(SolveStage(changed, std::move(input)));
+      std::vector<SharedInput> inputs;
+      inputs.push_back(std::move(input));
+      RETURN_IF_ERROR(SolveShared(std::move(inputs), options_, device_,
+                                  [&](const SolvedLinear& solved) { return Record(solved, changed); }));
     }
     return absl::OkStatus();
+  }
+
+  // What linear `which` of the module, of `in` input channels, sees in all shards.
+  absl::StatusOr<SharedInput> SumInput(const ChangingModule& original, const ChangingModule& changed,
+                                       size_t which, int64_t in, const RowSource& rows) {
+    SharedInput input{.own = NoSums(in), .linears = {}};
+    if (part_.kind == PartKind::kExperts) input.support = NoSums(in);
+    for (size_t s = 0; s < shards(); ++s) {
+      ASSIGN_OR_RETURN(const ShardRows pair, rows(s));
+      AddRows(original, changed, which, pair.own, input.own);
+      if (pair.sample.original.defined()) AddRows(original, changed, which, pair.sample, input.support);
+      upload_.EndRound();
+    }
+    const int64_t sampled = input.support.hessian.tokens();
+    if (sampled > 0) input.support_weight = support_weight_(sampled);
+    return input;
   }
 
   CalibrationSums NoSums(int64_t in) const {
@@ -218,21 +228,19 @@ class PartReSolver : public PartTask {
     return absl::OkStatus();
   }
 
-  absl::Status SolveStage(ChangingModule& changed, SharedInput input) {
-    std::vector<SharedInput> inputs;
-    inputs.push_back(std::move(input));
-    return SolveShared(std::move(inputs), options_, device_, [&](const SolvedLinear& solved) {
-      const auto& [width, quantized] = *solved.widths.begin();
-      changed.Replace(solved.target.id,
-                      Dequantize(quantized.codes, quantized.scales, width, options_.group_size));
-      const std::string& name = solved.target.name;
-      packed_[name + ".qweight"] = PackRows(quantized.codes.cpu(), width);
-      packed_[name + ".scales"] = quantized.scales.cpu();
-      PlannedLinear& entry = fragment_.linears.emplace_back(planned_.at(name));
-      entry.method = solved.factor.Method();
-      entry.fallback = solved.factor.fallback;
-      return absl::OkStatus();
-    });
+  // Gives a linear its quantized weight in the module, for the stages that follow, and keeps it for the
+  // blobs.
+  absl::Status Record(const SolvedLinear& solved, ChangingModule& changed) {
+    const auto& [width, quantized] = *solved.widths.begin();
+    changed.Replace(solved.target.id,
+                    Dequantize(quantized.codes, quantized.scales, width, options_.group_size));
+    const std::string& name = solved.target.name;
+    packed_[name + ".qweight"] = PackRows(quantized.codes.cpu(), width);
+    packed_[name + ".scales"] = quantized.scales.cpu();
+    PlannedLinear& entry = fragment_.linears.emplace_back(planned_.at(name));
+    entry.method = solved.factor.Method();
+    entry.fallback = solved.factor.fallback;
+    return absl::OkStatus();
   }
 
   absl::StatusOr<TaskOutputs> Store() {
