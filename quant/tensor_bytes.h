@@ -14,29 +14,36 @@
 
 namespace quantmoe {
 
-// A tensor that shares the memory of `bytes` and keeps it mapped; never write to it. Copied when the address
-// is not aligned for the type.
+// A tensor on the CPU with the shape and dtype of `info` that shares the memory of `bytes`, which holds just
+// that, and keeps it mapped; never write to it. Copied when the address is not aligned for the type.
+// INVALID_ARGUMENT MODEL_UNSUPPORTED for a dtype that cannot be computed with.
 absl::StatusOr<at::Tensor> TensorFromBytes(const TensorInfo& info, const MappedFile& bytes);
 
-// The type of a tensor with a dtype of the file format; aborts for dtypes that cannot be computed with.
+// The type of a tensor with a dtype of the file format; throws c10::Error for one that cannot be computed
+// with.
 at::ScalarType ScalarTypeOf(DType dtype);
 
-// The dtype of a tensor in the file format; aborts for types that the format lacks.
+// The dtype of a tensor in the file format; throws c10::Error for a type that the format lacks.
 DType DTypeOf(const at::Tensor& tensor);
 
-// Contiguous bytes of a CPU tensor; the tensor must outlive the view.
+// The bytes of a tensor of any shape and dtype, which must outlive the view; throws c10::Error unless it is
+// contiguous on the CPU.
 absl::string_view BytesOf(const at::Tensor& tensor);
 
 using NamedTensors = std::map<std::string, at::Tensor>;
 
-// Stores tensors as one safetensors blob.
+// Stores tensors of any shape, contiguous on the CPU, as one safetensors blob. Errors of the store, such as
+// RESOURCE_EXHAUSTED DISK_FULL.
 absl::StatusOr<Digest> PutTensors(BlobStore& blobs, const NamedTensors& tensors);
 
-// Opens a safetensors blob; the tensors share its mapping.
+// Opens a safetensors blob; the tensors share its mapping, in the shapes and dtypes that it says. Errors of
+// BlobStore::Open; INVALID_ARGUMENT MODEL_INVALID for what is no safetensors file, MODEL_UNSUPPORTED as of
+// TensorFromBytes.
 absl::StatusOr<NamedTensors> GetTensors(BlobStore& blobs, const Digest& digest);
 
-// Opens a safetensors file.
+// The same of a file: NOT_FOUND when there is none.
 absl::StatusOr<NamedTensors> ReadTensorFile(const std::string& path);
+// Tensors as for PutTensors. Errors of ErrnoError, such as RESOURCE_EXHAUSTED DISK_FULL.
 absl::Status WriteTensorFile(const std::string& path, const NamedTensors& tensors);
 
 }  // namespace quantmoe

@@ -58,6 +58,7 @@ struct PartTable {
 };
 
 std::string PartTableToJson(const PartTable& table);
+// INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<PartTable> PartTableFromJson(absl::string_view json);
 
 // What calibration tokens did in one MoE layer, over all shards.
@@ -76,6 +77,7 @@ struct RoutingCounts {
 };
 
 std::string RoutingCountsToJson(const RoutingCounts& routing);
+// INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<RoutingCounts> RoutingCountsFromJson(absl::string_view json);
 
 // Everything allocation needs, in one document: {"parts": [...], "routing": [...]}.
@@ -84,6 +86,7 @@ struct DistortionTable {
   std::vector<RoutingCounts> routing;  // MoE layers, sorted
 };
 std::string DistortionTableToJson(const DistortionTable& table);
+// INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<DistortionTable> DistortionTableFromJson(absl::string_view json);
 
 }  // namespace quantmoe

@@ -24,8 +24,10 @@ struct PrepareSummary {
   int64_t evaluation_tokens = 0;
 };
 std::string PrepareSummaryToJson(const PrepareSummary& summary);
+// INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view json);
-// From the blob that `prepare` wrote. A lost blob is told as of storage/lost_blob.h.
+// From the blob that `prepare` wrote. Errors of BlobStore::Open and of PrepareSummaryFromJson; a blob that
+// is cut while it is read is a lost one too (storage/lost_blob.h).
 absl::StatusOr<PrepareSummary> ReadPrepareSummary(BlobStore& blobs, const Digest& summary);
 
 // The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>, and heldout where

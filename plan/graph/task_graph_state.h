@@ -113,6 +113,7 @@ class TaskGraphState {
   // What the task reads, in the order of its parameters. MISSING_OUTPUT when a producer is not done.
   absl::StatusOr<std::vector<BlobRef>> InputsOf(const TaskNode& task) const;
   // TaskKey of the task on hardware of this class; empty where the class is, since nobody knows the key then.
+  // Errors of InputsOf.
   absl::StatusOr<std::string> KeyOf(const TaskNode& task, absl::string_view determinism_class) const;
 
   // A task that is done and has an output with this SHA-256; null when there is none.

@@ -29,6 +29,7 @@ absl::string_view TaskKindName(TaskKind kind);
 // as the cache of results wants them.
 bool IsKeptAfterJob(TaskKind kind, absl::string_view role);
 const std::vector<TaskKind>& AllTaskKinds();  // in the order of a job
+// INVALID_ARGUMENT for any other name.
 absl::StatusOr<TaskKind> ParseTaskKind(absl::string_view name);
 
 struct BlobRef {

@@ -22,7 +22,7 @@ namespace quantmoe {
 absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
                                  const std::vector<TensorInfo>& kept);
 
-// The same for those who ask for many plans of one table; `inputs` by MakeInputs.
+// The same, with the same errors, for those who ask for many plans of one table; `inputs` by MakeInputs.
 absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& spec,
                                  const AllocationInputs& inputs);
 

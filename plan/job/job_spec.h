@@ -59,12 +59,13 @@ struct JobModel {
   std::unique_ptr<Checkpoint> checkpoint;
   std::string config_json;
 };
-// Reads the headers and config.json, each once.
+// Reads the headers and config.json, each once. Errors of OpenModel, ReadModelConfig and Checkpoint::Open.
 absl::StatusOr<JobModel> OpenJobModel(const std::string& uri, const ModelSources& models);
-// ResolveJob with this model, whose URI the job gets.
+// ResolveJob with this model, whose URI the job gets; its errors.
 absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const JobModel& model);
 
 // The whole way from a spec to a ResolvedJob: the spec is checked, its model opened, and the job resolved.
+// INVALID_FIELD with all that CheckJobSpec finds; errors of OpenJobModel and ResolveJob.
 absl::StatusOr<ResolvedJob> OpenJob(JobSpec spec, const ModelSources& models);
 
 }  // namespace quantmoe

@@ -33,6 +33,7 @@ struct SearchState {
   uint64_t random = 0;
 };
 std::string SearchStateToJson(const SearchState& state);
+// INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<SearchState> SearchStateFromJson(absl::string_view json);
 
 class PlanSearch {

@@ -35,6 +35,7 @@ enum class LinearKind {
   kExpertDown,
 };
 absl::string_view LinearKindName(LinearKind kind);  // "query", ..., "expert_down"
+// INVALID_ARGUMENT for any other name.
 absl::StatusOr<LinearKind> ParseLinearKind(absl::string_view name);
 bool IsAttention(LinearKind kind);
 bool IsShared(LinearKind kind);  // shared expert or dense MLP

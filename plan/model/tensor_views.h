@@ -44,11 +44,12 @@ absl::StatusOr<TensorView> WeightView(const ModelSpec& spec, const Checkpoint& c
 absl::StatusOr<TensorView> BiasView(const ModelSpec& spec, const Checkpoint& checkpoint,
                                     const Linear& linear);
 // Any other tensor by its published name, whatever its shape and dtype: as it is stored, or decoded where
-// KeptTensors says so.
+// KeptTensors says so. INVALID_ARGUMENT MODEL_INVALID when it is missing.
 absl::StatusOr<TensorView> OtherView(const ModelSpec& spec, const Checkpoint& checkpoint,
                                      const std::string& name);
 
-// The views of a linear are good, and there is no bias that config.json denies.
+// The views of a linear are good, and there is no bias that config.json denies. Errors of these checks as of
+// WeightView.
 absl::Status CheckLinear(const ModelSpec& spec, const Checkpoint& checkpoint, const Linear& linear);
 // The routed experts of a layer are as many as config.json says, and stored in one form only.
 absl::Status CheckExperts(const ModelSpec& spec, const Checkpoint& checkpoint, int layer);

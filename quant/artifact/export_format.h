@@ -16,17 +16,18 @@
 
 namespace quantmoe {
 
-// The tensors of one linear that are computed from its weights, shaped as the format has them.
+// The tensors of one linear that are computed from its weights, as GPTQ has them; compressed-tensors has the
+// transposes.
 struct StoredWeights {
-  at::Tensor codes;
-  at::Tensor zero_points;  // undefined where the format has none
-  at::Tensor scales;
+  at::Tensor codes;        // [in*bits/32, out] i32
+  at::Tensor zero_points;  // [in/group_size, out*bits/32] i32; undefined where the format has none
+  at::Tensor scales;       // [in/group_size, out] f16
 };
 
 // The references must be there, or the record does not compile.
 struct ExportFormat {
   const WeightFormat& stored;
-  // The tensor of `content`, which is one of StoredWeights.
+  // The tensor of `content`, which is one of StoredWeights that the format has, in its shape and dtype.
   at::Tensor (&pack)(const SignedLinear& solved, int bits, TensorContent content);
   // The inverse of all of them, as far as it matters: weights [out, in] f32.
   at::Tensor (&unpack)(const StoredWeights& stored, int bits, int group_size);

@@ -26,7 +26,7 @@ class PublishedArtifact {
   static absl::StatusOr<PublishedArtifact> Open(std::shared_ptr<ModelDirectory> directory);
 
   // As it was solved. INVALID_ARGUMENT ARTIFACT_INVALID for zero points and groups that the plan does not
-  // have, and for scales that are zero or not finite.
+  // have, and for scales that are zero or not finite; errors of Checkpoint::Read.
   absl::StatusOr<SignedLinear> Linear(const PlannedLinear& planned) const;
 
   const Checkpoint& checkpoint() const { return *checkpoint_; }

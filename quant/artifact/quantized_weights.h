@@ -18,7 +18,8 @@
 namespace quantmoe {
 
 // The linears of a plan, from the blobs that solve tasks wrote; the last opened blob stays open. Linears that
-// are not in the plan keep their original weights.
+// are not in the plan keep their original weights. LinearWeight gives f32 for those in the plan; errors of
+// GetTensors.
 class PlannedWeights : public WeightSource {
  public:
   // `original` and `blobs` must outlive the source.
@@ -40,7 +41,8 @@ class PlannedWeights : public WeightSource {
 };
 
 // A directory in GPTQ form, ours or another program's, without any of FindGptqProblems. INVALID_ARGUMENT
-// MODEL_INVALID for a g_idx that names groups that there are not, and for zero points that `sym` denies.
+// MODEL_INVALID for a g_idx that names groups that there are not, and for zero points that `sym` denies. All
+// is f32.
 class GptqWeights : public WeightSource {
  public:
   GptqWeights(GptqSource source, ModelSpec spec, std::shared_ptr<const Checkpoint> checkpoint)

@@ -16,7 +16,7 @@ class DeviceUpload {
  public:
   explicit DeviceUpload(c10::Device device);
 
-  // `host` on the device, of any dtype; itself when it is there already, or undefined.
+  // `host` of any shape and dtype on the device; itself when it is there already, or undefined.
   at::Tensor operator()(const at::Tensor& host);
 
   // Call after each round of copies and computing: waits until the round before the last one is computed, so

@@ -40,10 +40,12 @@ class DataRow {
 
 bool IsParquet(std::string_view bytes);
 
-// JSON lines, one object each; empty lines are skipped.
+// JSON lines, one object each; empty lines are skipped. INVALID_ARGUMENT TASK_DATA_INVALID {file, line} for
+// another line, and for a file without items.
 absl::StatusOr<std::vector<DataRow>> ReadJsonRows(std::string_view jsonl, const std::string& file);
 
-// A whole Parquet file; of its columns only `columns`, all of which must be there.
+// A whole Parquet file; of its columns only `columns`, all of which must be there. INVALID_ARGUMENT
+// TASK_DATA_INVALID {file} for another file, and for one without items.
 absl::StatusOr<std::vector<DataRow>> ReadParquetRows(std::string_view bytes,
                                                      const std::vector<std::string>& columns,
                                                      const std::string& file);

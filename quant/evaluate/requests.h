@@ -76,7 +76,8 @@ class RequestBuilder {
   // INVALID_ARGUMENT TASK_DATA_INVALID when a choice has no tokens or more than max_length.
   absl::Status AddTask(Benchmark benchmark, const std::vector<Prompt>& prompts);
 
-  // All of ReadItems, CheckPublishedSize (without a limit), MakePrompts and AddTask. `fewshot` may be empty.
+  // All of ReadItems, CheckPublishedSize (without a limit), MakePrompts and AddTask, with their errors.
+  // `fewshot` may be empty.
   absl::Status AddTask(Benchmark benchmark, std::string_view data, const std::string& file,
                        std::string_view fewshot, const std::string& fewshot_file, int64_t limit = 0);
 

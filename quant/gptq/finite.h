@@ -5,7 +5,7 @@
 
 namespace quantmoe {
 
-// `matrix` f32 contiguous.
+// `matrix` of any shape, f32, contiguous on the CPU.
 bool AllFinite(const at::Tensor& matrix);
 
 }  // namespace quantmoe

@@ -25,9 +25,9 @@ struct GptqTensors {
   at::Tensor scales;   // [in/group_size, out] f16
 };
 
-// From the packed codes of a symmetric linear and its scales of either sign. Loaders expect positive scales;
-// a group with a negative one is mirrored: its codes are complemented and its zero point is one less, which
-// is -1 times what it was, bit by bit.
+// From the packed codes [in*bits/32, out] i32 of a symmetric linear and its scales [in/group_size, out] f16
+// of either sign. Loaders expect positive scales; a group with a negative one is mirrored: its codes are
+// complemented and its zero point is one less, which is -1 times what it was, bit by bit.
 GptqTensors MirrorNegativeGroups(const at::Tensor& qweight, const at::Tensor& scales, int bits);
 
 // The inverse; without a value when a zero point is neither 2^(bits-1) nor one less.
@@ -44,8 +44,8 @@ at::Tensor DequantizeStored(const GptqTensors& stored, int bits);
 // less than it is: 1 in version 1 of the format, 0 in version 2. Every group must be one that there is.
 at::Tensor DequantizeStored(const GptqTensors& stored, int bits, const at::Tensor& group_of, int less);
 
-// Weights from codes [in, out] u8 and scales [in/group_size, out]: [out, in] f32 = scale * (code -
-// 2^(bits-1)).
+// Weights from codes [in, out] u8 and scales [in/group_size, out] of any float dtype: [out, in] f32 = scale *
+// (code - 2^(bits-1)).
 at::Tensor Dequantize(const at::Tensor& codes, const at::Tensor& scales, int bits, int group_size);
 
 }  // namespace quantmoe

@@ -14,11 +14,11 @@ struct QuantizedLinear {
   double distortion = 0;  // tr((W-Q) H (W-Q)^T); 0 where no H is known
 };
 
-// weight [out, in] f32.
+// weight [out, in] f32 on the CPU, `in` a multiple of the group size.
 QuantizedLinear RoundToNearest(const at::Tensor& weight, const GridOptions& grid);
 
-// tr((W-Q) H (W-Q)^T), the quantity that GPTQ minimises (arXiv 2210.17323, eq. 1). error [out, in], hessian
-// [in, in].
+// tr((W-Q) H (W-Q)^T), the quantity that GPTQ minimises (arXiv 2210.17323, eq. 1). error [out, in] and
+// hessian [in, in], f32 on one device.
 double Distortion(const at::Tensor& error, const at::Tensor& hessian);
 
 }  // namespace quantmoe

@@ -54,9 +54,9 @@ struct SolveFactor {
   }
 };
 
-// INVALID_ARGUMENT, naming the first thing that is wrong, when `hessian` cannot be a sum of outer products of
-// `in` channels: another shape, not finite, not symmetric, a negative diagonal element. For input from files;
-// a Hessian of this library is symmetric by construction.
+// INVALID_ARGUMENT, naming the first thing that is wrong, when `hessian` f32 on the host cannot be a sum of
+// outer products of `in` channels: another shape than [in, in], not finite, not symmetric, a negative
+// diagonal element. For input from files; a Hessian of this library is symmetric by construction.
 absl::Status CheckHessian(const at::Tensor& hessian, int64_t in);
 
 // Symmetric `hessian` [in, in] f32 on the host; only finiteness is checked. Never fails for a bad one: the

@@ -26,17 +26,21 @@ Batches CutBatches(const Batches& batches);
 
 class Attention {
  public:
+  // The linears, norms and sinks of one layer; the first is 0. `spec` must outlive the object. Errors of
+  // `source`.
   static absl::StatusOr<Attention> Load(const ModelSpec& spec, int layer, WeightSource& source);
 
   // What the output projection sees: x [tokens, hidden] (normalised) -> [tokens, heads * value_dim].
   at::Tensor Context(const at::Tensor& x, const Batches& batches) const;
-  // What a linear sees: x itself, the context for the output projection, and in MLA the normalised low-rank
-  // query [tokens, q_lora] or keys and values [tokens, kv_lora].
+  // What a linear sees when attention is fed x [tokens, hidden]: x itself, the context for the output
+  // projection, and in MLA the normalised low-rank query [tokens, q_lora] or keys and values [tokens,
+  // kv_lora].
   at::Tensor InputOf(LinearKind kind, const at::Tensor& x, const Batches& batches) const;
+  // [out, in], of a linear that the layer has.
   const at::Tensor& Weight(LinearKind kind) const { return linears_.at(kind).weight; }
-  // The same attention with another weight in one projection.
+  // The same attention with another weight [out, in] in one projection.
   Attention With(LinearKind kind, const at::Tensor& weight) const;
-  // The output projection.
+  // The output projection: [tokens, heads * value_dim] -> [tokens, hidden].
   at::Tensor Project(const at::Tensor& context) const { return ApplyTo(LinearKind::kOutput, context); }
 
  private:
@@ -57,6 +61,7 @@ class Attention {
   at::Tensor Tempered(const at::Tensor& query) const;
   // The context of positions [first, first + count) from the same ones, without sinks.
   at::Tensor Attend(const Heads& heads, int64_t first, int64_t count) const;
+  // [tokens, hidden] -> [tokens, q_lora], and [tokens, kv_lora + rope_dim] -> [tokens, kv_lora].
   at::Tensor QueryLatent(const at::Tensor& x) const;
   at::Tensor KeyValueLatent(const at::Tensor& down) const;
   at::Tensor ApplyTo(LinearKind kind, const at::Tensor& x) const { return Apply(linears_.at(kind), x); }

@@ -25,15 +25,17 @@ struct AttentionTrace {
 // The stages of one layer, so that calibration can look between them.
 class DecoderLayer {
  public:
-  // Loads norms, attention and router; experts are loaded by FeedForward as they are needed.
+  // Loads norms, attention and router; experts are loaded by FeedForward as they are needed. `spec`
+  // must outlive the object. Errors of `source`.
   static absl::StatusOr<DecoderLayer> Load(const ModelSpec& spec, int layer, WeightSource& source);
 
-  // Input of q, k and v.
+  // The norm of `hidden` [tokens, hidden], which is the input of q, k and v: same shape and dtype.
   at::Tensor AttentionInput(const at::Tensor& hidden) const;
   const Attention& attention() const { return attention_; }
-  // From the residual stream `hidden` through attention, in runs of sequences that caches hold.
+  // From the residual stream `hidden` [tokens, hidden] through attention, in runs of sequences that caches
+  // hold.
   AttentionTrace RunAttention(const at::Tensor& hidden, const Batches& batches) const;
-  // Undefined tensors for a layer without experts.
+  // Where tokens [tokens, hidden] go; undefined tensors for a layer without experts.
   Routing Route(const at::Tensor& ffn_input) const;
 
  private:
@@ -47,22 +49,23 @@ class DecoderLayer {
 struct LayerTrace {
   at::Tensor ffn_input;  // [tokens, hidden]
   Routing routing;
-  at::Tensor output;  // the residual stream after the layer
+  at::Tensor output;  // [tokens, hidden], the residual stream after the layer
 };
 
-// One layer from residual stream to residual stream.
+// One layer from residual stream `hidden` [tokens, hidden] to residual stream. Errors of `source`.
 absl::StatusOr<LayerTrace> RunLayer(const ModelSpec& spec, int layer, const at::Tensor& hidden,
                                     const Batches& batches, WeightSource& source);
 
-// Embedding rows of `ids` [tokens] i64 -> [tokens, hidden]. INVALID_ARGUMENT for an id outside the
-// vocabulary.
+// Embedding rows of `ids` [tokens] i64 -> [tokens, hidden] in the dtype of `source`. INVALID_ARGUMENT
+// TOKEN_OUT_OF_RANGE for an id outside the vocabulary; errors of `source`.
 absl::StatusOr<at::Tensor> Embed(const ModelSpec& spec, const at::Tensor& ids, WeightSource& source);
 
 // The end of the model: final norm and head, for any rows of the residual stream.
 class OutputHead {
  public:
+  // `spec` must outlive the object. Errors of `source`.
   static absl::StatusOr<OutputHead> Load(const ModelSpec& spec, WeightSource& source);
-  // [rows, hidden] -> [rows, vocab].
+  // [rows, hidden] -> [rows, vocab] in the same dtype, before softmax.
   at::Tensor Logits(const at::Tensor& hidden) const;
   int64_t vocabulary() const { return head_.weight.size(0); }
 

@@ -1,4 +1,4 @@
-// The weights of another source, on a device.
+// The weights of another source, on a device: shapes, dtypes and errors are those of the source.
 #pragma once
 
 #include <string>

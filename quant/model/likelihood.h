@@ -13,20 +13,21 @@
 
 namespace quantmoe {
 
-// The residual stream after the last layer for one that enters layer `first`. `after_layer` as in RunModel.
+// The residual stream after the last layer for one that enters layer `first`, [tokens, hidden] both.
+// `after_layer` as in RunModel. Errors of `source` and of `after_layer`.
 absl::StatusOr<at::Tensor> RunLayers(
     const ModelSpec& spec, int first, at::Tensor hidden, const Batches& batches, WeightSource& source,
     const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer);
 
 // The residual stream after the last layer for `ids` [tokens] i64 (flat, as `batches` cut them): [tokens,
 // hidden]. `after_layer(l, hidden)` sees every layer's output, and the embedding as l = -1; it may be null.
-// CANCELLED when it says so.
+// Its error ends the run, such as CANCELLED. Errors of Embed and of `source`.
 absl::StatusOr<at::Tensor> RunModel(
     const ModelSpec& spec, const at::Tensor& ids, const Batches& batches, WeightSource& source,
     const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer);
 
 // Mean over rows of KL(softmax of `reference` || softmax of `changed`) in nats; both are residual streams
-// after the last layer, [rows, hidden].
+// after the last layer, [rows, hidden], with one row at least.
 double MeanDivergence(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed);
 
 struct TokenScore {
@@ -34,7 +35,8 @@ struct TokenScore {
   bool is_argmax = false;
 };
 
-// The score of token `tokens[i]` as the successor of row `rows[i]` of `hidden`.
+// The score of token `tokens[i]` as the successor of row `rows[i]` of `hidden` [tokens, hidden]. INTERNAL
+// unless there are as many rows as tokens.
 absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, const at::Tensor& hidden,
                                                     const std::vector<int64_t>& rows,
                                                     const std::vector<int64_t>& tokens);

@@ -20,6 +20,8 @@ class ViewReader {
 
   // A tensor of the view's shape. A plain one keeps its dtype and may share the memory of the file (never
   // write to it) and be strided; an encoded one is f32. The view must come from the same checkpoint.
+  // INVALID_ARGUMENT MODEL_UNSUPPORTED for a dtype that cannot be computed with; errors of
+  // ModelDirectory::Read.
   absl::StatusOr<at::Tensor> Read(const TensorView& view);
 
  private:
@@ -39,7 +41,7 @@ class ViewReader {
 // dtype, or u8: exponents as in DecodeE8m0. f32.
 at::Tensor DecodeFp8Blocks(const at::Tensor& values, const at::Tensor& scales, int64_t rows, int64_t columns);
 
-// OCP Microscaling Formats v1.0, section 5.4.1: u8 -> f32 2^(x - 127); NaN for 255.
+// OCP Microscaling Formats v1.0, section 5.4.1: u8 of any shape -> 2^(x - 127) in f32; NaN for 255.
 at::Tensor DecodeE8m0(const at::Tensor& exponents);
 
 // The same document, section 5.3.3 (MXFP4): blocks U8 [out, in / 32, 16], low half of a byte first, E8M0

@@ -16,21 +16,22 @@
 
 namespace quantmoe {
 
-// Thread-compatible.
+// Errors: INVALID_ARGUMENT MODEL_INVALID for a tensor that is missing or not finite, and for a linear of
+// another shape; INVALID_ARGUMENT MODEL_UNSUPPORTED for a dtype or an encoding that cannot be computed with;
+// those of the checkpoint or of the blobs that are read. Thread-compatible.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
   // The weight of a linear, [out, in], in the dtype of the computation.
   virtual absl::StatusOr<at::Tensor> LinearWeight(const Linear& linear) = 0;
-  // The bias of a linear that has one, [out].
+  // The bias of a linear that has one, [out], in the same dtype.
   virtual absl::StatusOr<at::Tensor> LinearBias(const Linear& linear) = 0;
-  // A tensor that is no linear (norm, router, embedding, head) by its published name, in the same dtype.
-  // INVALID_ARGUMENT MODEL_INVALID when it is missing.
+  // A tensor that is no linear (norm, router, embedding, head) by its published name and in its published
+  // shape, in the same dtype.
   virtual absl::StatusOr<at::Tensor> Tensor(const std::string& name) = 0;
 };
 
-// The original weights, in whatever form they are stored (plan/model/tensor_views.h). INVALID_ARGUMENT
-// MODEL_INVALID for NaN and infinite values.
+// The original weights, in whatever form they are stored (plan/model/tensor_views.h), as `dtype`.
 class CheckpointWeights : public WeightSource {
  public:
   CheckpointWeights(ModelSpec spec, std::shared_ptr<const Checkpoint> checkpoint, at::ScalarType dtype)
@@ -56,7 +57,9 @@ struct LinearLayer {
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out] or undefined
 };
+// Errors of `source`.
 absl::StatusOr<LinearLayer> LoadLinear(WeightSource& source, const Linear& linear);
+// x [rows, in] -> [rows, out]; both and the linear have one dtype.
 at::Tensor Apply(const LinearLayer& linear, const at::Tensor& x);
 
 }  // namespace quantmoe

@@ -7,14 +7,15 @@
 
 namespace quantmoe {
 
-// x * rsqrt(mean(x^2) + eps) over the last axis in f32, cast back, times `weight`. With `multiply_in_f32` the
-// product is taken before the cast, as GPT-OSS does.
+// x [..., width] * rsqrt(mean(x^2) + eps) over the last axis in f32, cast back to the dtype of x, times
+// `weight` [width]. With `multiply_in_f32` the product is taken before the cast, as GPT-OSS does.
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, bool multiply_in_f32 = false);
 
-// The same without a weight.
+// The same of x [..., width] without a weight.
 at::Tensor UnitNorm(const at::Tensor& x, double eps);
 
-// The norm of a layer or of the end of the model, as the spec says. `bias` may be undefined.
+// The norm of a layer or of the end of the model, as the spec says: x [..., hidden], whose shape and dtype
+// the result has, `weight` and `bias` [hidden]. `bias` may be undefined.
 at::Tensor ModelNorm(const ModelSpec& spec, const at::Tensor& x, const at::Tensor& weight,
                      const at::Tensor& bias);
 

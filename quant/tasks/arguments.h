@@ -22,6 +22,7 @@ namespace quantmoe {
 
 class TaskArguments {
  public:
+  // INVALID_ARGUMENT when the parameters are not a JSON object.
   static absl::StatusOr<TaskArguments> Parse(const std::string& params_json,
                                              const std::vector<BlobRef>& inputs);
 
@@ -36,6 +37,7 @@ class TaskArguments {
   }
   const nlohmann::json& params() const { return params_; }
 
+  // INVALID_ARGUMENT when there is no input of that role.
   absl::StatusOr<Digest> Input(const std::string& role) const;
   bool HasInput(const std::string& role) const { return inputs_.contains(role); }
   // The inputs `prefix`.0, `prefix`.1, ... in order of their number; the only input `prefix` counts too.
@@ -55,29 +57,33 @@ struct OpenedModel {
 };
 
 // Opens `model_uri` below the allowed roots. FAILED_PRECONDITION MODEL_CHANGED when its fingerprint is no
-// longer the job's.
+// longer the job's; errors of Param, OpenModel, Checkpoint::Open, ModelDirectory::ReadAll and
+// ParseModelConfig.
 absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const TaskContext& context);
 
 // Says that the weights of these parts will be read: from a remote place they come in few requests.
+// Errors of ModelDirectory::Prefetch.
 absl::Status ExpectWeights(const OpenedModel& model, const std::vector<Part>& parts);
 
-// The part that the parameters `layer` and `part` name; its weights are expected.
+// The part that the parameters `layer` and `part` name; its weights are expected. INVALID_ARGUMENT when
+// there is no such part; errors of Param and ExpectWeights.
 absl::StatusOr<Part> PartOfTask(const TaskArguments& arguments, const OpenedModel& model);
 
 // Activations as one blob: matrices and stacks of them in the type that the parameter `states` names ("f32"
-// by default), vectors as they are.
+// by default), vectors as they are. Errors of PutTensors.
 absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blobs,
                                  const NamedTensors& tensors);
-// The tensors of such a blob; bf16 is widened to f32.
+// The tensors of such a blob; bf16 is widened to f32. Errors of GetTensors.
 absl::StatusOr<NamedTensors> GetStates(BlobStore& blobs, const Digest& digest);
 
-// One JSON blob.
+// One JSON blob. Errors of BlobStore::Open; DATA_LOSS for what is no JSON.
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest);
 
 // CANCELLED once the task's flag is set.
 absl::Status CheckCancelled(const TaskContext& context);
 
 using TaskOutputs = std::vector<BlobRef>;
+// One kind of task each. Errors as of RunTask (run_task.h), which also catches what they throw.
 absl::StatusOr<TaskOutputs> RunPrepare(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskContext& context);
 absl::StatusOr<TaskOutputs> RunSolve(const TaskArguments& arguments, TaskContext& context);

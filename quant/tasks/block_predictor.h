@@ -25,7 +25,7 @@ struct PredictorOptions {
   uint64_t seed = 0;
 };
 
-// tanh(w2 relu(W1 x)), no biases.
+// tanh(w2 relu(W1 x)), no biases; f32.
 struct BlockPredictor {
   at::Tensor first;   // [width, hidden]
   at::Tensor second;  // [1, width]
@@ -42,7 +42,8 @@ struct TrainedPredictor {
 
 // Mean squared error by AdamW, one sequence a step, in the order of the sequences. `inputs` [tokens, hidden]
 // and `cosines` [tokens] hold whole sequences of `length` tokens; with a single one, it also validates. f32;
-// equal for any number of threads. `after_epoch` may end the training with an error.
+// equal for any number of threads. `after_epoch` may end the training with an error; INVALID_ARGUMENT
+// without a whole sequence.
 absl::StatusOr<TrainedPredictor> TrainPredictor(const at::Tensor& inputs, const at::Tensor& cosines,
                                                 int64_t length, const PredictorOptions& options,
                                                 const std::function<absl::Status(int epoch)>& after_epoch);

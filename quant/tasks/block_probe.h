@@ -37,7 +37,7 @@ class BlockProbe {
     // WidthFacts::gate_distortion; 0 without gates.
     double gated = 0;
   };
-  // 0 when there is no sample.
+  // `error` [out, in] as for Block, on any device. 0 when there is no sample.
   Errors Measure(size_t which, const at::Tensor& error) const;
 
  private:
@@ -53,8 +53,8 @@ BlockProbe AttentionProbe(const Attention& attention, const std::vector<LinearKi
                           const at::Tensor& sample, const at::Tensor& stream, double residual_multiplier,
                           int64_t length, int64_t tokens);
 
-// The first `count` rows, at most all. A copy of its own: a view that waits for the shards to come would keep
-// all that its shard holds, however little of it is sampled.
+// The first `count` of `rows` [rows, ...], at most all, contiguous. A copy of its own: a view that waits for
+// the shards to come would keep all that its shard holds, however little of it is sampled.
 at::Tensor FirstRows(const at::Tensor& rows, int64_t count);
 
 // A sample of the rows that are added: equally many of each shard, because texts change on the way. Each has

@@ -29,16 +29,16 @@ class ExpertRows {
   ExpertRows(const std::vector<Dispatch>& dispatches, int64_t expert, int64_t width,
              const ExpertCalibration& calibration, bool scaled_inputs = false);
 
-  // Rows of the shard's activations, i64: those that were routed to the expert, or all.
+  // Rows of the shard's activations, [rows] i64: those that were routed to the expert, or all.
   at::Tensor Tokens(size_t shard, int64_t shard_tokens) const;
-  // What the router multiplies each of them with before the expert sees it, [rows, 1]; undefined when nothing
-  // changes. Tokens of other experts count with the root mean square of the expert's own.
+  // What the router multiplies each of them with before the expert sees it, [rows, 1] f32; undefined when
+  // nothing changes. Tokens of other experts count with the root mean square of the expert's own.
   at::Tensor InputScales(size_t shard, int64_t shard_tokens) const;
-  // What each row of a linear's input is multiplied with, [rows, 1]; undefined when nothing changes.
+  // What each row of a linear's input is multiplied with, [rows, 1] f32; undefined when nothing changes.
   at::Tensor Scales(size_t shard) const;
-  // The sample of all tokens that may support the expert, i64; empty when it has plenty of its own.
+  // The sample of all tokens that may support the expert, [sampled] i64; empty when it has plenty of its own.
   at::Tensor Sample(int64_t shard_tokens) const;
-  // What the router would multiply the sample with, [1, 1]; undefined when nothing changes.
+  // What the router would multiply the sample with, [1, 1] f32; undefined when nothing changes.
   at::Tensor SampleScale() const;
   // What the Hessian of `sampled` rows is multiplied with before it is added to the expert's own.
   double SupportWeight(int64_t sampled) const;
@@ -55,7 +55,7 @@ class ExpertRows {
   double mean_square_gate_ = 1;  // of the router weights
 };
 
-// rows * scales, or the rows themselves when `scales` is undefined.
+// `rows` [rows, width] times `scales` [rows, 1] or [1, 1], or the rows themselves when `scales` is undefined.
 at::Tensor Scaled(const at::Tensor& rows, const at::Tensor& scales);
 
 }  // namespace quantmoe

@@ -26,12 +26,14 @@ class PartTask {
   // All but `part` must outlive the object.
   PartTask(const OpenedModel& model, Part part, const TaskArguments& arguments, TaskContext& context);
 
+  // INVALID_ARGUMENT names a parameter that is missing or has a wrong value.
   absl::Status ReadOptions();
 
  protected:
-  // Tensor `name` of the input ROLE.SHARD, on the host. CANCELLED when the task is.
+  // Tensor `name` of the input ROLE.SHARD, on the host, as its producer wrote it and widened as of GetStates.
+  // CANCELLED when the task is; INVALID_ARGUMENT when there is no such input; errors of GetStates.
   absl::StatusOr<at::Tensor> Shard(const std::string& role, const std::string& name, size_t shard);
-  // Where the tokens of each shard go.
+  // Where the tokens of each shard go. Errors of Shard.
   absl::StatusOr<std::vector<Dispatch>> Dispatches(size_t shards);
   // The linears of an attention part by the input that they see, in the order in which inputs depend on
   // earlier linears.

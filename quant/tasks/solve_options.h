@@ -17,7 +17,7 @@ SolveOptions SolveOptionsOf(const GptqSpec& gptq);
 // INVALID_ARGUMENT names a missing parameter. `context` must outlive the options.
 absl::StatusOr<SolveOptions> ReadSolveOptions(const TaskArguments& arguments, const TaskContext& context);
 
-// The parameters `gate_weighted`, `shrinkage` and `all_tokens`.
+// The parameters `gate_weighted`, `shrinkage` and `all_tokens`; INVALID_ARGUMENT names a missing one.
 absl::StatusOr<ExpertCalibration> ReadExpertCalibration(const TaskArguments& arguments);
 
 }  // namespace quantmoe

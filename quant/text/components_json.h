@@ -1,5 +1,6 @@
-// Reads the normalizer, pre_tokenizer, decoder and post_processor of a tokenizer.json. Functions throw
-// BadField and return TOKENIZER_UNSUPPORTED, which names the component. Used by tokenizer_json.cc alone.
+// Reads the normalizer, pre_tokenizer, decoder and post_processor of a tokenizer.json. All of them throw
+// BadField for a field that is missing or has another type, and return INVALID_ARGUMENT TOKENIZER_UNSUPPORTED
+// {file, component} for what there is no equal of. Used by tokenizer_json.cc alone.
 #pragma once
 
 #include "absl/status/status.h"
@@ -9,8 +10,10 @@
 
 namespace quantmoe {
 
+// That error; `component` is a path, "decoder.Strip".
 absl::Status UnsupportedComponent(const std::string& component, const std::string& why = "is not supported");
 
+// Add the steps of `node`, of sequences those of their members. Errors as above.
 absl::Status AddNormalizer(const JsonField& node, Normalizer& normalizer);
 absl::Status AddPreTokenizer(const JsonField& node, PreTokenizer& pre_tokenizer);
 absl::Status AddDecoder(const JsonField& node, Decoder& decoder);

@@ -14,8 +14,8 @@ namespace quantmoe {
 inline constexpr char kTiktokenFile[] = "tiktoken.model";
 
 // `config` names the family by its class, and the special tokens; the family's default names fill in the BOS
-// and EOS that it leaves out. TOKENIZER_UNSUPPORTED names a class without an entry in the table, and says how
-// to convert such a model; TOKENIZER_INVALID what is damaged.
+// and EOS that it leaves out. INVALID_ARGUMENT: TOKENIZER_UNSUPPORTED names a class without an entry in the
+// table, and says how to convert such a model; TOKENIZER_INVALID what is damaged.
 absl::StatusOr<TokenizerParts> ReadTiktokenModel(std::string_view text, TokenizerConfig& config);
 
 }  // namespace quantmoe

@@ -28,7 +28,8 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromFiles(std::string_view tokenizer_json,
                                                               std::string_view config_json);
 
-  // Likewise of a tiktoken.model; `config_json` has to name a family that tiktoken_model.cc knows.
+  // Likewise, with the same errors, of a tiktoken.model; `config_json` has to name a family that
+  // tiktoken_model.cc knows.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromTiktoken(std::string_view tiktoken_model,
                                                                  std::string_view config_json);
 

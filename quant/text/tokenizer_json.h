@@ -15,7 +15,8 @@ namespace quantmoe {
 // a BOS or EOS without an id gets none.
 void NumberAddedTokens(const TokenizerConfig& config, TokenizerParts& parts);
 
-// TOKENIZER_UNSUPPORTED names the component that is not known; TOKENIZER_INVALID what is damaged.
+// INVALID_ARGUMENT: TOKENIZER_UNSUPPORTED names the component that is not known; TOKENIZER_INVALID what is
+// damaged.
 absl::StatusOr<TokenizerParts> ReadTokenizerJson(std::string_view text);
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(std::string_view text);
 

@@ -45,7 +45,8 @@ struct TokenizerConfig {
   std::optional<int> max_length;  // model_max_length; none when it means "no limit"
 };
 
-// Errors of the files and of what is built from them.
+// Errors of the files and of what is built from them: INVALID_ARGUMENT TOKENIZER_INVALID {file} and
+// INVALID_ARGUMENT TOKENIZER_UNSUPPORTED {file, component}.
 absl::Status InvalidTokenizer(const std::string& file, const std::string& what);
 absl::Status UnsupportedTokenizer(const std::string& file, const std::string& component,
                                   const std::string& why);
