@@ -83,17 +83,8 @@ absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest);
 absl::Status CheckCancelled(const TaskContext& context);
 
 using TaskOutputs = std::vector<BlobRef>;
-// One kind of task each. Errors as of RunTask (run_task.h), which also catches what they throw.
-absl::StatusOr<TaskOutputs> RunPrepare(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunForward(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunSolve(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunPredict(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunAllocate(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunRefine(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunReSolve(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunAssemble(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunEvaluate(const TaskArguments& arguments, TaskContext& context);
-absl::StatusOr<TaskOutputs> RunPublish(const TaskArguments& arguments, TaskContext& context);
+// The code of one kind of task: Run<Kind> in the file of the kind, which run_task.cc declares and calls.
+// Errors as of RunTask, which also catches what it throws.
+using TaskFunction = absl::StatusOr<TaskOutputs>(const TaskArguments& arguments, TaskContext& context);
 
 }  // namespace quantmoe

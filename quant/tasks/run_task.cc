@@ -15,6 +15,10 @@
 #include "storage/mapped_reads.h"
 
 namespace quantmoe {
+
+TaskFunction RunPrepare, RunForward, RunSolve, RunProbe, RunPredict, RunAllocate, RunRefine, RunReSolve,
+    RunAssemble, RunEvaluate, RunPublish;
+
 namespace {
 
 absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& arguments, TaskContext& context) {
