@@ -77,10 +77,10 @@ auto WithReserve(DiskReserve& disk, const Step& step) {
 }
 
 // Brings back a text that a job was submitted with: the shipped ones, and files that the spec names by URI.
-absl::Status RestoreText(Core& core, const Digest& digest, v1::JobSpec spec) {
-  if (RestoreShippedText(core, digest)) return absl::OkStatus();
-  RETURN_IF_ERROR(FetchJobData(core, spec));
-  return core.blobs().Verify(digest);
+absl::Status RestoreText(ServiceContext& context, const Digest& digest, v1::JobSpec spec) {
+  if (RestoreShippedText(context, digest)) return absl::OkStatus();
+  RETURN_IF_ERROR(FetchJobData(context, spec));
+  return context.blobs().Verify(digest);
 }
 
 void ReportUnreadable(const FactsRecorder& facts, Metrics& metrics) ON_LOOP {
@@ -144,38 +144,38 @@ CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskRes
             .models = options.models,
             .max_active_jobs = options.max_active_jobs,
             .restore_text = [this](const Digest& digest,
-                                   const v1::JobSpec& spec) { return RestoreText(core, digest, spec); }},
+                                   const v1::JobSpec& spec) { return RestoreText(context, digest, spec); }},
            facts, loop, links, *store, *blobs, *disk, rooms, metrics, *options.clock),
       attempts(facts, jobs, links, metrics, *options.clock, LimitsOf(options), store->term()),
       sessions(std::move(session_options), facts, jobs, attempts, links, metrics, *options.clock),
       watchers(metrics),
-      core{.data_dir = options.data_dir,
-           .artifacts_dir = options.data_dir + "/artifacts",
-           .models = options.models,
-           .calibration_prose = {},
-           .heldout_prose = {},
-           .term = store->term(),
-           .clock = *options.clock,
-           .metrics = metrics,
-           .disk = *disk,
-           .loop = loop,
-           .rooms = rooms,
-           .facts = facts,
-           .links = links,
-           .jobs = jobs,
-           .attempts = attempts,
-           .sessions = sessions,
-           .watchers = watchers,
-           .blob_store = *blobs,
-           .state_store = *store},
-      upkeep(core, {LimitsOf(options), options.blob_min_age, options.garbage_interval}),
-      job_service(core),
-      artifact_service(core),
-      catalog_service(core),
-      system_service(core, LimitsOf(options)),
-      blob_service(core, rooms.blobs),
-      worker_blob_service(core, rooms.worker_blobs),
-      worker_service(core) {}
+      context{.data_dir = options.data_dir,
+              .artifacts_dir = options.data_dir + "/artifacts",
+              .models = options.models,
+              .calibration_prose = {},
+              .heldout_prose = {},
+              .term = store->term(),
+              .clock = *options.clock,
+              .metrics = metrics,
+              .disk = *disk,
+              .loop = loop,
+              .rooms = rooms,
+              .facts = facts,
+              .links = links,
+              .jobs = jobs,
+              .attempts = attempts,
+              .sessions = sessions,
+              .watchers = watchers,
+              .blob_store = *blobs,
+              .state_store = *store},
+      upkeep(context, {LimitsOf(options), options.blob_min_age, options.garbage_interval}),
+      job_service(context),
+      artifact_service(context),
+      catalog_service(context),
+      system_service(context, LimitsOf(options)),
+      blob_service(context, rooms.blobs),
+      worker_blob_service(context, rooms.worker_blobs),
+      worker_service(context) {}
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptions options) {
   const absl::Duration start = Clock::Real().Monotonic();
@@ -194,9 +194,9 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   auto state = std::make_unique<CoordinatorState>(std::move(options), std::move(disk), std::move(store),
                                                   std::move(blobs), std::move(sessions));
   CoordinatorState& s = *state;
-  ASSIGN_OR_RETURN(s.core.calibration_prose,
+  ASSIGN_OR_RETURN(s.context.calibration_prose,
                    WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedCalibrationProse()); }));
-  ASSIGN_OR_RETURN(s.core.heldout_prose,
+  ASSIGN_OR_RETURN(s.context.heldout_prose,
                    WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedHeldoutProse()); }));
   ASSIGN_OR_RETURN(const size_t known_jobs, ReadFacts(s));
   s.metrics.Recovered(Clock::Real().Monotonic() - start);
@@ -218,9 +218,9 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
     s.public_listener->AnswerHealthOf(service);
   }
   s.worker_listener->AnswerHealthOf(v1::WorkerService::service_full_name());
-  HttpPages pages{.jobs = [&s] { return ShowJobs(s.core, LimitsOf(s.options)); },
-                  .report = [&s](const std::string& job) { return ShowReport(s.core, job); },
-                  .report_json = [&s](const std::string& job) { return ReadReport(s.core, job); }};
+  HttpPages pages{.jobs = [&s] { return ShowJobs(s.context, LimitsOf(s.options)); },
+                  .report = [&s](const std::string& job) { return ShowReport(s.context, job); },
+                  .report_json = [&s](const std::string& job) { return ReadReport(s.context, job); }};
   HttpEndpoint::Answers answers;
   answers.metrics = [&s] { return s.metrics.Serialize(); };
   answers.healthy = [&s] { return s.upkeep.Beats(); };

@@ -6,9 +6,9 @@
 
 #include "net/http_endpoint.h"
 #include "server/coordinator_options.h"
-#include "server/core.h"
 #include "server/facts/sqlite_store.h"
 #include "server/loop/disk_reserve.h"
+#include "server/service_context.h"
 #include "server/upkeep.h"
 #include "server/wire/artifact_service.h"
 #include "server/wire/blob_service.h"
@@ -37,7 +37,7 @@ struct CoordinatorState {
   TaskAttempts attempts;
   WorkerSessions sessions;
   JobWatchers watchers;
-  Core core;
+  ServiceContext context;
   Upkeep upkeep;
 
   JobServiceHandler job_service;

@@ -31,22 +31,22 @@ void GarbageCollection::Start(absl::Duration min_age) {
   if (!AgesAreKnown()) return;
   running_ = true;
   auto run =
-      std::make_shared<Run>(Run{.min_age = min_age, .now = core_.clock.Now(), .facts = {}, .garbage = {}});
-  run->facts = GatherLiveFacts(core_.facts.table());
-  run->facts.blobs.insert(core_.calibration_prose.sha256);
-  run->facts.blobs.insert(core_.heldout_prose.sha256);
+      std::make_shared<Run>(Run{.min_age = min_age, .now = context_.clock.Now(), .facts = {}, .garbage = {}});
+  run->facts = GatherLiveFacts(context_.facts.table());
+  run->facts.blobs.insert(context_.calibration_prose.sha256);
+  run->facts.blobs.insert(context_.heldout_prose.sha256);
   // A job that this batch deletes is there again when the commit fails.
   GoOnAfterCommit([this, run] { Find(run); });
 }
 
 void GarbageCollection::Find(const std::shared_ptr<Run>& run) {
-  auto found = FindGarbage(std::move(run->facts), core_.store(), run->now - run->min_age);
+  auto found = FindGarbage(std::move(run->facts), context_.store(), run->now - run->min_age);
   if (!found.ok()) {
     Log(LogLevel::kWarning, "no garbage collection", {{"error", found.status().ToString()}});
     return End();
   }
   run->garbage = *std::move(found);
-  core_.loop.Post([this, run] {
+  context_.loop.Post([this, run] {
     loop_thread.AssertHeld();
     Forget(run);
   });
@@ -59,9 +59,9 @@ void GarbageCollection::Forget(const std::shared_ptr<Run>& run) {
     return;
   }
   for (const std::string& key : run->garbage.unused) {
-    core_.facts.ForgetUnusedResult(key, run->now - run->min_age);
+    context_.facts.ForgetUnusedResult(key, run->now - run->min_age);
   }
-  for (const std::string& key : run->garbage.unreadable) core_.facts.ForgetResult(key);
+  for (const std::string& key : run->garbage.unreadable) context_.facts.ForgetResult(key);
   // Results that were forgotten must stay forgotten before their blobs go.
   GoOnAfterCommit([this, run] {
     Sweep(*run);
@@ -71,31 +71,31 @@ void GarbageCollection::Forget(const std::shared_ptr<Run>& run) {
 
 void GarbageCollection::Sweep(const Run& run) {
   CrashPoint("garbage-sweep");
-  LocalBlobStore& blobs = core_.blobs();
+  LocalBlobStore& blobs = context_.blobs();
   const auto freed =
       blobs.CollectGarbage([&run](const std::string& sha256) { return run.garbage.live.contains(sha256); },
-                           run.min_age, std::min(run.now, core_.clock.Now()));
-  if (freed.ok()) core_.metrics.GarbageCollected(*freed);
-  core_.metrics.StoredBlobBytes(DirectoryBytes(blobs.dir()));
+                           run.min_age, std::min(run.now, context_.clock.Now()));
+  if (freed.ok()) context_.metrics.GarbageCollected(*freed);
+  context_.metrics.StoredBlobBytes(DirectoryBytes(blobs.dir()));
 }
 
 void GarbageCollection::GoOnAfterCommit(std::function<void()> step) {
-  core_.loop.AfterCommit([this, step = std::move(step)](const absl::Status& committed) {
+  context_.loop.AfterCommit([this, step = std::move(step)](const absl::Status& committed) {
     loop_thread.AssertHeld();
-    running_ = committed.ok() && core_.rooms.steps.Post(step);
+    running_ = committed.ok() && context_.rooms.steps.Post(step);
   });
 }
 
 void GarbageCollection::End() {
-  core_.loop.Post([this] {
+  context_.loop.Post([this] {
     loop_thread.AssertHeld();
     running_ = false;
   });
 }
 
 bool GarbageCollection::AgesAreKnown() {
-  const absl::Duration now = core_.clock.Monotonic();
-  const absl::Time origin = core_.clock.Now() - now;
+  const absl::Duration now = context_.clock.Monotonic();
+  const absl::Time origin = context_.clock.Now() - now;
   const absl::Duration step =
       clock_origin_ == absl::InfinitePast() ? absl::ZeroDuration() : origin - clock_origin_;
   clock_origin_ = origin;

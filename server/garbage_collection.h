@@ -9,15 +9,16 @@
 
 #include "absl/time/time.h"
 
-#include "server/core.h"
 #include "server/decide/garbage.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
 class GarbageCollection {
  public:
   // `blob_min_age`: how long blobs stay young after the wall clock was set, by which files tell their age.
-  GarbageCollection(Core& core, absl::Duration blob_min_age) : core_(core), blob_min_age_(blob_min_age) {}
+  GarbageCollection(ServiceContext& context, absl::Duration blob_min_age)
+      : context_(context), blob_min_age_(blob_min_age) {}
 
   // Collects what is older than `min_age`, unless ages are not known. None may be running.
   void Start(absl::Duration min_age) ON_LOOP;
@@ -39,7 +40,7 @@ class GarbageCollection {
   // The end of the collection, from anywhere.
   void End();
 
-  Core& core_;
+  ServiceContext& context_;
   const absl::Duration blob_min_age_;
   bool running_ OF_LOOP = false;
   absl::Time clock_origin_ OF_LOOP = absl::InfinitePast();  // wall time at the start of the monotonic clock

@@ -64,16 +64,16 @@ void CountJob(const Job& job, absl::Duration now, FactCounts& counts) {
 
 void Upkeep::Tick() {
   last_tick_ms_ = RealMilliseconds();
-  const absl::Duration now = core_.clock.Monotonic();
-  core_.sessions.Tick();
-  core_.jobs.Reconcile();
-  core_.watchers.Tick(core_.facts.table(), now);
+  const absl::Duration now = context_.clock.Monotonic();
+  context_.sessions.Tick();
+  context_.jobs.Reconcile();
+  context_.watchers.Tick(context_.facts.table(), now);
   if (now - gauges_at_ >= kGaugeInterval) {
     gauges_at_ = now;
     CountFacts();
   }
   if (now - looked_at_ >= kLookInterval && LookAtDisk()) looked_at_ = now;
-  const bool full = core_.disk.unusable();
+  const bool full = context_.disk.unusable();
   if (!garbage_.running() && now - garbage_at_ >= (full ? kFullDiskInterval : options_.garbage_interval)) {
     garbage_at_ = now;
     garbage_.Start(full ? std::min(options_.blob_min_age, kFullDiskMinAge) : options_.blob_min_age);
@@ -87,25 +87,25 @@ bool Upkeep::Beats() const {
 
 void Upkeep::CountFacts() {
   FactCounts counts = ZeroCounts();
-  const absl::Duration now = core_.clock.Monotonic();
-  for (const auto& [id, job] : core_.facts.table().jobs()) CountJob(job, now, counts);
-  AddQualities(core_.facts.table(), counts);
-  for (const auto& [id, worker] : core_.links.table()) {
+  const absl::Duration now = context_.clock.Monotonic();
+  for (const auto& [id, job] : context_.facts.table().jobs()) CountJob(job, now, counts);
+  AddQualities(context_.facts.table(), counts);
+  for (const auto& [id, worker] : context_.links.table()) {
     ++counts.workers[v1::Worker::State_Name(
-        ViewWorker(worker, core_.facts.table(), options_.limits, now).state())];
+        ViewWorker(worker, context_.facts.table(), options_.limits, now).state())];
   }
-  core_.metrics.Refresh(counts);
+  context_.metrics.Refresh(counts);
 }
 
 bool Upkeep::LookAtDisk() {
   if (looking_at_disk_.exchange(true)) return false;
-  const bool posted = core_.rooms.disk.Post([this] {
-    core_.disk.Refresh();
-    core_.metrics.DiskFull(core_.disk.unusable());
-    core_.metrics.QuarantinedBlobs(core_.blobs().quarantined());
+  const bool posted = context_.rooms.disk.Post([this] {
+    context_.disk.Refresh();
+    context_.metrics.DiskFull(context_.disk.unusable());
+    context_.metrics.QuarantinedBlobs(context_.blobs().quarantined());
     std::error_code error;
-    const auto space = std::filesystem::space(core_.data_dir, error);
-    if (!error) core_.metrics.DiskFree(static_cast<int64_t>(space.available));
+    const auto space = std::filesystem::space(context_.data_dir, error);
+    if (!error) context_.metrics.DiskFree(static_cast<int64_t>(space.available));
     looking_at_disk_ = false;
   });
   if (!posted) looking_at_disk_ = false;

@@ -7,8 +7,8 @@
 
 #include "absl/time/time.h"
 
-#include "server/core.h"
 #include "server/garbage_collection.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
@@ -19,8 +19,8 @@ class Upkeep {
     absl::Duration blob_min_age;
     absl::Duration garbage_interval;
   };
-  Upkeep(Core& core, Options options)
-      : core_(core), options_(options), garbage_(core, options.blob_min_age) {}
+  Upkeep(ServiceContext& context, Options options)
+      : context_(context), options_(options), garbage_(context, options.blob_min_age) {}
 
   void Tick() ON_LOOP;
   // True while ticks come: the commit loop is alive and gets through its commits. Thread-safe.
@@ -31,7 +31,7 @@ class Upkeep {
   // In a room, one look at a time: how much room the disk has. False while one goes on.
   bool LookAtDisk();
 
-  Core& core_;
+  ServiceContext& context_;
   const Options options_;
   GarbageCollection garbage_;
   absl::Duration gauges_at_ OF_LOOP = -absl::InfiniteDuration();

@@ -23,20 +23,20 @@ absl::StatusOr<ParetoFacts> GatherParetoFacts(const JobTable& jobs, const Job& j
   return ParetoFacts{std::move(own.spec_json), own.table, std::move(own.measured)};
 }
 
-absl::StatusOr<v1::JobPareto> BuildPareto(Core& core, const ParetoFacts& facts, int points) {
+absl::StatusOr<v1::JobPareto> BuildPareto(ServiceContext& context, const ParetoFacts& facts, int points) {
   if (points == 0) points = kDefaultPoints;
   if (points < 2 || points > kMaxParetoPoints) {
     return InvalidFields(
         {{"points", absl::StrCat("is ", points, ", must be in [2, ", kMaxParetoPoints, "]")}});
   }
   ASSIGN_OR_RETURN(const JobSpec spec, JobSpecFromJson(facts.spec_json));
-  ASSIGN_OR_RETURN(const JobModel opened, OpenJobModel(spec.model_uri, core.models));
+  ASSIGN_OR_RETURN(const JobModel opened, OpenJobModel(spec.model_uri, context.models));
   ASSIGN_OR_RETURN(const ModelSpec model, ParseModelConfig(opened.config_json));
   const std::vector<TensorInfo> kept = KeptTensors(model, *opened.checkpoint);
-  ASSIGN_OR_RETURN(const MappedFile file, core.blobs().Open(facts.table));
+  ASSIGN_OR_RETURN(const MappedFile file, context.blobs().Open(facts.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(file.bytes()));
   ASSIGN_OR_RETURN(ParetoFront front, TraceFront(table, spec, kept, points));
-  ASSIGN_OR_RETURN(MeasuredPlans measured, PlaceMeasured(core.blobs(), facts.measured, table, spec));
+  ASSIGN_OR_RETURN(MeasuredPlans measured, PlaceMeasured(context.blobs(), facts.measured, table, spec));
   front.measured = std::move(measured.points);
   front.original_perplexity = measured.original_perplexity;
   v1::JobPareto pareto;

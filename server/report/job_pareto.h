@@ -7,8 +7,8 @@
 #include "absl/status/statusor.h"
 
 #include "quantmoe/v1/jobs.pb.h"
-#include "server/core.h"
 #include "server/report/measured_plans.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
@@ -24,6 +24,6 @@ absl::StatusOr<ParetoFacts> GatherParetoFacts(const JobTable& jobs, const Job& j
                                               const std::string& artifacts_dir);
 
 // `points` as in GetJobParetoRequest. Opens the model for the tensors that stay. Blocking: in a room only.
-absl::StatusOr<v1::JobPareto> BuildPareto(Core& core, const ParetoFacts& facts, int points);
+absl::StatusOr<v1::JobPareto> BuildPareto(ServiceContext& context, const ParetoFacts& facts, int points);
 
 }  // namespace quantmoe

@@ -32,14 +32,14 @@ constexpr size_t kMaxReasonBytes = 300;
 
 // What `question` answers on the commit loop. The answer outlives a caller that has given up.
 template <typename T>
-absl::StatusOr<T> AskLoop(Core& core, std::function<absl::StatusOr<T>()> question) {
+absl::StatusOr<T> AskLoop(ServiceContext& context, std::function<absl::StatusOr<T>()> question) {
   struct Answer {
     absl::Mutex mutex;
     TimedWait changed;
     std::optional<absl::StatusOr<T>> value ABSL_GUARDED_BY(mutex);
   };
   const auto answer = std::make_shared<Answer>();
-  core.loop.Post([answer, question = std::move(question)] {
+  context.loop.Post([answer, question = std::move(question)] {
     loop_thread.AssertHeld();
     absl::StatusOr<T> value = question();
     NotifyingLock lock(&answer->mutex, &answer->changed);
@@ -136,47 +136,47 @@ void AddJobs(const JobTable& table, JobsPage& page) {
   }
 }
 
-JobsPage GatherPage(Core& core, const SchedulingLimits& limits) ON_LOOP {
-  const JobTable& table = core.facts.table();
+JobsPage GatherPage(ServiceContext& context, const SchedulingLimits& limits) ON_LOOP {
+  const JobTable& table = context.facts.table();
   JobsPage page;
   page.version = kProgramVersion;
-  page.term = core.term;
-  page.data_dir = core.data_dir;
-  page.notice = core.disk.Explain();
-  page.recovering = core.sessions.recovering();
-  page.now = core.clock.Now();
+  page.term = context.term;
+  page.data_dir = context.data_dir;
+  page.notice = context.disk.Explain();
+  page.recovering = context.sessions.recovering();
+  page.now = context.clock.Now();
   AddJobs(table, page);
-  for (const auto& [id, worker] : core.links.table()) {
-    page.workers.push_back(RowOf(worker, table, limits, core.clock.Monotonic()));
+  for (const auto& [id, worker] : context.links.table()) {
+    page.workers.push_back(RowOf(worker, table, limits, context.clock.Monotonic()));
   }
   return page;
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> ShowJobs(Core& core, const SchedulingLimits& limits) {
+absl::StatusOr<std::string> ShowJobs(ServiceContext& context, const SchedulingLimits& limits) {
   ASSIGN_OR_RETURN(const JobsPage page,
-                   AskLoop<JobsPage>(core, [&core, limits]() -> absl::StatusOr<JobsPage> {
+                   AskLoop<JobsPage>(context, [&context, limits]() -> absl::StatusOr<JobsPage> {
                      loop_thread.AssertHeld();
-                     return GatherPage(core, limits);
+                     return GatherPage(context, limits);
                    }));
   return RenderJobsPage(page);
 }
 
-absl::StatusOr<std::string> ShowReport(Core& core, const std::string& job_id) {
-  ASSIGN_OR_RETURN(const std::string json, ReadReport(core, job_id));
+absl::StatusOr<std::string> ShowReport(ServiceContext& context, const std::string& job_id) {
+  ASSIGN_OR_RETURN(const std::string json, ReadReport(context, job_id));
   return RenderReportPage(json);
 }
 
-absl::StatusOr<std::string> ReadReport(Core& core, const std::string& job_id) {
+absl::StatusOr<std::string> ReadReport(ServiceContext& context, const std::string& job_id) {
   ASSIGN_OR_RETURN(const ReportFacts facts,
-                   AskLoop<ReportFacts>(core, [&core, job_id]() -> absl::StatusOr<ReportFacts> {
+                   AskLoop<ReportFacts>(context, [&context, job_id]() -> absl::StatusOr<ReportFacts> {
                      loop_thread.AssertHeld();
-                     const Job* job = core.facts.table().Find(job_id);
+                     const Job* job = context.facts.table().Find(job_id);
                      if (job == nullptr) return JobNotFound(JobName(job_id));
-                     return GatherReportFacts(core.facts.table(), *job, core.artifacts_dir);
+                     return GatherReportFacts(context.facts.table(), *job, context.artifacts_dir);
                    }));
-  return BuildReport(facts, core.blobs());
+  return BuildReport(facts, context.blobs());
 }
 
 }  // namespace quantmoe

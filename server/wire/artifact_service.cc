@@ -46,26 +46,26 @@ absl::StatusOr<MappedFile> OpenVerified(LocalBlobStore& blobs, const std::string
 
 }  // namespace
 
-grpc::ServerUnaryReactor* ArtifactServiceHandler::GetArtifact(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* ArtifactServiceHandler::GetArtifact(grpc::CallbackServerContext* call,
                                                               const v1::GetArtifactRequest* request,
                                                               v1::Artifact* response) {
-  UnaryReply reply(core_, context, *request, kService, "GetArtifact");
-  FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+  UnaryReply reply(context_, call, *request, kService, "GetArtifact");
+  FinishOnLoop(context_, reply, [this, request, response]() -> absl::Status {
     loop_thread.AssertHeld();
-    ASSIGN_OR_RETURN(const Job* job, FindPublished(core_.facts.table(), request->name()));
-    *response = ViewArtifact(*job, core_.artifacts_dir);
+    ASSIGN_OR_RETURN(const Job* job, FindPublished(context_.facts.table(), request->name()));
+    *response = ViewArtifact(*job, context_.artifacts_dir);
     return absl::OkStatus();
   });
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* ArtifactServiceHandler::ListArtifacts(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* ArtifactServiceHandler::ListArtifacts(grpc::CallbackServerContext* call,
                                                                 const v1::ListArtifactsRequest* request,
                                                                 v1::ListArtifactsResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "ListArtifacts");
-  FinishOnLoop(core_, reply, [this, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "ListArtifacts");
+  FinishOnLoop(context_, reply, [this, request, response] {
     loop_thread.AssertHeld();
-    return ListArtifactPage(core_.facts.table(), *request, core_.artifacts_dir, *response);
+    return ListArtifactPage(context_.facts.table(), *request, context_.artifacts_dir, *response);
   });
   return reply.reactor();
 }
@@ -74,13 +74,13 @@ grpc::ServerWriteReactor<v1::Chunk>* ArtifactServiceHandler::DownloadArtifact(
     grpc::CallbackServerContext*, const v1::DownloadArtifactRequest* request) {
   const auto locate = [this, name = request->name(), path = request->file()]() -> absl::StatusOr<FileOpener> {
     loop_thread.AssertHeld();
-    ASSIGN_OR_RETURN(const Job* job, FindPublished(core_.facts.table(), name));
+    ASSIGN_OR_RETURN(const Job* job, FindPublished(context_.facts.table(), name));
     ASSIGN_OR_RETURN(const v1::Digest digest, FindFile(job->record.artifact(), path));
-    const std::string file = absl::StrCat(core_.artifacts_dir, "/", job->record.id(), "/", path);
-    return FileOpener([this, file, digest] { return OpenVerified(core_.blobs(), file, digest); });
+    const std::string file = absl::StrCat(context_.artifacts_dir, "/", job->record.id(), "/", path);
+    return FileOpener([this, file, digest] { return OpenVerified(context_.blobs(), file, digest); });
   };
-  return StartChunkStream(core_, core_.rooms.blobs, kService, "DownloadArtifact", *request, request->offset(),
-                          locate);
+  return StartChunkStream(context_, context_.rooms.blobs, kService, "DownloadArtifact", *request,
+                          request->offset(), locate);
 }
 
 }  // namespace quantmoe

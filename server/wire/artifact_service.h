@@ -2,13 +2,13 @@
 #pragma once
 
 #include "quantmoe/v1/artifacts.grpc.pb.h"
-#include "server/core.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
 class ArtifactServiceHandler final : public v1::ArtifactService::CallbackService {
  public:
-  explicit ArtifactServiceHandler(Core& core) : core_(core) {}
+  explicit ArtifactServiceHandler(ServiceContext& context) : context_(context) {}
 
   grpc::ServerUnaryReactor* GetArtifact(grpc::CallbackServerContext*, const v1::GetArtifactRequest*,
                                         v1::Artifact*) override;
@@ -18,7 +18,7 @@ class ArtifactServiceHandler final : public v1::ArtifactService::CallbackService
                                                         const v1::DownloadArtifactRequest*) override;
 
  private:
-  Core& core_;
+  ServiceContext& context_;
 };
 
 }  // namespace quantmoe

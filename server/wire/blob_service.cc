@@ -57,8 +57,11 @@ absl::Status UploadStatus(LocalBlobStore& blobs, const v1::GetUploadStatusReques
 // lock.
 class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
  public:
-  Upload(Core& core, Executor& room, v1::UploadBlobResponse* response)
-      : core_(core), room_(room), record_(core.metrics, kService, "UploadBlob"), response_(response) {
+  Upload(ServiceContext& context, Executor& room, v1::UploadBlobResponse* response)
+      : context_(context),
+        room_(room),
+        record_(context.metrics, kService, "UploadBlob"),
+        response_(response) {
     StartRead(&request_);
   }
 
@@ -85,7 +88,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
 
   // The uploader must be able to tell this disk from its own.
   void EndUnusable(const absl::Status& status) {
-    core_.disk.NoteFailure(status);
+    context_.disk.NoteFailure(status);
     End(MakeError(status.code(), GetErrorInfo(status).reason,
                   absl::StrCat("the disk of the coordinator: ", status.message()),
                   {{"place", "coordinator"}}));
@@ -96,7 +99,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     if (digest_.sha256.empty()) RETURN_IF_ERROR(Begin());
     if (done_ || !request_.has_chunk()) return absl::OkStatus();
     if (std::exchange(first_, false) && request_.chunk().offset() == 0) {
-      RETURN_IF_ERROR(core_.blobs().DropPartial(digest_, upload_));
+      RETURN_IF_ERROR(context_.blobs().DropPartial(digest_, upload_));
     }
     const v1::Chunk& chunk = request_.chunk();
     const int64_t length = static_cast<int64_t>(chunk.data().size());
@@ -105,8 +108,8 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     if (chunk.offset() < 0 || chunk.offset() + length > digest_.size_bytes) {
       return InvalidFields({{"chunk.offset", absl::StrCat("beyond the size ", digest_.size_bytes)}});
     }
-    RETURN_IF_ERROR(core_.blobs().AppendPartial(digest_, chunk.offset(), chunk.data(), upload_));
-    core_.metrics.BlobBytes("upload", length);
+    RETURN_IF_ERROR(context_.blobs().AppendPartial(digest_, chunk.offset(), chunk.data(), upload_));
+    context_.metrics.BlobBytes("upload", length);
     CrashPoint("upload-chunk-stored");
     return absl::OkStatus();
   }
@@ -116,7 +119,7 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
     RETURN_IF_ERROR(CheckUploadId(request_.upload_id()));
     digest_ = FromProto(request_.digest());
     upload_ = request_.upload_id();
-    ASSIGN_OR_RETURN(done_, core_.blobs().Contains(digest_));
+    ASSIGN_OR_RETURN(done_, context_.blobs().Contains(digest_));
     *response_->mutable_digest() = request_.digest();
     return absl::OkStatus();
   }
@@ -125,18 +128,18 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
   absl::Status Complete() {
     done_ = true;
     if (digest_.sha256.empty()) return InvalidFields({{"digest", "the first message must name the blob"}});
-    ASSIGN_OR_RETURN(const int64_t kept, core_.blobs().PartialSize(digest_, upload_));
+    ASSIGN_OR_RETURN(const int64_t kept, context_.blobs().PartialSize(digest_, upload_));
     if (kept < digest_.size_bytes) {
       return MakeError(absl::StatusCode::kFailedPrecondition, "UPLOAD_INCOMPLETE",
                        absl::StrCat("bytes ", kept, " of ", digest_.size_bytes),
                        {{"committed_bytes", absl::StrCat(kept)}});
     }
     // An empty blob has no chunk that would have made its staging file.
-    if (digest_.size_bytes == 0) RETURN_IF_ERROR(core_.blobs().AppendPartial(digest_, 0, "", upload_));
-    return core_.blobs().CommitPartial(digest_, upload_);
+    if (digest_.size_bytes == 0) RETURN_IF_ERROR(context_.blobs().AppendPartial(digest_, 0, "", upload_));
+    return context_.blobs().CommitPartial(digest_, upload_);
   }
 
-  Core& core_;
+  ServiceContext& context_;
   Executor& room_;
   RpcRecord record_;
   v1::UploadBlobResponse* response_;
@@ -149,27 +152,29 @@ class Upload final : public grpc::ServerReadReactor<v1::UploadBlobRequest> {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* BlobServiceHandler::FindMissingBlobs(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* BlobServiceHandler::FindMissingBlobs(grpc::CallbackServerContext* call,
                                                                const v1::FindMissingBlobsRequest* request,
                                                                v1::FindMissingBlobsResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "FindMissingBlobs");
-  RunIn(room_, reply,
-        [this, reply, request, response] { reply.Finish(FindMissing(core_.blobs(), *request, *response)); });
+  UnaryReply reply(context_, call, *request, kService, "FindMissingBlobs");
+  RunIn(room_, reply, [this, reply, request, response] {
+    reply.Finish(FindMissing(context_.blobs(), *request, *response));
+  });
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* BlobServiceHandler::GetUploadStatus(grpc::CallbackServerContext* call,
                                                               const v1::GetUploadStatusRequest* request,
                                                               v1::GetUploadStatusResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "GetUploadStatus");
-  RunIn(room_, reply,
-        [this, reply, request, response] { reply.Finish(UploadStatus(core_.blobs(), *request, *response)); });
+  UnaryReply reply(context_, call, *request, kService, "GetUploadStatus");
+  RunIn(room_, reply, [this, reply, request, response] {
+    reply.Finish(UploadStatus(context_.blobs(), *request, *response));
+  });
   return reply.reactor();
 }
 
 grpc::ServerReadReactor<v1::UploadBlobRequest>* BlobServiceHandler::UploadBlob(
     grpc::CallbackServerContext*, v1::UploadBlobResponse* response) {
-  return new Upload(core_, room_, response);  // deletes itself in OnDone
+  return new Upload(context_, room_, response);  // deletes itself in OnDone
 }
 
 grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(
@@ -178,9 +183,9 @@ grpc::ServerWriteReactor<v1::Chunk>* BlobServiceHandler::DownloadBlob(
   const auto locate = [this, digest,
                        checked = CheckDigest(request->digest(), "digest")]() -> absl::StatusOr<FileOpener> {
     RETURN_IF_ERROR(checked);
-    return FileOpener([this, digest] { return core_.blobs().Open(digest); });
+    return FileOpener([this, digest] { return context_.blobs().Open(digest); });
   };
-  return StartChunkStream(core_, room_, kService, "DownloadBlob", *request, request->offset(), locate);
+  return StartChunkStream(context_, room_, kService, "DownloadBlob", *request, request->offset(), locate);
 }
 
 }  // namespace quantmoe

@@ -3,14 +3,14 @@
 #pragma once
 
 #include "quantmoe/v1/blobs.grpc.pb.h"
-#include "server/core.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
 class BlobServiceHandler final : public v1::BlobService::CallbackService {
  public:
   // Transfers are done in `room`, which must outlive it.
-  BlobServiceHandler(Core& core, Executor& room) : core_(core), room_(room) {}
+  BlobServiceHandler(ServiceContext& context, Executor& room) : context_(context), room_(room) {}
 
   grpc::ServerUnaryReactor* FindMissingBlobs(grpc::CallbackServerContext*, const v1::FindMissingBlobsRequest*,
                                              v1::FindMissingBlobsResponse*) override;
@@ -22,7 +22,7 @@ class BlobServiceHandler final : public v1::BlobService::CallbackService {
                                                     const v1::DownloadBlobRequest*) override;
 
  private:
-  Core& core_;
+  ServiceContext& context_;
   Executor& room_;
 };
 

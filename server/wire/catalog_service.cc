@@ -14,10 +14,10 @@ constexpr char kService[] = "CatalogService";
 
 }  // namespace
 
-grpc::ServerUnaryReactor* CatalogServiceHandler::ListHeuristics(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* CatalogServiceHandler::ListHeuristics(grpc::CallbackServerContext* call,
                                                                 const v1::ListHeuristicsRequest* request,
                                                                 v1::ListHeuristicsResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "ListHeuristics");
+  UnaryReply reply(context_, call, *request, kService, "ListHeuristics");
   for (const Heuristic& heuristic : Heuristics()) {
     v1::HeuristicInfo& info = *response->add_heuristics();
     info.set_name(heuristic.name);
@@ -38,10 +38,10 @@ grpc::ServerUnaryReactor* CatalogServiceHandler::ListHeuristics(grpc::CallbackSe
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* CatalogServiceHandler::ListProfiles(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* CatalogServiceHandler::ListProfiles(grpc::CallbackServerContext* call,
                                                               const v1::ListProfilesRequest* request,
                                                               v1::ListProfilesResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "ListProfiles");
+  UnaryReply reply(context_, call, *request, kService, "ListProfiles");
   for (const RuntimeProfile& profile : RuntimeProfiles()) {
     v1::ProfileInfo& info = *response->add_profiles();
     info.set_name(profile.name);
@@ -53,12 +53,12 @@ grpc::ServerUnaryReactor* CatalogServiceHandler::ListProfiles(grpc::CallbackServ
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* CatalogServiceHandler::InspectModel(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* CatalogServiceHandler::InspectModel(grpc::CallbackServerContext* call,
                                                               const v1::InspectModelRequest* request,
                                                               v1::InspectModelResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "InspectModel");
-  RunIn(core_.rooms.For(request->model().uri()), reply, [this, reply, request, response] {
-    auto json = quantmoe::InspectModel(core_, request->model().uri());
+  UnaryReply reply(context_, call, *request, kService, "InspectModel");
+  RunIn(context_.rooms.For(request->model().uri()), reply, [this, reply, request, response] {
+    auto json = quantmoe::InspectModel(context_, request->model().uri());
     if (json.ok()) response->set_json(*json);
     reply.Finish(json.status());
   });

@@ -2,13 +2,13 @@
 #pragma once
 
 #include "quantmoe/v1/catalog.grpc.pb.h"
-#include "server/core.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
 class CatalogServiceHandler final : public v1::CatalogService::CallbackService {
  public:
-  explicit CatalogServiceHandler(Core& core) : core_(core) {}
+  explicit CatalogServiceHandler(ServiceContext& context) : context_(context) {}
 
   grpc::ServerUnaryReactor* ListHeuristics(grpc::CallbackServerContext*, const v1::ListHeuristicsRequest*,
                                            v1::ListHeuristicsResponse*) override;
@@ -18,7 +18,7 @@ class CatalogServiceHandler final : public v1::CatalogService::CallbackService {
                                          v1::InspectModelResponse*) override;
 
  private:
-  Core& core_;
+  ServiceContext& context_;
 };
 
 }  // namespace quantmoe

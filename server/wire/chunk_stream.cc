@@ -15,13 +15,14 @@ using Base = WriteQueueReactor<grpc::ServerWriteReactor<v1::Chunk>, v1::Chunk>;
 
 class ChunkStream final : public Base {
  public:
-  ChunkStream(Core& core, Executor& room, const char* service, const char* method, int64_t offset)
-      : Base(core, service, method), core_(core), room_(room), offset_(offset) {}
+  ChunkStream(ServiceContext& context, Executor& room, const char* service, const char* method,
+              int64_t offset)
+      : Base(context, service, method), context_(context), room_(room), offset_(offset) {}
 
   void Start(const google::protobuf::Message& request, std::function<absl::StatusOr<FileOpener>()> locate) {
     KeepAlive();
     if (const absl::Status status = CheckFieldLimits(request); !status.ok()) return FinishAfterWrites(status);
-    const bool queued = core_.loop.Offer([this, self = shared_from_this(), locate = std::move(locate)] {
+    const bool queued = context_.loop.Offer([this, self = shared_from_this(), locate = std::move(locate)] {
       auto open = locate();
       if (!open.ok()) return FinishAfterWrites(open.status());
       PostToRoom([this, open = *std::move(open)] { Open(open); });
@@ -60,11 +61,11 @@ class ChunkStream final : public Base {
     chunk.set_data(std::string(file_.bytes().substr(offset_, length)));
     if (const absl::Status read = CheckMappedRead(file_.bytes()); !read.ok()) return FinishAfterWrites(read);
     offset_ += length;
-    core_.metrics.BlobBytes("download", length);
+    context_.metrics.BlobBytes("download", length);
     Write(std::move(chunk));
   }
 
-  Core& core_;
+  ServiceContext& context_;
   Executor& room_;
   int64_t offset_;
   MappedFile file_;
@@ -72,12 +73,12 @@ class ChunkStream final : public Base {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(Core& core, Executor& room, const char* service,
-                                                      const char* method,
+grpc::ServerWriteReactor<v1::Chunk>* StartChunkStream(ServiceContext& context, Executor& room,
+                                                      const char* service, const char* method,
                                                       const google::protobuf::Message& request,
                                                       int64_t offset,
                                                       std::function<absl::StatusOr<FileOpener>()> locate) {
-  auto stream = std::make_shared<ChunkStream>(core, room, service, method, offset);
+  auto stream = std::make_shared<ChunkStream>(context, room, service, method, offset);
   stream->Start(request, std::move(locate));
   return stream.get();
 }

@@ -47,14 +47,14 @@ std::vector<NamedData> ListData(v1::JobSpec& spec) {
   return data;
 }
 
-absl::Status Fetch(Core& core, const NamedData& data) {
+absl::Status Fetch(ServiceContext& context, const NamedData& data) {
   if (data.digest != nullptr && IsSha256(data.digest->sha256())) {
     ASSIGN_OR_RETURN(const bool stored,
-                     core.blobs().Contains({data.digest->sha256(), data.digest->size_bytes()}));
+                     context.blobs().Contains({data.digest->sha256(), data.digest->size_bytes()}));
     if (stored) return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const DataFile fetched, ReadDataFile(*data.uri, core.models));
-  ASSIGN_OR_RETURN(const Digest digest, core.blobs().Put(fetched.file.bytes()));
+  ASSIGN_OR_RETURN(const DataFile fetched, ReadDataFile(*data.uri, context.models));
+  ASSIGN_OR_RETURN(const Digest digest, context.blobs().Put(fetched.file.bytes()));
   if (data.digest != nullptr && data.digest->sha256() != digest.sha256) {
     return MakeError(
         absl::StatusCode::kInvalidArgument, "DATA_CHANGED",
@@ -69,12 +69,12 @@ absl::Status Fetch(Core& core, const NamedData& data) {
 
 }  // namespace
 
-bool RestoreShippedText(Core& core, const Digest& digest) {
-  if (digest == core.calibration_prose) return core.blobs().Ensure(ShippedCalibrationProse()).ok();
-  return digest == core.heldout_prose && core.blobs().Ensure(ShippedHeldoutProse()).ok();
+bool RestoreShippedText(ServiceContext& context, const Digest& digest) {
+  if (digest == context.calibration_prose) return context.blobs().Ensure(ShippedCalibrationProse()).ok();
+  return digest == context.heldout_prose && context.blobs().Ensure(ShippedHeldoutProse()).ok();
 }
 
-absl::Status FetchJobData(Core& core, v1::JobSpec& spec) {
+absl::Status FetchJobData(ServiceContext& context, v1::JobSpec& spec) {
   const std::vector<NamedData> all = ListData(spec);
   std::vector<FieldViolation> violations;
   for (const NamedData& data : all) {
@@ -84,7 +84,7 @@ absl::Status FetchJobData(Core& core, v1::JobSpec& spec) {
   }
   RETURN_IF_ERROR(InvalidFields(std::move(violations)));
   for (const NamedData& data : all) {
-    const absl::Status status = Fetch(core, data);
+    const absl::Status status = Fetch(context, data);
     if (!status.ok() && !GetErrorInfo(status).violations.empty()) {
       return InvalidFields({{data.field, GetErrorInfo(status).violations.front().description}});
     }

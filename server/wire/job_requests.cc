@@ -43,8 +43,8 @@ void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>
   if (request.job().labels().contains("")) violations.push_back({"job.labels", "a key is empty"});
 }
 
-absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldViolation> violations,
-                       JobSpec* parsed) {
+absl::Status CheckSpec(ServiceContext& context, const v1::JobSpec& proto,
+                       std::vector<FieldViolation> violations, JobSpec* parsed) {
   JobSpec spec = JobSpecFromProto(proto, violations);
   for (FieldViolation& violation : CompleteInput(spec)) violations.push_back(std::move(violation));
   std::set<std::string> known;
@@ -54,8 +54,8 @@ absl::Status CheckSpec(Core& core, const v1::JobSpec& proto, std::vector<FieldVi
     violations.push_back(std::move(violation));
   }
   for (const NamedBlob& blob : NamedBlobs(spec)) {
-    ASSIGN_OR_RETURN(const bool stored, core.blobs().Contains(blob.digest));
-    if (!stored && !RestoreShippedText(core, blob.digest))
+    ASSIGN_OR_RETURN(const bool stored, context.blobs().Contains(blob.digest));
+    if (!stored && !RestoreShippedText(context, blob.digest))
       violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
   }
   if (parsed != nullptr) *parsed = spec;
@@ -102,16 +102,17 @@ std::string RequestHash(const v1::RetryJobRequest& request) {
   return DigestOf(absl::StrCat("RetryJob/", request.name())).sha256;
 }
 
-absl::Status CheckRequest(Core& core, const v1::CreateJobRequest& request) {
+absl::Status CheckRequest(ServiceContext& context, const v1::CreateJobRequest& request) {
   std::vector<FieldViolation> violations;
   CheckNames(request, violations);
-  return CheckSpec(core, request.job().spec(), std::move(violations), nullptr);
+  return CheckSpec(context, request.job().spec(), std::move(violations), nullptr);
 }
 
-absl::StatusOr<std::shared_ptr<const ResolvedJob>> OpenSpec(Core& core, const v1::JobSpec& proto) {
+absl::StatusOr<std::shared_ptr<const ResolvedJob>> OpenSpec(ServiceContext& context,
+                                                            const v1::JobSpec& proto) {
   JobSpec spec;
-  RETURN_IF_ERROR(CheckSpec(core, proto, {}, &spec));
-  ASSIGN_OR_RETURN(ResolvedJob job, OpenJob(std::move(spec), core.models));
+  RETURN_IF_ERROR(CheckSpec(context, proto, {}, &spec));
+  ASSIGN_OR_RETURN(ResolvedJob job, OpenJob(std::move(spec), context.models));
   return std::make_shared<const ResolvedJob>(std::move(job));
 }
 
@@ -131,19 +132,19 @@ std::string DescribeModel(const ResolvedJob& job) {
   return json.dump();
 }
 
-absl::StatusOr<std::string> InspectModel(Core& core, const std::string& uri) {
-  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(uri, core.models));
+absl::StatusOr<std::string> InspectModel(ServiceContext& context, const std::string& uri) {
+  ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(uri, context.models));
   return InspectModel(std::move(directory));
 }
 
-WorkerRates GatherRates(const Core& core) {
+WorkerRates GatherRates(const ServiceContext& context) {
   WorkerRates rates;
-  for (const auto& [id, worker] : core.links.table()) {
+  for (const auto& [id, worker] : context.links.table()) {
     if (!worker.connected || worker.draining) continue;
     ++rates.workers;
     rates.largest_memory_bytes = std::max(rates.largest_memory_bytes, worker.memory_bytes);
   }
-  for (const auto& [id, job] : core.facts.table().jobs()) {
+  for (const auto& [id, job] : context.facts.table().jobs()) {
     for (const Task& task : job.tasks) {
       const bool timed = task.record.state() == v1::Task::DONE && !task.cached();
       if (!timed || task.planned().work <= 0) continue;
@@ -155,10 +156,11 @@ WorkerRates GatherRates(const Core& core) {
   return rates;
 }
 
-absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& proto, const WorkerRates& rates) {
+absl::StatusOr<v1::Estimate> EstimateSpec(ServiceContext& context, const v1::JobSpec& proto,
+                                          const WorkerRates& rates) {
   v1::JobSpec filled = proto;
-  RETURN_IF_ERROR(FetchJobData(core, filled));
-  ASSIGN_OR_RETURN(const auto job, OpenSpec(core, filled));
+  RETURN_IF_ERROR(FetchJobData(context, filled));
+  ASSIGN_OR_RETURN(const auto job, OpenSpec(context, filled));
   ASSIGN_OR_RETURN(const JobEstimate needs, EstimateNeeds(*job));
   v1::Estimate estimate;
   estimate.set_original_bytes(needs.original_bytes);

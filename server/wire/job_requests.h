@@ -12,7 +12,7 @@
 
 #include "plan/job/job_spec.h"
 #include "quantmoe/v1/jobs.pb.h"
-#include "server/core.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
@@ -21,16 +21,16 @@ std::string RequestHash(const v1::CreateJobRequest& request);
 std::string RequestHash(const v1::RetryJobRequest& request);
 
 // All that can be said about the request without the model. INVALID_FIELD with every violation.
-absl::Status CheckRequest(Core& core, const v1::CreateJobRequest& request);
+absl::Status CheckRequest(ServiceContext& context, const v1::CreateJobRequest& request);
 
 // Checks the spec and opens the model. Errors as documented at JobService.CreateJob.
-absl::StatusOr<std::shared_ptr<const ResolvedJob>> OpenSpec(Core& core, const v1::JobSpec& spec);
+absl::StatusOr<std::shared_ptr<const ResolvedJob>> OpenSpec(ServiceContext& context, const v1::JobSpec& spec);
 
 // What the report tells about the model.
 std::string DescribeModel(const ResolvedJob& job);
 
 // Family, layers, what is quantized, as JSON. Errors as documented at JobService.CreateJob for the model.
-absl::StatusOr<std::string> InspectModel(Core& core, const std::string& uri);
+absl::StatusOr<std::string> InspectModel(ServiceContext& context, const std::string& uri);
 
 // Who could do the work, and how fast such work was done before.
 struct WorkerRates {
@@ -38,8 +38,9 @@ struct WorkerRates {
   int64_t largest_memory_bytes = 0;
   std::map<std::string, std::pair<double, double>> done;  // kind of task -> work, seconds
 };
-WorkerRates GatherRates(const Core& core) ON_LOOP;
+WorkerRates GatherRates(const ServiceContext& context) ON_LOOP;
 
-absl::StatusOr<v1::Estimate> EstimateSpec(Core& core, const v1::JobSpec& spec, const WorkerRates& rates);
+absl::StatusOr<v1::Estimate> EstimateSpec(ServiceContext& context, const v1::JobSpec& spec,
+                                          const WorkerRates& rates);
 
 }  // namespace quantmoe

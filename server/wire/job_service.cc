@@ -37,19 +37,19 @@ absl::Status NothingToRetry(absl::string_view name) {
 
 grpc::ServerUnaryReactor* JobServiceHandler::WithJob(UnaryReply reply, const std::string& name,
                                                      std::function<absl::Status(const Job&)> body) {
-  FinishOnLoop(core_, reply, [this, name, body = std::move(body)]() -> absl::Status {
+  FinishOnLoop(context_, reply, [this, name, body = std::move(body)]() -> absl::Status {
     loop_thread.AssertHeld();
     ASSIGN_OR_RETURN(const std::string id, ParseJobName(name));
-    const Job* job = core_.facts.table().Find(id);
+    const Job* job = context_.facts.table().Find(id);
     return job == nullptr ? JobNotFound(name) : body(*job);
   });
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerContext* call,
                                                        const v1::CreateJobRequest* request,
                                                        v1::Job* response) {
-  UnaryReply reply(core_, context, *request, kService, "CreateJob");
+  UnaryReply reply(context_, call, *request, kService, "CreateJob");
   NewJob job;
   job.id = request->job_id();
   job.display_name = request->job().display_name();
@@ -58,18 +58,18 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
   job.request_id = request->request_id();
   job.request_hash = RequestHash(*request);
   // A repeated request is answered from the job, even if its model has gone meanwhile.
-  RunOnLoop(core_, reply, [this, reply, request, response, job = std::move(job)] {
+  RunOnLoop(context_, reply, [this, reply, request, response, job = std::move(job)] {
     loop_thread.AssertHeld();
-    const auto replay = core_.jobs.FindReplay(job.request_id, job.request_hash);
+    const auto replay = context_.jobs.FindReplay(job.request_id, job.request_hash);
     if (!replay.ok()) return reply.Finish(replay.status());
     if (!replay->empty()) {
-      *response = ViewWholeJob(*core_.facts.table().Find(*replay));
-      return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
+      *response = ViewWholeJob(*context_.facts.table().Find(*replay));
+      return context_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
-    RunIn(core_.rooms.For(job.spec), reply, [this, reply, request, response, job] {
+    RunIn(context_.rooms.For(job.spec), reply, [this, reply, request, response, job] {
       v1::CreateJobRequest filled = *request;
-      absl::Status status = FetchJobData(core_, *filled.mutable_job()->mutable_spec());
-      if (status.ok()) status = CheckRequest(core_, filled);
+      absl::Status status = FetchJobData(context_, *filled.mutable_job()->mutable_spec());
+      if (status.ok()) status = CheckRequest(context_, filled);
       if (!status.ok()) return reply.Finish(status);
       NewJob with_data = job;
       with_data.spec = filled.job().spec();
@@ -80,7 +80,7 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
 }
 
 void JobServiceHandler::OpenAndCreate(UnaryReply reply, NewJob job, v1::Job* response, bool validate_only) {
-  auto resolved = OpenSpec(core_, job.spec);
+  auto resolved = OpenSpec(context_, job.spec);
   if (!resolved.ok()) return reply.Finish(resolved.status());
   job.warnings = EstimateWork(**resolved).warnings;
   if (validate_only) {
@@ -91,42 +91,42 @@ void JobServiceHandler::OpenAndCreate(UnaryReply reply, NewJob job, v1::Job* res
     response->mutable_labels()->insert(job.labels.begin(), job.labels.end());
     return reply.Finish(absl::OkStatus());
   }
-  if (const absl::Status room = core_.disk.CheckRoom(); !room.ok()) return reply.Finish(room);
+  if (const absl::Status room = context_.disk.CheckRoom(); !room.ok()) return reply.Finish(room);
   job.model_json = DescribeModel(**resolved);
   job.resolved = *std::move(resolved);
-  FinishOnLoop(core_, reply, [this, response, job = std::move(job)]() -> absl::Status {
+  FinishOnLoop(context_, reply, [this, response, job = std::move(job)]() -> absl::Status {
     loop_thread.AssertHeld();
-    ASSIGN_OR_RETURN(const std::string id, core_.jobs.Create(job));
-    core_.loop.AfterCommit([](const absl::Status&) { CrashPoint("after-create-commit"); });
-    *response = ViewWholeJob(*core_.facts.table().Find(id));
+    ASSIGN_OR_RETURN(const std::string id, context_.jobs.Create(job));
+    context_.loop.AfterCommit([](const absl::Status&) { CrashPoint("after-create-commit"); });
+    *response = ViewWholeJob(*context_.facts.table().Find(id));
     return absl::OkStatus();
   });
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::GetJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::GetJob(grpc::CallbackServerContext* call,
                                                     const v1::GetJobRequest* request, v1::Job* response) {
-  return WithJob(UnaryReply(core_, context, *request, kService, "GetJob"), request->name(),
+  return WithJob(UnaryReply(context_, call, *request, kService, "GetJob"), request->name(),
                  [response](const Job& job) {
                    *response = ViewWholeJob(job);
                    return absl::OkStatus();
                  });
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::ListJobs(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::ListJobs(grpc::CallbackServerContext* call,
                                                       const v1::ListJobsRequest* request,
                                                       v1::ListJobsResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "ListJobs");
-  FinishOnLoop(core_, reply, [this, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "ListJobs");
+  FinishOnLoop(context_, reply, [this, request, response] {
     loop_thread.AssertHeld();
-    return ListJobPage(core_.facts.table(), *request, *response);
+    return ListJobPage(context_.facts.table(), *request, *response);
   });
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::CancelJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::CancelJob(grpc::CallbackServerContext* call,
                                                        const v1::CancelJobRequest* request,
                                                        v1::Job* response) {
-  return WithJob(UnaryReply(core_, context, *request, kService, "CancelJob"), request->name(),
+  return WithJob(UnaryReply(context_, call, *request, kService, "CancelJob"), request->name(),
                  [this, request, response](const Job& job) -> absl::Status {
                    loop_thread.AssertHeld();
                    const std::string etag = ViewJob(job).etag();
@@ -135,26 +135,26 @@ grpc::ServerUnaryReactor* JobServiceHandler::CancelJob(grpc::CallbackServerConte
                                       absl::StrCat("the job has changed; its etag is ", etag),
                                       {{"etag", etag}});
                    }
-                   core_.jobs.Cancel(job.record.id(), request->reason());
+                   context_.jobs.Cancel(job.record.id(), request->reason());
                    *response = ViewJob(job);
                    return absl::OkStatus();
                  });
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContext* call,
                                                       const v1::RetryJobRequest* request, v1::Job* response) {
-  UnaryReply reply(core_, context, *request, kService, "RetryJob");
-  RunOnLoop(core_, reply, [this, reply, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "RetryJob");
+  RunOnLoop(context_, reply, [this, reply, request, response] {
     loop_thread.AssertHeld();
     const std::string hash = RequestHash(*request);
-    const auto replay = core_.jobs.FindReplay(request->request_id(), hash);
+    const auto replay = context_.jobs.FindReplay(request->request_id(), hash);
     if (!replay.ok()) return reply.Finish(replay.status());
     const auto id = ParseJobName(request->name());
-    const Job* old = id.ok() ? core_.facts.table().Find(replay->empty() ? *id : *replay) : nullptr;
+    const Job* old = id.ok() ? context_.facts.table().Find(replay->empty() ? *id : *replay) : nullptr;
     if (old == nullptr) return reply.Finish(JobNotFound(request->name()));
     if (!replay->empty()) {
       *response = ViewWholeJob(*old);
-      return core_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
+      return context_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
     const JobState state = old->record.state();
     if (state == v1::Job::SUCCEEDED) return reply.Finish(NothingToRetry(request->name()));
@@ -167,68 +167,68 @@ grpc::ServerUnaryReactor* JobServiceHandler::RetryJob(grpc::CallbackServerContex
     job.request_id = request->request_id();
     job.request_hash = hash;
     job.parent = old->record.id();
-    Executor& room = core_.rooms.For(job.spec);
+    Executor& room = context_.rooms.For(job.spec);
     RunIn(room, reply, [this, reply, job = std::move(job), response]() mutable {
       // Texts that were lost since are fetched again where that is possible.
-      if (const absl::Status data = FetchJobData(core_, job.spec); !data.ok()) return reply.Finish(data);
+      if (const absl::Status data = FetchJobData(context_, job.spec); !data.ok()) return reply.Finish(data);
       OpenAndCreate(reply, job, response, /*validate_only=*/false);
     });
   });
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::DeleteJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::DeleteJob(grpc::CallbackServerContext* call,
                                                        const v1::DeleteJobRequest* request,
                                                        v1::DeleteJobResponse*) {
-  return WithJob(UnaryReply(core_, context, *request, kService, "DeleteJob"), request->name(),
+  return WithJob(UnaryReply(context_, call, *request, kService, "DeleteJob"), request->name(),
                  [this, request](const Job& job) {
                    loop_thread.AssertHeld();
                    const std::string id = job.record.id();
-                   return core_.jobs.Delete(id, request->force());
+                   return context_.jobs.Delete(id, request->force());
                  });
 }
 
 grpc::ServerWriteReactor<v1::JobEvent>* JobServiceHandler::WatchJob(grpc::CallbackServerContext*,
                                                                     const v1::WatchJobRequest* request) {
-  return StartWatch(core_, *request);
+  return StartWatch(context_, *request);
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::ListJobEvents(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::ListJobEvents(grpc::CallbackServerContext* call,
                                                            const v1::ListJobEventsRequest* request,
                                                            v1::ListJobEventsResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "ListJobEvents");
-  RunOnLoop(core_, reply, [this, reply, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "ListJobEvents");
+  RunOnLoop(context_, reply, [this, reply, request, response] {
     loop_thread.AssertHeld();
     const auto id = ParseJobName(request->name());
-    if (!id.ok() || core_.facts.table().Find(*id) == nullptr)
+    if (!id.ok() || context_.facts.table().Find(*id) == nullptr)
       return reply.Finish(JobNotFound(request->name()));
-    RunIn(core_.rooms.reads, reply, [this, reply, id = *id, request, response] {
-      reply.Finish(ListEventPage(core_.store(), id, *request, *response));
+    RunIn(context_.rooms.reads, reply, [this, reply, id = *id, request, response] {
+      reply.Finish(ListEventPage(context_.store(), id, *request, *response));
     });
   });
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::ListTasks(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::ListTasks(grpc::CallbackServerContext* call,
                                                        const v1::ListTasksRequest* request,
                                                        v1::ListTasksResponse* response) {
-  return WithJob(UnaryReply(core_, context, *request, kService, "ListTasks"), request->job(),
+  return WithJob(UnaryReply(context_, call, *request, kService, "ListTasks"), request->job(),
                  [request, response](const Job& job) { return ListTaskPage(job, *request, *response); });
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::GetJobReport(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::GetJobReport(grpc::CallbackServerContext* call,
                                                           const v1::GetJobReportRequest* request,
                                                           v1::JobReport* response) {
-  UnaryReply reply(core_, context, *request, kService, "GetJobReport");
-  RunOnLoop(core_, reply, [this, reply, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "GetJobReport");
+  RunOnLoop(context_, reply, [this, reply, request, response] {
     loop_thread.AssertHeld();
     const auto id = ParseJobName(request->name());
-    const Job* job = id.ok() ? core_.facts.table().Find(*id) : nullptr;
+    const Job* job = id.ok() ? context_.facts.table().Find(*id) : nullptr;
     if (job == nullptr) return reply.Finish(JobNotFound(request->name()));
-    auto facts = GatherReportFacts(core_.facts.table(), *job, core_.artifacts_dir);
+    auto facts = GatherReportFacts(context_.facts.table(), *job, context_.artifacts_dir);
     if (!facts.ok()) return reply.Finish(facts.status());
-    RunIn(core_.rooms.reads, reply, [this, reply, facts = *std::move(facts), response] {
-      auto json = BuildReport(facts, core_.blobs());
+    RunIn(context_.rooms.reads, reply, [this, reply, facts = *std::move(facts), response] {
+      auto json = BuildReport(facts, context_.blobs());
       if (json.ok()) response->set_json(*json);
       reply.Finish(json.status());
     });
@@ -236,15 +236,15 @@ grpc::ServerUnaryReactor* JobServiceHandler::GetJobReport(grpc::CallbackServerCo
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::EstimateJob(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::EstimateJob(grpc::CallbackServerContext* call,
                                                          const v1::EstimateJobRequest* request,
                                                          v1::Estimate* response) {
-  UnaryReply reply(core_, context, *request, kService, "EstimateJob");
-  RunOnLoop(core_, reply, [this, reply, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "EstimateJob");
+  RunOnLoop(context_, reply, [this, reply, request, response] {
     loop_thread.AssertHeld();
-    RunIn(core_.rooms.For(request->spec()), reply,
-          [this, reply, request, response, rates = GatherRates(core_)] {
-            auto estimate = EstimateSpec(core_, request->spec(), rates);
+    RunIn(context_.rooms.For(request->spec()), reply,
+          [this, reply, request, response, rates = GatherRates(context_)] {
+            auto estimate = EstimateSpec(context_, request->spec(), rates);
             if (estimate.ok()) *response = *std::move(estimate);
             reply.Finish(estimate.status());
           });
@@ -252,22 +252,22 @@ grpc::ServerUnaryReactor* JobServiceHandler::EstimateJob(grpc::CallbackServerCon
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* JobServiceHandler::GetJobPareto(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* JobServiceHandler::GetJobPareto(grpc::CallbackServerContext* call,
                                                           const v1::GetJobParetoRequest* request,
                                                           v1::JobPareto* response) {
-  UnaryReply reply(core_, context, *request, kService, "GetJobPareto");
-  RunOnLoop(core_, reply, [this, reply, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "GetJobPareto");
+  RunOnLoop(context_, reply, [this, reply, request, response] {
     loop_thread.AssertHeld();
-    const JobTable& jobs = core_.facts.table();
+    const JobTable& jobs = context_.facts.table();
     const auto id = ParseJobName(request->name());
     const Job* job = id.ok() ? jobs.Find(*id) : nullptr;
     if (job == nullptr) return reply.Finish(JobNotFound(request->name()));
-    auto facts = GatherParetoFacts(jobs, *job, core_.artifacts_dir);
+    auto facts = GatherParetoFacts(jobs, *job, context_.artifacts_dir);
     if (!facts.ok()) return reply.Finish(facts.status());
     // It opens the model.
-    RunIn(core_.rooms.For(job->record.spec()), reply,
+    RunIn(context_.rooms.For(job->record.spec()), reply,
           [this, reply, facts = *std::move(facts), request, response] {
-            auto pareto = BuildPareto(core_, facts, request->points());
+            auto pareto = BuildPareto(context_, facts, request->points());
             if (pareto.ok()) *response = *std::move(pareto);
             reply.Finish(pareto.status());
           });

@@ -2,14 +2,14 @@
 #pragma once
 
 #include "quantmoe/v1/jobs.grpc.pb.h"
-#include "server/core.h"
+#include "server/service_context.h"
 #include "server/wire/unary_call.h"
 
 namespace quantmoe {
 
 class JobServiceHandler final : public v1::JobService::CallbackService {
  public:
-  explicit JobServiceHandler(Core& core) : core_(core) {}
+  explicit JobServiceHandler(ServiceContext& context) : context_(context) {}
 
   grpc::ServerUnaryReactor* CreateJob(grpc::CallbackServerContext*, const v1::CreateJobRequest*,
                                       v1::Job*) override;
@@ -32,7 +32,7 @@ class JobServiceHandler final : public v1::JobService::CallbackService {
                                          v1::JobReport*) override;
   grpc::ServerUnaryReactor* EstimateJob(grpc::CallbackServerContext*, const v1::EstimateJobRequest*,
                                         v1::Estimate*) override;
-  grpc::ServerUnaryReactor* GetJobPareto(grpc::CallbackServerContext* context,
+  grpc::ServerUnaryReactor* GetJobPareto(grpc::CallbackServerContext* call,
                                          const v1::GetJobParetoRequest* request,
                                          v1::JobPareto* response) override;
 
@@ -43,7 +43,7 @@ class JobServiceHandler final : public v1::JobService::CallbackService {
   // Opens the model on the executor, then creates the job on the loop.
   void OpenAndCreate(UnaryReply reply, NewJob job, v1::Job* response, bool validate_only);
 
-  Core& core_;
+  ServiceContext& context_;
 };
 
 }  // namespace quantmoe

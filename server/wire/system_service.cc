@@ -21,7 +21,7 @@ constexpr int kWidths[] = {2, 3, 4, 8};
 }  // namespace
 
 v1::Worker SystemServiceHandler::View(const WorkerFacts& worker) const {
-  return ViewWorker(worker, core_.facts.table(), limits_, core_.clock.Monotonic());
+  return ViewWorker(worker, context_.facts.table(), limits_, context_.clock.Monotonic());
 }
 
 // The cursor is the id of the last worker shown: who comes or goes meanwhile moves nobody to another page.
@@ -29,7 +29,7 @@ absl::Status SystemServiceHandler::ListWorkerPage(const v1::ListWorkersRequest& 
                                                   v1::ListWorkersResponse& response) const {
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size(), kMaxPageSize, kMaxPageSize));
   ASSIGN_OR_RETURN(const std::string shown, DecodeTextPageToken(kWorkerPages, request.page_token()));
-  const WorkerTable& workers = core_.links.table();
+  const WorkerTable& workers = context_.links.table();
   PageRoom room(size);
   for (auto it = workers.upper_bound(shown); it != workers.end(); ++it) {
     v1::Worker entry = View(it->second);
@@ -42,10 +42,10 @@ absl::Status SystemServiceHandler::ListWorkerPage(const v1::ListWorkersRequest& 
   return absl::OkStatus();
 }
 
-grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackServerContext* call,
                                                                 const v1::GetCapabilitiesRequest* request,
                                                                 v1::Capabilities* response) {
-  UnaryReply reply(core_, context, *request, kService, "GetCapabilities");
+  UnaryReply reply(context_, call, *request, kService, "GetCapabilities");
   response->set_version(kProgramVersion);
   response->set_api_version(kApiVersion);
   for (const Family& family : Families()) response->add_families(std::string(family.model_type));
@@ -53,30 +53,30 @@ grpc::ServerUnaryReactor* SystemServiceHandler::GetCapabilities(grpc::CallbackSe
   for (const RuntimeProfile& profile : RuntimeProfiles()) response->add_profiles(profile.name);
   for (const int width : kWidths) response->add_widths(width);
   response->set_max_chunk_bytes(static_cast<int32_t>(kMaxChunkBytes));
-  response->set_data_dir(core_.data_dir);
+  response->set_data_dir(context_.data_dir);
   reply.Finish(absl::OkStatus());
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* SystemServiceHandler::ListWorkers(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* SystemServiceHandler::ListWorkers(grpc::CallbackServerContext* call,
                                                             const v1::ListWorkersRequest* request,
                                                             v1::ListWorkersResponse* response) {
-  UnaryReply reply(core_, context, *request, kService, "ListWorkers");
-  FinishOnLoop(core_, reply, [this, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "ListWorkers");
+  FinishOnLoop(context_, reply, [this, request, response] {
     loop_thread.AssertHeld();
     return ListWorkerPage(*request, *response);
   });
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* SystemServiceHandler::DrainWorker(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* SystemServiceHandler::DrainWorker(grpc::CallbackServerContext* call,
                                                             const v1::DrainWorkerRequest* request,
                                                             v1::Worker* response) {
-  UnaryReply reply(core_, context, *request, kService, "DrainWorker");
-  FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+  UnaryReply reply(context_, call, *request, kService, "DrainWorker");
+  FinishOnLoop(context_, reply, [this, request, response]() -> absl::Status {
     loop_thread.AssertHeld();
-    RETURN_IF_ERROR(core_.sessions.Drain(request->id()));
-    *response = View(core_.links.table().at(request->id()));
+    RETURN_IF_ERROR(context_.sessions.Drain(request->id()));
+    *response = View(context_.links.table().at(request->id()));
     return absl::OkStatus();
   });
   return reply.reactor();

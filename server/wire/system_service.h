@@ -2,13 +2,14 @@
 #pragma once
 
 #include "quantmoe/v1/system.grpc.pb.h"
-#include "server/core.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
 class SystemServiceHandler final : public v1::SystemService::CallbackService {
  public:
-  SystemServiceHandler(Core& core, SchedulingLimits limits) : core_(core), limits_(limits) {}
+  SystemServiceHandler(ServiceContext& context, SchedulingLimits limits)
+      : context_(context), limits_(limits) {}
 
   grpc::ServerUnaryReactor* GetCapabilities(grpc::CallbackServerContext*, const v1::GetCapabilitiesRequest*,
                                             v1::Capabilities*) override;
@@ -22,7 +23,7 @@ class SystemServiceHandler final : public v1::SystemService::CallbackService {
   absl::Status ListWorkerPage(const v1::ListWorkersRequest& request,
                               v1::ListWorkersResponse& response) const ON_LOOP;
 
-  Core& core_;
+  ServiceContext& context_;
   const SchedulingLimits limits_;
 };
 

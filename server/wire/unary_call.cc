@@ -59,18 +59,18 @@ void RpcRecord::End(const grpc::Status& status) {
   metrics_.RpcHandled(service_, method_, CodeName(status.error_code()), Clock::Real().Monotonic() - start_);
 }
 
-void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body) {
-  RunOnLoop(core, reply, [&core, reply, body = std::move(body)] {
+void FinishOnLoop(ServiceContext& context, UnaryReply reply, std::function<absl::Status()> body) {
+  RunOnLoop(context, reply, [&context, reply, body = std::move(body)] {
     loop_thread.AssertHeld();
     const absl::Status status = body();
-    core.loop.AfterCommit(
+    context.loop.AfterCommit(
         [reply, status](const absl::Status& committed) { reply.Finish(status.ok() ? committed : status); });
   });
 }
 
-void RunOnLoop(Core& core, UnaryReply reply, std::function<void()> body) {
+void RunOnLoop(ServiceContext& context, UnaryReply reply, std::function<void()> body) {
   if (!reply.admitted()) return;
-  if (!core.loop.Offer(std::move(body))) reply.Finish(QueueFull());
+  if (!context.loop.Offer(std::move(body))) reply.Finish(QueueFull());
 }
 
 void RunIn(Executor& room, UnaryReply reply, std::function<void()> body) {

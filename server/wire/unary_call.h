@@ -16,7 +16,7 @@
 #include "base/error_info.h"
 #include "proto/field_limits.h"
 #include "proto/grpc_status.h"
-#include "server/core.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
@@ -39,10 +39,10 @@ class RpcRecord {
 // The reply to a unary call; Finish exactly once, on any thread. Copies stand for the same call.
 class UnaryReply {
  public:
-  UnaryReply(Core& core, grpc::CallbackServerContext* context, const google::protobuf::Message& request,
-             std::string service, std::string method)
-      : call_(std::make_shared<Call>(core.metrics, std::move(service), std::move(method), context)),
-        reactor_(context->DefaultReactor()) {
+  UnaryReply(ServiceContext& context, grpc::CallbackServerContext* call,
+             const google::protobuf::Message& request, std::string service, std::string method)
+      : state_(std::make_shared<State>(context.metrics, std::move(service), std::move(method), call)),
+        reactor_(call->DefaultReactor()) {
     const absl::Status status = CheckFieldLimits(request);
     admitted_ = status.ok();
     if (!admitted_) Finish(status);
@@ -50,10 +50,10 @@ class UnaryReply {
 
   void Finish(const absl::Status& status) const {
     const grpc::Status wire = ToGrpcStatus(status);
-    call_->record.End(wire);
+    state_->record.End(wire);
     {
-      absl::MutexLock lock(&call_->mutex);
-      call_->context = nullptr;
+      absl::MutexLock lock(&state_->mutex);
+      state_->call = nullptr;
     }
     reactor_->Finish(wire);
   }
@@ -62,29 +62,28 @@ class UnaryReply {
   bool admitted() const { return admitted_; }
   // The client went away or its deadline has passed: nobody reads the reply.
   bool caller_gone() const {
-    absl::MutexLock lock(&call_->mutex);
-    return call_->context == nullptr || call_->context->IsCancelled();
+    absl::MutexLock lock(&state_->mutex);
+    return state_->call == nullptr || state_->call->IsCancelled();
   }
 
  private:
-  struct Call {
-    Call(Metrics& metrics, std::string service, std::string method, grpc::CallbackServerContext* c)
-        : record(metrics, std::move(service), std::move(method)), context(c) {}
+  struct State {
+    State(Metrics& metrics, std::string service, std::string method, grpc::CallbackServerContext* c)
+        : record(metrics, std::move(service), std::move(method)), call(c) {}
     RpcRecord record;
     absl::Mutex mutex;
-    grpc::CallbackServerContext* context
-        ABSL_GUARDED_BY(mutex);  // null once it is finished, and gone with it
+    grpc::CallbackServerContext* call ABSL_GUARDED_BY(mutex);  // null once it is finished, and gone with it
   };
-  std::shared_ptr<Call> call_;
+  std::shared_ptr<State> state_;
   grpc::ServerUnaryReactor* reactor_;
   bool admitted_ = false;
 };
 
 // Each runs `body` for a call that was admitted; RESOURCE_EXHAUSTED QUEUE_FULL when too many wait.
 // On the commit loop; its result is the reply once what it changed is committed.
-void FinishOnLoop(Core& core, UnaryReply reply, std::function<absl::Status()> body);
+void FinishOnLoop(ServiceContext& context, UnaryReply reply, std::function<absl::Status()> body);
 // On the commit loop; the body sees to the reply.
-void RunOnLoop(Core& core, UnaryReply reply, std::function<void()> body);
+void RunOnLoop(ServiceContext& context, UnaryReply reply, std::function<void()> body);
 // In a room, unless the caller is gone by then. The body sees to the reply, and is interrupted
 // (base/interruption.h) when the caller goes.
 void RunIn(Executor& room, UnaryReply reply, std::function<void()> body);

@@ -22,22 +22,22 @@ using Base = WriteQueueReactor<grpc::ServerWriteReactor<v1::JobEvent>, v1::JobEv
 
 class WatchStream final : public Base, public JobWatcher {
  public:
-  WatchStream(Core& core, const v1::WatchJobRequest& request)
-      : Base(core, "JobService", "WatchJob"),
-        core_(core),
+  WatchStream(ServiceContext& context, const v1::WatchJobRequest& request)
+      : Base(context, "JobService", "WatchJob"),
+        context_(context),
         name_(request.name()),
         sent_seq_(request.after_seq()) {}
 
   void Start(const v1::WatchJobRequest& request) {
     KeepAlive();
     if (const absl::Status status = CheckFieldLimits(request); !status.ok()) return FinishAfterWrites(status);
-    const bool queued = core_.loop.Offer([this, self = Self()] {
+    const bool queued = context_.loop.Offer([this, self = Self()] {
       loop_thread.AssertHeld();
       const auto id = ParseJobName(name_);
-      const Job* job = id.ok() ? core_.facts.table().Find(*id) : nullptr;
+      const Job* job = id.ok() ? context_.facts.table().Find(*id) : nullptr;
       if (job == nullptr) return FinishAfterWrites(JobNotFound(name_));
       job_ = *id;
-      const absl::Status added = core_.watchers.Add(*job, self, core_.clock.Monotonic());
+      const absl::Status added = context_.watchers.Add(*job, self, context_.clock.Monotonic());
       if (!added.ok()) FinishAfterWrites(added);
     });
     if (!queued) FinishAfterWrites(QueueFull());
@@ -55,7 +55,7 @@ class WatchStream final : public Base, public JobWatcher {
   void Progress(const v1::Progress& progress) ON_LOOP override {
     if (queued() > 0) return;
     v1::JobEvent event;
-    *event.mutable_time() = ToTimestamp(core_.clock.Now());
+    *event.mutable_time() = ToTimestamp(context_.clock.Now());
     *event.mutable_progress() = progress;
     Write(std::move(event));
   }
@@ -70,7 +70,7 @@ class WatchStream final : public Base, public JobWatcher {
     if (IsStuck()) return FinishNow(TooSlow());
     if (queued() == 0) {
       v1::JobEvent event;
-      *event.mutable_time() = ToTimestamp(core_.clock.Now());
+      *event.mutable_time() = ToTimestamp(context_.clock.Now());
       event.mutable_heartbeat()->set_last_seq(last_seq);
       Write(std::move(event));
     }
@@ -105,9 +105,9 @@ class WatchStream final : public Base, public JobWatcher {
   }
 
   void OnStreamEnd() override {
-    core_.loop.Post([this, self = Self()] {
+    context_.loop.Post([this, self = Self()] {
       loop_thread.AssertHeld();
-      core_.watchers.Remove(job_, self);
+      context_.watchers.Remove(job_, self);
     });
   }
 
@@ -117,7 +117,7 @@ class WatchStream final : public Base, public JobWatcher {
       absl::MutexLock lock(&state_mutex_);
       if (reading_) return;
       if (sent_seq_ < last_seq_ && queued() == 0) {
-        reading_ = core_.rooms.watches.Post([this, self = Self()] { ReadPage(); });
+        reading_ = context_.rooms.watches.Post([this, self = Self()] { ReadPage(); });
         return;
       }
       if (sent_seq_ < last_seq_ || !ended_) return;
@@ -131,7 +131,7 @@ class WatchStream final : public Base, public JobWatcher {
       absl::MutexLock lock(&state_mutex_);
       after = sent_seq_;
     }
-    const auto events = core_.store().ReadEvents(job_, after, kPageEvents);
+    const auto events = context_.store().ReadEvents(job_, after, kPageEvents);
     if (!events.ok()) return FinishAfterWrites(events.status());
     {
       absl::MutexLock lock(&state_mutex_);
@@ -149,7 +149,7 @@ class WatchStream final : public Base, public JobWatcher {
     Advance();
   }
 
-  Core& core_;
+  ServiceContext& context_;
   const std::string name_;
   std::string job_;  // set on the loop before anything else happens
   int64_t seen_written_ OF_LOOP = 0;
@@ -164,8 +164,9 @@ class WatchStream final : public Base, public JobWatcher {
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::JobEvent>* StartWatch(Core& core, const v1::WatchJobRequest& request) {
-  auto stream = std::make_shared<WatchStream>(core, request);
+grpc::ServerWriteReactor<v1::JobEvent>* StartWatch(ServiceContext& context,
+                                                   const v1::WatchJobRequest& request) {
+  auto stream = std::make_shared<WatchStream>(context, request);
   stream->Start(request);
   return stream.get();
 }

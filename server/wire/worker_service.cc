@@ -45,7 +45,7 @@ void LogDamagedText(const std::string& worker, absl::string_view what) {
 
 class SessionStream final : public Base, public WorkerLink {
  public:
-  explicit SessionStream(Core& core) : Base(core, kService, "Session"), core_(core) {}
+  explicit SessionStream(ServiceContext& context) : Base(context, kService, "Session"), context_(context) {}
 
   void Start() {
     KeepAlive();
@@ -55,11 +55,11 @@ class SessionStream final : public Base, public WorkerLink {
 
   void OnReadDone(bool ok) override {
     // Behind what was read before, which may end the session with an error.
-    if (!ok) return core_.loop.Post([this, self = Self()] { FinishAfterWrites(absl::OkStatus()); });
+    if (!ok) return context_.loop.Post([this, self = Self()] { FinishAfterWrites(absl::OkStatus()); });
     NoteArrival();
     // A worker that sends faster than the loop takes is read no further until the loop is there.
     const bool read_on = ++waiting_ < kMaxWaiting;
-    core_.loop.Post([this, self = Self(), incoming = Decode()] {
+    context_.loop.Post([this, self = Self(), incoming = Decode()] {
       loop_thread.AssertHeld();
       Receive(incoming);
       if (waiting_-- == kMaxWaiting) UnlessFinished([this] { StartRead(&incoming_); });
@@ -76,7 +76,7 @@ class SessionStream final : public Base, public WorkerLink {
     return std::static_pointer_cast<SessionStream>(shared_from_this());
   }
 
-  void NoteArrival() { heard_at_ns_ = absl::ToInt64Nanoseconds(core_.clock.Monotonic()); }
+  void NoteArrival() { heard_at_ns_ = absl::ToInt64Nanoseconds(context_.clock.Monotonic()); }
 
   struct Incoming {
     absl::Status status;  // of the message itself
@@ -102,10 +102,10 @@ class SessionStream final : public Base, public WorkerLink {
       LogDamagedText(worker_.empty() ? message.hello().worker_id() : worker_, "its session");
     }
     if (!incoming.status.ok()) return FinishAfterWrites(incoming.status);
-    if (!worker_.empty()) return core_.sessions.Receive(worker_, Self(), message);
+    if (!worker_.empty()) return context_.sessions.Receive(worker_, Self(), message);
     if (const absl::Status status = CheckHello(message); !status.ok()) return FinishAfterWrites(status);
     worker_ = message.hello().worker_id();
-    core_.sessions.Hello(message.hello(), Self());
+    context_.sessions.Hello(message.hello(), Self());
   }
 
   static absl::Status CheckHello(const v1::WorkerMessage& message) {
@@ -121,15 +121,15 @@ class SessionStream final : public Base, public WorkerLink {
   }
 
   void OnStreamEnd() override {
-    core_.loop.Post([this, self = Self()] {
+    context_.loop.Post([this, self = Self()] {
       loop_thread.AssertHeld();
-      if (!worker_.empty()) core_.sessions.Disconnected(worker_, self);
+      if (!worker_.empty()) context_.sessions.Disconnected(worker_, self);
     });
   }
 
   static constexpr int kMaxWaiting = 64;
 
-  Core& core_;
+  ServiceContext& context_;
   grpc::ByteBuffer incoming_;
   std::atomic<int> waiting_{0};          // messages that the loop has not seen yet
   std::atomic<int64_t> heard_at_ns_{0};  // monotonic
@@ -163,46 +163,46 @@ absl::Status CheckOutputs(LocalBlobStore& blobs, const v1::CompleteTaskRequest& 
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* WorkerServiceHandler::Session(
     grpc::CallbackServerContext*) {
-  auto session = std::make_shared<SessionStream>(core_);
+  auto session = std::make_shared<SessionStream>(context_);
   session->Start();
   return session.get();
 }
 
-grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* WorkerServiceHandler::CompleteTask(grpc::CallbackServerContext* call,
                                                              const grpc::ByteBuffer* bytes,
                                                              grpc::ByteBuffer* response) {
   const auto request = std::make_shared<v1::CompleteTaskRequest>();
   const absl::Status decoded = DecodeCall(*bytes, *request);
-  UnaryReply reply(core_, context, *request, kService, "CompleteTask");
-  RunIn(core_.rooms.results, reply, [this, reply, decoded, request, response] {
+  UnaryReply reply(context_, call, *request, kService, "CompleteTask");
+  RunIn(context_.rooms.results, reply, [this, reply, decoded, request, response] {
     absl::Status status = decoded;
-    if (status.ok()) status = CheckOutputs(core_.blobs(), *request);
+    if (status.ok()) status = CheckOutputs(context_.blobs(), *request);
     if (!status.ok()) return reply.Finish(status);
-    FinishOnLoop(core_, reply, [this, request, response]() -> absl::Status {
+    FinishOnLoop(context_, reply, [this, request, response]() -> absl::Status {
       loop_thread.AssertHeld();
       v1::CompleteTaskResponse answer;
-      ASSIGN_OR_RETURN(const auto outcome, core_.attempts.Complete(*request));
+      ASSIGN_OR_RETURN(const auto outcome, context_.attempts.Complete(*request));
       answer.set_outcome(outcome);
       *response = BufferOf(answer);
-      core_.loop.AfterCommit([](const absl::Status&) { CrashPoint("before-complete-reply"); });
+      context_.loop.AfterCommit([](const absl::Status&) { CrashPoint("before-complete-reply"); });
       return absl::OkStatus();
     });
   });
   return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* WorkerServiceHandler::FailTask(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* WorkerServiceHandler::FailTask(grpc::CallbackServerContext* call,
                                                          const grpc::ByteBuffer* bytes,
                                                          grpc::ByteBuffer* response) {
   *response = BufferOf(v1::FailTaskResponse());
   v1::FailTaskRequest failure;
   const absl::Status decoded = DecodeCall(*bytes, failure);
   *failure.mutable_error() = AdoptRpcStatus(failure.error());
-  UnaryReply reply(core_, context, failure, kService, "FailTask");
-  FinishOnLoop(core_, reply, [this, decoded, failure]() -> absl::Status {
+  UnaryReply reply(context_, call, failure, kService, "FailTask");
+  FinishOnLoop(context_, reply, [this, decoded, failure]() -> absl::Status {
     loop_thread.AssertHeld();
     RETURN_IF_ERROR(decoded);
-    core_.attempts.Fail(failure);
+    context_.attempts.Fail(failure);
     return absl::OkStatus();
   });
   return reply.reactor();

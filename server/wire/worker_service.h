@@ -2,7 +2,7 @@
 #pragma once
 
 #include "quantmoe/v1/worker.grpc.pb.h"
-#include "server/core.h"
+#include "server/service_context.h"
 
 namespace quantmoe {
 
@@ -14,7 +14,7 @@ using LenientWorkerService =
 
 class WorkerServiceHandler final : public LenientWorkerService {
  public:
-  explicit WorkerServiceHandler(Core& core) : core_(core) {}
+  explicit WorkerServiceHandler(ServiceContext& context) : context_(context) {}
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Session(grpc::CallbackServerContext*) override;
   grpc::ServerUnaryReactor* CompleteTask(grpc::CallbackServerContext*, const grpc::ByteBuffer*,
@@ -23,7 +23,7 @@ class WorkerServiceHandler final : public LenientWorkerService {
                                      grpc::ByteBuffer*) override;
 
  private:
-  Core& core_;
+  ServiceContext& context_;
 };
 
 }  // namespace quantmoe

@@ -89,8 +89,8 @@ class WriteQueueReactor : public Base, public std::enable_shared_from_this<Write
   }
 
  protected:
-  WriteQueueReactor(Core& core, const char* service, const char* method)
-      : record_(core.metrics, service, method) {}
+  WriteQueueReactor(ServiceContext& context, const char* service, const char* method)
+      : record_(context.metrics, service, method) {}
 
   // Called once by the factory, before the reactor is returned to gRPC.
   void KeepAlive() { keep_alive_ = this->shared_from_this(); }

@@ -157,7 +157,7 @@ class WatchStreamTest : public testing::Test {
     v1::WatchJobRequest request;
     request.set_name(JobName(kJob));
     request.set_after_seq(after_seq);
-    return StartWatch(core_, request);
+    return StartWatch(context_, request);
   }
   static int64_t Queued(Reactor* stream) {
     return static_cast<int64_t>(dynamic_cast<Queue*>(stream)->queued());
@@ -187,24 +187,24 @@ class WatchStreamTest : public testing::Test {
   SchedulingLimits limits_;
   TaskAttempts attempts_{facts_, jobs_, links_, metrics_, clock_, limits_, /*term=*/1};
   WorkerSessions sessions_{WorkerSessions::Options(), facts_, jobs_, attempts_, links_, metrics_, clock_};
-  Core core_{.data_dir = dir_ / "data",
-             .artifacts_dir = dir_ / "artifacts",
-             .models = {},
-             .calibration_prose = {},
-             .heldout_prose = {},
-             .clock = clock_,
-             .metrics = metrics_,
-             .disk = disk_,
-             .loop = loop_,
-             .rooms = rooms_,
-             .facts = facts_,
-             .links = links_,
-             .jobs = jobs_,
-             .attempts = attempts_,
-             .sessions = sessions_,
-             .watchers = watchers_,
-             .blob_store = *blobs_,
-             .state_store = *store_};
+  ServiceContext context_{.data_dir = dir_ / "data",
+                          .artifacts_dir = dir_ / "artifacts",
+                          .models = {},
+                          .calibration_prose = {},
+                          .heldout_prose = {},
+                          .clock = clock_,
+                          .metrics = metrics_,
+                          .disk = disk_,
+                          .loop = loop_,
+                          .rooms = rooms_,
+                          .facts = facts_,
+                          .links = links_,
+                          .jobs = jobs_,
+                          .attempts = attempts_,
+                          .sessions = sessions_,
+                          .watchers = watchers_,
+                          .blob_store = *blobs_,
+                          .state_store = *store_};
 };
 
 TEST_F(WatchStreamTest, AClientThatDoesNotReadIsHeldOnePageAndNoMore) {
@@ -258,9 +258,9 @@ TEST_F(WatchStreamTest, AClientThatReadsNothingForLongIsEndedAloneAndCanGoOnLate
 // A stream that sends whatever it is given, as those to workers do.
 class PlainStream : public Queue {
  public:
-  explicit PlainStream(Core& core) : Queue(core, "JobService", "WatchJob") {}
-  static std::shared_ptr<PlainStream> Start(Core& core) {
-    auto stream = std::make_shared<PlainStream>(core);
+  explicit PlainStream(ServiceContext& context) : Queue(context, "JobService", "WatchJob") {}
+  static std::shared_ptr<PlainStream> Start(ServiceContext& context) {
+    auto stream = std::make_shared<PlainStream>(context);
     stream->KeepAlive();
     return stream;
   }
@@ -273,7 +273,7 @@ v1::JobEvent Numbered(int64_t seq) {
 }
 
 TEST_F(WatchStreamTest, AFullQueueEndsTheStreamAndIsEmptied) {
-  const auto stream = PlainStream::Start(core_);
+  const auto stream = PlainStream::Start(context_);
   HeldWriter slow(stream.get());
   for (int64_t seq = 1; seq <= kQueue; ++seq) stream->Write(Numbered(seq));
   EXPECT_EQ(Queued(stream.get()), kQueue);
@@ -288,7 +288,7 @@ TEST_F(WatchStreamTest, AFullQueueEndsTheStreamAndIsEmptied) {
 }
 
 TEST_F(WatchStreamTest, WhatIsQueuedLeavesBeforeAnOrderlyEnd) {
-  const auto stream = PlainStream::Start(core_);
+  const auto stream = PlainStream::Start(context_);
   HeldWriter client(stream.get());
   for (int64_t seq = 1; seq <= 3; ++seq) stream->Write(Numbered(seq));
   stream->FinishAfterWrites(absl::OkStatus());
@@ -299,7 +299,7 @@ TEST_F(WatchStreamTest, WhatIsQueuedLeavesBeforeAnOrderlyEnd) {
 }
 
 TEST_F(WatchStreamTest, AConnectionThatBreaksEndsTheStreamWithWhatItHolds) {
-  const auto stream = PlainStream::Start(core_);
+  const auto stream = PlainStream::Start(context_);
   HeldWriter client(stream.get());
   for (int64_t seq = 1; seq <= 3; ++seq) stream->Write(Numbered(seq));
   client.End();

@@ -25,7 +25,7 @@ inline constexpr char kApiVersion[] = "v1";
 inline constexpr int64_t kChunkBytes = int64_t{2} << 20;
 inline constexpr int64_t kMaxChunkBytes = int64_t{3} << 20;
 
-struct Core {
+struct ServiceContext {
   std::string data_dir;
   std::string artifacts_dir;
   ModelSources models;
