@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "proto/job_state.h"
 #include "server/wire/job_view.h"
 
 namespace quantmoe {

@@ -21,6 +21,7 @@
 #include "client/text/error_report.h"
 #include "client/text/format.h"
 #include "client/text/resource_text.h"
+#include "proto/job_state.h"
 
 namespace quantmoe {
 namespace {

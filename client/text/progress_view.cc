@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 
 #include "client/text/resource_text.h"
-#include "client/transfer/watch.h"
+#include "proto/job_state.h"
 
 namespace quantmoe {
 namespace {

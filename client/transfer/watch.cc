@@ -14,6 +14,7 @@
 #include "base/retry.h"
 #include "base/status_macros.h"
 #include "base/timed_wait.h"
+#include "proto/job_state.h"
 
 namespace quantmoe {
 namespace {
@@ -190,10 +191,6 @@ class JobFollower {
 };
 
 }  // namespace
-
-bool IsTerminal(v1::Job::State state) {
-  return state == v1::Job::SUCCEEDED || state == v1::Job::FAILED || state == v1::Job::CANCELLED;
-}
 
 absl::StatusOr<std::optional<v1::Job>> AwaitJob(const Connection& connection, const WatchOptions& options,
                                                 WatchObserver& observer) {

@@ -51,6 +51,4 @@ absl::StatusOr<std::optional<v1::Job>> AwaitJob(const Connection& connection, co
 absl::StatusOr<v1::Job::State> FollowJob(const Connection& connection, WatchOptions options,
                                          WatchObserver& observer);
 
-bool IsTerminal(v1::Job::State state);
-
 }  // namespace quantmoe

@@ -5,6 +5,7 @@
 #include "plan/job/job_spec.h"
 #include "plan/options/spec_files.h"
 #include "plan/options/spec_json.h"
+#include "proto/job_state.h"
 
 namespace quantmoe {
 namespace {

@@ -2,13 +2,10 @@
 
 #include <algorithm>
 
+#include "proto/job_state.h"
 #include "server/facts/task_rows.h"
 
 namespace quantmoe {
-
-bool IsTerminal(JobState state) {
-  return state == v1::Job::SUCCEEDED || state == v1::Job::FAILED || state == v1::Job::CANCELLED;
-}
 
 const Task* Job::Find(absl::string_view label) const {
   const TaskNode* node = graph.Find(label);

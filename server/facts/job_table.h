@@ -27,8 +27,6 @@ namespace quantmoe {
 using JobState = v1::Job::State;
 using TaskState = v1::Task::State;
 
-bool IsTerminal(JobState state);
-
 // ---- Events ----
 
 struct JobCreated {

@@ -9,6 +9,7 @@
 #include "base/error_info.h"
 #include "plan/graph/task_graph.h"
 #include "proto/grpc_status.h"
+#include "proto/job_state.h"
 #include "server/facts/job_table.h"
 
 namespace quantmoe {

@@ -10,6 +10,7 @@
 #include "plan/graph/task_graph.h"
 #include "plan/options/spec_json.h"
 #include "proto/grpc_status.h"
+#include "proto/job_state.h"
 #include "server/decide/scheduler.h"
 #include "server/facts/random_id.h"
 #include "server/facts/resource_names.h"

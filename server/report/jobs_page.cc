@@ -11,7 +11,7 @@
 
 #include "base/byte_size.h"
 #include "base/text.h"
-#include "server/facts/job_table.h"
+#include "proto/job_state.h"
 
 namespace quantmoe {
 namespace {

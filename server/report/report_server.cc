@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "base/timed_wait.h"
 #include "base/version.h"
+#include "proto/job_state.h"
 #include "server/facts/resource_names.h"
 #include "server/report/job_report.h"
 #include "server/report/jobs_page.h"

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/error_info.h"
+#include "proto/job_state.h"
 #include "server/wire/job_view.h"
 
 namespace quantmoe {
