@@ -28,8 +28,8 @@ class Draws {
   uint64_t state_;
 };
 
-double Score(double sum, double weight, Statistic statistic) {
-  return statistic == Statistic::kMean ? sum / weight : std::exp(-sum / weight);
+double Score(double sum, double weight, ScoreFormula formula) {
+  return formula == ScoreFormula::kMean ? sum / weight : std::exp(-sum / weight);
 }
 
 PairedSample& operator+=(PairedSample& sum, const PairedSample& sample) {
@@ -39,13 +39,13 @@ PairedSample& operator+=(PairedSample& sum, const PairedSample& sample) {
   return sum;
 }
 
-double Difference(const PairedSample& sum, Statistic statistic) {
-  return Score(sum.after, sum.weight, statistic) - Score(sum.before, sum.weight, statistic);
+double Difference(const PairedSample& sum, ScoreFormula formula) {
+  return Score(sum.after, sum.weight, formula) - Score(sum.before, sum.weight, formula);
 }
 
 struct Metric {
   std::string name;
-  Statistic statistic;
+  ScoreFormula formula;
   double (*value)(const ItemScore&);
   double (*weight)(const ItemScore&);
 };
@@ -54,9 +54,9 @@ double One(const ItemScore&) { return 1; }
 double LogLikelihood(const ItemScore& item) { return item.log_likelihood(); }
 
 std::vector<Metric> MetricsOf(Scoring scoring) {
-  const Metric acc{"acc", Statistic::kMean, [](const ItemScore& item) { return item.correct() ? 1.0 : 0.0; },
-                   One};
-  const Metric acc_norm{"acc_norm", Statistic::kMean,
+  const Metric acc{"acc", ScoreFormula::kMean,
+                   [](const ItemScore& item) { return item.correct() ? 1.0 : 0.0; }, One};
+  const Metric acc_norm{"acc_norm", ScoreFormula::kMean,
                         [](const ItemScore& item) { return item.correct_norm() ? 1.0 : 0.0; }, One};
   const auto words = [](const ItemScore& item) { return static_cast<double>(item.words); };
   const auto bytes = [](const ItemScore& item) { return static_cast<double>(item.bytes); };
@@ -68,13 +68,13 @@ std::vector<Metric> MetricsOf(Scoring scoring) {
     case Scoring::kNormalizedAccuracy:
       return {acc, acc_norm};
     case Scoring::kLastWord:
-      return {acc, {"perplexity", Statistic::kExponentialLoss, LogLikelihood, One}};
+      return {acc, {"perplexity", ScoreFormula::kExponentialLoss, LogLikelihood, One}};
     case Scoring::kRolling:
-      return {{"word_perplexity", Statistic::kExponentialLoss, LogLikelihood, words},
-              {"byte_perplexity", Statistic::kExponentialLoss, LogLikelihood, bytes},
-              {"bits_per_byte", Statistic::kMean, bits, bytes}};
+      return {{"word_perplexity", ScoreFormula::kExponentialLoss, LogLikelihood, words},
+              {"byte_perplexity", ScoreFormula::kExponentialLoss, LogLikelihood, bytes},
+              {"bits_per_byte", ScoreFormula::kMean, bits, bytes}};
     case Scoring::kWindows:
-      return {{"value", Statistic::kExponentialLoss, LogLikelihood, tokens}};
+      return {{"value", ScoreFormula::kExponentialLoss, LogLikelihood, tokens}};
   }
   return {};
 }
@@ -99,7 +99,7 @@ absl::Status CheckPaired(const std::vector<ItemScore>& before, const std::vector
 
 }  // namespace
 
-PairedInterval PairedBootstrap(const std::vector<PairedSample>& samples, Statistic statistic,
+PairedInterval PairedBootstrap(const std::vector<PairedSample>& samples, ScoreFormula formula,
                                const BootstrapOptions& options) {
   PairedSample whole{0, 0, 0};
   for (const PairedSample& sample : samples) whole += sample;
@@ -108,12 +108,12 @@ PairedInterval PairedBootstrap(const std::vector<PairedSample>& samples, Statist
   for (double& difference : differences) {
     PairedSample sum{0, 0, 0};
     for (size_t i = 0; i < samples.size(); ++i) sum += samples[draws.Next(samples.size())];
-    difference = Difference(sum, statistic);
+    difference = Difference(sum, formula);
   }
   std::sort(differences.begin(), differences.end());
   const auto outside = static_cast<size_t>((1 - options.confidence) / 2 * options.resamples);
-  return {Score(whole.before, whole.weight, statistic), Score(whole.after, whole.weight, statistic),
-          Difference(whole, statistic), differences[outside], differences[differences.size() - 1 - outside]};
+  return {Score(whole.before, whole.weight, formula), Score(whole.after, whole.weight, formula),
+          Difference(whole, formula), differences[outside], differences[differences.size() - 1 - outside]};
 }
 
 absl::StatusOr<std::vector<ScoreComparison>> CompareScores(const EvalReport& before, const EvalReport& after,
@@ -130,7 +130,7 @@ absl::StatusOr<std::vector<ScoreComparison>> CompareScores(const EvalReport& bef
             {metric.value(before.items[i]), metric.value(after.items[i]), metric.weight(before.items[i])});
       }
       comparisons.push_back({first.task, metric.name, static_cast<int64_t>(samples.size()),
-                             PairedBootstrap(samples, metric.statistic, options)});
+                             PairedBootstrap(samples, metric.formula, options)});
     }
   }
   return comparisons;

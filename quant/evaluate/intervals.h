@@ -29,7 +29,7 @@ struct PairedSample {
   double after = 0;
   double weight = 1;
 };
-enum class Statistic {
+enum class ScoreFormula {
   kMean,             // sum(value) / sum(weight)
   kExponentialLoss,  // exp(-sum(value) / sum(weight)), the perplexity of log-likelihoods
 };
@@ -45,7 +45,7 @@ struct PairedInterval {
 };
 
 // `samples` is not empty and its weights are positive.
-PairedInterval PairedBootstrap(const std::vector<PairedSample>& samples, Statistic statistic,
+PairedInterval PairedBootstrap(const std::vector<PairedSample>& samples, ScoreFormula formula,
                                const BootstrapOptions& options);
 
 struct ScoreComparison {

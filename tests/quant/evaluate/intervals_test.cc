@@ -19,13 +19,13 @@ std::vector<PairedSample> Answers(int count, int flips) {
 }
 
 TEST(IntervalsTest, EqualScoresDifferByNothing) {
-  EXPECT_EQ(PairedBootstrap(Answers(100, 0), Statistic::kMean, {}), (PairedInterval{0.75, 0.75, 0, 0, 0}));
+  EXPECT_EQ(PairedBootstrap(Answers(100, 0), ScoreFormula::kMean, {}), (PairedInterval{0.75, 0.75, 0, 0, 0}));
 }
 
 TEST(IntervalsTest, DependsOnTheSeedAlone) {
   const auto samples = Answers(200, 40);
-  const PairedInterval first = PairedBootstrap(samples, Statistic::kMean, {});
-  EXPECT_EQ(PairedBootstrap(samples, Statistic::kMean, {}), first);
+  const PairedInterval first = PairedBootstrap(samples, ScoreFormula::kMean, {});
+  EXPECT_EQ(PairedBootstrap(samples, ScoreFormula::kMean, {}), first);
   EXPECT_DOUBLE_EQ(first.difference, -0.15);
   EXPECT_LT(first.low, first.difference);
   EXPECT_GT(first.high, first.difference);
@@ -38,7 +38,7 @@ TEST(IntervalsTest, AgreesWithTheNormalApproximation) {
   for (const PairedSample& sample : samples) mean += (sample.after - sample.before) / 1000;
   for (const PairedSample& sample : samples) squares += std::pow(sample.after - sample.before - mean, 2);
   const double error = std::sqrt(squares / 1000 / 1000);
-  const PairedInterval interval = PairedBootstrap(samples, Statistic::kMean, {});
+  const PairedInterval interval = PairedBootstrap(samples, ScoreFormula::kMean, {});
   EXPECT_NEAR(interval.low, mean - 1.96 * error, 0.1 * error);
   EXPECT_NEAR(interval.high, mean + 1.96 * error, 0.1 * error);
 }
@@ -58,7 +58,7 @@ TEST(IntervalsTest, IntervalsCoverTheTruthAsOftenAsTheySay) {
       samples.push_back({before, uniform() < 0.2 ? 1 - before : before});  // expected difference: -0.08
     }
     const PairedInterval interval =
-        PairedBootstrap(samples, Statistic::kMean, {.resamples = 500, .confidence = 0.9, .seed = 3});
+        PairedBootstrap(samples, ScoreFormula::kMean, {.resamples = 500, .confidence = 0.9, .seed = 3});
     covered += interval.low <= -0.08 && -0.08 <= interval.high;
   }
   EXPECT_GT(covered, kTrials * 0.85);
@@ -67,7 +67,7 @@ TEST(IntervalsTest, IntervalsCoverTheTruthAsOftenAsTheySay) {
 
 TEST(IntervalsTest, PerplexityWeighsWindowsByTheirTokens) {
   const std::vector<PairedSample> windows = {{-30, -33, 10}, {-10, -10, 5}, {-20, -24, 10}};
-  const PairedInterval interval = PairedBootstrap(windows, Statistic::kExponentialLoss, {});
+  const PairedInterval interval = PairedBootstrap(windows, ScoreFormula::kExponentialLoss, {});
   EXPECT_DOUBLE_EQ(interval.before, std::exp(60.0 / 25));
   EXPECT_DOUBLE_EQ(interval.after, std::exp(67.0 / 25));
   EXPECT_DOUBLE_EQ(interval.low, 0);  // only the second window drawn
