@@ -13,7 +13,7 @@ fail() { printf 'architecture: %s\n' "$*" >&2; failures=$((failures + 1)); }
 forbid() {
   local folders=() hits
   while [[ $1 != -- ]]; do folders+=("$1"); shift; done
-  hits=$(grep -rnE --include='*.h' --include='*.cc' "^ *#include [<\"]($2)" "${folders[@]}" || [[ $? -eq 1 ]])
+  hits=$(grep -rHnE --include='*.h' --include='*.cc' "^ *#include [<\"]($2)" "${folders[@]}" || [[ $? -eq 1 ]])
   [[ -z $hits ]] || fail "$3"$'\n'"$hits"
 }
 
@@ -45,6 +45,13 @@ forbid plan/job -- 'plan/graph/' 'plan/job knows no task'
 forbid server/facts -- 'server/(decide|loop|wire|report)/' 'server/facts only remembers'
 forbid server/decide -- 'server/(loop|wire|report)/' 'server/decide is pure'
 forbid server/loop -- 'server/(wire|report)/' 'server/loop knows no call and no page'
+# Inside client: text and verify, then transfer, job_request, compare, commands.
+forbid client/text client/verify -- 'client/(transfer|compare|commands)/|client/[a-z_]+\.h' 'client/text and client/verify make no calls'
+forbid client/text -- 'client/verify/' 'client/text is how things read'
+forbid client/verify -- 'client/text/' 'client/verify says what is wrong, not how that reads'
+forbid client/transfer -- 'client/(text|compare|commands)/|client/[a-z_]+\.h' 'client/transfer prints nothing and knows no command'
+forbid client/job_request.h client/job_request.cc -- 'client/(text|verify|compare|commands)/' 'client/job_request only makes requests'
+forbid client/compare -- 'client/(verify|commands)/' 'client/compare knows no command'
 # Inside quant.
 forbid quant/ops quant/device -- 'quant/(model|tasks|evaluate|artifact)/' 'operations know tensors, not models'
 forbid quant/model quant/gptq -- 'quant/(tasks|artifact)/' 'models and solvers know no task'

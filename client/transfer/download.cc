@@ -16,9 +16,9 @@
 #include "base/error_info.h"
 #include "base/retry.h"
 #include "base/status_macros.h"
-#include "client/transfer/upload.h"
 #include "client/verify/artifact_check.h"
 #include "storage/durable_file.h"
+#include "storage/file_digest.h"
 #include "storage/output_directory.h"
 #include "storage/publication.h"
 

@@ -11,6 +11,7 @@
 #include "base/error_info.h"
 #include "base/retry.h"
 #include "base/status_macros.h"
+#include "storage/file_digest.h"
 
 namespace quantmoe {
 namespace {
@@ -35,16 +36,12 @@ v1::Digest ToProto(const Digest& digest) {
   return proto;
 }
 
-absl::Status CannotRead(const std::string& path) {
-  return absl::NotFoundError(absl::StrCat("cannot read ", path));
-}
-
 // Sends the bytes from `offset`. A write that fails means that the server has ended the call; its status says
 // why.
 absl::Status SendFrom(const Connection& connection, const Digest& digest, const std::string& upload_id,
                       const std::string& path, int64_t offset) {
   std::ifstream file(path, std::ios::binary);
-  if (!file || !file.seekg(offset)) return CannotRead(path);
+  if (!file || !file.seekg(offset)) return absl::NotFoundError(absl::StrCat("cannot read ", path));
   grpc::ClientContext context;
   connection.Prepare(context, absl::InfiniteDuration());
   v1::UploadBlobResponse response;
@@ -71,19 +68,6 @@ absl::Status SendFrom(const Connection& connection, const Digest& digest, const 
 }
 
 }  // namespace
-
-absl::StatusOr<Digest> DigestOfFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return CannotRead(path);
-  Sha256 hash;
-  std::vector<char> buffer(kChunkBytes);
-  while (file) {
-    file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
-    hash.Update(absl::string_view(buffer.data(), static_cast<size_t>(file.gcount())));
-  }
-  if (file.bad() || !file.eof()) return CannotRead(path);
-  return hash.Finish();
-}
 
 absl::Status UploadFile(const Connection& connection, const Digest& digest, const std::string& path) {
   Backoff backoff(connection.backoff());

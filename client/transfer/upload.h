@@ -34,7 +34,4 @@ class FileUploads {
 // Sends one file, going on after lost connections while any of them makes progress.
 absl::Status UploadFile(const Connection& connection, const Digest& digest, const std::string& path);
 
-// The digest of a file. NOT_FOUND when it cannot be read.
-absl::StatusOr<Digest> DigestOfFile(const std::string& path);
-
 }  // namespace quantmoe

@@ -9,7 +9,7 @@
 
 #include "base/json.h"
 #include "base/status_macros.h"
-#include "client/transfer/upload.h"
+#include "storage/file_digest.h"
 
 namespace quantmoe {
 namespace {
