@@ -10,12 +10,12 @@
 #include "server/loop/commit_loop.h"
 #include "server/loop/disk_reserve.h"
 #include "server/loop/job_lifecycle.h"
+#include "server/loop/job_watchers.h"
 #include "server/loop/metrics.h"
 #include "server/loop/rooms.h"
 #include "server/loop/task_attempts.h"
 #include "server/loop/worker_links.h"
 #include "server/loop/worker_sessions.h"
-#include "server/wire/job_watchers.h"
 #include "storage/blob_store.h"
 
 namespace quantmoe {

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "proto/job_state.h"
-#include "server/wire/job_view.h"
+#include "server/report/job_view.h"
 
 namespace quantmoe {
 namespace {

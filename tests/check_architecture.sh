@@ -41,10 +41,14 @@ forbid plan/model -- 'plan/(allocate|heuristics|job|graph)/' 'plan/model says wh
 forbid plan/allocate -- 'plan/(heuristics|job|graph)/' 'plan/allocate knows no heuristic and no job'
 forbid plan/heuristics -- 'plan/(job|graph)/' 'plan/heuristics knows no job'
 forbid plan/job -- 'plan/graph/' 'plan/job knows no task'
-# Inside server: facts, then decide, loop, wire; reports are made from facts.
-forbid server/facts -- 'server/(decide|loop|wire|report)/' 'server/facts only remembers'
-forbid server/decide -- 'server/(loop|wire|report)/' 'server/decide is pure'
-forbid server/loop -- 'server/(wire|report)/' 'server/loop knows no call and no page'
+# Inside server: facts, then decide, loop, what services are given, report, wire, and the coordinator on top.
+readonly SERVER_FILES='server/[a-z_]+\.h' SERVER_TOP='server/(coordinator|garbage_collection|upkeep)[a-z_]*\.h'
+forbid server/facts -- "server/(decide|loop|report|wire)/|$SERVER_FILES" 'server/facts only remembers'
+forbid server/decide -- "server/(loop|report|wire)/|$SERVER_FILES" 'server/decide is pure'
+forbid server/loop -- "server/(report|wire)/|$SERVER_FILES" 'server/loop knows no call and no page'
+forbid server/service_context.h -- "server/(report|wire)/|$SERVER_TOP" 'what services are given knows no service'
+forbid server/report -- "server/wire/|$SERVER_TOP" 'server/report knows no call'
+forbid server/wire -- "$SERVER_TOP" 'server/wire knows what services are given, not who owns it'
 # Inside client: text and verify, then transfer, job_request, compare, commands.
 forbid client/text client/verify -- 'client/(transfer|compare|commands)/|client/[a-z_]+\.h' 'client/text and client/verify make no calls'
 forbid client/text -- 'client/verify/' 'client/text is how things read'

@@ -15,8 +15,9 @@
 #include "plan/graph/planned_task.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
+#include "server/facts/job_progress.h"
 #include "server/facts/resource_names.h"
-#include "server/wire/job_view.h"
+#include "server/report/job_view.h"
 
 namespace quantmoe {
 namespace {
@@ -27,7 +28,7 @@ std::string Text(absl::string_view text) { return std::string(text); }
 
 json StagesJson(const Job& job) {
   json stages = json::array();
-  const v1::Progress progress = ViewProgress(job);
+  const v1::Progress progress = ProgressOf(job);
   for (const auto& stage : progress.stages()) {
     int64_t start_us = INT64_MAX, finish_us = 0;
     for (const Task& task : job.tasks) {

@@ -18,11 +18,12 @@
 #include "base/timed_wait.h"
 #include "base/version.h"
 #include "proto/job_state.h"
+#include "server/facts/job_progress.h"
 #include "server/facts/resource_names.h"
 #include "server/report/job_report.h"
+#include "server/report/job_view.h"
 #include "server/report/jobs_page.h"
 #include "server/report/report_page.h"
-#include "server/wire/job_view.h"
 
 namespace quantmoe {
 namespace {
@@ -92,7 +93,7 @@ JobRow RowOf(const Job& job) {
              .created = absl::FromUnixMicros(record.create_us()),
              .started = TimeOf(record.start_us()),
              .finished = TimeOf(record.finish_us())};
-  const v1::Progress progress = ViewProgress(job);
+  const v1::Progress progress = ProgressOf(job);
   std::vector<std::string> running;
   for (const v1::StageProgress& stage : progress.stages()) {
     row.tasks_done += stage.tasks_done();

@@ -5,9 +5,9 @@
 #include "base/status_macros.h"
 #include "server/facts/resource_names.h"
 #include "server/facts/task_rows.h"
+#include "server/report/job_view.h"
 #include "server/wire/chunk_stream.h"
 #include "server/wire/job_reader.h"
-#include "server/wire/job_view.h"
 #include "server/wire/unary_call.h"
 
 namespace quantmoe {

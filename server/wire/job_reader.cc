@@ -9,7 +9,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "server/facts/stored_records.h"
-#include "server/wire/job_view.h"
+#include "server/report/job_view.h"
 #include "server/wire/page_room.h"
 #include "server/wire/page_token.h"
 

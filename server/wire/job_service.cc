@@ -10,10 +10,10 @@
 #include "server/facts/resource_names.h"
 #include "server/report/job_pareto.h"
 #include "server/report/job_report.h"
+#include "server/report/job_view.h"
 #include "server/wire/job_data.h"
 #include "server/wire/job_reader.h"
 #include "server/wire/job_requests.h"
-#include "server/wire/job_view.h"
 #include "server/wire/page_token.h"
 #include "server/wire/watch_stream.h"
 

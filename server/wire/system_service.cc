@@ -6,7 +6,7 @@
 #include "plan/allocate/runtime_profile.h"
 #include "plan/heuristics/heuristic.h"
 #include "plan/model/family.h"
-#include "server/wire/job_view.h"
+#include "server/report/job_view.h"
 #include "server/wire/page_room.h"
 #include "server/wire/page_token.h"
 #include "server/wire/unary_call.h"

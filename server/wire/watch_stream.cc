@@ -9,7 +9,7 @@
 #include "proto/proto_time.h"
 #include "server/facts/resource_names.h"
 #include "server/facts/stored_records.h"
-#include "server/wire/job_watchers.h"
+#include "server/loop/job_watchers.h"
 #include "server/wire/write_queue_reactor.h"
 
 namespace quantmoe {

@@ -15,7 +15,7 @@
 #include "proto/grpc_status.h"
 #include "server/facts/resource_names.h"
 #include "server/facts/sqlite_store.h"
-#include "server/wire/job_watchers.h"
+#include "server/loop/job_watchers.h"
 #include "server/wire/write_queue_reactor.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"

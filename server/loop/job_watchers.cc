@@ -1,10 +1,10 @@
-#include "server/wire/job_watchers.h"
+#include "server/loop/job_watchers.h"
 
 #include "absl/strings/str_cat.h"
 
 #include "base/error_info.h"
 #include "proto/job_state.h"
-#include "server/wire/job_view.h"
+#include "server/facts/job_progress.h"
 
 namespace quantmoe {
 namespace {
@@ -73,7 +73,7 @@ void JobWatchers::Tick(const JobTable& table, absl::Duration now) {
 
 void JobWatchers::ShowProgress(const Job& job, Followed& followed) {
   followed.shown_version = job.progress_version;
-  const v1::Progress progress = ViewProgress(job);
+  const v1::Progress progress = ProgressOf(job);
   for (const auto& watcher : followed.watchers) watcher->Progress(progress);
 }
 

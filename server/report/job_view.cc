@@ -1,15 +1,13 @@
-#include "server/wire/job_view.h"
-
-#include <set>
+#include "server/report/job_view.h"
 
 #include "absl/strings/str_cat.h"
 
 #include "base/text.h"
-#include "plan/graph/task_graph.h"
 #include "plan/job/job_spec.h"
 #include "plan/options/spec_json.h"
 #include "proto/job_spec_proto.h"
 #include "proto/proto_time.h"
+#include "server/facts/job_progress.h"
 #include "server/facts/resource_names.h"
 
 namespace quantmoe {
@@ -20,26 +18,6 @@ constexpr size_t kMaxReasonBytes = 1000;
 
 }  // namespace
 
-v1::Progress ViewProgress(const Job& job) {
-  v1::Progress progress;
-  for (const TaskKind kind : AllTaskKinds()) {
-    const std::string name(TaskKindName(kind));
-    const auto counters = job.stages.find(name);
-    if (counters == job.stages.end()) continue;
-    v1::StageProgress& stage = *progress.add_stages();
-    stage.set_stage(name);
-    stage.set_tasks_total(counters->second.total);
-    stage.set_tasks_done(counters->second.done);
-    stage.set_tasks_running(counters->second.running);
-    stage.set_tasks_cached(counters->second.cached);
-    stage.set_task_seconds(counters->second.seconds);
-  }
-  std::set<std::string> workers;
-  for (int index : job.graph.running()) workers.insert(job.tasks[index].record.worker());
-  progress.set_workers(static_cast<int>(workers.size()));
-  return progress;
-}
-
 v1::Job ViewJob(const Job& job) {
   const server::JobRecord& record = job.record;
   v1::Job view;
@@ -49,7 +27,7 @@ v1::Job ViewJob(const Job& job) {
   *view.mutable_spec() = record.spec();
   view.set_state(record.state());
   view.set_state_reason(CutText(record.reason(), kMaxReasonBytes));
-  *view.mutable_progress() = ViewProgress(job);
+  *view.mutable_progress() = ProgressOf(job);
   if (record.has_error()) *view.mutable_error() = record.error();
   if (record.has_artifact()) view.set_artifact(ArtifactName(record.id()));
   *view.mutable_create_time() = TimestampFromMicros(record.create_us());

@@ -1,4 +1,4 @@
-// How facts look on the wire. Pure.
+// Facts as the messages that clients read. Pure.
 #pragma once
 
 #include "quantmoe/v1/artifacts.pb.h"
@@ -13,7 +13,6 @@ namespace quantmoe {
 v1::Job ViewJob(const Job& job);
 // That and what only a reader of this one job wants: the resolved spec and the warnings.
 v1::Job ViewWholeJob(const Job& job);
-v1::Progress ViewProgress(const Job& job);
 v1::Task ViewTask(const Job& job, const Task& task);
 v1::Artifact ViewArtifact(const Job& job, const std::string& artifacts_dir);
 v1::Worker ViewWorker(const WorkerFacts& worker, const JobTable& jobs, const SchedulingLimits& limits,
