@@ -144,7 +144,7 @@ struct Task {
 
   const PlannedTask& planned() const { return node->planned; }
   const std::string& label() const { return planned().label; }
-  std::string kind() const { return std::string(TaskKindName(planned().kind)); }
+  TaskKind kind() const { return planned().kind; }
   const std::string& key() const { return node->key; }
   const std::vector<BlobRef>& outputs() const { return node->outputs; }
   bool cached() const { return node->cached; }
@@ -163,13 +163,13 @@ struct StageCounters {
 struct Job {
   server::JobRecord record;
   TaskGraphState graph;
-  std::vector<Task> tasks;                      // by the index of their nodes
-  std::map<std::string, StageCounters> stages;  // by kind
-  std::set<std::string> workers;                // that ran a task of it, as far as the records tell
-  std::set<std::string> dead_workers;           // those that died while they ran one
-  v1::Waiting waiting;                          // why nothing runs; without a cause: nothing is in the way
-  int64_t last_assigned = 0;                    // grows with every assignment of any job; for fairness
-  int64_t progress_version = 0;                 // grows with every change of a task
+  std::vector<Task> tasks;                   // by the index of their nodes
+  std::map<TaskKind, StageCounters> stages;  // in the order of a job
+  std::set<std::string> workers;             // that ran a task of it, as far as the records tell
+  std::set<std::string> dead_workers;        // those that died while they ran one
+  v1::Waiting waiting;                       // why nothing runs; without a cause: nothing is in the way
+  int64_t last_assigned = 0;                 // grows with every assignment of any job; for fairness
+  int64_t progress_version = 0;              // grows with every change of a task
 
   const Task* Find(absl::string_view label) const;
 };

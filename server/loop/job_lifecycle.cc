@@ -49,7 +49,7 @@ v1::JobEvent TaskEvent(const Task& task, v1::TaskChanged::Outcome outcome) {
   v1::JobEvent event;
   v1::TaskChanged& changed = *event.mutable_task_changed();
   changed.set_task(task.label());
-  changed.set_stage(task.kind());
+  changed.set_stage(std::string(TaskKindName(task.kind())));
   changed.set_outcome(outcome);
   changed.set_worker(task.record.worker());
   changed.set_attempt(task.record.attempts());

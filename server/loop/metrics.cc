@@ -17,7 +17,6 @@
 
 #include "base/task_time_buckets.h"
 #include "plan/allocate/bit_plan.h"
-#include "plan/graph/task_graph.h"
 #include "plan/heuristics/heuristic.h"
 #include "quantmoe/v1/jobs.pb.h"
 
@@ -234,14 +233,16 @@ void Metrics::JobFinished(absl::string_view outcome, absl::Duration duration) {
   families_->job_duration.Add({}, JobBuckets())
       .Observe(absl::ToDoubleSeconds(std::max(duration, absl::ZeroDuration())));
 }
-void Metrics::AttemptEnded(absl::string_view kind, absl::string_view outcome) {
-  families_->attempts.Add({{"kind", Text(kind)}, {"outcome", Text(outcome)}}).Increment();
+void Metrics::AttemptEnded(TaskKind kind, absl::string_view outcome) {
+  families_->attempts.Add({{"kind", Text(TaskKindName(kind))}, {"outcome", Text(outcome)}}).Increment();
 }
-void Metrics::TaskWaited(absl::string_view kind, absl::Duration time) {
-  families_->waits.Add({{"kind", Text(kind)}}, TaskTimeBuckets()).Observe(absl::ToDoubleSeconds(time));
+void Metrics::TaskWaited(TaskKind kind, absl::Duration time) {
+  families_->waits.Add({{"kind", Text(TaskKindName(kind))}}, TaskTimeBuckets())
+      .Observe(absl::ToDoubleSeconds(time));
 }
-void Metrics::TaskRan(absl::string_view kind, absl::Duration time) {
-  families_->runs.Add({{"kind", Text(kind)}}, TaskTimeBuckets()).Observe(absl::ToDoubleSeconds(time));
+void Metrics::TaskRan(TaskKind kind, absl::Duration time) {
+  families_->runs.Add({{"kind", Text(TaskKindName(kind))}}, TaskTimeBuckets())
+      .Observe(absl::ToDoubleSeconds(time));
 }
 void Metrics::WorkerLost(absl::string_view cause) {
   families_->losses.Add({{"cause", Text(cause)}}).Increment();
@@ -260,8 +261,8 @@ void Metrics::StoreCommitted(absl::Duration time, size_t rows, bool ok) {
 }
 void Metrics::DiskFull(bool full) { families_->disk_full.Set(full ? 1 : 0); }
 void Metrics::QuarantinedBlobs(int64_t blobs) { families_->quarantined.Set(static_cast<double>(blobs)); }
-void Metrics::ResultReopened(absl::string_view kind) {
-  families_->reopened.Add({{"kind", Text(kind)}}).Increment();
+void Metrics::ResultReopened(TaskKind kind) {
+  families_->reopened.Add({{"kind", Text(TaskKindName(kind))}}).Increment();
 }
 void Metrics::RecordsSetAside(size_t jobs) { families_->set_aside.Set(static_cast<double>(jobs)); }
 void Metrics::Recovered(absl::Duration time) { families_->recovery.Set(absl::ToDoubleSeconds(time)); }
@@ -302,7 +303,7 @@ void Metrics::Refresh(const FactCounts& counts) {
     return Labels{{"state", state}};
   });
   SetAll(f.tasks, f.known_tasks, counts.tasks, [](const auto& key) {
-    return Labels{{"state", key.first}, {"kind", key.second}};
+    return Labels{{"state", key.first}, {"kind", Text(TaskKindName(key.second))}};
   });
   f.ShowQualities(counts.newest_qualities);
   f.ready.Set(counts.ready_tasks);

@@ -12,6 +12,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
+#include "plan/graph/task_kind.h"
+
 namespace quantmoe {
 
 // How a finished job came out; empty numbers: not measured.
@@ -25,9 +27,9 @@ struct JobQuality {
 
 // Counts that are taken from the facts at regular intervals, so that gauges cannot drift.
 struct FactCounts {
-  std::map<std::string, int> jobs;                           // by state
-  std::map<std::pair<std::string, std::string>, int> tasks;  // by state and kind
-  std::map<std::string, int> workers;                        // by state
+  std::map<std::string, int> jobs;                        // by state
+  std::map<std::pair<std::string, TaskKind>, int> tasks;  // by state and kind
+  std::map<std::string, int> workers;                     // by state
   int ready_tasks = 0;
   absl::Duration oldest_ready_age;
   std::vector<JobQuality> newest_qualities;  // of the newest finished jobs that were measured
@@ -40,9 +42,9 @@ class Metrics {
 
   void JobSubmitted(absl::string_view heuristic);
   void JobFinished(absl::string_view outcome, absl::Duration duration);
-  void AttemptEnded(absl::string_view kind, absl::string_view outcome);
-  void TaskWaited(absl::string_view kind, absl::Duration time);
-  void TaskRan(absl::string_view kind, absl::Duration time);
+  void AttemptEnded(TaskKind kind, absl::string_view outcome);
+  void TaskWaited(TaskKind kind, absl::Duration time);
+  void TaskRan(TaskKind kind, absl::Duration time);
   void WorkerLost(absl::string_view cause);
   void LeaseExpired();
   void CommitFenced(absl::string_view reason);
@@ -58,7 +60,7 @@ class Metrics {
   void DiskFree(int64_t bytes);
   void DiskFull(bool full);
   void QuarantinedBlobs(int64_t blobs);
-  void ResultReopened(absl::string_view kind);
+  void ResultReopened(TaskKind kind);
   void RecordsSetAside(size_t jobs);
   void RpcStarted(absl::string_view service, absl::string_view method);
   void RpcHandled(absl::string_view service, absl::string_view method, absl::string_view code,

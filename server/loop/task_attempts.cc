@@ -73,7 +73,7 @@ void TaskAttempts::Assign(const Assignment& assignment) {
   v1::Assign& assign = *message.mutable_assign();
   assign.set_token(token);
   assign.mutable_task()->set_task(TaskName(assignment.job, assignment.task));
-  assign.mutable_task()->set_kind(task.kind());
+  assign.mutable_task()->set_kind(std::string(TaskKindName(task.kind())));
   assign.mutable_task()->set_params_json(task.planned().params_json);
   const std::vector<v1::TaskBlob> blobs = ToProto(*inputs);
   assign.mutable_task()->mutable_inputs()->Assign(blobs.begin(), blobs.end());
@@ -106,7 +106,7 @@ absl::StatusOr<v1::CompleteTaskResponse::Outcome> TaskAttempts::Complete(
                      absl::StrCat("the job is bound to class ", wanted, ", the result is of class ",
                                   request.determinism_class()));
   }
-  const std::string kind = task->kind();
+  const TaskKind kind = task->kind();
   const std::string key = task->key();
   const std::vector<v1::TaskBlob> outputs(request.outputs().begin(), request.outputs().end());
   metrics_.AttemptEnded(kind, "committed");

@@ -15,7 +15,6 @@
 #include "plan/graph/planned_task.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
-#include "server/facts/job_progress.h"
 #include "server/facts/resource_names.h"
 #include "server/report/job_view.h"
 
@@ -28,19 +27,18 @@ std::string Text(absl::string_view text) { return std::string(text); }
 
 json StagesJson(const Job& job) {
   json stages = json::array();
-  const v1::Progress progress = ProgressOf(job);
-  for (const auto& stage : progress.stages()) {
+  for (const auto& [kind, counters] : job.stages) {
     int64_t start_us = INT64_MAX, finish_us = 0;
     for (const Task& task : job.tasks) {
-      if (task.kind() != stage.stage() || task.record.start_us() == 0) continue;
+      if (task.kind() != kind || task.record.start_us() == 0) continue;
       start_us = std::min<int64_t>(start_us, task.record.start_us());
       finish_us = std::max<int64_t>(finish_us, task.record.finish_us());
     }
     const double wall_seconds = finish_us > start_us ? static_cast<double>(finish_us - start_us) * 1e-6 : 0;
-    stages.push_back({{"stage", stage.stage()},
-                      {"tasks", stage.tasks_total()},
-                      {"cached", stage.tasks_cached()},
-                      {"task_seconds", stage.task_seconds()},
+    stages.push_back({{"stage", Text(TaskKindName(kind))},
+                      {"tasks", counters.total},
+                      {"cached", counters.cached},
+                      {"task_seconds", counters.seconds},
                       {"wall_seconds", wall_seconds}});
   }
   return stages;

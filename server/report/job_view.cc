@@ -53,7 +53,7 @@ v1::Job ViewWholeJob(const Job& job) {
 v1::Task ViewTask(const Job& job, const Task& task) {
   v1::Task view;
   view.set_name(TaskName(job.record.id(), task.label()));
-  view.set_stage(task.kind());
+  view.set_stage(std::string(TaskKindName(task.kind())));
   view.set_state(task.record.state());
   view.set_worker(task.record.worker());
   view.set_attempts(task.record.attempts());

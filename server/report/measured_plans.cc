@@ -18,7 +18,7 @@ namespace {
 std::vector<std::string> SolvedTables(const Job& job) {
   std::vector<std::string> tables;
   for (const Task& task : job.tasks) {
-    if (task.kind() != TaskKindName(TaskKind::kSolve)) continue;
+    if (task.kind() != TaskKind::kSolve) continue;
     const absl::StatusOr<Digest> table = job.graph.OutputOf(task.label(), "table");
     tables.push_back(table.ok() ? table->sha256 : "");
   }

@@ -70,7 +70,7 @@ void EstimateTime(const JobEstimate& needs, const WorkerRates& rates, v1::Estima
     v1::StageEstimate& out = *estimate.add_stages();
     out.set_stage(std::string(TaskKindName(kind)));
     out.set_tasks(stage.tasks);
-    const auto rate = rates.done.find(out.stage());
+    const auto rate = rates.done.find(kind);
     const bool timed = rate != rates.done.end() && rate->second.first > 0 && rate->second.second > 0;
     if (timed) out.set_task_seconds(stage.work * rate->second.second / rate->second.first);
     known = known && timed;

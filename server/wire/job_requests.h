@@ -36,7 +36,7 @@ absl::StatusOr<std::string> InspectModel(ServiceContext& context, const std::str
 struct WorkerRates {
   int workers = 0;
   int64_t largest_memory_bytes = 0;
-  std::map<std::string, std::pair<double, double>> done;  // kind of task -> work, seconds
+  std::map<TaskKind, std::pair<double, double>> done;  // work, seconds
 };
 WorkerRates GatherRates(const ServiceContext& context) ON_LOOP;
 

@@ -65,12 +65,12 @@ TEST_F(JobTableTest, ATaskIsUnblockedByItsLastProducer) {
 TEST_F(JobTableTest, CountersFollowTheStates) {
   Ready("a");
   Start("a");
-  EXPECT_EQ(job().stages.at("forward").running, 1);
+  EXPECT_EQ(job().stages.at(TaskKind::kForward).running, 1);
   Finish("a");
-  EXPECT_EQ(job().stages.at("forward").running, 0);
-  EXPECT_EQ(job().stages.at("forward").done, 1);
-  EXPECT_DOUBLE_EQ(job().stages.at("forward").seconds, 2);
-  EXPECT_EQ(job().stages.at("forward").total, 4);
+  EXPECT_EQ(job().stages.at(TaskKind::kForward).running, 0);
+  EXPECT_EQ(job().stages.at(TaskKind::kForward).done, 1);
+  EXPECT_DOUBLE_EQ(job().stages.at(TaskKind::kForward).seconds, 2);
+  EXPECT_EQ(job().stages.at(TaskKind::kForward).total, 4);
 }
 
 TEST_F(JobTableTest, ReleaseChargesOnlyTheNamedBudget) {
@@ -105,7 +105,7 @@ TEST_F(JobTableTest, AReopenedTaskBlocksWhatWaitsForItAndNothingElse) {
   Finish("a");
   EXPECT_EQ(task("b").node->unmet, 0);
   EXPECT_EQ(task("c").node->unmet, 0);
-  EXPECT_EQ(job().stages.at("forward").done, 1);
+  EXPECT_EQ(job().stages.at(TaskKind::kForward).done, 1);
 }
 
 TEST_F(JobTableTest, KeysOfRunningTasksAreKnownUntilTheyEnd) {
@@ -179,7 +179,7 @@ TEST_F(JobTableTest, LoadingStoredRowsGivesTheSameFacts) {
   EXPECT_TRUE(loaded.KeyIsRunning("key"));
   EXPECT_THAT(loaded.RunningOn("w"), ElementsAre(TaskRef{"job", "b"}));
   const Job& again = *loaded.Find("job");
-  EXPECT_EQ(again.stages.at("forward").cached, 1);
+  EXPECT_EQ(again.stages.at(TaskKind::kForward).cached, 1);
   for (const Task& before : job().tasks) {
     const Task& after = again.tasks[before.index()];
     EXPECT_EQ(after.node->phase, before.node->phase) << before.label();
