@@ -32,10 +32,6 @@ std::string ChosenPlanLabel(int refinement_rounds) {
   return refinement_rounds > 0 ? RefineLabel(refinement_rounds) : kAllocateLabel;
 }
 
-std::string FinalPlanLabel(int refinement_rounds, bool solves_again) {
-  return solves_again ? kAssembleLabel : ChosenPlanLabel(refinement_rounds);
-}
-
 TaskInput ChosenPlan(const ResolvedJob& job) {
   return FromTask("plan", ChosenPlanLabel(job.spec.refinement.rounds), "plan");
 }

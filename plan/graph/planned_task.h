@@ -60,8 +60,6 @@ std::string RefineLabel(int round);
 
 // The task whose plan allocation and refinement chose, with the tensors of the first pass.
 std::string ChosenPlanLabel(int refinement_rounds);
-// The task whose plan is published.
-std::string FinalPlanLabel(int refinement_rounds, bool solves_again);
 TaskInput ChosenPlan(const ResolvedJob& job);
 
 // The hidden states that enter a layer of the original model.

@@ -157,7 +157,7 @@ PlannedTask PlanRefine(const ResolvedJob& job, int round) {
 
 // The plan with the tensors that are published.
 TaskInput FinalPlan(const ResolvedJob& job) {
-  return FromTask("plan", FinalPlanLabel(job.spec.refinement.rounds, SolvesAgain(job)), "plan");
+  return SolvesAgain(job) ? FromTask("plan", kAssembleLabel, "plan") : ChosenPlan(job);
 }
 
 PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int shard) {

@@ -34,9 +34,12 @@ double Perplexity(const nlohmann::json& scores, const char* which) {
 }  // namespace
 
 absl::StatusOr<Digest> PublishedPlanOf(const Job& job) {
-  int rounds = 0;
-  while (job.Find(RefineLabel(rounds + 1)) != nullptr) ++rounds;
-  return job.graph.OutputOf(FinalPlanLabel(rounds, job.Find(kAssembleLabel) != nullptr), "plan");
+  if (const Task* publish = job.Find(kPublishLabel); publish != nullptr) {
+    for (const TaskInput& input : publish->planned().inputs) {
+      if (input.role == "plan") return job.graph.OutputOf(input.producer, input.producer_role);
+    }
+  }
+  return MakeError(absl::StatusCode::kInternal, "MISSING_OUTPUT", "the job publishes no plan");
 }
 
 std::vector<MeasuredJob> JobsOfTheSameSolves(const JobTable& jobs, const Job& job) {

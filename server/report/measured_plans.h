@@ -18,7 +18,7 @@ struct MeasuredJob {
   Digest scores;
 };
 
-// The plan whose tensors were published. INTERNAL MISSING_OUTPUT.
+// The plan whose tensors were published: the one that the publish task reads. INTERNAL MISSING_OUTPUT.
 absl::StatusOr<Digest> PublishedPlanOf(const Job& job);
 
 // Jobs, `job` among them, that succeeded with scores and whose solve tasks gave the same results.
