@@ -67,6 +67,12 @@ parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|fro
   cli server worker client local | grep -vE '^(base/json\.cc|storage/safetensors\.cc):' || true)
 [[ -z $parsers ]] || fail $'JSON is parsed by base/json.h, which bounds it\n'"$parsers"
 
+# Two types of one name in one namespace break the one-definition rule in silence where a program links both. Those for the
+# GPU have a namespace of their own.
+twice=$(grep -rhE --include='*.h' --exclude-dir=cuda '^(enum class|class|struct) [^;(<]*\{' base net proto storage sources plan quant cli \
+  server worker client local | sed -E 's/^(enum class|class|struct) (ABSL_[A-Z_]+ )?([A-Za-z0-9_]+).*/\3/' | sort | uniq -d)
+[[ -z $twice ]] || fail $'one name is defined in two headers\n'"$twice"
+
 # An archive may lie inside the repository of something else.
 files() {
   if [[ $(git rev-parse --show-toplevel 2>/dev/null) -ef . ]]; then git ls-files
