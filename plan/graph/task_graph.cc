@@ -175,6 +175,7 @@ PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int
 PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
   json params = ModelParams(job);
   params["model_digest"] = job.model_digest;
+  params["files"] = job.files_fingerprint;
   params["spec"] = JobSpecJson(job.spec);
   params["spec"].erase("model_uri");
   params["version"] = std::string(kProgramVersion);
@@ -224,6 +225,7 @@ PlannedTask PlanPrepare(const ResolvedJob& job) {
   const EvaluationSpec& evaluation = job.spec.evaluation;
   json params = ModelParams(job);
   AddTaskParams(job.spec, kPrepareTasks, params);
+  params["files"] = job.files_fingerprint;
   params["tasks"] = json::array();
   if (job.spec.refinement.rounds > 0) {
     params["heldout_sequences"] = kHeldoutSequences;

@@ -28,7 +28,8 @@ struct ResolvedJob {
   ModelSpec model;
   std::vector<Part> parts;
   std::string model_fingerprint;
-  std::string model_digest;  // Checkpoint::header_digest
+  std::string files_fingerprint;  // FingerprintOfFiles
+  std::string model_digest;       // Checkpoint::header_digest
   int64_t original_bytes = 0;
   int64_t read_bytes = 0;        // the most that is read from the checkpoint at once for one linear
   std::vector<TensorInfo> kept;  // tensors that stay unquantized, as of KeptTensors

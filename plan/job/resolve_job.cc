@@ -113,6 +113,7 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
   job.spec = std::move(spec);
   job.parts = CutParts(job.model);
   job.model_fingerprint = checkpoint.fingerprint();
+  ASSIGN_OR_RETURN(job.files_fingerprint, FingerprintOfFiles(checkpoint.directory()));
   job.model_digest = checkpoint.header_digest();
   job.original_bytes = checkpoint.total_bytes();
   job.read_bytes = LargestReadBytes(job.model, checkpoint);

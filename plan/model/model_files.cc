@@ -11,6 +11,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "storage/digest.h"
 
 namespace quantmoe {
 namespace {
@@ -128,6 +129,17 @@ absl::StatusOr<std::vector<ModelFile>> ListCarriedFiles(ModelDirectory& director
   }
   std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return files;
+}
+
+absl::StatusOr<std::string> FingerprintOfFiles(ModelDirectory& directory) {
+  ASSIGN_OR_RETURN(const std::vector<ModelFile> files, ListCarriedFiles(directory));
+  Sha256 hash;
+  for (const ModelFile& file : files) {
+    for (const std::string& field : {file.name, absl::StrCat(file.size_bytes), file.version}) {
+      hash.Update(absl::StrCat(field.size(), ":", field));
+    }
+  }
+  return hash.Finish().sha256;
 }
 
 absl::StatusOr<std::string> ReadModelConfig(ModelDirectory& directory) {

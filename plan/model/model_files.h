@@ -18,6 +18,10 @@ namespace quantmoe {
 // text would be is left out.
 absl::StatusOr<std::vector<ModelFile>> ListCarriedFiles(ModelDirectory& directory);
 
+// Identifies the files of ListCarriedFiles, tokenizer and templates among them, for caching: another one when
+// one of them may have changed. Errors of ListCarriedFiles.
+absl::StatusOr<std::string> FingerprintOfFiles(ModelDirectory& directory);
+
 // config.json as text. INVALID_ARGUMENT MODEL_INVALID when there is none, or a pointer of Git LFS in its
 // place.
 absl::StatusOr<std::string> ReadModelConfig(ModelDirectory& directory);

@@ -10,9 +10,25 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "plan/model/model_config.h"
+#include "plan/model/model_files.h"
 #include "sources/model_sources.h"
 
 namespace quantmoe {
+namespace {
+
+// Tasks that read the tokenizer, or what else lies beside the weights, say which files were there.
+absl::Status CheckFiles(const TaskArguments& arguments, ModelDirectory& directory) {
+  if (!arguments.params().contains("files")) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string expected, arguments.Param<std::string>("files"));
+  ASSIGN_OR_RETURN(const std::string found, FingerprintOfFiles(directory));
+  if (found == expected) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "MODEL_CHANGED",
+      "the tokenizer or another file beside the model's weights is not what it was when the job was "
+      "created");
+}
+
+}  // namespace
 
 absl::StatusOr<TaskArguments> TaskArguments::Parse(const std::string& params_json,
                                                    const std::vector<BlobRef>& inputs) {
@@ -56,6 +72,7 @@ absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const 
     return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_CHANGED",
                      absl::StrCat("the model at ", text, " is not what it was when the job was created"));
   }
+  RETURN_IF_ERROR(CheckFiles(arguments, *directory));
   ASSIGN_OR_RETURN(model.config_json, directory->ReadAll("config.json"));
   ASSIGN_OR_RETURN(model.spec, ParseModelConfig(model.config_json));
   return model;

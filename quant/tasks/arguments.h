@@ -56,9 +56,9 @@ struct OpenedModel {
   ModelSpec spec;
 };
 
-// Opens `model_uri` below the allowed roots. FAILED_PRECONDITION MODEL_CHANGED when its fingerprint is no
-// longer the job's; errors of Param, OpenModel, Checkpoint::Open, ModelDirectory::ReadAll and
-// ParseModelConfig.
+// Opens `model_uri` below the allowed roots. FAILED_PRECONDITION MODEL_CHANGED when its fingerprint, or that
+// of its files where the task depends on them, is no longer the job's; errors of Param, OpenModel,
+// Checkpoint::Open, ModelDirectory::ReadAll and ParseModelConfig.
 absl::StatusOr<OpenedModel> OpenTaskModel(const TaskArguments& arguments, const TaskContext& context);
 
 // Says that the weights of these parts will be read: from a remote place they come in few requests.

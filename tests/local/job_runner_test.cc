@@ -42,9 +42,9 @@ int CachedOf(const TaskGraphState& graph) {
 class JobRunnerTest : public ::testing::Test {
  protected:
   // Two shards of text, so that tasks have several inputs of a kind.
-  static absl::StatusOr<ResolvedJob> Job(double damp, LocalBlobStore& blobs) {
+  absl::StatusOr<ResolvedJob> Job(double damp, LocalBlobStore& blobs) const {
     JobSpec spec;
-    spec.model_uri = QUANTMOE_TESTDATA "/tiny-qwen2-moe";
+    spec.model_uri = model_;
     spec.heuristic = "uniform";
     spec.budget.average_bits = 3;
     spec.gptq.damp = damp;
@@ -94,6 +94,7 @@ class JobRunnerTest : public ::testing::Test {
 
   const ComputeDevice cpu_{};
   TemporaryDirectory directory_;
+  std::string model_ = QUANTMOE_TESTDATA "/tiny-qwen2-moe";
 };
 
 TEST_F(JobRunnerTest, TheSecondRunComputesNothing) {
@@ -133,6 +134,20 @@ TEST_F(JobRunnerTest, WhatPrepareMadeIsMadeAgain) {
   const Ran again = Run(0.02, directory_.path());
   ASSERT_OK(again.status);
   EXPECT_EQ(again.outputs.at("prepare/summary"), first.outputs.at("prepare/summary"));
+}
+
+TEST_F(JobRunnerTest, AnEditedTokenizerIsReadAgain) {
+  std::filesystem::copy(model_, directory_ / "model");
+  model_ = directory_ / "model";
+  const Ran first = Run(0.01, directory_ / "work");
+  ASSERT_OK(first.status);
+  // One that the first job could not know: its artifact would carry the old one.
+  const std::string path = model_ + "/tokenizer_config.json";
+  WriteTestFile(path, ReadTestFile(path) + "\n");
+  const Ran again = Run(0.01, directory_ / "work");
+  ASSERT_OK(again.status);
+  EXPECT_EQ(again.cached, again.tasks - 2) << "all but prepare, which gives the same, and publish";
+  EXPECT_NE(again.outputs.at("publish/manifest"), first.outputs.at("publish/manifest"));
 }
 
 TEST_F(JobRunnerTest, AnUnreadableResultIsNone) {

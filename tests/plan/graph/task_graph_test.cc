@@ -147,6 +147,16 @@ std::set<std::string> ChangedKinds(const ResolvedJob& a, const ResolvedJob& b) {
   return changed;
 }
 
+// Labels of tasks whose own parameters differ.
+std::set<std::string> ChangedParams(const ResolvedJob& a, const ResolvedJob& b) {
+  std::set<std::string> all, changed;
+  for (const PlannedTask& task : WholeGraph(a)) all.insert(task.label + task.params_json);
+  for (const PlannedTask& task : WholeGraph(b)) {
+    if (!all.contains(task.label + task.params_json)) changed.insert(task.label);
+  }
+  return changed;
+}
+
 TEST(TaskGraphTest, ASecondBudgetSolvesNothingAgain) {
   EXPECT_THAT(ChangedKinds(SmallJob(3), SmallJob(3)), testing::IsEmpty());
   EXPECT_THAT(ChangedKinds(SmallJob(3), SmallJob(2.5)),
@@ -267,6 +277,13 @@ TEST(TaskGraphTest, EveryParameterReachesTheTasksThatItChanges) {
   ResolvedJob fallback = SmallJob();
   fallback.spec.gptq.max_fallback_ratio = 0.5;
   EXPECT_EQ(ChangedKinds(SmallJob(), fallback).count("solve"), 0u);
+}
+
+// What comes of the tokenizer is an input of the others.
+TEST(TaskGraphTest, FilesBesideTheWeightsReachTheTasksThatReadThem) {
+  ResolvedJob edited = SmallJob();
+  edited.files_fingerprint = "another tokenizer";
+  EXPECT_EQ(ChangedParams(SmallJob(), edited), (std::set<std::string>{"prepare", "publish"}));
 }
 
 TEST(TaskGraphTest, AMixtureIsMeasuredAgainstUniform) {
