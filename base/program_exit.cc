@@ -1,6 +1,8 @@
 #include "base/program_exit.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <iostream>
 #include <iterator>
 #include <string>
@@ -61,7 +63,19 @@ absl::Status CheckFlagTexts(const CLI::App& app) {
   return InvalidFields(std::move(violations));
 }
 
+absl::Status CheckFlagsHaveValues(const std::vector<std::string>& arguments) {
+  std::vector<FieldViolation> violations;
+  for (const std::string& argument : arguments) {
+    if (argument == "--") break;
+    const bool flag = argument.rfind("--", 0) == 0 && argument.find('=') == argument.size() - 1;
+    if (flag) violations.push_back({argument, "has no value behind the =: give one, or leave the flag out"});
+  }
+  return InvalidFields(std::move(violations));
+}
+
 std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv) {
+  const absl::Status values = CheckFlagsHaveValues({argv + 1, argv + argc});
+  if (!values.ok()) return ReportExit(app.get_name(), values);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& shown) {
@@ -94,6 +108,14 @@ int ReportExit(absl::string_view program, const absl::Status& status) {
   if (status.ok()) return 0;
   std::cerr << DescribeError(program, status);
   return absl::IsInvalidArgument(status) ? kInvalid : kFailed;
+}
+
+int FinishOutput(absl::string_view program, std::ostream& out, int code) {
+  errno = 0;
+  const bool written = out.flush().good();
+  if (written || code != 0 || errno == EPIPE) return code;
+  const std::string why = errno == 0 ? "" : absl::StrCat(": ", std::strerror(errno));
+  return ReportExit(program, absl::UnknownError(absl::StrCat("cannot write to standard output", why)));
 }
 
 }  // namespace quantmoe

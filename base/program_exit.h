@@ -5,7 +5,9 @@
 #pragma once
 
 #include <optional>
+#include <ostream>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -26,11 +28,19 @@ std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv);
 // of NAME=FILE. Call it after parsing.
 absl::Status CheckFlagTexts(const CLI::App& app);
 
+// INVALID_FIELD for "--flag=", for which the parser would take the next argument, a flag that then does
+// nothing. What follows "--" is no flag.
+absl::Status CheckFlagsHaveValues(const std::vector<std::string>& arguments);
+
 // Why `program` failed, as people read it: every bad field on a line of its own, then the reason. What comes
 // from files and other programs cannot command a terminal.
 std::string DescribeError(absl::string_view program, const absl::Status& status);
 
 // Prints that and returns the exit code.
 int ReportExit(absl::string_view program, const absl::Status& status);
+
+// `code`, or the code of a failure that standard error names, when `out` could not take all that was printed.
+// A reader that went away is no failure.
+int FinishOutput(absl::string_view program, std::ostream& out, int code);
 
 }  // namespace quantmoe

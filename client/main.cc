@@ -65,7 +65,8 @@ int main(int argc, char** argv) {
     return interrupted.load();
   };
   try {
-    return quantmoe::RunCommandLine({argv + 1, argv + argc}, context);
+    return quantmoe::FinishOutput("quantmoe", std::cout,
+                                  quantmoe::RunCommandLine({argv + 1, argv + argc}, context));
   } catch (const std::exception& error) {
     std::cerr << quantmoe::DescribeError("quantmoe", absl::InternalError(quantmoe::ExceptionText(error)));
     return 1;

@@ -93,5 +93,5 @@ int main(int argc, char** argv) {
   }
   // What came of a file that was cut meanwhile is worth nothing, and so is what it says went wrong.
   if (const absl::Status read = reads.Check(); !read.ok()) status = read;
-  return quantmoe::ExitCodeOrEnd(Report(status));
+  return quantmoe::ExitCodeOrEnd(quantmoe::FinishOutput("quantmoe-local", std::cout, Report(status)));
 }

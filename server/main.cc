@@ -17,6 +17,7 @@
 #include "base/version.h"
 #include "cli/log_flags.h"
 #include "cli/model_source_flags.h"
+#include "cli/number_range.h"
 #include "cli/size_flag.h"
 #include "net/listen_address.h"
 #include "server/coordinator.h"
@@ -54,18 +55,18 @@ void Define(CLI::App& app, Flags& flags) {
   AddModelRootFlag(app, options.models);
   AddHubFlags(app, options.models.hub);
   option("--lease", flags.lease_seconds, "seconds of silence after which a worker is lost")
-      ->check(CLI::Range(0.1, 3600.0));
+      ->check(cli::Within(Between(0.1, 3600)));
   option("--heartbeat", flags.heartbeat_seconds, "seconds between a worker's heartbeats")
-      ->check(CLI::Range(0.02, 600.0));
+      ->check(cli::Within(Between(0.02, 600)));
   option("--blob-min-age", flags.blob_min_age_hours, "hours for which unused blobs are kept")
-      ->check(CLI::NonNegativeNumber);
+      ->check(cli::Within(AtLeast(0)));
   option("--disk-reserve", options.disk_reserve_bytes,
          "room kept on the disk, such as 64MiB, by which a full disk can be cleared up; 0: none")
       ->transform(AsByteSize())
       ->check(CLI::NonNegativeNumber);
   option("--unschedulable-timeout", flags.unschedulable_hours,
          "hours for which a job waits for a worker that can take its next task, before it fails")
-      ->check(CLI::PositiveNumber);
+      ->check(cli::Within(Above(0)));
   option("--poison-limit", options.poison_deaths,
          "times that a worker may die while it runs one and the same task, before the job fails; 0: no limit")
       ->check(CLI::NonNegativeNumber);

@@ -9,6 +9,7 @@
 #include "base/program_exit.h"
 #include "base/version.h"
 #include "cli/command_files.h"
+#include "cli/number_range.h"
 #include "cli/spec_flags.h"
 #include "client/commands/completion.h"
 #include "client/text/error_report.h"
@@ -42,7 +43,7 @@ void AddGlobalFlags(CLI::App& app, CommandContext& context) {
   app.add_option_function<double>(
          "--timeout", [&connection](double seconds) { connection.timeout = absl::Seconds(seconds); },
          "Seconds to wait for each answer (30)")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::Within(Above(0)))
       ->type_name("SECONDS");
 }
 
@@ -108,6 +109,10 @@ void BuildCommandLine(CLI::App& app, CommandContext& context) {
 int RunCommandLine(const std::vector<std::string>& arguments, CommandContext& context) {
   CLI::App app;
   BuildCommandLine(app, context);
+  if (const absl::Status values = CheckFlagsHaveValues(arguments); !values.ok()) {
+    context.err << RenderError(values, context.connection.server);
+    return kExitInvalid;
+  }
   try {
     // CLI11 takes the arguments in reverse.
     const std::vector<std::string> joined = cli::JoinSwitchValues(arguments);

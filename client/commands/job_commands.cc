@@ -13,6 +13,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "cli/job_file.h"
+#include "cli/number_range.h"
 #include "client/commands/commands.h"
 #include "client/job_request.h"
 #include "client/text/error_report.h"
@@ -262,7 +263,8 @@ void AddJobCommands(CLI::App& app, CommandContext& context) {
             flags, Describe);
   AddForJob(app, context, "tasks", "List the tasks of a job", flags, Tasks);
   AddForJob(app, context, "events", "Print the event log of a job", flags, Events)
-      .add_option("--after-seq", flags->after_seq, "Only events after this number");
+      .add_option("--after-seq", flags->after_seq, "Only events after this number")
+      ->check(cli::Within(AtLeast(0)));
   AddForJobs(app, context, "cancel", "Stop jobs", flags, Cancel)
       .add_option("--reason", flags->reason, "Kept with the job");
   AddForJob(app, context, "retry", "Run a job that failed or was cancelled again", flags, Retry)

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
+#include "cli/number_range.h"
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
 #include "client/text/format.h"
@@ -16,6 +17,7 @@
 #include "client/text/progress_view.h"
 #include "client/text/resource_text.h"
 #include "client/transfer/watch.h"
+#include "proto/job_state.h"
 
 namespace quantmoe {
 namespace {
@@ -211,6 +213,11 @@ absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connec
   WatchObserver& observer = context.json ? static_cast<WatchObserver&>(json) : text;
   ASSIGN_OR_RETURN(const std::optional<v1::Job> before, AwaitJob(connection, options, observer));
   if (!before.has_value()) return Detach(context, options.job);
+  // A stream from behind the last event of a job that has ended has nothing to say.
+  if (IsTerminal(before->state()) && options.after_seq > 0 && options.after_seq >= before->last_event_seq()) {
+    if (!context.json) text.Finish(*before);
+    return ReportOutcome(context, *before, before->state());
+  }
   text.Begin(*before, options.after_seq);
   ASSIGN_OR_RETURN(const v1::Job::State state, FollowJob(connection, options, observer));
   if (state == v1::Job::STATE_UNSPECIFIED) return Detach(context, options.job);
@@ -226,7 +233,7 @@ void AddWaitCommand(CLI::App& app, CommandContext& context) {
                                  [&context, flags] { return WaitForJobs(context, *flags); });
   command.add_option("jobs", flags->jobs, "Ids or names of jobs")->required()->type_name("JOB");
   command.add_option("--for", flags->seconds, "Give up after so long, with exit code 4 (default: never)")
-      ->check(CLI::PositiveNumber)
+      ->check(cli::Within(Above(0)))
       ->type_name("SECONDS");
   command.footer(
       "Exit code: 0 all succeeded, otherwise that of the first that did not: 1 failed, 3 cancelled.");
@@ -248,11 +255,12 @@ void AddWatchCommand(CLI::App& app, CommandContext& context) {
                            .give_up_after = absl::Seconds(flags->give_up_seconds)});
       });
   command.add_option("job", flags->job, "Id or name of the job")->required()->type_name("JOB");
-  command.add_option("--after-seq", flags->after_seq, "Skip events up to this number");
+  command.add_option("--after-seq", flags->after_seq, "Skip events up to this number")
+      ->check(cli::Within(AtLeast(0)));
   command
       .add_option("--give-up-after", flags->give_up_seconds,
                   "Keep trying for so long when the server cannot be reached")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::Within(AtLeast(0)))
       ->capture_default_str()
       ->type_name("SECONDS");
   command.footer(

@@ -35,6 +35,10 @@ std::string Hint(const absl::Status& status, const ErrorInfo& info) {
        "a directory "
        "that holds the model, --model-root hf://OWNER for models of the Hub, or --model-root "
        "s3://BUCKET/PREFIX"},
+      {"UNIMPLEMENTED",
+       "the server does not know this call: it is of another version, or this is not the port of its API "
+       "(--listen), "
+       "but that of its workers"},
       {"JOB_ALREADY_EXISTS", "choose another --name, or leave it out"},
       {"JOB_NOT_TERMINAL", "wait for the job, cancel it, or use --force where there is one"},
       {"REQUEST_ID_PAYLOAD_MISMATCH", "use a new --request-id, or none"},

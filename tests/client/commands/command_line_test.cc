@@ -152,6 +152,24 @@ TEST_F(CommandLineTest, WatchTellsTheOutcomeByExitCode) {
   EXPECT_THAT(out_.str(), HasSubstr("job SUCCEEDED\npublished artifacts/a"));
 }
 
+TEST_F(CommandLineTest, WatchFromBehindTheLastEventTellsTheOutcome) {
+  EndWith(v1::Job::FAILED);
+  server_.jobs.job.set_last_event_seq(45);
+  EXPECT_EQ(Run({"watch", "a", "--after-seq", "45", "--give-up-after", "0"}), kExitFailed);
+  EXPECT_THAT(server_.jobs.cursors, IsEmpty());
+  EXPECT_EQ(Run({"watch", "a", "--after-seq", "-1"}), kExitInvalid);
+}
+
+TEST_F(CommandLineTest, NumbersThatAreNoneAndFlagsWithoutTheirValueAreRefused) {
+  for (const char* seconds : {"nan", "-1", "0"}) {
+    EXPECT_EQ(Run({"wait", "a", "--for", seconds}), kExitInvalid) << seconds;
+    EXPECT_THAT(err_.str(), HasSubstr("must be above 0")) << seconds;
+  }
+  EXPECT_EQ(Run({"submit", "/m", "--bits", "3", "--display-name=", "--dry-run"}), kExitInvalid);
+  EXPECT_THAT(err_.str(), HasSubstr("--display-name="));
+  EXPECT_THAT(server_.jobs.created, IsEmpty()) << "the flag behind it was no name";
+}
+
 TEST_F(CommandLineTest, WatchWaitsForAServerThatIsAway) {
   EndWith(v1::Job::SUCCEEDED);
   server_.jobs.get_failures = 20;
