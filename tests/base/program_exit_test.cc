@@ -1,5 +1,7 @@
 #include "base/program_exit.h"
 
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -79,6 +81,35 @@ TEST(ProgramExit, AnErrorCannotCommandATerminal) {
       InvalidFields({{"--task\n", "\x1b]0;x\x07 is no file"}, {"--text", "is empty"}});
   EXPECT_EQ(DescribeError("p", fields),
             "p: --task\\n: \\u001b]0;x\\u0007 is no file\np: --text: is empty\n  reason: INVALID_FIELD\n");
+}
+
+TEST(CheckFlagsHaveValues, AFlagWithoutItsValueTakesNoOther) {
+  EXPECT_OK(CheckFlagsHaveValues({"submit", "--out=x", "--label=team=", "a=", "--dry-run", "--", "--out="}));
+  const absl::Status empty = CheckFlagsHaveValues({"submit", "--out=", "--dry-run", "--name="});
+  std::vector<std::string> flags;
+  for (const FieldViolation& violation : GetErrorInfo(empty).violations) flags.push_back(violation.field);
+  EXPECT_THAT(flags, ElementsAre("--out=", "--name="));
+}
+
+TEST(CheckFlagsHaveValues, EveryProgramLooksBeforeItParses) {
+  CLI::App app("", "program");
+  std::string out = "default";
+  bool dry_run = false;
+  app.add_option("--out", out);
+  app.add_flag("--dry-run", dry_run);
+  const std::vector<const char*> arguments = {"program", "--out=", "--dry-run"};
+  EXPECT_EQ(ParseFlags(app, static_cast<int>(arguments.size()), arguments.data()), 2);
+  EXPECT_EQ(out, "default");
+}
+
+TEST(FinishOutput, WhatCouldNotBeWrittenIsAFailure) {
+  std::ofstream full("/dev/full");
+  full << "rows";
+  EXPECT_EQ(FinishOutput("program", full, /*code=*/0), 1);
+  EXPECT_EQ(FinishOutput("program", full, /*code=*/3), 3) << "the first failure is told";
+  std::ostringstream taken;
+  taken << "rows";
+  EXPECT_EQ(FinishOutput("program", taken, /*code=*/0), 0);
 }
 
 }  // namespace
