@@ -72,9 +72,11 @@ def check_flags(service, local, directory):
     scored = [*SCORED, "--text", text]
     bundles = {"pins": PINS, "odds": ODDS, "bytes": BYTES, "ranks": RANKS, "again": AGAIN, "scored": scored,
                "folder": ["--bits", "4", "--tasks", few, "--text", text, *SMALL[:4], "--min-tokens-ratio", "0"]}
-    told = set(re.findall(r"`(--[a-z-]+)`", (ROOT / "docs/options.md").read_text().split("<!--")[1]))
+    table = (ROOT / "docs/options.md").read_text().split("<!--")[1]
+    told, switches = (set(re.findall(r"`(--[a-z-]+)`", "\n".join(rows))) for rows in (table.splitlines(), re.findall(r".*`BOOL`.*", table)))
     typed = {"--model"}.union(*(filter(lambda flag: str(flag).startswith("--"), flags) for flags in bundles.values()))
-    assert told == typed, f"flags that go one way only: {sorted(told ^ typed)}"
+    bundles["odds"] = [*sorted(switches - typed), *ODDS]
+    assert told == typed | switches, f"flags that go one way only: {sorted(told ^ (typed | switches))}"
     for name, flags in bundles.items():
         here = quantize(local, directory / name, "--model", MODEL, *flags)
         title = ["--display-name", TITLE["display_name"], *(f"--label={key}={value}" for key, value in TITLE["labels"].items())]
