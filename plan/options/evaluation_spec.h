@@ -67,6 +67,7 @@ struct EvaluationSpec {
   std::vector<BenchmarkTaskSpec> tasks;
   std::optional<bool> add_bos;
   std::string perplexity_text_uri = {};  // a file that stands for `perplexity_text`
+  bool skip_reference = false;
 
   friend bool operator==(const EvaluationSpec&, const EvaluationSpec&) = default;
 };
@@ -111,6 +112,11 @@ void VisitOptions(Spec& evaluation, Visit& visit) {
                    .tasks = kPrepareTasks,
                    .task_key = "evaluation_skip"},
         evaluation.skip);
+  visit(OptionInfo{.name = "skip_reference",
+                   .flag = "--no-reference",
+                   .group = HelpGroup::kEvaluation,
+                   .help = "Skip the uniform plan of the same budget"},
+        evaluation.skip_reference);
 }
 
 }  // namespace quantmoe
