@@ -76,8 +76,7 @@ bool WeighsBySensitivity(const ResolvedJob& job) {
 // be: the uniform plan has only the tensors of the first.
 bool HasReference(const ResolvedJob& job) {
   const bool uniform = HeuristicOf(job.spec).run == Uniform && job.spec.refinement.rounds == 0;
-  const EvaluationSpec& evaluation = job.spec.evaluation;
-  return !uniform && !evaluation.skip && !evaluation.skip_reference && !SolvesAgain(job);
+  return !uniform && !job.spec.evaluation.skip && !SolvesAgain(job);
 }
 
 // MoE layers whose importance a trained network estimates.

@@ -67,7 +67,6 @@ struct EvaluationSpec {
   std::vector<BenchmarkTaskSpec> tasks;
   std::optional<bool> add_bos;
   std::string perplexity_text_uri = {};  // a file that stands for `perplexity_text`
-  bool skip_reference = false;
 
   friend bool operator==(const EvaluationSpec&, const EvaluationSpec&) = default;
 };
@@ -112,11 +111,6 @@ void VisitOptions(Spec& evaluation, Visit& visit) {
                    .tasks = kPrepareTasks,
                    .task_key = "evaluation_skip"},
         evaluation.skip);
-  visit(OptionInfo{.name = "skip_reference",
-                   .flag = "--no-reference",
-                   .group = HelpGroup::kEvaluation,
-                   .help = "Skip the uniform plan of the same budget"},
-        evaluation.skip_reference);
 }
 
 }  // namespace quantmoe

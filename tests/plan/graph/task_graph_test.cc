@@ -298,9 +298,6 @@ TEST(TaskGraphTest, AMixtureIsMeasuredAgainstUniform) {
   uniform.spec.heuristic = "uniform";
   EXPECT_EQ(references(uniform), 0);
   EXPECT_EQ(references(QuantizedJob()), 0);
-  ResolvedJob alone = SmallJob();
-  alone.spec.evaluation.skip_reference = true;
-  EXPECT_EQ(references(alone), 0);
 }
 
 TEST(TaskGraphTest, TheSpecOfTheArtifactDoesNotNameThePlaceOfTheModel) {
