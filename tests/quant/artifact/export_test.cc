@@ -154,7 +154,8 @@ TEST_F(ExportTest, TheManifestNamesEveryFileAndTheRestIsCarried) {
   EXPECT_EQ(files.at("tokenizer.json"), "{\"carried\": true}");
   const json manifest = json::parse(files.at("artifact.json"));
   EXPECT_EQ(manifest["export"]["format"], "compressed-tensors");
-  EXPECT_EQ(manifest["export"]["artifact_sha256"], DigestOf(ReadTestFile(artifact_ + "/artifact.json")).sha256);
+  EXPECT_EQ(manifest["export"]["artifact_sha256"],
+            DigestOf(ReadTestFile(artifact_ + "/artifact.json")).sha256);
   EXPECT_EQ(manifest["quantmoe"], "1.2.3");
   std::vector<std::string> paths;
   for (const json& file : manifest["files"]) paths.push_back(file["path"]);
