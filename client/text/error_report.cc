@@ -81,7 +81,7 @@ std::string Hint(const absl::Status& status, const ErrorInfo& info) {
 }
 
 std::string Message(const absl::Status& status, absl::string_view server) {
-  const std::string message = Printable(status.message());
+  std::string message = Printable(status.message());
   if (absl::IsUnavailable(status)) return absl::StrCat("cannot reach the server at ", server, ": ", message);
   if (!message.empty()) return message;
   return absl::StatusCodeToString(status.code());

@@ -144,7 +144,7 @@ class ArtifactDownload {
     root_ = publication.staging();
     earlier_ = publication.replaced();
     if (HoldsOthers(files)) RETURN_IF_ERROR(publication.StartAgain());
-    const absl::Status fetched = TakeAll(files);
+    absl::Status fetched = TakeAll(files);
     if (fetched.ok()) return publication.Finish();
     std::error_code error;
     if (!fs::is_empty(root_, error) || error) {

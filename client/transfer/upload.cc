@@ -82,7 +82,7 @@ absl::Status UploadFile(const Connection& connection, const Digest& digest, cons
     if (kept.complete()) return absl::OkStatus();
     tries = kept.committed_bytes() > best ? 1 : tries + 1;
     best = std::max(best, kept.committed_bytes());
-    const absl::Status sent = SendFrom(connection, digest, request.upload_id(), path, kept.committed_bytes());
+    absl::Status sent = SendFrom(connection, digest, request.upload_id(), path, kept.committed_bytes());
     if (sent.ok()) return sent;
     if (IsDamage(sent) && ++damaged < kMaxDamagedUploads) {
       // On the way, unless the file has changed since it was hashed.
