@@ -6,7 +6,7 @@
 
 #include <benchmark/benchmark.h>
 
-#include "quant/text/tokenizer.h"
+#include "text/tokenizer.h"
 
 namespace quantmoe {
 namespace {

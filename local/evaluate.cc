@@ -19,7 +19,7 @@
 #include "quant/evaluate/scores.h"
 #include "quant/evaluate/text_file.h"
 #include "quant/tasks/shard_scoring.h"
-#include "quant/text/model_chat_template.h"
+#include "text/model_chat_template.h"
 
 namespace quantmoe {
 namespace {

@@ -6,7 +6,7 @@
 #include "plan/job/inspection.h"
 #include "plan/model/model_config.h"
 #include "plan/model/model_files.h"
-#include "quant/text/model_tokenizer.h"
+#include "text/model_tokenizer.h"
 
 namespace quantmoe {
 namespace {

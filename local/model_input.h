@@ -8,10 +8,10 @@
 
 #include "plan/model/model_spec.h"
 #include "quant/model/weights.h"
-#include "quant/text/model_tokenizer.h"
 #include "sources/checkpoint.h"
 #include "sources/model_sources.h"
 #include "storage/output_directory.h"
+#include "text/model_tokenizer.h"
 
 namespace quantmoe {
 

@@ -20,23 +20,24 @@ forbid() {
 readonly TORCH='ATen/|c10/|torch/'
 readonly WIRE='grpc|google/protobuf/|google/rpc/|proto/|quantmoe/v1/'
 readonly NUMERICS='quant/' ABOVE='server/|worker/|client/|local/'
-forbid base -- "$TORCH|$WIRE|arrow/|net/|storage/|sources/|plan/|$NUMERICS|cli/|$ABOVE" 'base knows only libraries and itself'
-forbid net -- "$TORCH|$WIRE|storage/|sources/|plan/|$NUMERICS|cli/|$ABOVE" 'net knows only base'
-forbid proto -- "$TORCH|net/|storage/|sources/|plan/[^o]|$NUMERICS|cli/|$ABOVE" 'proto knows only base, and the options of a job'
-forbid storage -- "net/|sources/|plan/|cli/" 'storage knows only base'
-forbid sources -- "net/|plan/|cli/" 'sources know only storage and base'
-forbid storage sources plan quant cli -- "$WIRE|$ABOVE" 'what is below the programs knows no wire format'
-forbid storage sources plan cli server client -- "$TORCH|$NUMERICS" 'these know no tensors'
+forbid base -- "$TORCH|$WIRE|arrow/|net/|storage/|sources/|text/|plan/|$NUMERICS|cli/|$ABOVE" 'base knows only libraries and itself'
+forbid net -- "$TORCH|$WIRE|storage/|sources/|text/|plan/|$NUMERICS|cli/|$ABOVE" 'net knows only base'
+forbid proto -- "$TORCH|net/|storage/|sources/|text/|plan/[^o]|$NUMERICS|cli/|$ABOVE" 'proto knows only base, and the options of a job'
+forbid storage -- "net/|sources/|text/|plan/|cli/" 'storage knows only base'
+forbid sources -- "net/|text/|plan/|cli/" 'sources know only storage and base'
+forbid text -- "net/|plan/|cli/" 'text knows only sources and what they know'
+forbid storage sources text plan quant cli -- "$WIRE|$ABOVE" 'what is below the programs knows no wire format'
+forbid storage sources text plan cli server client -- "$TORCH|$NUMERICS" 'these know no tensors'
 forbid server -- 'worker/|client/|local/' 'server knows no other program'
 forbid worker -- 'server/|client/|local/' 'worker knows no other program'
 forbid client cli -- 'server/|worker/|local/|plan/[^o]' 'what a client needs of plan is its options'
-forbid client -- 'sources/' 'client knows the contract, and storage for digests and weight files'
+forbid client -- 'sources/|text/' 'client knows the contract, and storage for digests and weight files'
 forbid local -- "$WIRE|server/|worker/|client/" 'local runs without a service'
-forbid base net proto storage sources plan quant cli server worker client local -- 'torch/torch\.h|[^>"]*main\.cc' \
+forbid base net proto storage sources text plan quant cli server worker client local -- 'torch/torch\.h|[^>"]*main\.cc' \
   'include ATen headers, not torch/torch.h, and never a main.cc'
 
 # Inside plan: options, then model, allocate, heuristics, job, graph.
-forbid plan/options -- 'sources/|plan/(model|allocate|heuristics|job|graph)/' 'plan/options is what a job may be asked, whatever the model'
+forbid plan/options -- 'sources/|text/|plan/(model|allocate|heuristics|job|graph)/' 'plan/options is what a job may be asked, whatever the model'
 forbid plan/model -- 'plan/(allocate|heuristics|job|graph)/' 'plan/model says what a model is, not what is done with it'
 forbid plan/allocate -- 'plan/(heuristics|job|graph)/' 'plan/allocate knows no heuristic and no job'
 forbid plan/heuristics -- 'plan/(job|graph)/' 'plan/heuristics knows no job'
@@ -59,17 +60,17 @@ forbid client/compare -- 'client/(verify|commands)/' 'client/compare knows no co
 # Inside quant.
 forbid quant/ops quant/device -- 'quant/(model|tasks|evaluate|artifact)/' 'operations know tensors, not models'
 forbid quant/model quant/gptq -- 'quant/(tasks|artifact)/' 'models and solvers know no task'
-forbid quant/text quant/evaluate -- 'quant/(model|gptq|tasks|artifact)/' 'texts and scores know no weights'
+forbid quant/evaluate -- 'quant/(model|gptq|tasks|artifact)/' 'scores know no weights'
 
 "$PYTHON" tests/include_cycles.py . || failures=$((failures + 1))
 
-parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|from_[a-z]+)\(' base net proto storage sources plan quant \
+parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|from_[a-z]+)\(' base net proto storage sources text plan quant \
   cli server worker client local | grep -vE '^(base/json\.cc|storage/safetensors\.cc):' || true)
 [[ -z $parsers ]] || fail $'JSON is parsed by base/json.h, which bounds it\n'"$parsers"
 
 # Two types of one name in one namespace break the one-definition rule in silence where a program links both. Those for the
 # GPU have a namespace of their own.
-twice=$(grep -rhE --include='*.h' --exclude-dir=cuda '^(enum class|class|struct) [^;(<]*\{' base net proto storage sources plan quant cli \
+twice=$(grep -rhE --include='*.h' --exclude-dir=cuda '^(enum class|class|struct) [^;(<]*\{' base net proto storage sources text plan quant cli \
   server worker client local | sed -E 's/^(enum class|class|struct) (ABSL_[A-Z_]+ )?([A-Za-z0-9_]+).*/\3/' | sort | uniq -d)
 [[ -z $twice ]] || fail $'one name is defined in two headers\n'"$twice"
 

@@ -6,7 +6,7 @@ import pathlib
 import re
 import sys
 
-FOLDERS = "base net proto storage sources plan quant cli server worker client local".split()
+FOLDERS = "base net proto storage sources text plan quant cli server worker client local".split()
 INCLUDE = re.compile(r'^\s*#include "([a-z0-9_/]+\.(?:h|inc))"', re.MULTILINE)
 
 

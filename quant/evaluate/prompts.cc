@@ -9,7 +9,7 @@
 #include "base/status_macros.h"
 #include "quant/evaluate/python_strings.h"
 #include "quant/evaluate/wikitext.h"
-#include "quant/text/unicode.h"
+#include "text/unicode.h"
 
 namespace quantmoe {
 namespace {

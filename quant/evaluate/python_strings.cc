@@ -1,6 +1,6 @@
 #include "quant/evaluate/python_strings.h"
 
-#include "quant/text/unicode.h"
+#include "text/unicode.h"
 
 namespace quantmoe {
 namespace {

@@ -14,7 +14,7 @@
 #include "absl/status/statusor.h"
 
 #include "quant/evaluate/prompts.h"
-#include "quant/text/tokenizer.h"
+#include "text/tokenizer.h"
 
 namespace quantmoe {
 

@@ -12,7 +12,7 @@
 #include "base/status_macros.h"
 #include "quant/evaluate/data_rows.h"
 #include "quant/evaluate/python_strings.h"
-#include "quant/text/unicode.h"
+#include "text/unicode.h"
 
 namespace quantmoe {
 namespace {

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "quant/evaluate/python_strings.h"
-#include "quant/text/unicode.h"
+#include "text/unicode.h"
 
 namespace quantmoe {
 namespace {

@@ -11,9 +11,9 @@
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tensor_bytes.h"
-#include "quant/text/model_chat_template.h"
-#include "quant/text/model_tokenizer.h"
 #include "sources/model_uri.h"
+#include "text/model_chat_template.h"
+#include "text/model_tokenizer.h"
 
 namespace quantmoe {
 namespace {

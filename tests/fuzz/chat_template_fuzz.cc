@@ -1,6 +1,6 @@
 // A chat template of a model directory: what it renders, or an error, in bounded work.
-#include "quant/text/chat_template.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "text/chat_template.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace quantmoe;

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "quant/text/tokenizer.h"
 #include "tests/fuzz/fuzz_input.h"
 #include "tests/support/temporary_directory.h"
+#include "text/tokenizer.h"
 
 namespace {
 

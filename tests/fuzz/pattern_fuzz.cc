@@ -4,8 +4,8 @@
 #include <string>
 
 #include "base/text.h"
-#include "quant/text/pattern.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "text/pattern.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace quantmoe;

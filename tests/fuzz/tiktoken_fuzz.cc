@@ -1,6 +1,6 @@
 // tiktoken.model of a family that has no tokenizer.json: what is accepted encodes and decodes any text.
-#include "quant/text/tokenizer.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "text/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace quantmoe;

@@ -4,8 +4,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 
-#include "quant/text/tokenizer.h"
 #include "tests/fuzz/fuzz_input.h"
+#include "text/tokenizer.h"
 
 namespace {
 

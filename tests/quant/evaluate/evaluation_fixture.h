@@ -5,8 +5,8 @@
 
 #include <gtest/gtest.h>
 
-#include "quant/text/tokenizer.h"
 #include "tests/support/goldens.h"
+#include "text/tokenizer.h"
 
 namespace quantmoe {
 
