@@ -41,6 +41,10 @@ absl::Status Missing(ModelDirectory& directory) {
 
 }  // namespace
 
+bool IsTokenizerFile(absl::string_view name) {
+  return name == kTokenizerFile || name == kTiktokenFile || name == kTokenizerConfigFile;
+}
+
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(ModelDirectory& directory) {
   ASSIGN_OR_RETURN(const std::optional<std::string> tokenizer, ReadIfThere(directory, kTokenizerFile));
   std::optional<std::string> tiktoken;

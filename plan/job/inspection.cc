@@ -1,9 +1,7 @@
 #include "plan/job/inspection.h"
 
-#include <algorithm>
 #include <map>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
 
@@ -138,18 +136,6 @@ ordered_json SizesByWidth(const std::vector<Linear>& linears, const std::vector<
   return sizes;
 }
 
-// What begins as a problem that is known only says more of it.
-void AddProblem(const std::string& problem, ordered_json& problems) {
-  const auto known = std::find_if(problems.begin(), problems.end(), [&](const ordered_json& other) {
-    return absl::StartsWith(problem, other.get_ref<const std::string&>());
-  });
-  if (known == problems.end()) {
-    problems.push_back(problem);
-  } else {
-    *known = problem;
-  }
-}
-
 bool IsLost(const std::string& tensor, const Checkpoint& checkpoint, const Checkpoint::Damage& damage) {
   return damage.lost.contains(tensor) || (damage.unlisted && checkpoint.Find(tensor) == nullptr);
 }
@@ -173,16 +159,13 @@ ordered_json Problems(const ModelSpec& spec, const Checkpoint& checkpoint, const
 
 }  // namespace
 
-absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directory,
-                                         const std::vector<std::string>& more) {
+absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directory) {
   Checkpoint::Damage damage;
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint, Checkpoint::OpenDamaged(directory, damage));
   ASSIGN_OR_RETURN(const std::string config, ReadModelConfig(*directory));
   ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
   const std::vector<Linear> linears = ListLinears(spec);
   const std::vector<TensorInfo> kept = KeptTensors(spec, *checkpoint);
-  ordered_json problems = Problems(spec, *checkpoint, damage);
-  for (const std::string& problem : more) AddProblem(problem, problems);
   const ordered_json inspection = {{"model_type", spec.model_type},
                                    {"architecture", spec.architecture},
                                    {"layers", spec.num_layers()},
@@ -200,7 +183,7 @@ absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directo
                                    {"kept", KeptTensorsByReason(spec, kept)},
                                    {"artifact_bytes", SizesByWidth(linears, kept)},
                                    {"model_digest", checkpoint->header_digest()},
-                                   {"problems", std::move(problems)}};
+                                   {"problems", Problems(spec, *checkpoint, damage)}};
   return inspection.dump(2);
 }
 

@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -13,11 +12,9 @@
 namespace quantmoe {
 
 // One JSON document, printed by `quantmoe-local inspect` and CatalogService.InspectModel (fields:
-// docs/formats.md). Headers only. Every weight file that is missing or damaged, and all that
+// docs/formats.md). Of the weights, headers only. Every weight file that is missing or damaged, and all that
 // FindModelProblems (plan/model/model_problems.h) finds, is listed under "problems". INVALID_ARGUMENT
-// MODEL_INVALID or MODEL_UNSUPPORTED for a config.json of which nothing can be said. `more` are problems that
-// the caller found.
-absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directory,
-                                         const std::vector<std::string>& more = {});
+// MODEL_INVALID or MODEL_UNSUPPORTED for a config.json of which nothing can be said.
+absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directory);
 
 }  // namespace quantmoe

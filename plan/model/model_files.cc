@@ -53,8 +53,6 @@ constexpr CarriedFile kCarried[] = {
     {Place::kWithin, "policy"},
 };
 
-// A job needs one of these.
-constexpr std::array<absl::string_view, 2> kTokenizers = {"tokenizer.json", "tiktoken.model"};
 // Those that are read whole.
 constexpr std::array<absl::string_view, 5> kRead = {
     "tokenizer.json", "tokenizer_config.json", "tiktoken.model", "chat_template.jinja", "chat_template.json"};
@@ -97,10 +95,7 @@ bool IsCarried(const std::string& folder, const ModelFile& file) {
   });
 }
 
-template <typename Names>
-bool Lists(const Names& names, absl::string_view name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
+bool IsRead(absl::string_view name) { return std::find(kRead.begin(), kRead.end(), name) != kRead.end(); }
 
 absl::Status Invalid(const std::string& file, absl::string_view message) {
   return MakeError(absl::StatusCode::kInvalidArgument, "MODEL_INVALID", message, {{"file", file}});
@@ -109,8 +104,7 @@ absl::Status Invalid(const std::string& file, absl::string_view message) {
 // A pointer of Git LFS is found by reading: nothing else tells it from a small file.
 absl::Status CheckCarried(ModelDirectory& directory, const ModelFile& file) {
   if (file.size_bytes < kPointerBytes) return directory.ReadAll(file.name).status();
-  if (!Lists(kRead, file.name) || file.size_bytes <= ModelDirectory::kMaxSmallFileBytes)
-    return absl::OkStatus();
+  if (!IsRead(file.name) || file.size_bytes <= ModelDirectory::kMaxSmallFileBytes) return absl::OkStatus();
   return Invalid(file.name, absl::StrCat(file.name, " has ", file.size_bytes, " bytes; the limit is ",
                                          ModelDirectory::kMaxSmallFileBytes));
 }
@@ -156,13 +150,6 @@ std::vector<absl::Status> FindFileProblems(ModelDirectory& directory) {
     absl::Status status = CheckCarried(directory, file);
     if (!status.ok()) problems.push_back(std::move(status));
   }
-  const bool tokenizer = std::any_of(files->begin(), files->end(),
-                                     [](const ModelFile& file) { return Lists(kTokenizers, file.name); });
-  if (!tokenizer)
-    problems.push_back(
-        Invalid("tokenizer.json",
-                "tokenizer.json is missing from the model directory, and so is tiktoken.model; transformers "
-                "makes the former: AutoTokenizer.from_pretrained(DIRECTORY).save_pretrained(DIRECTORY)"));
   return problems;
 }
 

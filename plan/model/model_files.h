@@ -26,8 +26,8 @@ absl::StatusOr<std::string> FingerprintOfFiles(ModelDirectory& directory);
 // place.
 absl::StatusOr<std::string> ReadModelConfig(ModelDirectory& directory);
 
-// What is wrong with these files as far as their names, their sizes and the smallest of them tell: there is
-// no tokenizer, or one is a pointer of Git LFS or too large. INVALID_ARGUMENT MODEL_INVALID names the file.
+// What is wrong with these files as far as their sizes and the smallest of them tell: one is a pointer of Git
+// LFS, or too large to be read. INVALID_ARGUMENT MODEL_INVALID names the file.
 std::vector<absl::Status> FindFileProblems(ModelDirectory& directory);
 
 }  // namespace quantmoe

@@ -231,14 +231,14 @@ def model_cases():
              with_config(quantization_config={"quant_method": "gptq"})),
         Case("no_tokenizer", "MODEL_INVALID", ["tokenizer.json"], without("tokenizer.json")),
         Case("unknown_tokenizer", "TOKENIZER_UNSUPPORTED", ["tokenizer.json", "model", "Martian"],
-             with_tokenizer(lambda tree: tree["model"].update(type="Martian")), at_prepare=True),
+             with_tokenizer(lambda tree: tree["model"].update(type="Martian"))),
         Case("unknown_pre_tokenizer", "TOKENIZER_UNSUPPORTED", ["tokenizer.json", "pre_tokenizer", "Martian"],
-             with_tokenizer(lambda tree: tree.update(pre_tokenizer={"type": "Martian"})), at_prepare=True),
+             with_tokenizer(lambda tree: tree.update(pre_tokenizer={"type": "Martian"}))),
         Case("token_beyond_vocabulary", "TOKENIZER_INVALID", ["tokenizer.json", "model.vocab", "'e'", "70000", "4096"],
-             with_tokenizer(lambda tree: tree["model"]["vocab"].update(e=70000)), at_prepare=True),
+             with_tokenizer(lambda tree: tree["model"]["vocab"].update(e=70000))),
         Case("begin_beyond_vocabulary", "TOKENIZER_INVALID", ["tokenizer.json", "texts get the id 9999", "4096"],
-             with_tokenizer(begin_with(9999)), at_prepare=True),
-        Case("tokenizer_no_json", "TOKENIZER_INVALID", ["tokenizer.json"], with_file("tokenizer.json", "{"), at_prepare=True),
+             with_tokenizer(begin_with(9999))),
+        Case("tokenizer_no_json", "TOKENIZER_INVALID", ["tokenizer.json"], with_file("tokenizer.json", "{")),
         Case("undivided_width", "INVALID_FIELD", ["spec.gptq.group_size", "48", "32", "down_proj"], undivided),
     ]
 
@@ -344,13 +344,13 @@ def local_story(bench):
         bench.check(f"local {case.name}", not left, f"leaves {left}")
 
 
-def inspect_story(bench):
+def inspect_story(bench, command, who):
     """What a job refuses because of the model is found by `inspect`, unless only the weights themselves tell."""
     told_by_headers = [case for case in weight_cases() if not case.at_prepare]
     for case in told_by_headers + model_cases():
-        result = run([bench.programs.local, "inspect", "--model", bench.spoilt(case)])
+        result = run(command("inspect", bench.spoilt(case)))
         problems = parsed(result.stdout).get("problems", [])
-        bench.check(f"inspect {case.name}", problems or result.returncode == REFUSED, f"finds nothing: {result.stderr}")
+        bench.check(f"{who} inspect {case.name}", problems or result.returncode == REFUSED, f"finds nothing: {result.stderr}")
 
 
 def reason_of(status):
@@ -471,12 +471,13 @@ def main():
         directory = pathlib.Path(os.path.realpath(scratch))
         bench = Bench(programs, directory)
         local_story(bench)
-        inspect_story(bench)
+        inspect_story(bench, lambda *arguments: [programs.local, *arguments], "local")
         instruction_set_story(bench)
         exposure_story(bench)
         with LiveService(programs, bench.models, directory / "service") as service:
             service.start_server()
             service.start_worker("worker", "--model-root", bench.models)
+            inspect_story(bench, service.client_command, "service")
             service_story(bench, service)
             location_story(bench, service)
             second_server_story(bench, service)

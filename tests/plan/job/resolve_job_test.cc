@@ -1,5 +1,8 @@
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_replace.h"
 
 #include "plan/allocate/bit_plan.h"
 #include "plan/graph/job_estimate.h"
@@ -20,13 +23,20 @@ JobSpec TinySpec() {
   return spec;
 }
 
+// The ids of a golden's embedding are below 320.
+constexpr char kSmallTokenizer[] = R"({
+  "version": "1.0", "added_tokens": [], "normalizer": null, "post_processor": null,
+  "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+  "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+  "model": {"type": "BPE", "unk_token": "a", "vocab": {"a": 0, "b": 319}, "merges": []}})";
+
 // A golden with a tokenizer, which no golden has.
 std::string GoldenWithTokenizer(const std::string& family) {
   std::string copy = testing::TempDir() + "quantmoe-XXXXXX";
   const std::string testdata = QUANTMOE_TESTDATA;
   copy = ::mkdtemp(copy.data());
   std::filesystem::copy(testdata + "/goldens/" + family, copy);
-  std::filesystem::copy(testdata + "/tiny-qwen2-moe/tokenizer.json", copy + "/tokenizer.json");
+  std::ofstream(copy + "/tokenizer.json") << kSmallTokenizer;
   return copy;
 }
 
@@ -152,6 +162,10 @@ TEST(ResolveJobTest, WhatInspectionFindsIsRefused) {
   JobSpec spec = TinySpec();
   spec.model_uri = GoldenWithTokenizer("mixtral");
   EXPECT_OK(OpenJob(spec, kAnywhere));
+  std::ofstream(spec.model_uri + "/tokenizer.json") << absl::StrReplaceAll(kSmallTokenizer, {{"319", "320"}});
+  EXPECT_THAT(OpenJob(spec, kAnywhere), HasReason("TOKENIZER_INVALID"));
+  std::ofstream(spec.model_uri + "/tokenizer.json") << "{";
+  EXPECT_THAT(OpenJob(spec, kAnywhere), HasReason("TOKENIZER_INVALID"));
   std::filesystem::remove(spec.model_uri + "/tokenizer.json");
   EXPECT_THAT(OpenJob(spec, kAnywhere),
               testing::AllOf(HasReason("MODEL_INVALID"), StatusIs(absl::StatusCode::kInvalidArgument,
