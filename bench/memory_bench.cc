@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "plan/model/linears.h"
 #include "plan/model/model_config.h"
 #include "plan/model/model_spec.h"

@@ -100,12 +100,12 @@ void Run(const std::string& dir) {
                          Value(Checkpoint::Open(directory));
                        }));
     ResolvedJob job;
-    PlannedTask first;
+    TaskDefinition first;
     job_seconds = std::min(job_seconds, Seconds([&] {
                              job = Value(OpenJob(Spec(dir), models));
-                             first = PlanPrepare(job);
+                             first = PrepareTask(job);
                            }));
-    rest = std::min(rest, Seconds([&] { tasks = PlanRest(job, {16, 262144, 1, 1000}).size(); }));
+    rest = std::min(rest, Seconds([&] { tasks = TasksAfterPrepare(job, {16, 262144, 1, 1000}).size(); }));
   }
   std::printf("%zu tensors in %d files, best of %d\n", tensors.size(), kFiles, kRounds);
   std::printf("index and headers read and checked    %6.2f s\n", headers);

@@ -121,7 +121,7 @@ absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
   if (!flags.estimate) {
     ASSIGN_OR_RETURN(places, DecidePlaces(flags, models));
   }
-  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(flags.artifact, models));
+  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModelAt(flags.artifact, models));
   const absl::StatusOr<PublishedArtifact> artifact = PublishedArtifact::Open(std::move(directory));
   if (!artifact.ok()) return Annotate(artifact.status(), flags.artifact);
   ASSIGN_OR_RETURN(const ExportLayout layout, LayOutExport(*artifact, *format, flags.profile));

@@ -9,7 +9,7 @@ namespace quantmoe {
 namespace {
 
 absl::Status Inspect(const std::string& path, const ModelSources& models) {
-  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path, models));
+  ASSIGN_OR_RETURN(std::shared_ptr<ModelDirectory> directory, OpenModelAt(path, models));
   ASSIGN_OR_RETURN(const std::string json, InspectModel(std::move(directory)));
   std::cout << json << "\n";
   return absl::OkStatus();

@@ -33,7 +33,7 @@ int LanesThatFit(const TaskGraphState& graph, int threads, const ComputeDevice& 
   if (device.is_gpu()) return 1;
   int64_t largest = 1;
   for (const TaskNode& task : graph.tasks()) {
-    if (task.phase != TaskPhase::kDone) largest = std::max(largest, task.planned.memory_bytes);
+    if (task.phase != TaskPhase::kDone) largest = std::max(largest, task.definition.memory_bytes);
   }
   return static_cast<int>(std::clamp<int64_t>(AvailableMemoryBytes() / 2 / largest, 1, threads));
 }
@@ -42,7 +42,7 @@ int LanesThatFit(const TaskGraphState& graph, int threads, const ComputeDevice& 
 
 absl::Status JobRunner::Run(const Reporter& report) {
   RETURN_IF_ERROR(MakeDirs(work_dir_ + "/results"));
-  Plan({PlanPrepare(job_)});
+  AddTasks({PrepareTask(job_)});
   RETURN_IF_ERROR(RunPrepare());
   absl::StatusOr<PrepareSummary> summary;
   RETURN_IF_ERROR(WithWholeBlobs([&]() -> absl::Status {
@@ -50,12 +50,12 @@ absl::Status JobRunner::Run(const Reporter& report) {
     summary = ReadPrepareSummary(blobs_, digest);
     return summary.status();
   }));
-  Plan(PlanRest(job_, *summary));
+  AddTasks(TasksAfterPrepare(job_, *summary));
   report(kPrepareLabel, static_cast<size_t>(graph_.done()), graph_.tasks().size());
   return RunSideBySide(report);
 }
 
-void JobRunner::Plan(std::vector<PlannedTask> tasks) {
+void JobRunner::AddTasks(std::vector<TaskDefinition> tasks) {
   for (const int added : graph_.Apply(graph_event::Planned{std::move(tasks)})) {
     if (graph_.task(added).WaitsForNobody()) graph_.Apply(graph_event::Ready{added});
   }
@@ -80,7 +80,7 @@ absl::Status JobRunner::RunSideBySide(const Reporter& report) {
 void JobRunner::RunLane(const Reporter& report) {
   std::unique_lock lock(mutex_);
   while (const TaskNode* task = Take(lock)) {
-    const std::string& label = task->planned.label;
+    const std::string& label = task->definition.label;
     lock.unlock();
     // Nothing that is thrown may leave a thread.
     const absl::Status status = RunGuarded(label, [&] { return RunStarted(*task, Kept::kUse); });
@@ -149,7 +149,7 @@ absl::Status JobRunner::RunOnce(const TaskNode& task, Kept kept) {
   ASSIGN_OR_RETURN(const std::vector<BlobRef> inputs, graph_.InputsOf(task));
   lock.unlock();
   absl::StatusOr<Result> result = Compute(task, inputs, kept);
-  if (!result.ok()) return Annotate(result.status(), task.planned.label);
+  if (!result.ok()) return Annotate(result.status(), task.definition.label);
   lock.lock();
   Finish(task, *std::move(result));
   return absl::OkStatus();
@@ -166,17 +166,17 @@ void JobRunner::Finish(const TaskNode& task, Result result) {
 
 absl::StatusOr<JobRunner::Result> JobRunner::Compute(const TaskNode& task, const std::vector<BlobRef>& inputs,
                                                      Kept kept) {
-  const PlannedTask& planned = task.planned;
-  const std::string key = TaskKey(planned.kind, planned.params_json, inputs, DeterminismClass(device_));
+  const TaskDefinition& definition = task.definition;
+  const std::string key = TaskKey(definition.kind, definition.params_json, inputs, DeterminismClass(device_));
   if (kept == Kept::kUse) {
     if (std::optional<Result> earlier = LoadResult(key)) return *std::move(earlier);
   }
-  const CrashContext crash_context(planned.label);
+  const CrashContext crash_context(definition.label);
   static const std::atomic<bool> never_cancelled{false};
   TaskContext context{blobs_, models_, [](double, absl::string_view) {}, never_cancelled, &device_};
   const auto start = std::chrono::steady_clock::now();
   Result result;
-  ASSIGN_OR_RETURN(result.outputs, RunTask(planned.kind, planned.params_json, inputs, context));
+  ASSIGN_OR_RETURN(result.outputs, RunTask(definition.kind, definition.params_json, inputs, context));
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   RETURN_IF_ERROR(SaveResult(key, result.outputs));
   return result;

@@ -53,7 +53,7 @@ class JobRunner {
     double seconds = 0;
   };
 
-  void Plan(std::vector<PlannedTask> tasks);
+  void AddTasks(std::vector<TaskDefinition> tasks);
   absl::Status RunPrepare();
   // Runs what is left of the graph.
   absl::Status RunSideBySide(const Reporter& report);

@@ -25,15 +25,15 @@ std::string AbsoluteUri(const std::string& path) {
   return error ? path : absolute.string();
 }
 
-absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path,
-                                                                   const ModelSources& models) {
+absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelAt(const std::string& path,
+                                                            const ModelSources& models) {
   ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(AbsoluteUri(path), models));
   return std::shared_ptr<ModelDirectory>(std::move(directory));
 }
 
 absl::StatusOr<ModelInput> OpenModelInput(const std::string& path, const ModelSources& models) {
   ModelInput input;
-  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelDirectory(path, models));
+  ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelAt(path, models));
   ASSIGN_OR_RETURN(input.checkpoint, Checkpoint::Open(directory));
   ASSIGN_OR_RETURN(input.config_json, ReadModelConfig(*directory));
   ASSIGN_OR_RETURN(std::optional<GptqSource> quantized, ReadGptqSource(input.config_json));

@@ -26,8 +26,8 @@ struct ModelInput {
 // `path` is a path (relative ones count from the current directory) or a URI. What is allowed is for
 // `models` to say.
 absl::StatusOr<ModelInput> OpenModelInput(const std::string& path, const ModelSources& models);
-absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelDirectory(const std::string& path,
-                                                                   const ModelSources& models);
+absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelAt(const std::string& path,
+                                                            const ModelSources& models);
 
 // A whole file of the user; NOT_FOUND names it.
 absl::StatusOr<std::string> ReadUserFile(const std::string& path);

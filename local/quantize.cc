@@ -74,7 +74,7 @@ nlohmann::ordered_json StageTimes(const JobRunner& runner) {
   };
   std::map<TaskKind, Stage> stages;
   for (const TaskNode& task : runner.graph().tasks()) {
-    Stage& stage = stages[task.planned.kind];
+    Stage& stage = stages[task.definition.kind];
     ++stage.tasks;
     stage.cached += task.cached ? 1 : 0;
     stage.seconds += runner.SecondsOf(task);

@@ -48,8 +48,8 @@ absl::StatusOr<SolveOptions> ReadOptions(const SolveFlags& flags) {
   return SolveOptionsOf(input.spec.gptq);
 }
 
-void PrintWidth(int bits, double seconds, double error, const SolveFactor& factor) {
-  std::cout << nlohmann::ordered_json{{"bits", bits},
+void PrintWidth(int width, double seconds, double error, const SolveFactor& factor) {
+  std::cout << nlohmann::ordered_json{{"bits", width},
                                       {"seconds", seconds},
                                       {"layer_error", error},
                                       {"damp", factor.damp},
@@ -82,12 +82,12 @@ absl::Status SolveFile(const SolveFlags& flags, const ComputeDevice& device) {
   RETURN_IF_ERROR(SolveShared(std::move(inputs), options, device, [&](const SolvedLinear& solved) {
     const double seconds = Seconds() - start;
     const double original = Distortion(weight, hessian);
-    for (const auto& [bits, quantized] : solved.widths) {
+    for (const auto& [width, quantized] : solved.widths) {
       const at::Tensor q =
-          Dequantize(quantized.codes.cpu(), quantized.scales.cpu(), bits, options.group_size);
-      PrintWidth(bits, seconds, original > 0 ? Distortion(weight - q, hessian) / original : 0.0,
+          Dequantize(quantized.codes.cpu(), quantized.scales.cpu(), width, options.group_size);
+      PrintWidth(width, seconds, original > 0 ? Distortion(weight - q, hessian) / original : 0.0,
                  solved.factor);
-      outputs[absl::StrCat("Q.", bits)] = q;
+      outputs[absl::StrCat("Q.", width)] = q;
     }
     return absl::OkStatus();
   }));

@@ -220,7 +220,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptio
   s.worker_listener->AnswerHealthOf(v1::WorkerService::service_full_name());
   HttpPages pages{.jobs = [&s] { return ShowJobs(s.context, LimitsOf(s.options)); },
                   .report = [&s](const std::string& job) { return ShowReport(s.context, job); },
-                  .report_json = [&s](const std::string& job) { return ReadReport(s.context, job); }};
+                  .report_json = [&s](const std::string& job) { return ReportOf(s.context, job); }};
   HttpEndpoint::Answers answers;
   answers.metrics = [&s] { return s.metrics.Serialize(); };
   answers.healthy = [&s] { return s.upkeep.Beats(); };

@@ -13,7 +13,7 @@
 namespace quantmoe {
 
 struct DeclaredWidth {
-  int bits = 0;  // 0: the module is not quantized
+  int width = 0;  // 0: the module is not quantized
   int group_size = 0;
   bool symmetric = true;  // all zero points are in the middle
 

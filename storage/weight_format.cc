@@ -11,12 +11,12 @@ namespace {
 using Dimensions = std::vector<int64_t>;
 
 // GPTQ v1: words run along the inputs, rows are inputs.
-Dimensions CodesByInput(const QuantizedShape& l) { return {l.in * l.bits / 32, l.out}; }
-Dimensions ZeroPoints(const QuantizedShape& l) { return {l.in / l.group_size, l.out * l.bits / 32}; }
+Dimensions CodesByInput(const QuantizedShape& l) { return {l.in * l.width / 32, l.out}; }
+Dimensions ZeroPoints(const QuantizedShape& l) { return {l.in / l.group_size, l.out * l.width / 32}; }
 Dimensions ScalesByInput(const QuantizedShape& l) { return {l.in / l.group_size, l.out}; }
 Dimensions GroupOfInput(const QuantizedShape& l) { return {l.in}; }
 // compressed-tensors, `pack-quantized`: the transposes.
-Dimensions CodesByOutput(const QuantizedShape& l) { return {l.out, l.in * l.bits / 32}; }
+Dimensions CodesByOutput(const QuantizedShape& l) { return {l.out, l.in * l.width / 32}; }
 Dimensions ScalesByOutput(const QuantizedShape& l) { return {l.out, l.in / l.group_size}; }
 Dimensions ShapeItself(const QuantizedShape&) { return {2}; }
 

@@ -24,7 +24,7 @@ enum class TensorContent { kCodes, kZeroPoints, kScales, kGroupOfInput, kShape }
 struct QuantizedShape {
   std::string module;
   int64_t out = 0, in = 0;
-  int bits = 0;
+  int width = 0;
   int64_t group_size = 0;
 };
 

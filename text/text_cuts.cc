@@ -9,7 +9,7 @@ bool IsPythonSpace(char32_t c) { return IsWhiteSpace(c) || (c >= 0x1C && c <= 0x
 
 }  // namespace
 
-void CutText(std::string_view text, const TextCuts& cuts, absl::FunctionRef<void(std::string_view)> sink) {
+void CutPieces(std::string_view text, const TextCuts& cuts, absl::FunctionRef<void(std::string_view)> sink) {
   if (text.size() <= cuts.longest_run || cuts.longest_text == 0) return sink(text);
   size_t begin = 0;
   size_t run = 0;

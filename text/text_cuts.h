@@ -16,6 +16,6 @@ struct TextCuts {
 };
 
 // Calls `sink` for the parts that together are `text` (valid UTF-8), in order.
-void CutText(std::string_view text, const TextCuts& cuts, absl::FunctionRef<void(std::string_view)> sink);
+void CutPieces(std::string_view text, const TextCuts& cuts, absl::FunctionRef<void(std::string_view)> sink);
 
 }  // namespace quantmoe

@@ -175,7 +175,7 @@ absl::Status Tokenizer::EncodePieces(std::string_view text, BpeScratch& scratch,
   absl::Status status;
   raw_tokens_.Split(text, [&](std::string_view piece, size_t, int32_t id) {
     if (id >= 0) return ids.push_back(id);
-    CutText(piece, cuts_, [&](std::string_view part) {
+    CutPieces(piece, cuts_, [&](std::string_view part) {
       if (status.ok()) status = EncodePiece(part, part.data() == text.data(), scratch, ids);
     });
   });

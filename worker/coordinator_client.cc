@@ -30,7 +30,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
     const CoordinatorClient::Options& options) {
   if (options.tls_ca_file.empty() && options.tls_cert_file.empty()) {
-    if (options.insecure || IsLoopback(options.address)) return grpc::InsecureChannelCredentials();
+    if (options.insecure || IsLoopbackTarget(options.address)) return grpc::InsecureChannelCredentials();
     return MakeError(absl::StatusCode::kInvalidArgument, "INSECURE_ADDRESS",
                      absl::StrCat("will not talk to ", options.address,
                                   " in plain text; give TLS files, or allow it with --insecure"));
@@ -71,7 +71,7 @@ void SetDeadline(grpc::ClientContext& context) {
 
 }  // namespace
 
-bool IsLoopback(absl::string_view address) {
+bool IsLoopbackTarget(absl::string_view address) {
   return absl::StartsWith(address, "127.") || absl::StartsWith(address, "localhost:") ||
          absl::StartsWith(address, "[::1]:") || absl::StartsWith(address, "unix:");
 }

@@ -17,7 +17,7 @@
 namespace quantmoe {
 
 // Whether traffic to this host:port stays on the machine.
-bool IsLoopback(absl::string_view address);
+bool IsLoopbackTarget(absl::string_view address);
 
 // One Session stream. Read belongs to one thread and Write to one other; Cancel may come from any.
 class SessionStream {

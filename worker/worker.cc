@@ -46,8 +46,9 @@ Worker::Worker(Options options, std::unique_ptr<CoordinatorClient> client)
       instance_(MakeInstance()),
       client_(std::move(client)),
       metrics_(kProgramVersion, options_.device, options_.memory_bytes),
-      claims_shared_(options_.blob_mode == BlobMode::kShared ||
-                     (options_.blob_mode == BlobMode::kAuto && IsLoopback(options_.coordinator.address))),
+      claims_shared_(
+          options_.blob_mode == BlobMode::kShared ||
+          (options_.blob_mode == BlobMode::kAuto && IsLoopbackTarget(options_.coordinator.address))),
       idle_since_(options_.clock->Monotonic()) {}
 
 absl::StatusOr<std::unique_ptr<Worker>> Worker::Start(Options options) {

@@ -45,11 +45,11 @@ struct Change {
 
   void Add(const ComparedLinear& a, const ComparedLinear& b) {
     ++linears;
-    up += b.bits > a.bits ? 1 : 0;
-    down += b.bits < a.bits ? 1 : 0;
+    up += b.width > a.width ? 1 : 0;
+    down += b.width < a.width ? 1 : 0;
     weights += static_cast<double>(a.weights);
-    bits_a += static_cast<double>(a.weights * a.bits);
-    bits_b += static_cast<double>(b.weights * b.bits);
+    bits_a += static_cast<double>(a.weights * a.width);
+    bits_b += static_cast<double>(b.weights * b.width);
     loss_a += a.loss;
     loss_b += b.loss;
   }
@@ -153,11 +153,11 @@ absl::StatusOr<std::string> PlanDiffJson(const ComparedPlan& a, const ComparedPl
     total.Add(from, to);
     kinds[from.kind].Add(from, to);
     layers[from.layer].Add(from, to);
-    if (from.bits == to.bits) continue;
+    if (from.width == to.width) continue;
     changes.push_back({{"name", from.name},
                        {"kind", from.kind},
                        {"layer", from.layer},
-                       {"bits", {from.bits, to.bits}},
+                       {"bits", {from.width, to.width}},
                        {"loss", {from.loss, to.loss}}});
   }
   Json by_kind = Json::object(), by_layer = Json::object();

@@ -15,7 +15,7 @@ struct ComparedLinear {
   std::string kind;
   int layer = 0;
   int64_t weights = 0;
-  int bits = 0;
+  int width = 0;
   double loss = 0;
 };
 

@@ -36,7 +36,7 @@ constexpr char kConfig[] = "config.json", kPlan[] = "quantmoe_plan.json",
 struct Module {
   std::string name;
   int64_t out = 0, in = 0;
-  int bits = 0;
+  int width = 0;
   bool symmetric = true;
 };
 
@@ -64,7 +64,7 @@ absl::StatusOr<Plan> ParsePlan(const Json& json) {
                     item.value("symmetric", true)};
       const bool fits = plan.group_size > 0 && plan.group_size % 32 == 0 && module.in > 0 &&
                         module.in % plan.group_size == 0 && module.out > 0 && module.out % 32 == 0;
-      const bool known = module.bits == 2 || module.bits == 3 || module.bits == 4 || module.bits == 8;
+      const bool known = module.width == 2 || module.width == 3 || module.width == 4 || module.width == 8;
       if (!fits || !known) return absl::DataLossError(absl::StrCat(module.name, " has a bad shape or width"));
       plan.modules.push_back(std::move(module));
     }
@@ -86,15 +86,15 @@ T At(absl::string_view bytes, int64_t index) {
 }
 
 std::string Text(const DeclaredWidth& width) {
-  return absl::StrCat(width.bits, " bits in groups of ", width.group_size,
+  return absl::StrCat(width.width, " bits in groups of ", width.group_size,
                       width.symmetric ? "" : " with other zero points");
 }
 
 // The words of 32 outputs in which `pattern` says what each bit of a zero point is.
-std::vector<uint32_t> ZeroWords(int bits, const std::function<bool(int)>& pattern) {
-  std::vector<uint32_t> words(static_cast<size_t>(bits), 0);
-  for (int bit = 0; bit < 32 * bits; ++bit) {
-    if (pattern(bit % bits)) words[static_cast<size_t>(bit / 32)] |= 1u << (bit % 32);
+std::vector<uint32_t> ZeroWords(int width, const std::function<bool(int)>& pattern) {
+  std::vector<uint32_t> words(static_cast<size_t>(width), 0);
+  for (int bit = 0; bit < 32 * width; ++bit) {
+    if (pattern(bit % width)) words[static_cast<size_t>(bit / 32)] |= 1u << (bit % 32);
   }
   return words;
 }
@@ -117,12 +117,12 @@ std::string CheckScales(absl::string_view bytes, int64_t columns) {
 // Stored is one less than the zero point: 2^(bits-1) - 1 where it is symmetric, else that with any lowest
 // bit.
 std::string CheckZeros(absl::string_view bytes, int64_t columns, const Module& module) {
-  const int bits = module.bits;
-  const auto expected = ZeroWords(bits, [bits](int bit) { return bit != bits - 1; });
-  const auto free = ZeroWords(bits, [&](int bit) { return bit == 0 && !module.symmetric; });
+  const int width = module.width;
+  const auto expected = ZeroWords(width, [width](int bit) { return bit != width - 1; });
+  const auto free = ZeroWords(width, [&](int bit) { return bit == 0 && !module.symmetric; });
   const int64_t count = static_cast<int64_t>(bytes.size()) / 4;
   for (int64_t i = 0; i < count; ++i) {
-    const auto word = static_cast<size_t>(i % columns % bits);
+    const auto word = static_cast<size_t>(i % columns % width);
     if (((At<uint32_t>(bytes, i) ^ expected[word]) & ~free[word]) == 0) continue;
     return absl::StrCat(
         module.symmetric ? "is not the symmetric zero point" : "is no zero point of signed scales", " at [",
@@ -253,7 +253,7 @@ class WeightChecker {
 
   void CheckModule(const Module& module) {
     const absl::StatusOr<DeclaredWidth> declared = widths_->Of(module.name);
-    const DeclaredWidth planned{module.bits, static_cast<int>(plan_->group_size), module.symmetric};
+    const DeclaredWidth planned{module.width, static_cast<int>(plan_->group_size), module.symmetric};
     if (!declared.ok()) {
       Add(kConfig, module.name, declared.status());
     } else if (*declared != planned) {
@@ -262,7 +262,7 @@ class WeightChecker {
     }
     if (const auto plain = tensors_.find(module.name + ".weight"); plain != tensors_.end())
       Add(plain->second.name, plain->first, "is there although the module is quantized");
-    const QuantizedShape shape{module.name, module.out, module.in, module.bits, plan_->group_size};
+    const QuantizedShape shape{module.name, module.out, module.in, module.width, plan_->group_size};
     for (const FormatTensor& tensor : format_->tensors) {
       const std::vector<int64_t> dimensions = tensor.shape(shape);
       Check(absl::StrCat(module.name, tensor.suffix), tensor.dtype, dimensions,

@@ -13,14 +13,14 @@ int RankOf(const AllocationProblem& problem, const std::vector<size_t>& rows) {
   return first;
 }
 
-KnapsackOption OptionOf(const AllocationProblem& problem, const ChoiceGroup& group, int bits) {
+KnapsackOption OptionOf(const AllocationProblem& problem, const ChoiceGroup& group, int width) {
   KnapsackOption option;
   int64_t spread = 0;
   for (size_t r : group.rows) {
     const Linear& linear = problem.rows[r].row->linear;
     const bool shared_out = group.rank == kEveryRank && problem.rank_of(linear) != kEveryRank;
-    (shared_out ? spread : option.cost) += problem.cost(linear, bits);
-    option.value += Loss(problem.rows[r], bits, problem.objective);
+    (shared_out ? spread : option.cost) += problem.cost(linear, width);
+    option.value += Loss(problem.rows[r], width, problem.objective);
   }
   option.cost += spread / problem.ranks;
   return option;
@@ -30,7 +30,8 @@ KnapsackOption OptionOf(const AllocationProblem& problem, const ChoiceGroup& gro
 
 int ChoiceGroup::LevelFor(int wanted) const {
   int level = 0;
-  while (level + 1 < static_cast<int>(bits.size()) && bits[static_cast<size_t>(level) + 1] <= wanted) ++level;
+  while (level + 1 < static_cast<int>(widths.size()) && widths[static_cast<size_t>(level) + 1] <= wanted)
+    ++level;
   return level;
 }
 
@@ -47,7 +48,7 @@ std::vector<ChoiceGroup> MakeGroups(const AllocationProblem& problem, Grain grai
   }
   for (ChoiceGroup& group : groups) {
     group.rank = RankOf(problem, group.rows);
-    for (int bits : group.bits) group.options.push_back(OptionOf(problem, group, bits));
+    for (int width : group.widths) group.options.push_back(OptionOf(problem, group, width));
   }
   return groups;
 }
@@ -56,9 +57,9 @@ Allocation Spread(const AllocationProblem& problem, const std::vector<ChoiceGrou
                   const std::vector<int>& choice) {
   Allocation allocation;
   allocation.feasible = true;
-  allocation.bits.resize(problem.rows.size());
+  allocation.widths.resize(problem.rows.size());
   for (size_t g = 0; g < groups.size(); ++g) {
-    for (size_t r : groups[g].rows) allocation.bits[r] = groups[g].bits[static_cast<size_t>(choice[g])];
+    for (size_t r : groups[g].rows) allocation.widths[r] = groups[g].widths[static_cast<size_t>(choice[g])];
   }
   return allocation;
 }

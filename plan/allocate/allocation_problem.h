@@ -23,7 +23,7 @@ struct AllocationProblem {
   const RuntimeProfile* profile = &FreeProfile();
   std::vector<int> widths;  // candidates from the floor on, ascending
   AllowedWidths allowed;    // of each row, a subset of `widths`
-  std::function<int64_t(const Linear&, int bits)> cost;
+  std::function<int64_t(const Linear&, int width)> cost;
   int64_t capacity = 0;  // in units of `cost`, of each rank
   // Expert-parallel ranks: the rank that holds each row, or kEveryRank. With one rank, kEveryRank for all.
   int ranks = 1;
@@ -35,16 +35,16 @@ struct AllocationProblem {
 
 struct Allocation {
   bool feasible = false;
-  std::vector<int> bits;   // of each row
-  double lower_bound = 0;  // of the loss of any plan within the capacity; 0: none given
+  std::vector<int> widths;  // of each row
+  double lower_bound = 0;   // of the loss of any plan within the capacity; 0: none given
 };
 
 // Linears that share one width.
 struct ChoiceGroup {
   std::vector<size_t> rows;
-  int rank = kEveryRank;  // which rank pays `cost`
-  std::vector<int> bits;  // allowed widths, ascending
-  KnapsackGroup options;  // for each of `bits`: cost on a rank that pays, and loss
+  int rank = kEveryRank;    // which rank pays `cost`
+  std::vector<int> widths;  // allowed widths, ascending
+  KnapsackGroup options;    // for each of `widths`: cost on a rank that pays, and loss
 
   // Index of the largest allowed width up to `wanted`; 0 when all are larger.
   int LevelFor(int wanted) const;
@@ -52,7 +52,7 @@ struct ChoiceGroup {
 
 std::vector<ChoiceGroup> MakeGroups(const AllocationProblem& problem, Grain grain);
 
-// The plan that gives each group the width `bits[choice]`.
+// The plan that gives each group the width `widths[choice]`.
 Allocation Spread(const AllocationProblem& problem, const std::vector<ChoiceGroup>& groups,
                   const std::vector<int>& choice);
 

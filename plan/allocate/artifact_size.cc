@@ -29,8 +29,8 @@ std::vector<std::vector<TensorInfo>> FillFiles(std::vector<StorageUnit> units) {
 
 }  // namespace
 
-std::vector<TensorInfo> PackedTensors(const Linear& linear, int bits, int group_size) {
-  return TensorsOf(GptqFormat(), {linear.name, linear.out, linear.in, bits, group_size});
+std::vector<TensorInfo> PackedTensors(const Linear& linear, int width, int group_size) {
+  return TensorsOf(GptqFormat(), {linear.name, linear.out, linear.in, width, group_size});
 }
 
 std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
@@ -47,9 +47,9 @@ std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
 
 std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
                                           const std::vector<TensorInfo>& kept,
-                                          const std::function<int(const Linear&)>& bits_of, int group_size) {
+                                          const std::function<int(const Linear&)>& width_of, int group_size) {
   return LayOutWeightFiles(linears, kept,
-                           [&](const Linear& l) { return PackedTensors(l, bits_of(l), group_size); });
+                           [&](const Linear& l) { return PackedTensors(l, width_of(l), group_size); });
 }
 
 std::string WeightIndexJson(const std::vector<WeightFile>& files) {

@@ -12,9 +12,9 @@
 
 namespace quantmoe {
 
-// qweight I32 [in*bits/32, out], qzeros I32 [groups, out*bits/32], scales F16 [groups, out], g_idx I32 [in],
-// of a GPTQ v1 checkpoint; `begin`/`end` are not filled in.
-std::vector<TensorInfo> PackedTensors(const Linear& linear, int bits, int group_size);
+// qweight I32 [in*width/32, out], qzeros I32 [groups, out*width/32], scales F16 [groups, out], g_idx I32
+// [in], of a GPTQ v1 checkpoint; `begin`/`end` are not filled in.
+std::vector<TensorInfo> PackedTensors(const Linear& linear, int width, int group_size);
 
 // One weight file of an artifact: the tensors go into files of at most kMaxWeightFileBytes of data, in the
 // order of the source (layer by layer), never splitting a linear.
@@ -28,10 +28,10 @@ using StoredTensors = std::function<std::vector<TensorInfo>(const Linear&)>;
 std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
                                           const std::vector<TensorInfo>& kept,
                                           const StoredTensors& tensors_of);
-// The same for PackedTensors; `bits_of` gives the width of each linear.
+// The same for PackedTensors; `width_of` gives the width of each linear.
 std::vector<WeightFile> LayOutWeightFiles(const std::vector<Linear>& linears,
                                           const std::vector<TensorInfo>& kept,
-                                          const std::function<int(const Linear&)>& bits_of, int group_size);
+                                          const std::function<int(const Linear&)>& width_of, int group_size);
 // The text of model.safetensors.index.json; empty when there is only one file.
 std::string WeightIndexJson(const std::vector<WeightFile>& files);
 // Sum of the file sizes, index file included when there is more than one.

@@ -59,7 +59,7 @@ std::string BitPlanToJson(const BitPlan& plan) {
   json linears = json::array();
   for (const PlannedLinear& planned : plan.linears) {
     linears.push_back({{"linear", LinearJson(planned.linear)},
-                       {"bits", planned.bits},
+                       {"bits", planned.width},
                        {"blob", DigestJson(planned.blob)},
                        {"distortion", planned.loss},
                        {"method", planned.method},

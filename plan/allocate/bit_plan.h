@@ -17,12 +17,12 @@ namespace quantmoe {
 
 struct PlannedLinear {
   Linear linear;
-  int bits = 0;
+  int width = 0;
   Digest blob;      // holds the packed tensors of this linear at this width
   double loss = 0;  // at this width, in the unit of the plan's `objective`
   std::string method;
   std::string fallback;
-  // Every group has the zero point 2^(bits-1) in the file; a linear whose scales may be negative has not.
+  // Every group has the zero point 2^(width-1) in the file; a linear whose scales may be negative has not.
   bool symmetric = true;
 };
 

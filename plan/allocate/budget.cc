@@ -32,17 +32,17 @@ struct Extreme {
 };
 
 Extreme SizesAt(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
-                const std::vector<int>& bits, int group_size, int ranks, const WeightFileSizes& files) {
-  absl::flat_hash_map<absl::string_view, int> bits_of;
+                const std::vector<int>& widths, int group_size, int ranks, const WeightFileSizes& files) {
+  absl::flat_hash_map<absl::string_view, int> width_of;
   double weights = 0, codes = 0, stored = 0;
   for (size_t i = 0; i < linears.size(); ++i) {
-    bits_of[linears[i].name] = bits[i];
+    width_of[linears[i].name] = widths[i];
     weights += static_cast<double>(linears[i].weights());
-    codes += static_cast<double>(bits[i] * linears[i].weights());
-    stored += 8.0 * static_cast<double>(PackedBytes(linears[i], bits[i], group_size));
+    codes += static_cast<double>(widths[i] * linears[i].weights());
+    stored += 8.0 * static_cast<double>(PackedBytes(linears[i], widths[i], group_size));
   }
-  const auto width = [&bits_of](const Linear& linear) { return bits_of.at(linear.name); };
-  Extreme sizes{files.Bytes(bits), codes / weights, stored / weights, 0};
+  const auto width = [&width_of](const Linear& linear) { return width_of.at(linear.name); };
+  Extreme sizes{files.Bytes(widths), codes / weights, stored / weights, 0};
   if (ranks > 0) {
     sizes.rank_bytes = FullestRankBytes(linears, kept, width, group_size, ExpertRanks(linears, ranks));
   }
@@ -127,9 +127,9 @@ int64_t AverageBitsCapacity(double average_bits, int64_t weights) {
   return capacity;
 }
 
-int64_t WidthBytes(const Linear& linear, int bits, int group_size) {
+int64_t WidthBytes(const Linear& linear, int width, int group_size) {
   int64_t bytes = 0;
-  for (const TensorInfo& tensor : PackedTensors(linear, bits, group_size)) {
+  for (const TensorInfo& tensor : PackedTensors(linear, width, group_size)) {
     bytes += tensor.data_bytes();
     for (int64_t dimension : tensor.shape) bytes += static_cast<int64_t>(absl::StrCat(dimension).size());
   }

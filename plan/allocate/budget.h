@@ -48,7 +48,7 @@ absl::Status CheckBudget(const Budget& budget, const SizeBounds& bounds);
 int64_t AverageBitsCapacity(double average_bits, int64_t weights);
 
 // Bytes that depend on the width of a linear: tensor data and the digits of its shapes in the header.
-int64_t WidthBytes(const Linear& linear, int bits, int group_size);
+int64_t WidthBytes(const Linear& linear, int width, int group_size);
 
 // The largest of 128, 64 and 32 that divides every input width; 0 when none does.
 int DefaultGroupSize(const std::vector<Linear>& linears);

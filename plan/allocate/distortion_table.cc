@@ -18,11 +18,11 @@ using nlohmann::json;
 
 json RowJson(const DistortionRow& row) {
   json widths = json::object();
-  for (const auto& [bits, facts] : row.widths) {
-    widths[absl::StrCat(bits)] = {{"distortion", facts.distortion},
-                                  {"relative_error", facts.relative_error},
-                                  {"block_error", facts.block_error},
-                                  {"gate_distortion", facts.gate_distortion}};
+  for (const auto& [width, facts] : row.widths) {
+    widths[absl::StrCat(width)] = {{"distortion", facts.distortion},
+                                   {"relative_error", facts.relative_error},
+                                   {"block_error", facts.block_error},
+                                   {"gate_distortion", facts.gate_distortion}};
   }
   return {{"linear", LinearJson(row.linear)},
           {"tokens", row.tokens},
@@ -36,10 +36,10 @@ json RowJson(const DistortionRow& row) {
 }
 
 int WidthFromKey(const std::string& key) {
-  int bits = 0;
-  if (!absl::SimpleAtoi(key, &bits) || bits < 1 || bits > 16 || absl::StrCat(bits) != key)
+  int width = 0;
+  if (!absl::SimpleAtoi(key, &width) || width < 1 || width > 16 || absl::StrCat(width) != key)
     throw std::invalid_argument("bad width " + key);
-  return bits;
+  return width;
 }
 
 DistortionRow RowFromJson(const json& value) {
@@ -65,7 +65,7 @@ DistortionRow RowFromJson(const json& value) {
 
 json PartJson(const PartTable& table) {
   json blobs = json::object();
-  for (const auto& [bits, digest] : table.blobs) blobs[absl::StrCat(bits)] = DigestJson(digest);
+  for (const auto& [width, digest] : table.blobs) blobs[absl::StrCat(width)] = DigestJson(digest);
   json rows = json::array();
   for (const DistortionRow& row : table.rows) rows.push_back(RowJson(row));
   return {{"layer", table.layer},

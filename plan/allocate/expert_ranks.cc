@@ -39,7 +39,7 @@ int ExpertRanks::RankOf(const Linear& linear) const {
 }
 
 int64_t FullestRankBytes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
-                         const std::function<int(const Linear&)>& bits_of, int group_size,
+                         const std::function<int(const Linear&)>& width_of, int group_size,
                          const ExpertRanks& ranks) {
   std::vector<int64_t> own(static_cast<size_t>(ranks.ranks()));
   absl::flat_hash_map<std::string, int> rank_of_bias;
@@ -47,7 +47,7 @@ int64_t FullestRankBytes(const std::vector<Linear>& linears, const std::vector<T
   for (const Linear& linear : linears) {
     const int rank = ranks.RankOf(linear);
     (rank == kEveryRank ? everywhere : own[static_cast<size_t>(rank)]) +=
-        PackedBytes(linear, bits_of(linear), group_size);
+        PackedBytes(linear, width_of(linear), group_size);
     if (linear.bias) rank_of_bias[linear.name + ".bias"] = rank;
   }
   for (const TensorInfo& tensor : kept) {
@@ -58,9 +58,9 @@ int64_t FullestRankBytes(const std::vector<Linear>& linears, const std::vector<T
   return everywhere + *std::max_element(own.begin(), own.end());
 }
 
-int64_t PackedBytes(const Linear& linear, int bits, int group_size) {
+int64_t PackedBytes(const Linear& linear, int width, int group_size) {
   int64_t bytes = 0;
-  for (const TensorInfo& tensor : PackedTensors(linear, bits, group_size)) {
+  for (const TensorInfo& tensor : PackedTensors(linear, width, group_size)) {
     bytes += tensor.data_bytes();
   }
   return bytes;

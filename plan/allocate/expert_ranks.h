@@ -37,10 +37,10 @@ class ExpertRanks {
 // Tensor bytes that the rank with the most of them holds; headers do not count. `kept` are the tensors that
 // stay unquantized; those of an expert are on its rank.
 int64_t FullestRankBytes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
-                         const std::function<int(const Linear&)>& bits_of, int group_size,
+                         const std::function<int(const Linear&)>& width_of, int group_size,
                          const ExpertRanks& ranks);
 
 // Tensor bytes of the packed linear.
-int64_t PackedBytes(const Linear& linear, int bits, int group_size);
+int64_t PackedBytes(const Linear& linear, int width, int group_size);
 
 }  // namespace quantmoe

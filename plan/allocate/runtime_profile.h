@@ -17,7 +17,7 @@ struct RuntimeProfile {
   std::string description;
   std::vector<int> widths;       // ascending
   std::vector<int> group_sizes;  // ascending
-  bool symmetric_only = false;   // groups have the zero point 2^(bits-1) only, and positive scales
+  bool symmetric_only = false;   // groups have the zero point 2^(width-1) only, and positive scales
   // Query, key and value have one width, and so have gate and up of an MLP: the loader makes one matrix of
   // them.
   bool fuses_projections = false;

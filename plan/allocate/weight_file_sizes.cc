@@ -38,7 +38,7 @@ WeightFileSizes::WeightFileSizes(const std::vector<Linear>& linears, const std::
                                  int group_size)
     : linears_(linears), group_size_(group_size) {
   // Any width gives the names, the dtypes and their order.
-  const auto packed = [=](const Linear& linear) { return PackedTensors(linear, /*bits=*/2, group_size); };
+  const auto packed = [=](const Linear& linear) { return PackedTensors(linear, /*width=*/2, group_size); };
   std::vector<std::pair<TensorInfo, Tensor>> tensors;
   for (StorageUnit& unit : MakeStorageUnits(linears, kept, packed)) {
     const size_t linear = unit.linear == nullptr ? kNone : static_cast<size_t>(unit.linear - linears.data());
@@ -61,9 +61,9 @@ WeightFileSizes::Tensor WeightFileSizes::Count(const TensorInfo& info, size_t pa
   return {units_.size() - 1, part, info.data_bytes(), EntryBytes(info) - shape, IndexEntryBytes(info.name)};
 }
 
-WeightFileSizes::PackedSizes WeightFileSizes::SizePacked(const Linear& linear, int bits) const {
+WeightFileSizes::PackedSizes WeightFileSizes::SizePacked(const Linear& linear, int width) const {
   PackedSizes sizes;
-  for (const TensorInfo& tensor : PackedTensors(linear, bits, group_size_)) {
+  for (const TensorInfo& tensor : PackedTensors(linear, width, group_size_)) {
     sizes.push_back({tensor.data_bytes(), ShapeBytes(tensor.shape)});
   }
   return sizes;
@@ -83,13 +83,13 @@ std::vector<size_t> WeightFileSizes::AssignFiles(const std::vector<const PackedS
   return file_of;
 }
 
-int64_t WeightFileSizes::Bytes(const std::vector<int>& bits) const {
+int64_t WeightFileSizes::Bytes(const std::vector<int>& widths) const {
   // The same shapes come again and again.
   std::map<std::tuple<int64_t, int64_t, int>, PackedSizes> shapes;
   std::vector<const PackedSizes*> packed;
   for (size_t i = 0; i < linears_.size(); ++i) {
-    PackedSizes& sizes = shapes[{linears_[i].out, linears_[i].in, bits[i]}];
-    if (sizes.empty()) sizes = SizePacked(linears_[i], bits[i]);
+    PackedSizes& sizes = shapes[{linears_[i].out, linears_[i].in, widths[i]}];
+    if (sizes.empty()) sizes = SizePacked(linears_[i], widths[i]);
     packed.push_back(&sizes);
   }
   const std::vector<size_t> file_of = AssignFiles(packed);

@@ -17,8 +17,8 @@ class WeightFileSizes {
  public:
   WeightFileSizes() = default;  // of nothing
   WeightFileSizes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept, int group_size);
-  // `bits` of each linear, in the constructor's order.
-  int64_t Bytes(const std::vector<int>& bits) const;
+  // `widths` of each linear, in the constructor's order.
+  int64_t Bytes(const std::vector<int>& widths) const;
 
  private:
   static constexpr size_t kNone = static_cast<size_t>(-1);
@@ -43,7 +43,7 @@ class WeightFileSizes {
   using PackedSizes = std::vector<PackedSize>;
 
   Tensor Count(const TensorInfo& info, size_t part) const;
-  PackedSizes SizePacked(const Linear& linear, int bits) const;
+  PackedSizes SizePacked(const Linear& linear, int width) const;
   // The file of each unit.
   std::vector<size_t> AssignFiles(const std::vector<const PackedSizes*>& packed) const;
 

@@ -58,9 +58,9 @@ void CountTasks(const ResolvedJob& job, JobEstimate& estimate) {
   summary.calibration_shards =
       static_cast<int>((sequences + calibration.shard_sequences - 1) / calibration.shard_sequences);
   summary.evaluation_shards = static_cast<int>(EvaluationShards(job));
-  std::vector<PlannedTask> tasks = PlanRest(job, summary);
-  tasks.push_back(PlanPrepare(job));
-  for (const PlannedTask& task : tasks) {
+  std::vector<TaskDefinition> tasks = TasksAfterPrepare(job, summary);
+  tasks.push_back(PrepareTask(job));
+  for (const TaskDefinition& task : tasks) {
     estimate.worker_memory_bytes = std::max(estimate.worker_memory_bytes, task.memory_bytes);
     StageNeeds& stage = estimate.stages[task.kind];
     ++stage.tasks;

@@ -2,7 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "plan/graph/task_kinds.h"
 #include "plan/options/spec_json.h"
 
@@ -19,10 +19,10 @@ TaskInput QuantizedInput(std::string role, int layer, int shard) {
   return FromTask(std::move(role), FeedLabel(layer - 1, shard), "hidden");
 }
 
-PlannedTask PlanReSolve(const ResolvedJob& job, const Part& part, int shards) {
+TaskDefinition PlanReSolve(const ResolvedJob& job, const Part& part, int shards) {
   nlohmann::json params = SolveParams(job, part);
   AddTaskParams(job.spec, kSecondPassTasks, params);
-  PlannedTask task = StartTask(job, TaskKind::kReSolve, {.part = &part, .shards = shards}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kReSolve, {.part = &part, .shards = shards}, params);
   task.inputs.push_back(ChosenPlan(job));
   for (int s = 0; s < shards; ++s) {
     const std::string number = absl::StrCat(".", s);
@@ -41,28 +41,28 @@ PlannedTask PlanReSolve(const ResolvedJob& job, const Part& part, int shards) {
 }
 
 // Half of a layer, which has a label of its own.
-PlannedTask StartHalf(const ResolvedJob& job, int layer, const char* half) {
+TaskDefinition StartHalf(const ResolvedJob& job, int layer, const char* half) {
   nlohmann::json params = ModelParams(job);
   params["layer"] = layer;
   params["half"] = half;
   AddTaskParams(job.spec, kForwardTasks, params);
-  PlannedTask task = StartTask(job, TaskKind::kForward, {.layer = layer}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kForward, {.layer = layer}, params);
   task.work /= 2;
   return task;
 }
 
-PlannedTask PlanAttend(const ResolvedJob& job, const Part& attention, int shard) {
+TaskDefinition AttendTask(const ResolvedJob& job, const Part& attention, int shard) {
   const int layer = attention.layer;
-  PlannedTask task = StartHalf(job, layer, "attention");
+  TaskDefinition task = StartHalf(job, layer, "attention");
   task.label = AttendLabel(layer, shard);
   task.inputs = {QuantizedInput("hidden", layer, shard), FromTask("plan.0", ReSolveLabel(attention), "plan")};
   return task;
 }
 
-PlannedTask PlanFeed(const ResolvedJob& job, const std::vector<Part>& parts, int shard) {
+TaskDefinition FeedTask(const ResolvedJob& job, const std::vector<Part>& parts, int shard) {
   const int layer = parts.front().layer;
   const std::string attend = AttendLabel(layer, shard);
-  PlannedTask task = StartHalf(job, layer, "feed_forward");
+  TaskDefinition task = StartHalf(job, layer, "feed_forward");
   task.label = FeedLabel(layer, shard);
   task.inputs = {FromTask("middle", attend, "middle"), FromTask("ffn_input", attend, "ffn_input")};
   if (job.model.layers[static_cast<size_t>(layer)].moe) {
@@ -75,10 +75,10 @@ PlannedTask PlanFeed(const ResolvedJob& job, const std::vector<Part>& parts, int
   return task;
 }
 
-PlannedTask PlanAssemble(const ResolvedJob& job) {
+TaskDefinition AssembleTask(const ResolvedJob& job) {
   nlohmann::json params = nlohmann::json::object();
   AddTaskParams(job.spec, kAssembleTasks, params);
-  PlannedTask task = StartTask(job, TaskKind::kAssemble, {}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kAssemble, {}, params);
   task.inputs.push_back(ChosenPlan(job));
   for (const Part& part : job.parts) {
     task.inputs.push_back(
@@ -91,19 +91,19 @@ PlannedTask PlanAssemble(const ResolvedJob& job) {
 
 bool SolvesAgain(const ResolvedJob& job) { return job.spec.gptq.propagation == Propagation::kQuantized; }
 
-std::vector<PlannedTask> PlanQuantizedPass(const ResolvedJob& job, int shards) {
+std::vector<TaskDefinition> QuantizedPassTasks(const ResolvedJob& job, int shards) {
   std::vector<std::vector<Part>> layers(static_cast<size_t>(job.model.num_layers()));
   for (const Part& part : job.parts) layers[static_cast<size_t>(part.layer)].push_back(part);
-  std::vector<PlannedTask> tasks;
+  std::vector<TaskDefinition> tasks;
   for (const std::vector<Part>& parts : layers) {
     tasks.push_back(PlanReSolve(job, parts.front(), shards));
-    for (int s = 0; s < shards; ++s) tasks.push_back(PlanAttend(job, parts.front(), s));
+    for (int s = 0; s < shards; ++s) tasks.push_back(AttendTask(job, parts.front(), s));
     for (size_t p = 1; p < parts.size(); ++p) tasks.push_back(PlanReSolve(job, parts[p], shards));
     // Nothing reads what the last layer gives.
     if (&parts == &layers.back()) break;
-    for (int s = 0; s < shards; ++s) tasks.push_back(PlanFeed(job, parts, s));
+    for (int s = 0; s < shards; ++s) tasks.push_back(FeedTask(job, parts, s));
   }
-  tasks.push_back(PlanAssemble(job));
+  tasks.push_back(AssembleTask(job));
   return tasks;
 }
 

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 
 namespace quantmoe {
 
@@ -18,6 +18,6 @@ bool SolvesAgain(const ResolvedJob& job);
 //   resolve-l<L>-p<P>  plan, ffn_input.<S> (original), quantized.<S>, routing.<S>  ->  as the first
 //   feed-l<L>-s<S>     middle, ffn_input, routing, plan.<P>  ->  hidden
 // At the end `assemble` reads plan and resolved.<L>.<P>, and writes the plan with the new tensors.
-std::vector<PlannedTask> PlanQuantizedPass(const ResolvedJob& job, int shards);
+std::vector<TaskDefinition> QuantizedPassTasks(const ResolvedJob& job, int shards);
 
 }  // namespace quantmoe

@@ -23,17 +23,17 @@ using nlohmann::json;
 // Of the task that a layer has one of.
 std::string LabelOf(TaskKind kind, int layer) { return RecordOf(kind).label({.layer = layer}); }
 
-PlannedTask PlanForward(const ResolvedJob& job, int layer, int shard) {
+TaskDefinition ForwardTask(const ResolvedJob& job, int layer, int shard) {
   json params = ModelParams(job);
   params["layer"] = layer;
   AddTaskParams(job.spec, kForwardTasks, params);
-  PlannedTask task = StartTask(job, TaskKind::kForward, {.layer = layer, .number = shard}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kForward, {.layer = layer, .number = shard}, params);
   task.inputs.push_back(HiddenInput("hidden", layer, shard));
   return task;
 }
 
-PlannedTask PlanSolve(const ResolvedJob& job, const Part& part, int shards) {
-  PlannedTask task =
+TaskDefinition SolveTask(const ResolvedJob& job, const Part& part, int shards) {
+  TaskDefinition task =
       StartTask(job, TaskKind::kSolve, {.part = &part, .shards = shards}, SolveParams(job, part));
   for (int s = 0; s < shards; ++s) {
     if (part.kind == PartKind::kAttention) {
@@ -52,11 +52,11 @@ PlannedTask PlanSolve(const ResolvedJob& job, const Part& part, int shards) {
 // Shards whose first sequences a probe looks at: spread over the text, because texts change on the way.
 constexpr int kProbedShards = 4;
 
-PlannedTask PlanProbe(const ResolvedJob& job, int layer, int shards) {
+TaskDefinition ProbeTask(const ResolvedJob& job, int layer, int shards) {
   json params = ModelParams(job);
   params["layer"] = layer;
   AddTaskParams(job.spec, kProbeTasks, params);
-  PlannedTask task = StartTask(job, TaskKind::kProbe, {.layer = layer}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kProbe, {.layer = layer}, params);
   const int probed = std::min(shards, kProbedShards);
   for (int i = 0; i < probed; ++i) {
     task.inputs.push_back(HiddenInput(absl::StrCat("hidden.", i), layer, i * shards / probed));
@@ -97,12 +97,12 @@ int PredictorEpochs(const std::map<std::string, std::string>& params) {
   return 100;
 }
 
-PlannedTask PlanPredict(const ResolvedJob& job, int layer, int shards) {
+TaskDefinition PredictTask(const ResolvedJob& job, int layer, int shards) {
   json params = ModelParams(job);
   params["layer"] = layer;
   AddTaskParams(job.spec, kPredictTasks, params);
   params["epochs"] = PredictorEpochs(job.spec.heuristic_params);
-  PlannedTask task = StartTask(job, TaskKind::kPredict, {.layer = layer, .shards = shards}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kPredict, {.layer = layer, .shards = shards}, params);
   for (int s = 0; s < shards; ++s) {
     const std::string forward = ForwardLabel(layer, s), number = absl::StrCat(".", s);
     task.inputs.push_back(FromTask("ffn_input" + number, forward, "ffn_input"));
@@ -118,10 +118,10 @@ json ChoiceParams(const ResolvedJob& job) {
   return params;
 }
 
-PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
+TaskDefinition AllocateTask(const ResolvedJob& job, int shards) {
   json params = ChoiceParams(job);
   params["reference"] = HasReference(job);
-  PlannedTask task = StartTask(job, TaskKind::kAllocate, {}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kAllocate, {}, params);
   for (const Part& part : job.parts) {
     task.inputs.push_back(
         FromTask(absl::StrCat("table.", part.layer, ".", part.index), SolveLabel(part), "table"));
@@ -143,11 +143,11 @@ PlannedTask PlanAllocate(const ResolvedJob& job, int shards) {
 }
 
 // The number of rounds is not part of it: a job with more rounds goes on where another one ended.
-PlannedTask PlanRefine(const ResolvedJob& job, int round) {
+TaskDefinition RefineTask(const ResolvedJob& job, int round) {
   json params = ChoiceParams(job);
   params["round"] = round;
   AddTaskParams(job.spec, kRefineTasks, params);
-  PlannedTask task = StartTask(job, TaskKind::kRefine, {.number = round}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kRefine, {.number = round}, params);
   task.inputs.push_back(FromTask("plan", ChosenPlanLabel(round - 1), "plan"));
   if (round > 1) task.inputs.push_back(FromTask("search", RefineLabel(round - 1), "search"));
   task.inputs.push_back(FromTask("table", kAllocateLabel, "table"));
@@ -160,10 +160,10 @@ TaskInput FinalPlan(const ResolvedJob& job) {
   return SolvesAgain(job) ? FromTask("plan", kAssembleLabel, "plan") : ChosenPlan(job);
 }
 
-PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int shard) {
+TaskDefinition EvaluateTask(const ResolvedJob& job, const std::string& weights, int shard) {
   json params = ModelParams(job);
   params["weights"] = weights;
-  PlannedTask task = StartTask(job, TaskKind::kEvaluate, {.number = shard, .weights = weights}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kEvaluate, {.number = shard, .weights = weights}, params);
   task.inputs.push_back(FromTask("requests", kPrepareLabel, absl::StrCat("requests.", shard)));
   if (weights == "planned") task.inputs.push_back(FinalPlan(job));
   if (weights == "reference") task.inputs.push_back(FromTask("plan", kAllocateLabel, "reference"));
@@ -172,14 +172,14 @@ PlannedTask PlanEvaluate(const ResolvedJob& job, const std::string& weights, int
 
 // The artifact must not depend on where the model was, so its spec has no URI and the model is named by its
 // digest.
-PlannedTask PlanPublish(const ResolvedJob& job, int evaluation_shards) {
+TaskDefinition PublishTask(const ResolvedJob& job, int evaluation_shards) {
   json params = ModelParams(job);
   params["model_digest"] = job.model_digest;
   params["files"] = job.files_fingerprint;
   params["spec"] = JobSpecJson(job.spec);
   params["spec"].erase("model_uri");
   params["version"] = std::string(kProgramVersion);
-  PlannedTask task = StartTask(job, TaskKind::kPublish, {}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kPublish, {}, params);
   task.inputs.push_back(FinalPlan(job));
   for (int i = 0; i < evaluation_shards; ++i) {
     task.inputs.push_back(
@@ -220,7 +220,7 @@ absl::StatusOr<PrepareSummary> ReadPrepareSummary(BlobStore& blobs, const Digest
   return parsed;
 }
 
-PlannedTask PlanPrepare(const ResolvedJob& job) {
+TaskDefinition PrepareTask(const ResolvedJob& job) {
   const CalibrationSpec& calibration = job.spec.calibration;
   const EvaluationSpec& evaluation = job.spec.evaluation;
   json params = ModelParams(job);
@@ -242,33 +242,33 @@ PlannedTask PlanPrepare(const ResolvedJob& job) {
       inputs.push_back(FromBlob("fewshot." + benchmark.name, benchmark.fewshot_data));
     }
   }
-  PlannedTask task = StartTask(job, TaskKind::kPrepare, {}, params);
+  TaskDefinition task = StartTask(job, TaskKind::kPrepare, {}, params);
   task.inputs = std::move(inputs);
   return task;
 }
 
-std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary) {
+std::vector<TaskDefinition> TasksAfterPrepare(const ResolvedJob& job, const PrepareSummary& summary) {
   const int shards = summary.calibration_shards;
   const int evaluation_shards = job.spec.evaluation.skip ? 0 : summary.evaluation_shards;
-  std::vector<PlannedTask> tasks;
+  std::vector<TaskDefinition> tasks;
   for (int l = 0; l < job.model.num_layers(); ++l) {
-    for (int s = 0; s < shards; ++s) tasks.push_back(PlanForward(job, l, s));
+    for (int s = 0; s < shards; ++s) tasks.push_back(ForwardTask(job, l, s));
   }
-  for (const Part& part : job.parts) tasks.push_back(PlanSolve(job, part, shards));
-  for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "original", i));
+  for (const Part& part : job.parts) tasks.push_back(SolveTask(job, part, shards));
+  for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(EvaluateTask(job, "original", i));
   for (int l = 0; WeighsBySensitivity(job) && l < job.model.num_layers(); ++l)
-    tasks.push_back(PlanProbe(job, l, shards));
-  for (const int l : PredictedLayers(job)) tasks.push_back(PlanPredict(job, l, shards));
-  tasks.push_back(PlanAllocate(job, shards));
-  for (int r = 1; r <= job.spec.refinement.rounds; ++r) tasks.push_back(PlanRefine(job, r));
+    tasks.push_back(ProbeTask(job, l, shards));
+  for (const int l : PredictedLayers(job)) tasks.push_back(PredictTask(job, l, shards));
+  tasks.push_back(AllocateTask(job, shards));
+  for (int r = 1; r <= job.spec.refinement.rounds; ++r) tasks.push_back(RefineTask(job, r));
   if (SolvesAgain(job)) {
-    for (PlannedTask& task : PlanQuantizedPass(job, shards)) tasks.push_back(std::move(task));
+    for (TaskDefinition& task : QuantizedPassTasks(job, shards)) tasks.push_back(std::move(task));
   }
-  for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(PlanEvaluate(job, "planned", i));
+  for (int i = 0; i < evaluation_shards; ++i) tasks.push_back(EvaluateTask(job, "planned", i));
   for (int i = 0; HasReference(job) && i < evaluation_shards; ++i) {
-    tasks.push_back(PlanEvaluate(job, "reference", i));
+    tasks.push_back(EvaluateTask(job, "reference", i));
   }
-  tasks.push_back(PlanPublish(job, evaluation_shards));
+  tasks.push_back(PublishTask(job, evaluation_shards));
   return tasks;
 }
 

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "plan/job/job_spec.h"
 #include "storage/blob_store.h"
 
@@ -32,7 +32,7 @@ absl::StatusOr<PrepareSummary> ReadPrepareSummary(BlobStore& blobs, const Digest
 
 // The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>, and heldout where
 // refinement is asked.
-PlannedTask PlanPrepare(const ResolvedJob& job);
+TaskDefinition PrepareTask(const ResolvedJob& job);
 
 // All other tasks, in an order in which producers come first. Label, inputs -> outputs:
 //
@@ -59,6 +59,6 @@ PlannedTask PlanPrepare(const ResolvedJob& job);
 //   scores, items, file.<n>
 //
 // With quantized propagation, plan/graph/quantized_pass.h puts a second pass behind allocate.
-std::vector<PlannedTask> PlanRest(const ResolvedJob& job, const PrepareSummary& summary);
+std::vector<TaskDefinition> TasksAfterPrepare(const ResolvedJob& job, const PrepareSummary& summary);
 
 }  // namespace quantmoe

@@ -28,7 +28,7 @@ std::vector<int> TaskGraphState::Apply(const GraphEvent& event) {
 
 std::vector<int> TaskGraphState::On(const graph_event::Planned& event) {
   std::vector<int> added;
-  for (const PlannedTask& planned : event.tasks) added.push_back(Add({.planned = planned}));
+  for (const TaskDefinition& definition : event.tasks) added.push_back(Add({.definition = definition}));
   Link();
   return added;
 }
@@ -107,7 +107,7 @@ absl::StatusOr<Digest> TaskGraphState::OutputOf(absl::string_view label, absl::s
 
 absl::StatusOr<std::vector<BlobRef>> TaskGraphState::InputsOf(const TaskNode& task) const {
   std::vector<BlobRef> inputs;
-  for (const TaskInput& input : task.planned.inputs) {
+  for (const TaskInput& input : task.definition.inputs) {
     if (input.producer.empty()) {
       inputs.push_back({input.role, input.blob});
       continue;
@@ -122,7 +122,7 @@ absl::StatusOr<std::string> TaskGraphState::KeyOf(const TaskNode& task,
                                                   absl::string_view determinism_class) const {
   ASSIGN_OR_RETURN(const std::vector<BlobRef> inputs, InputsOf(task));
   if (determinism_class.empty()) return "";
-  return TaskKey(task.planned.kind, task.planned.params_json, inputs, determinism_class);
+  return TaskKey(task.definition.kind, task.definition.params_json, inputs, determinism_class);
 }
 
 const TaskNode* TaskGraphState::ProducerOf(absl::string_view sha256) const {
@@ -139,7 +139,7 @@ bool TaskGraphState::IsNeeded(const TaskNode& task) const {
 
 int TaskGraphState::Add(TaskNode task) {
   task.index = static_cast<int>(tasks_.size());
-  by_label_[task.planned.label] = task.index;
+  by_label_[task.definition.label] = task.index;
   tasks_.push_back(std::move(task));
   return tasks_.back().index;
 }
@@ -163,7 +163,7 @@ void TaskGraphState::Link() {
 
 // Called in ascending order, so that the dependents of every producer are, too.
 void TaskGraphState::LinkProducers(const TaskNode& task) {
-  for (const TaskInput& input : task.planned.inputs) {
+  for (const TaskInput& input : task.definition.inputs) {
     if (input.producer.empty()) continue;
     TaskNode& producer = At(by_label_.at(input.producer));
     const bool linked = !producer.dependents.empty() && producer.dependents.back() == task.index;

@@ -16,7 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "plan/graph/task_kind.h"
 #include "storage/digest.h"
 
@@ -31,7 +31,7 @@ enum class TaskPhase {
 };
 
 struct TaskNode {
-  PlannedTask planned;
+  TaskDefinition definition;
   TaskPhase phase = TaskPhase::kBlocked;
   std::string key = {};               // under which its result is found again; empty: not known yet
   std::vector<BlobRef> outputs = {};  // while kDone
@@ -52,9 +52,9 @@ inline constexpr int kMostReopened = 5;
 namespace graph_event {
 // Tasks that are known from now on: the first one, and all others once it has told how many there are.
 struct Planned {
-  std::vector<PlannedTask> tasks;
+  std::vector<TaskDefinition> tasks;
 };
-// Tasks as they were when they were remembered; only their planned tasks, phases, keys, results and counts of
+// Tasks as they were when they were remembered; only their definitions, phases, keys, results and counts of
 // lost results are read.
 struct Restored {
   std::vector<TaskNode> tasks;

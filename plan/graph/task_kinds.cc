@@ -88,8 +88,8 @@ static_assert([] {
 
 const TaskKindRecord& RecordOf(TaskKind kind) { return kKinds[static_cast<size_t>(kind)]; }
 
-PlannedTask StartTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place,
-                      const nlohmann::json& params) {
+TaskDefinition StartTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place,
+                         const nlohmann::json& params) {
   const TaskKindRecord& record = RecordOf(kind);
   return {record.label(place), kind, params.dump(), {}, record.memory(job, place), record.work(job, place)};
 }

@@ -8,7 +8,7 @@
 #include "absl/strings/string_view.h"
 #include <nlohmann/json.hpp>
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "plan/graph/task_kind.h"
 #include "plan/job/job_spec.h"
 
@@ -40,7 +40,7 @@ struct TaskKindRecord {
 const TaskKindRecord& RecordOf(TaskKind kind);
 
 // A task with all that its record says of it, and without inputs.
-PlannedTask StartTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place,
-                      const nlohmann::json& params);
+TaskDefinition StartTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place,
+                         const nlohmann::json& params);
 
 }  // namespace quantmoe

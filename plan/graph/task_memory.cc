@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 
 namespace quantmoe {
 namespace {

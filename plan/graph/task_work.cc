@@ -1,6 +1,6 @@
 #include "plan/graph/task_work.h"
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 
 namespace quantmoe {
 namespace {

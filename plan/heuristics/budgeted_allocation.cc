@@ -14,15 +14,15 @@ namespace {
 constexpr int kMaxTightenings = 64;
 
 std::vector<int> SmallestBits(const AllocationProblem& problem) {
-  std::vector<int> bits;
-  for (const std::vector<int>& widths : problem.allowed) bits.push_back(widths.front());
-  return bits;
+  std::vector<int> lowest;
+  for (const std::vector<int>& widths : problem.allowed) lowest.push_back(widths.front());
+  return lowest;
 }
 
 int64_t CostOf(const AllocationInputs& inputs, const AllocationProblem& problem,
-               const std::vector<int>& bits) {
+               const std::vector<int>& widths) {
   int64_t cost = 0;
-  for (size_t r = 0; r < bits.size(); ++r) cost += problem.cost(inputs.linears[r], bits[r]);
+  for (size_t r = 0; r < widths.size(); ++r) cost += problem.cost(inputs.linears[r], widths[r]);
   return cost;
 }
 
@@ -31,9 +31,9 @@ std::function<int64_t(const Linear&, int)> Memoized(int64_t (*bytes)(const Linea
                                                     int64_t factor) {
   using Key = std::tuple<int64_t, int64_t, int>;
   auto costs = std::make_shared<std::map<Key, int64_t>>();
-  return [costs, bytes, group_size, factor](const Linear& linear, int bits) {
-    const auto [at, added] = costs->try_emplace({linear.out, linear.in, bits}, 0);
-    if (added) at->second = factor * bytes(linear, bits, group_size);
+  return [costs, bytes, group_size, factor](const Linear& linear, int width) {
+    const auto [at, added] = costs->try_emplace({linear.out, linear.in, width}, 0);
+    if (added) at->second = factor * bytes(linear, width, group_size);
     return at->second;
   };
 }
@@ -71,12 +71,12 @@ Allocation AllocateBytes(int64_t max_bytes, const Heuristic& heuristic, const Al
     Allocation allocation = heuristic.run(problem);
     if (!allocation.feasible) break;
     if (i == 0) lower_bound = allocation.lower_bound;
-    const int64_t excess = inputs.sizes.Bytes(allocation.bits) - max_bytes;
+    const int64_t excess = inputs.sizes.Bytes(allocation.widths) - max_bytes;
     if (excess <= 0) {
       allocation.lower_bound = lower_bound;
       return allocation;
     }
-    problem.capacity = CostOf(inputs, problem, allocation.bits) - excess;
+    problem.capacity = CostOf(inputs, problem, allocation.widths) - excess;
   }
   return {true, SmallestBits(problem), lower_bound};
 }
@@ -94,7 +94,7 @@ void SetCosts(const Budget& budget, const AllocationInputs& inputs, AllocationPr
     problem.cost = Memoized(PackedBytes, inputs.group_size, 8);
     problem.capacity = AverageBitsCapacity(*budget.stored_bits, weights);
   } else {
-    problem.cost = [](const Linear& linear, int bits) { return bits * linear.weights(); };
+    problem.cost = [](const Linear& linear, int width) { return width * linear.weights(); };
     problem.capacity = AverageBitsCapacity(budget.average_bits.value_or(0), weights);
   }
 }

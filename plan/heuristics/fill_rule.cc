@@ -18,16 +18,16 @@ class Purse {
   bool solvent() const { return IsSolvent(left_); }
   const std::vector<int>& choice() const { return choice_; }
 
-  // All groups of the unit or none. True when they are at `bits` or above afterwards.
-  bool Raise(const RaiseUnit& unit, int bits) {
+  // All groups of the unit or none. True when they are at `width` or above afterwards.
+  bool Raise(const RaiseUnit& unit, int width) {
     std::vector<int64_t> left = left_;
     for (size_t g : unit.groups) {
-      const int to = groups_[g].LevelFor(bits);
+      const int to = groups_[g].LevelFor(width);
       if (to > choice_[g]) Pay(groups_[g].rank, CostOf(g, to) - CostOf(g, choice_[g]), left);
     }
     if (!IsSolvent(left)) return false;
     left_ = std::move(left);
-    for (size_t g : unit.groups) choice_[g] = std::max(choice_[g], groups_[g].LevelFor(bits));
+    for (size_t g : unit.groups) choice_[g] = std::max(choice_[g], groups_[g].LevelFor(width));
     return true;
   }
 
@@ -56,7 +56,7 @@ Allocation Fill(const AllocationProblem& problem, const std::vector<ChoiceGroup>
   Purse purse(problem, groups);
   if (!purse.solvent()) return {};
   bool all = true;
-  for (const RaiseUnit& unit : ranking) all = purse.Raise(unit, unit.bits) && all;
+  for (const RaiseUnit& unit : ranking) all = purse.Raise(unit, unit.width) && all;
   for (int width : problem.widths) {
     if (!open || !all) break;
     for (const RaiseUnit& unit : ranking) all = purse.Raise(unit, width) && all;

@@ -10,7 +10,7 @@ namespace quantmoe {
 // What is raised as a whole: an expert, a linear, a block.
 struct RaiseUnit {
   std::vector<size_t> groups;
-  int bits = 0;  // what it is raised to, as far as rules allow
+  int width = 0;  // what it is raised to, as far as rules allow
 };
 
 // Every group starts at its smallest width. Walks the units in order and raises each that still fits, past

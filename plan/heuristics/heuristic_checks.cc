@@ -92,12 +92,12 @@ std::vector<FieldViolation> CheckHeuristic(const std::string& heuristic, const H
     if (!problem.empty()) violations.push_back({ParamField(key), problem});
   }
   int floor = 0;
-  int bits = 0;
+  int width = 0;
   const auto read = [&params](const char* key, int& value) {
     return params.count(key) == 1 && absl::SimpleAtoi(params.at(key), &value);
   };
   for (const char* key : {"raise", "others", "attention", "shared", "dense"}) {
-    if (read("floor", floor) && read(key, bits) && bits < floor) {
+    if (read("floor", floor) && read(key, width) && width < floor) {
       violations.push_back({ParamField(key), "is below floor"});
     }
   }

@@ -76,7 +76,7 @@ class Ranking {
     const LinearKind kind = problem_.rows[groups_[unit.groups.front()].rows.front()].row->linear.kind;
     const bool dense = kind >= LinearKind::kDenseGate && kind <= LinearKind::kDenseDown;
     const char* own = IsAttention(kind) ? "attention" : dense ? "dense" : "shared";
-    if (const auto bits = IntParam(problem_, own)) return *bits;
+    if (const auto width = IntParam(problem_, own)) return *width;
     return IntParam(problem_, "others").value_or(levels_.raise);
   }
 

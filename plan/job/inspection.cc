@@ -128,8 +128,8 @@ ordered_json SizesByWidth(const std::vector<Linear>& linears, const std::vector<
     if (!divides) continue;
     sizes["group_size"] = group_size;
     const WeightFileSizes files(linears, kept, group_size);
-    for (const int bits : {2, 3, 4, 8}) {
-      sizes[absl::StrCat(bits)] = files.Bytes(std::vector<int>(linears.size(), bits));
+    for (const int width : {2, 3, 4, 8}) {
+      sizes[absl::StrCat(width)] = files.Bytes(std::vector<int>(linears.size(), width));
     }
     break;
   }

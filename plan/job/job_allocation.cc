@@ -81,15 +81,15 @@ double FallbackRatio(const std::vector<TableRow>& rows) {
   return static_cast<double>(fell) / static_cast<double>(rows.size());
 }
 
-void AddLinears(const AllocationInputs& inputs, const std::vector<int>& bits, ScaleRule scales,
+void AddLinears(const AllocationInputs& inputs, const std::vector<int>& widths, ScaleRule scales,
                 BitPlan& plan) {
-  for (size_t r = 0; r < bits.size(); ++r) {
+  for (size_t r = 0; r < widths.size(); ++r) {
     const DistortionRow& row = *inputs.rows[r].row;
-    const auto blob = inputs.rows[r].part->blobs.find(bits[r]);
-    plan.linears.push_back({row.linear, bits[r],
+    const auto blob = inputs.rows[r].part->blobs.find(widths[r]);
+    plan.linears.push_back({row.linear, widths[r],
                             blob == inputs.rows[r].part->blobs.end() ? Digest{} : blob->second,
-                            Loss(inputs.rows[r], bits[r], ParseObjective(plan.objective)), row.method,
-                            row.fallback, !AllowsNegative(scales, bits[r])});
+                            Loss(inputs.rows[r], widths[r], ParseObjective(plan.objective)), row.method,
+                            row.fallback, !AllowsNegative(scales, widths[r])});
   }
 }
 
@@ -99,8 +99,8 @@ void AddFigures(const AllocationInputs& inputs, BitPlan& plan) {
   double stored_bits = 0;
   for (const PlannedLinear& planned : plan.linears) {
     weights += static_cast<double>(planned.linear.weights());
-    code_bits += static_cast<double>(planned.bits * planned.linear.weights());
-    for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.bits, plan.group_size)) {
+    code_bits += static_cast<double>(planned.width * planned.linear.weights());
+    for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.width, plan.group_size)) {
       stored_bits += 8.0 * static_cast<double>(tensor.data_bytes());
     }
     plan.loss += planned.loss;
@@ -110,11 +110,11 @@ void AddFigures(const AllocationInputs& inputs, BitPlan& plan) {
   plan.fallback_ratio = FallbackRatio(inputs.rows);
 }
 
-int64_t RankBytesOf(const AllocationInputs& inputs, const std::vector<int>& bits, int ranks) {
-  absl::flat_hash_map<absl::string_view, int> bits_of;
-  for (size_t r = 0; r < bits.size(); ++r) bits_of[inputs.linears[r].name] = bits[r];
+int64_t RankBytesOf(const AllocationInputs& inputs, const std::vector<int>& widths, int ranks) {
+  absl::flat_hash_map<absl::string_view, int> width_of;
+  for (size_t r = 0; r < widths.size(); ++r) width_of[inputs.linears[r].name] = widths[r];
   return FullestRankBytes(
-      inputs.linears, inputs.kept, [&bits_of](const Linear& linear) { return bits_of.at(linear.name); },
+      inputs.linears, inputs.kept, [&width_of](const Linear& linear) { return width_of.at(linear.name); },
       inputs.group_size, ExpertRanks(inputs.linears, ranks));
 }
 
@@ -129,8 +129,8 @@ double UnconstrainedLoss(const DistortionTable& table, const JobSpec& spec, cons
   if (!problem.ok()) return 0;
   const Allocation allocation = AllocateWithin(spec.budget, HeuristicOf(spec), inputs, *problem);
   double loss = 0;
-  for (size_t r = 0; r < allocation.bits.size(); ++r) {
-    loss += Loss(inputs.rows[r], allocation.bits[r], problem->objective);
+  for (size_t r = 0; r < allocation.widths.size(); ++r) {
+    loss += Loss(inputs.rows[r], allocation.widths[r], problem->objective);
   }
   return allocation.feasible ? loss : constrained;
 }
@@ -165,16 +165,16 @@ absl::StatusOr<AllocationProblem> MakeProblem(const DistortionTable& table, cons
 }
 
 BitPlan DescribePlan(const AllocationInputs& inputs, const JobSpec& spec, Objective objective,
-                     const std::vector<int>& bits) {
+                     const std::vector<int>& widths) {
   BitPlan plan;
   plan.heuristic = spec.heuristic;
   plan.objective = ObjectiveName(objective);
   plan.profile = spec.runtime_profile;
   plan.group_size = inputs.group_size;
-  AddLinears(inputs, bits, spec.gptq.scales, plan);
+  AddLinears(inputs, widths, spec.gptq.scales, plan);
   AddFigures(inputs, plan);
-  plan.weight_file_bytes = inputs.sizes.Bytes(bits);
-  if (spec.budget.rank_bytes) plan.rank_bytes = RankBytesOf(inputs, bits, spec.budget.rank_bytes->ranks);
+  plan.weight_file_bytes = inputs.sizes.Bytes(widths);
+  if (spec.budget.rank_bytes) plan.rank_bytes = RankBytesOf(inputs, widths, spec.budget.rank_bytes->ranks);
   return plan;
 }
 
@@ -203,7 +203,7 @@ absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& sp
 
   // The smallest plan fits, so every heuristic finds one.
   const Allocation allocation = AllocateWithin(spec.budget, HeuristicOf(spec), inputs, problem);
-  BitPlan plan = DescribePlan(inputs, spec, problem.objective, allocation.bits);
+  BitPlan plan = DescribePlan(inputs, spec, problem.objective, allocation.widths);
   plan.lower_bound = allocation.lower_bound;
   plan.unconstrained_loss = UnconstrainedLoss(table, spec, inputs, plan.loss);
   return plan;

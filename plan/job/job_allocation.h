@@ -39,9 +39,9 @@ AllocationInputs MakeInputs(const DistortionTable& table, const JobSpec& spec,
 absl::StatusOr<AllocationProblem> MakeProblem(const DistortionTable& table, const JobSpec& spec,
                                               const AllocationInputs& inputs);
 
-// The plan that gives each row of `inputs` the width of the same place in `bits`, with its figures; bounds
+// The plan that gives each row of `inputs` the width of the same place in `widths`, with its figures; bounds
 // are left 0.
 BitPlan DescribePlan(const AllocationInputs& inputs, const JobSpec& spec, Objective objective,
-                     const std::vector<int>& bits);
+                     const std::vector<int>& widths);
 
 }  // namespace quantmoe

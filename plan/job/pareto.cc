@@ -111,19 +111,19 @@ absl::StatusOr<ParetoPoint> PlacePlan(const DistortionTable& table, const JobSpe
   const auto asked = spec.heuristic_params.find("objective");
   const Objective objective =
       asked == spec.heuristic_params.end() ? Objective::kMeasured : ParseObjective(asked->second);
-  absl::flat_hash_map<std::string, int> bits;
-  for (const PlannedLinear& planned : plan.linears) bits[planned.linear.name] = planned.bits;
+  absl::flat_hash_map<std::string, int> widths;
+  for (const PlannedLinear& planned : plan.linears) widths[planned.linear.name] = planned.width;
   ParetoPoint point{plan.weight_file_bytes, plan.average_bits, plan.stored_bits, 0, 0};
   const std::vector<TableRow> rows = SortRows(table);
   for (const TableRow& row : rows) {
-    const auto found = bits.find(row.row->linear.name);
-    if (found == bits.end() || row.row->widths.count(found->second) == 0) {
+    const auto found = widths.find(row.row->linear.name);
+    if (found == widths.end() || row.row->widths.count(found->second) == 0) {
       return absl::InvalidArgumentError(
           absl::StrCat("the plan gives ", row.row->linear.name, " no width that the table has"));
     }
     point.loss += Loss(row, found->second, objective);
   }
-  if (bits.size() == rows.size()) return point;
+  if (widths.size() == rows.size()) return point;
   return absl::InvalidArgumentError("the plan has linears that the table has not");
 }
 

@@ -91,26 +91,26 @@ absl::StatusOr<PlanSearch> PlanSearch::Start(const DistortionTable& table, const
 }
 
 absl::StatusOr<std::vector<int>> PlanSearch::LevelsOf(const BitPlan& plan) const {
-  absl::flat_hash_map<absl::string_view, int> bits_of;
-  for (const PlannedLinear& planned : plan.linears) bits_of[planned.linear.name] = planned.bits;
+  absl::flat_hash_map<absl::string_view, int> width_of;
+  for (const PlannedLinear& planned : plan.linears) width_of[planned.linear.name] = planned.width;
   std::vector<int> levels;
   for (const ChoiceGroup& group : groups_) {
-    std::optional<int> bits;
+    std::optional<int> width;
     for (size_t r : group.rows) {
-      const auto found = bits_of.find(inputs_.linears[r].name);
-      if (found == bits_of.end() || (bits && *bits != found->second)) {
+      const auto found = width_of.find(inputs_.linears[r].name);
+      if (found == width_of.end() || (width && *width != found->second)) {
         return absl::InvalidArgumentError(
             absl::StrCat("the plan gives ", inputs_.linears[r].name, " no width that fits the table"));
       }
-      bits = found->second;
+      width = found->second;
     }
-    const auto at = std::find(group.bits.begin(), group.bits.end(), *bits);
-    if (at == group.bits.end()) {
+    const auto at = std::find(group.widths.begin(), group.widths.end(), *width);
+    if (at == group.widths.end()) {
       return absl::InvalidArgumentError(absl::StrCat("the plan gives ",
-                                                     inputs_.linears[group.rows.front()].name, " ", *bits,
+                                                     inputs_.linears[group.rows.front()].name, " ", *width,
                                                      " bits, which the rules do not allow"));
     }
-    levels.push_back(static_cast<int>(at - group.bits.begin()));
+    levels.push_back(static_cast<int>(at - group.widths.begin()));
   }
   return levels;
 }
@@ -144,7 +144,7 @@ std::optional<PlanSearch::Step> PlanSearch::BestStep(size_t group, double factor
   const ChoiceGroup& choices = groups_[group];
   const int level = levels_[group];
   std::optional<Step> best;
-  for (int to = 0; to < static_cast<int>(choices.bits.size()); ++to) {
+  for (int to = 0; to < static_cast<int>(choices.widths.size()); ++to) {
     const int64_t cost = Cost(choices, to) - Cost(choices, level);
     if (raise ? cost <= 0 : cost >= 0) continue;
     const double value = factor * (Value(choices, to) - Value(choices, level));
@@ -275,11 +275,11 @@ uint64_t PlanSearch::FingerprintAfter(const Exchange& exchange) const {
 // Costs leave out some digits of headers; only the laid out files count.
 bool PlanSearch::FitsFiles(const std::vector<int>& levels) const {
   if (!spec_.budget.max_bytes) return true;
-  return inputs_.sizes.Bytes(Spread(problem_, groups_, levels).bits) <= *spec_.budget.max_bytes;
+  return inputs_.sizes.Bytes(Spread(problem_, groups_, levels).widths) <= *spec_.budget.max_bytes;
 }
 
 BitPlan PlanSearch::Describe(const std::vector<int>& levels) const {
-  BitPlan plan = DescribePlan(inputs_, spec_, problem_.objective, Spread(problem_, groups_, levels).bits);
+  BitPlan plan = DescribePlan(inputs_, spec_, problem_.objective, Spread(problem_, groups_, levels).widths);
   plan.lower_bound = lower_bound_;
   plan.unconstrained_loss = unconstrained_loss_;
   return plan;

@@ -53,7 +53,7 @@ void RefuseForeignParts(ConfigReader& config) {
                        absl::StrCat("is \"", packed.substr(0, 40), "\"; only int32 is read"));
 }
 
-bool IsWidth(int64_t bits) { return std::find(kWidths.begin(), kWidths.end(), bits) != kWidths.end(); }
+bool IsWidth(int64_t width) { return std::find(kWidths.begin(), kWidths.end(), width) != kWidths.end(); }
 
 void CheckRule(ConfigReader& config, const std::string& pattern, const ordered_json& rule) {
   const std::string name = absl::StrCat("dynamic[\"", pattern.substr(0, 80), "\"]");
@@ -100,14 +100,14 @@ absl::Status CheckPacked(const GptqForm& form, const GptqSource& source, const C
                        "MODEL_UNSUPPORTED");
   }
   const absl::Status codes =
-      CheckStored(checkpoint, qweight, {linear.in * form.bits / 32, linear.out}, IsInteger, "I32");
+      CheckStored(checkpoint, qweight, {linear.in * form.width / 32, linear.out}, IsInteger, "I32");
   if (!codes.ok()) {
-    return Annotate(codes, absl::StrCat(form.bits, " bits are declared for ", linear.name));
+    return Annotate(codes, absl::StrCat(form.width, " bits are declared for ", linear.name));
   }
   RETURN_IF_ERROR(CheckStored(checkpoint, linear.name + ".scales", {form.groups, linear.out}, IsFloat,
                               "F32, F16 or BF16"));
-  RETURN_IF_ERROR(CheckStored(checkpoint, linear.name + ".qzeros", {form.groups, linear.out * form.bits / 32},
-                              IsInteger, "I32"));
+  RETURN_IF_ERROR(CheckStored(checkpoint, linear.name + ".qzeros",
+                              {form.groups, linear.out * form.width / 32}, IsInteger, "I32"));
   const std::string index = linear.name + ".g_idx";
   if (!source.activation_order && checkpoint.Find(index) == nullptr) return absl::OkStatus();
   return CheckStored(checkpoint, index, {linear.in}, IsInteger, "I32");
@@ -154,9 +154,9 @@ absl::StatusOr<std::optional<GptqForm>> FormOf(const GptqSource& source, const C
                                                const Linear& linear) {
   if (checkpoint.Find(linear.name + ".qweight") == nullptr) return std::nullopt;
   ASSIGN_OR_RETURN(const DeclaredWidth declared, source.widths.Of(linear.name));
-  if (declared.bits == 0) return std::nullopt;
+  if (declared.width == 0) return std::nullopt;
   const int64_t group = declared.group_size == -1 ? linear.in : declared.group_size;
-  return GptqForm{declared.bits, group, (linear.in + group - 1) / group, declared.symmetric};
+  return GptqForm{declared.width, group, (linear.in + group - 1) / group, declared.symmetric};
 }
 
 std::vector<absl::Status> FindGptqProblems(const GptqSource& source, const ModelSpec& spec,

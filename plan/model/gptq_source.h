@@ -34,10 +34,10 @@ absl::StatusOr<std::optional<GptqSource>> ReadGptqSource(absl::string_view confi
 
 // How a linear is stored. Without a value when it is not quantized.
 struct GptqForm {
-  int bits = 0;
+  int width = 0;
   int64_t group_size = 0;  // the last group may be shorter
   int64_t groups = 0;
-  bool symmetric = true;  // all zero points are 2^(bits - 1)
+  bool symmetric = true;  // all zero points are 2^(width - 1)
 };
 // DATA_LOSS as of DeclaredWidths::Of.
 absl::StatusOr<std::optional<GptqForm>> FormOf(const GptqSource& source, const Checkpoint& checkpoint,

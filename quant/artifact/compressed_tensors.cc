@@ -43,7 +43,7 @@ class ExpertTargets {
  public:
   void Add(const PlannedLinear& planned) {
     prefix_ = ExpertsPrefix(planned.linear);
-    experts_[planned.bits][planned.linear.kind].insert(planned.linear.expert);
+    experts_[planned.width][planned.linear.kind].insert(planned.linear.expert);
   }
 
   void AppendTo(std::map<int, std::vector<std::string>>& targets) const {
@@ -51,9 +51,9 @@ class ExpertTargets {
       targets[experts_.begin()->first].push_back(absl::StrCat(prefix_, "\\d+\\.", kAnyProjection, "$"));
       return;
     }
-    for (const auto& [bits, kinds] : experts_) {
+    for (const auto& [width, kinds] : experts_) {
       for (const auto& [kind, experts] : kinds) {
-        targets[bits].push_back(
+        targets[width].push_back(
             absl::StrCat(prefix_, "(", absl::StrJoin(experts, "|"), ")\\.", Projection(kind), "$"));
       }
     }
@@ -70,31 +70,31 @@ std::map<int, std::vector<std::string>> TargetsOf(const BitPlan& plan, const Run
   std::map<int, ExpertTargets> experts;
   std::set<int> expert_widths, widths;
   for (const PlannedLinear& p : plan.linears) {
-    widths.insert(p.bits);
-    if (IsExpert(p.linear.kind)) expert_widths.insert(p.bits);
+    widths.insert(p.width);
+    if (IsExpert(p.linear.kind)) expert_widths.insert(p.width);
   }
   if (widths.size() == 1) return {{*widths.begin(), {"Linear"}}};
   const bool class_target = profile.experts == ExpertSharing::kModel && expert_widths.size() == 1;
   for (const PlannedLinear& p : plan.linears) {
-    if (class_target && p.bits == *expert_widths.begin()) {
-      targets[p.bits] = {"Linear"};
+    if (class_target && p.width == *expert_widths.begin()) {
+      targets[p.width] = {"Linear"};
     } else if (IsExpert(p.linear.kind)) {
       experts[p.linear.layer].Add(p);
     } else {
-      targets[p.bits].push_back(p.linear.name);
+      targets[p.width].push_back(p.linear.name);
     }
   }
   for (const auto& [layer, patterns] : experts) patterns.AppendTo(targets);
   return targets;
 }
 
-Json GroupOf(std::vector<std::string> targets, int bits, int group_size) {
+Json GroupOf(std::vector<std::string> targets, int width, int group_size) {
   return {{"targets", std::move(targets)},
           {"format", "pack-quantized"},
           {"input_activations", nullptr},
           {"output_activations", nullptr},
           {"weights",
-           {{"num_bits", bits},
+           {{"num_bits", width},
             {"type", "int"},
             {"symmetric", true},
             {"strategy", "group"},
@@ -128,8 +128,8 @@ Json CompressedTensorsConfig(const BitPlan& plan, const RuntimeProfile& profile,
   Json groups = Json::object();
   // A group for the class comes first: readers that look at one group only look at the first.
   std::map<int, std::vector<std::string>> targets = TargetsOf(plan, profile);
-  const auto add = [&](int bits, std::vector<std::string> names) {
-    groups[absl::StrCat("group_", groups.size())] = GroupOf(std::move(names), bits, plan.group_size);
+  const auto add = [&](int width, std::vector<std::string> names) {
+    groups[absl::StrCat("group_", groups.size())] = GroupOf(std::move(names), width, plan.group_size);
   };
   for (auto it = targets.begin(); it != targets.end(); ++it) {
     if (it->second.front() != "Linear") continue;
@@ -137,7 +137,7 @@ Json CompressedTensorsConfig(const BitPlan& plan, const RuntimeProfile& profile,
     targets.erase(it);
     break;
   }
-  for (auto& [bits, names] : targets) add(bits, std::move(names));
+  for (auto& [width, names] : targets) add(width, std::move(names));
   return {{"quant_method", "compressed-tensors"}, {"format", "pack-quantized"},
           {"quantization_status", "compressed"},  {"kv_cache_scheme", nullptr},
           {"global_compression_ratio", nullptr},  {"ignore", Ignored(spec, kept)},

@@ -41,10 +41,10 @@ absl::StatusOr<const RuntimeProfile*> ProfileOf(const std::string& name, int gro
 // The smallest width of the profile that holds the codes of a linear; 0 when there is none. One bit more
 // makes room for mirrored groups beside the others under one zero point.
 int WidthFor(const RuntimeProfile& profile, const PlannedLinear& planned) {
-  const int bits = planned.bits + (profile.symmetric_only && !planned.symmetric ? 1 : 0);
+  const int needed = planned.width + (profile.symmetric_only && !planned.symmetric ? 1 : 0);
   int best = 0;
   for (const int width : profile.widths) {
-    if (width >= bits && (best == 0 || width < best)) best = width;
+    if (width >= needed && (best == 0 || width < best)) best = width;
   }
   return best;
 }
@@ -59,15 +59,15 @@ absl::StatusOr<size_t> Widen(const RuntimeProfile& profile, BitPlan& plan) {
       const PlannedLinear& planned = plan.linears[i];
       const int needed = WidthFor(profile, planned);
       if (needed == 0) {
-        return InvalidFields({{"--profile", absl::StrCat(profile.name, " cannot load ", planned.bits,
+        return InvalidFields({{"--profile", absl::StrCat(profile.name, " cannot load ", planned.width,
                                                          " bits, which ", planned.linear.name, " has")}});
       }
       width = std::max(width, needed);
     }
     for (const size_t i : group) {
       PlannedLinear& planned = plan.linears[i];
-      if (planned.bits == width) continue;
-      planned.bits = width;
+      if (planned.width == width) continue;
+      planned.width = width;
       planned.symmetric = true;
       ++widened;
     }
@@ -89,8 +89,9 @@ std::vector<TensorInfo> KeptIn(const PublishedArtifact& artifact, const RuntimeP
   return kept;
 }
 
-std::vector<TensorInfo> StoredAs(const ExportFormat& format, const Linear& linear, int bits, int group_size) {
-  return TensorsOf(format.stored, {linear.name, linear.out, linear.in, bits, group_size});
+std::vector<TensorInfo> StoredAs(const ExportFormat& format, const Linear& linear, int width,
+                                 int group_size) {
+  return TensorsOf(format.stored, {linear.name, linear.out, linear.in, width, group_size});
 }
 
 // A tensor that the artifact carries may have a name that the format needs for one of its own.
@@ -98,7 +99,7 @@ absl::Status CheckNames(const ExportFormat& format, const BitPlan& plan,
                         const std::vector<TensorInfo>& kept) {
   std::set<std::string> needed;
   for (const PlannedLinear& planned : plan.linears) {
-    for (TensorInfo& tensor : StoredAs(format, planned.linear, planned.bits, plan.group_size))
+    for (TensorInfo& tensor : StoredAs(format, planned.linear, planned.width, plan.group_size))
       needed.insert(std::move(tensor.name));
   }
   for (const TensorInfo& tensor : kept) {
@@ -116,8 +117,8 @@ void AddFigures(ExportLayout& layout) {
   double weights = 0, codes = 0, stored = 0;
   for (const PlannedLinear& planned : plan.linears) {
     weights += static_cast<double>(planned.linear.weights());
-    codes += static_cast<double>(planned.bits * planned.linear.weights());
-    for (const TensorInfo& tensor : StoredAs(layout.format, planned.linear, planned.bits, plan.group_size))
+    codes += static_cast<double>(planned.width * planned.linear.weights());
+    for (const TensorInfo& tensor : StoredAs(layout.format, planned.linear, planned.width, plan.group_size))
       stored += 8.0 * static_cast<double>(tensor.data_bytes());
   }
   plan.average_bits = codes / weights;
@@ -134,8 +135,8 @@ class Exporter {
     for (size_t i = 0; i < layout.plan.linears.size(); ++i) {
       const PlannedLinear& stored = layout.plan.linears[i];
       for (const FormatTensor& tensor : format_.stored.tensors) {
-        tensors_[absl::StrCat(stored.linear.name, tensor.suffix)] = {&artifact.plan().linears[i], stored.bits,
-                                                                     tensor.content};
+        tensors_[absl::StrCat(stored.linear.name, tensor.suffix)] = {&artifact.plan().linears[i],
+                                                                     stored.width, tensor.content};
       }
     }
     for (const TensorInfo& tensor : artifact.Kept())
@@ -156,16 +157,16 @@ class Exporter {
     for (const auto& [name, tensor] : written) {
       const auto found = tensors_.find(name);
       if (found == tensors_.end()) continue;
-      auto& [bits, weights] = stored[found->second.linear];
-      bits = found->second.bits;
+      auto& [width, weights] = stored[found->second.linear];
+      width = found->second.width;
       if (at::Tensor* const part = PartOf(weights, found->second.content)) *part = tensor;
     }
     for (const auto& [planned, one] : stored) {
-      const auto& [bits, weights] = one;
+      const auto& [width, weights] = one;
       ASSIGN_OR_RETURN(const SignedLinear solved, artifact_.Linear(*planned));
       const at::Tensor expected =
-          Dequantize(UnpackRows(solved.qweight, planned->bits), solved.scales, planned->bits, group_size_);
-      if (!format_.unpack(weights, bits, group_size_).equal(expected)) {
+          Dequantize(UnpackRows(solved.qweight, planned->width), solved.scales, planned->width, group_size_);
+      if (!format_.unpack(weights, width, group_size_).equal(expected)) {
         return absl::DataLossError(
             absl::StrCat(file.name, ": weight ", planned->linear.name, " is not the artifact's"));
       }
@@ -177,7 +178,7 @@ class Exporter {
   // A tensor of the export.
   struct Part {
     const PlannedLinear* linear = nullptr;  // of the artifact
-    int bits = 0;                           // of the export
+    int width = 0;                          // of the export
     TensorContent content = TensorContent::kCodes;
   };
 
@@ -198,14 +199,14 @@ class Exporter {
   }
 
   absl::StatusOr<at::Tensor> Packed(const std::string& name) const {
-    const auto& [planned, bits, content] = tensors_.at(name);
+    const auto& [planned, width, content] = tensors_.at(name);
     const Linear& linear = planned->linear;
     if (content == TensorContent::kShape) return at::tensor({linear.out, linear.in}, at::kLong);
     if (content == TensorContent::kGroupOfInput)
       return at::div(at::arange(linear.in, at::kInt), group_size_, "floor").contiguous();
     ASSIGN_OR_RETURN(SignedLinear solved, artifact_.Linear(*planned));
-    if (bits != planned->bits) solved = Widened(solved, planned->bits, bits);
-    return format_.pack(solved, bits, content);
+    if (width != planned->width) solved = Widened(solved, planned->width, width);
+    return format_.pack(solved, width, content);
   }
 
   // More bits hold the codes of both signs under one zero point, so no scale needs to be negative.
@@ -241,7 +242,7 @@ Json PlanOf(const PublishedArtifact& artifact, const ExportLayout& layout) {
   for (size_t i = 0; i < layout.plan.linears.size(); ++i) {
     Json& linear = json["linears"][i];
     if (!linear.contains("native_bits")) linear["native_bits"] = linear["bits"];
-    linear["bits"] = layout.plan.linears[i].bits;
+    linear["bits"] = layout.plan.linears[i].width;
     linear["symmetric"] = layout.plan.linears[i].symmetric;
     linear["linear"]["name"] = layout.plan.linears[i].linear.name;
   }
@@ -348,17 +349,17 @@ absl::StatusOr<ExportLayout> LayOutExport(const PublishedArtifact& artifact, con
   layout.plan.profile = profile->name;
   ASSIGN_OR_RETURN(layout.widened, Widen(*profile, layout.plan));
   std::vector<Linear> linears;
-  std::map<std::string, int> bits;
+  std::map<std::string, int> width_of;
   for (PlannedLinear& planned : layout.plan.linears) {
     planned.linear.name = NameIn(artifact, *profile, format, planned.linear.name);
     if (!format.stored.zero_points) planned.symmetric = true;  // scales keep their signs
     linears.push_back(planned.linear);
-    bits[planned.linear.name] = planned.bits;
+    width_of[planned.linear.name] = planned.width;
   }
   const std::vector<TensorInfo> kept = KeptIn(artifact, *profile, format);
   RETURN_IF_ERROR(CheckNames(format, layout.plan, kept));
   layout.files = LayOutWeightFiles(linears, kept, [&](const Linear& linear) {
-    return StoredAs(format, linear, bits.at(linear.name), layout.plan.group_size);
+    return StoredAs(format, linear, width_of.at(linear.name), layout.plan.group_size);
   });
   AddFigures(layout);
   return layout;

@@ -15,14 +15,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-at::Tensor PackGptq(const SignedLinear& solved, int bits, TensorContent content) {
-  const GptqTensors stored = MirrorNegativeGroups(solved.qweight, solved.scales, bits);
+at::Tensor PackGptq(const SignedLinear& solved, int width, TensorContent content) {
+  const GptqTensors stored = MirrorNegativeGroups(solved.qweight, solved.scales, width);
   if (content == TensorContent::kCodes) return stored.qweight;
   return content == TensorContent::kZeroPoints ? stored.qzeros : stored.scales;
 }
 
-at::Tensor UnpackGptq(const StoredWeights& stored, int bits, int /*group_size*/) {
-  return DequantizeStored({stored.codes, stored.zero_points, stored.scales}, bits);
+at::Tensor UnpackGptq(const StoredWeights& stored, int width, int /*group_size*/) {
+  return DequantizeStored({stored.codes, stored.zero_points, stored.scales}, width);
 }
 
 Json ConfigOfGptq(const PublishedArtifact& artifact, const BitPlan& plan, const RuntimeProfile& /*profile*/,
@@ -34,12 +34,12 @@ Json ConfigOfGptq(const PublishedArtifact& artifact, const BitPlan& plan, const 
 
 std::vector<std::string> NoWarnings(const BitPlan&, const RuntimeProfile&) { return {}; }
 
-at::Tensor PackTransposed(const SignedLinear& solved, int /*bits*/, TensorContent content) {
+at::Tensor PackTransposed(const SignedLinear& solved, int /*width*/, TensorContent content) {
   return (content == TensorContent::kCodes ? solved.qweight : solved.scales).t().contiguous();
 }
 
-at::Tensor UnpackTransposed(const StoredWeights& stored, int bits, int group_size) {
-  return Dequantize(UnpackRows(stored.codes.t().contiguous(), bits), stored.scales.t().contiguous(), bits,
+at::Tensor UnpackTransposed(const StoredWeights& stored, int width, int group_size) {
+  return Dequantize(UnpackRows(stored.codes.t().contiguous(), width), stored.scales.t().contiguous(), width,
                     group_size);
 }
 

@@ -19,8 +19,8 @@ namespace quantmoe {
 // The tensors of one linear that are computed from its weights, as GPTQ has them; compressed-tensors has the
 // transposes.
 struct StoredWeights {
-  at::Tensor codes;        // [in*bits/32, out] i32
-  at::Tensor zero_points;  // [in/group_size, out*bits/32] i32; undefined where the format has none
+  at::Tensor codes;        // [in*width/32, out] i32
+  at::Tensor zero_points;  // [in/group_size, out*width/32] i32; undefined where the format has none
   at::Tensor scales;       // [in/group_size, out] f16
 };
 
@@ -28,9 +28,9 @@ struct StoredWeights {
 struct ExportFormat {
   const WeightFormat& stored;
   // The tensor of `content`, which is one of StoredWeights that the format has, in its shape and dtype.
-  at::Tensor (&pack)(const SignedLinear& solved, int bits, TensorContent content);
+  at::Tensor (&pack)(const SignedLinear& solved, int width, TensorContent content);
   // The inverse of all of them, as far as it matters: weights [out, in] f32.
-  at::Tensor (&unpack)(const StoredWeights& stored, int bits, int group_size);
+  at::Tensor (&unpack)(const StoredWeights& stored, int width, int group_size);
   // The `quantization_config` of `plan`, which is for `profile`: `kept` are the tensors that are not
   // quantized, `version` is that of the program.
   nlohmann::ordered_json (&config)(const PublishedArtifact& artifact, const BitPlan& plan,

@@ -16,16 +16,16 @@ namespace {
 using Rules = nlohmann::ordered_json;
 
 // The width of most expert weights among 4 and 8, which fused loaders can run; else the most common width.
-int BaseBits(const BitPlan& plan) {
+int BaseWidth(const BitPlan& plan) {
   std::map<int, int64_t> all, fused;
   for (const PlannedLinear& p : plan.linears) {
-    all[p.bits] += p.linear.weights();
-    if (IsExpert(p.linear.kind) && (p.bits == 4 || p.bits == 8)) fused[p.bits] += p.linear.weights();
+    all[p.width] += p.linear.weights();
+    if (IsExpert(p.linear.kind) && (p.width == 4 || p.width == 8)) fused[p.width] += p.linear.weights();
   }
   const auto& counts = fused.empty() ? all : fused;
   int best = counts.begin()->first;
-  for (const auto& [bits, weights] : counts) {
-    if (weights > counts.at(best)) best = bits;
+  for (const auto& [width, weights] : counts) {
+    if (weights > counts.at(best)) best = width;
   }
   return best;
 }
@@ -69,16 +69,16 @@ void ExemptWhatIsNotRun(const ModelSpec& spec, const std::vector<TensorInfo>& ke
   }
 }
 
-Rules DynamicRules(const BitPlan& plan, int base_bits, Rules rules) {
+Rules DynamicRules(const BitPlan& plan, int base_width, Rules rules) {
   std::map<std::string, std::set<std::pair<int, bool>>> widths;
-  for (const PlannedLinear& p : plan.linears) widths[FusedGroup(p.linear)].insert({p.bits, p.symmetric});
+  for (const PlannedLinear& p : plan.linears) widths[FusedGroup(p.linear)].insert({p.width, p.symmetric});
   for (const PlannedLinear& p : plan.linears) {
-    if (p.bits == base_bits && p.symmetric) continue;
+    if (p.width == base_width && p.symmetric) continue;
     const std::string group = FusedGroup(p.linear);
     const std::string pattern =
         widths.at(group).size() == 1 ? group : absl::StrCat("^", Escaped(p.linear.name), "$");
     Rules& rule = rules["+:" + pattern];
-    rule = {{"bits", p.bits}, {"group_size", plan.group_size}};
+    rule = {{"bits", p.width}, {"group_size", plan.group_size}};
     if (!p.symmetric) rule["sym"] = false;
   }
   return rules;
@@ -98,8 +98,8 @@ double DampOf(const nlohmann::json& spec) {
 nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
                                   const std::vector<TensorInfo>& kept, const nlohmann::json& gptq_spec,
                                   const std::string& version) {
-  const int base_bits = BaseBits(plan);
-  nlohmann::ordered_json config = {{"bits", base_bits},
+  const int base_width = BaseWidth(plan);
+  nlohmann::ordered_json config = {{"bits", base_width},
                                    {"group_size", plan.group_size},
                                    {"desc_act", false},
                                    {"sym", true},
@@ -111,7 +111,7 @@ nlohmann::ordered_json GptqConfig(const BitPlan& plan, const ModelSpec& spec,
                                    {"pack_dtype", "int32"}};
   Rules rules = Rules::object();
   ExemptWhatIsNotRun(spec, kept, rules);
-  rules = DynamicRules(plan, base_bits, std::move(rules));
+  rules = DynamicRules(plan, base_width, std::move(rules));
   if (!rules.empty()) config["dynamic"] = std::move(rules);
   config["meta"] = {{"quantizer", {absl::StrCat("quantmoe:", version)}},
                     {"damp_percent", DampOf(gptq_spec)},

@@ -79,18 +79,19 @@ std::string WidthTable(const BitPlan& plan) {
   std::map<LinearKind, std::map<int, int>> counts;
   std::set<int> widths;
   for (const PlannedLinear& p : plan.linears) {
-    ++counts[p.linear.kind][p.bits];
-    widths.insert(p.bits);
+    ++counts[p.linear.kind][p.width];
+    widths.insert(p.width);
   }
   std::string head = "| linear |", rule = "|---|";
-  for (const int bits : widths) {
-    absl::StrAppend(&head, " ", bits, " bits |");
+  for (const int width : widths) {
+    absl::StrAppend(&head, " ", width, " bits |");
     rule += "---|";
   }
   std::string table = absl::StrCat("## Widths\n\n", head, "\n", rule, "\n");
   for (const auto& [kind, row] : counts) {
     absl::StrAppend(&table, "| ", LinearKindName(kind), " |");
-    for (const int bits : widths) absl::StrAppend(&table, " ", row.contains(bits) ? row.at(bits) : 0, " |");
+    for (const int width : widths)
+      absl::StrAppend(&table, " ", row.contains(width) ? row.at(width) : 0, " |");
     table += "\n";
   }
   return table;

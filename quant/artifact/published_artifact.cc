@@ -130,11 +130,11 @@ absl::Status PublishedArtifact::ReadPlan() {
     const quantmoe::Linear& linear = planned.linear;
     const auto found = known.find(linear.name);
     if (found == known.end() || found->second.out != linear.out || found->second.in != linear.in ||
-        found->second.kind != linear.kind || !widths.contains(planned.bits)) {
+        found->second.kind != linear.kind || !widths.contains(planned.width)) {
       return Invalid(
           absl::StrCat(kPlan, ": ", linear.name, " is not a linear of this model, or has a bad width"));
     }
-    for (const TensorInfo& tensor : PackedTensors(linear, planned.bits, plan_.group_size))
+    for (const TensorInfo& tensor : PackedTensors(linear, planned.width, plan_.group_size))
       RETURN_IF_ERROR(CheckStored(*checkpoint_, tensor));
   }
   return absl::OkStatus();
@@ -153,7 +153,7 @@ absl::StatusOr<SignedLinear> PublishedArtifact::Linear(const PlannedLinear& plan
   };
   if (!at::isfinite(stored.scales).all().item<bool>()) return refuse("scales", "is not finite");
   if (!stored.scales.all().item<bool>()) return refuse("scales", "holds a zero");
-  const std::optional<SignedLinear> solved = UnmirrorGroups(stored, planned.bits);
+  const std::optional<SignedLinear> solved = UnmirrorGroups(stored, planned.width);
   const bool mirrored = solved && !solved->scales.equal(stored.scales);
   if (!solved || (planned.symmetric && mirrored))
     return refuse("qzeros", "has other zero points than the plan says");
@@ -165,7 +165,7 @@ absl::StatusOr<SignedLinear> PublishedArtifact::Linear(const PlannedLinear& plan
 std::vector<TensorInfo> PublishedArtifact::Kept() const {
   std::set<std::string, std::less<>> packed;
   for (const PlannedLinear& planned : plan_.linears) {
-    for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.bits, plan_.group_size))
+    for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.width, plan_.group_size))
       packed.insert(tensor.name);
   }
   std::vector<TensorInfo> kept;

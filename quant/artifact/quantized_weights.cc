@@ -22,8 +22,8 @@ absl::StatusOr<at::Tensor> PlannedWeights::LinearWeight(const Linear& linear) {
     ASSIGN_OR_RETURN(open_, GetTensors(blobs_, planned.blob));
     open_digest_ = planned.blob;
   }
-  const at::Tensor codes = UnpackRows(open_.at(linear.name + ".qweight"), planned.bits);
-  return Dequantize(codes, open_.at(linear.name + ".scales"), planned.bits, group_size_);
+  const at::Tensor codes = UnpackRows(open_.at(linear.name + ".qweight"), planned.width);
+  return Dequantize(codes, open_.at(linear.name + ".scales"), planned.width, group_size_);
 }
 
 absl::StatusOr<at::Tensor> GptqWeights::Stored(const std::string& name) const {
@@ -53,12 +53,12 @@ absl::StatusOr<at::Tensor> GptqWeights::LinearWeight(const Linear& linear) {
   ASSIGN_OR_RETURN(const at::Tensor group_of, GroupOfChannels(linear, *form));
   const int less = source_.zeros_less_one ? 1 : 0;
   // Kernels for symmetric linears never look at the zero points, so that others would give other weights.
-  if (form->symmetric && !stored.qzeros.equal(SymmetricZeros(form->groups, linear.out, form->bits, less))) {
+  if (form->symmetric && !stored.qzeros.equal(SymmetricZeros(form->groups, linear.out, form->width, less))) {
     return TensorError(other_.checkpoint(), linear.name + ".qzeros",
-                       absl::StrCat("has zero points other than ", 1 << (form->bits - 1),
+                       absl::StrCat("has zero points other than ", 1 << (form->width - 1),
                                     ", but quantization_config says `sym`"));
   }
-  at::Tensor weight = DequantizeStored(stored, form->bits, group_of, less);
+  at::Tensor weight = DequantizeStored(stored, form->width, group_of, less);
   if (at::isfinite(weight).all().item<bool>()) return weight;
   return TensorError(other_.checkpoint(), linear.name + ".scales", "holds NaN or infinite values");
 }

@@ -62,7 +62,7 @@ class TensorSource {
   absl::StatusOr<GptqTensors> Stored(const PlannedLinear& planned) {
     ASSIGN_OR_RETURN(const at::Tensor qweight, Solved(planned, planned.linear.name + ".qweight"));
     ASSIGN_OR_RETURN(const at::Tensor scales, Solved(planned, planned.linear.name + ".scales"));
-    return MirrorNegativeGroups(qweight, scales, planned.bits);
+    return MirrorNegativeGroups(qweight, scales, planned.width);
   }
 
   absl::StatusOr<at::Tensor> Solved(const PlannedLinear& planned, const std::string& name) {
@@ -151,13 +151,14 @@ absl::StatusOr<MappedFile> BytesForLayout(const at::Tensor& tensor, const Tensor
 absl::StatusOr<std::vector<ArtifactPart>> WriteWeightFiles(const BitPlan& plan, const ModelSpec& spec,
                                                            const Checkpoint& source, BlobStore& blobs) {
   std::vector<Linear> linears;
-  std::map<std::string, int> bits;
+  std::map<std::string, int> width_of;
   for (const PlannedLinear& planned : plan.linears) {
     linears.push_back(planned.linear);
-    bits[planned.linear.name] = planned.bits;
+    width_of[planned.linear.name] = planned.width;
   }
   const std::vector<WeightFile> files = LayOutWeightFiles(
-      linears, KeptTensors(spec, source), [&](const Linear& l) { return bits.at(l.name); }, plan.group_size);
+      linears, KeptTensors(spec, source), [&](const Linear& l) { return width_of.at(l.name); },
+      plan.group_size);
   TensorSource tensors(plan, spec, source, blobs);
   return WriteLaidOutFiles(
       files, [&](const TensorInfo& info) { return tensors.Get(info); }, blobs);

@@ -38,9 +38,9 @@ absl::StatusOr<std::map<std::string, BitPlan>> PlansByGroup(const TaskArguments&
     ASSIGN_OR_RETURN(const PartTable table, PartTableFromJson(blob.bytes()));
     BitPlan& plan = plans[table.ProbeGroup()];
     plan.group_size = group_size;
-    const auto& [bits, packed] = *table.blobs.begin();
+    const auto& [width, packed] = *table.blobs.begin();
     for (const DistortionRow& row : table.rows) {
-      plan.linears.push_back({row.linear, bits, packed, 0, row.method, row.fallback});
+      plan.linears.push_back({row.linear, width, packed, 0, row.method, row.fallback});
     }
   }
   return plans;

@@ -115,7 +115,7 @@ class Publication {
     ASSIGN_OR_RETURN(const EvalReport reference, MergeScores(arguments_, "reference", context_.blobs));
     const BootstrapOptions options;
     ASSIGN_OR_RETURN(const auto comparison, CompareScores(reference, planned, options));
-    scores_["reference"] = {{"bits", plan.linears.empty() ? 0 : plan.linears.front().bits},
+    scores_["reference"] = {{"bits", plan.linears.empty() ? 0 : plan.linears.front().width},
                             {"weight_file_bytes", plan.weight_file_bytes},
                             {"loss", plan.loss},
                             {"scores", OwnJson(ScoresToJson(reference))},

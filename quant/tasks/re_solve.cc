@@ -223,7 +223,7 @@ class PartReSolver : public PartTask {
       if (planned == planned_.end())
         return absl::InternalError(absl::StrCat(linear.name, " is not in the plan"));
       ASSIGN_OR_RETURN(const at::Tensor weight, device_weights_.LinearWeight(linear));
-      input.linears.push_back({which, linear.name, weight, {planned->second.bits}});
+      input.linears.push_back({which, linear.name, weight, {planned->second.width}});
     }
     return absl::OkStatus();
   }

@@ -5,7 +5,7 @@
 
 #include "base/status_macros.h"
 #include "plan/allocate/distortion_table.h"
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "plan/job/job_allocation.h"
 #include "plan/job/plan_search.h"
 #include "plan/model/tensor_views.h"
@@ -74,7 +74,7 @@ class SampleRun {
 // The first layer in which two plans differ.
 int FirstChange(const BitPlan& a, const BitPlan& b) {
   for (size_t i = 0; i < a.linears.size(); ++i) {
-    if (a.linears[i].bits != b.linears[i].bits) return a.linears[i].linear.layer;
+    if (a.linears[i].width != b.linears[i].width) return a.linears[i].linear.layer;
   }
   return 0;
 }

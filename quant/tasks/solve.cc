@@ -278,14 +278,14 @@ class PartSolver : public PartTask {
                       .effective_rank = factor.effective_rank};
     // What the linear gives when nothing is wrong: errors are shares of it.
     const double signal = Distortion(weight, factor.hessian);
-    for (const auto& [bits, quantized] : solved.widths) {
+    for (const auto& [width, quantized] : solved.widths) {
       // Cancellation can leave a tiny negative rest where the error is zero.
       const double distortion = std::max(0.0, quantized.distortion);
-      const at::Tensor restored = Dequantize(quantized.codes, quantized.scales, bits, options_.group_size);
+      const at::Tensor restored = Dequantize(quantized.codes, quantized.scales, width, options_.group_size);
       const BlockProbe::Errors errors = probe.Measure(solved.target.id, weight - restored);
-      row.widths[bits] = {distortion, signal > 0 ? distortion / signal : 0.0, errors.block, errors.gated};
-      packed_[bits][linear.name + ".qweight"] = PackRows(quantized.codes.cpu(), bits);
-      packed_[bits][linear.name + ".scales"] = quantized.scales.cpu();
+      row.widths[width] = {distortion, signal > 0 ? distortion / signal : 0.0, errors.block, errors.gated};
+      packed_[width][linear.name + ".qweight"] = PackRows(quantized.codes.cpu(), width);
+      packed_[width][linear.name + ".scales"] = quantized.scales.cpu();
     }
     table_.rows.push_back(std::move(row));
   }
@@ -294,10 +294,10 @@ class PartSolver : public PartTask {
     TaskOutputs outputs;
     table_.layer = part_.layer;
     table_.part = part_.index;
-    for (const auto& [bits, tensors] : packed_) {
+    for (const auto& [width, tensors] : packed_) {
       ASSIGN_OR_RETURN(const Digest digest, PutTensors(context_.blobs, tensors));
-      table_.blobs[bits] = digest;
-      outputs.push_back({absl::StrCat("w", bits), digest});
+      table_.blobs[width] = digest;
+      outputs.push_back({absl::StrCat("w", width), digest});
     }
     ASSIGN_OR_RETURN(const Digest digest, context_.blobs.Put(PartTableToJson(table_)));
     outputs.push_back({"table", digest});

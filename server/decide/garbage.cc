@@ -16,11 +16,11 @@ void MarkJob(const Job& job, LiveFacts& live) {
   const bool ended = IsTerminal(job.record.state());
   for (const Task& task : job.tasks) {
     if (!ended) live.keys.insert(task.key());
-    for (const TaskInput& input : task.planned().inputs) {
+    for (const TaskInput& input : task.definition().inputs) {
       if (!ended && input.producer.empty()) live.blobs.insert(input.blob.sha256);
     }
     for (const BlobRef& output : task.outputs()) {
-      const bool kept = !ended || IsKeptAfterJob(task.planned().kind, output.role);
+      const bool kept = !ended || IsKeptAfterJob(task.definition().kind, output.role);
       if (kept) live.blobs.insert(output.digest.sha256);
     }
   }

@@ -22,7 +22,7 @@ struct FreeWorker {
 int64_t UsedMemory(const JobTable& jobs, const std::string& worker) {
   int64_t used = 0;
   for (const TaskRef& ref : jobs.RunningOn(worker)) {
-    used += jobs.FindTask(ref.job, ref.task)->planned().memory_bytes;
+    used += jobs.FindTask(ref.job, ref.task)->definition().memory_bytes;
   }
   return used;
 }
@@ -46,7 +46,7 @@ bool HasLargerWorker(const WorkerTable& workers, int64_t memory_bytes) {
 }
 
 bool Fits(const Task& task, const FreeWorker& worker, const WorkerTable& workers) {
-  if (task.planned().memory_bytes > worker.free_memory_bytes) return false;
+  if (task.definition().memory_bytes > worker.free_memory_bytes) return false;
   const int64_t exhausted = task.record.exhausted_memory_bytes();
   return exhausted == 0 || worker.facts->memory_bytes > exhausted || !HasLargerWorker(workers, exhausted);
 }
@@ -57,7 +57,7 @@ bool CouldRun(const Job& job, const Task& task, const WorkerFacts& worker, const
   const std::string& wanted = job.record.determinism_class();
   return !worker.draining && !IsSuspect(worker, limits, now) &&
          (wanted.empty() || worker.determinism_class == wanted) &&
-         worker.memory_bytes >= task.planned().memory_bytes;
+         worker.memory_bytes >= task.definition().memory_bytes;
 }
 
 // A worker that failed the task gets it again only when no other that could run it has failed it less often.
@@ -135,7 +135,7 @@ class Round {
     schedule_.assignments.push_back({job.record.id(), task.label(), worker->facts->id});
     taken_.insert(index_key({job.record.id(), task.label()}));
     if (!task.key().empty()) taken_keys_.insert(task.key());
-    worker->free_memory_bytes -= task.planned().memory_bytes;
+    worker->free_memory_bytes -= task.definition().memory_bytes;
     // The next task goes to another worker first, so that work spreads.
     FreeWorker used = *worker;
     free_.erase(worker);
@@ -155,8 +155,8 @@ class Round {
 
 }  // namespace
 
-Schedule Plan(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits,
-              absl::Duration now) {
+Schedule MakeSchedule(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits,
+                      absl::Duration now) {
   return Round(jobs, workers, limits, now).Run();
 }
 

@@ -51,8 +51,8 @@ struct Schedule {
 };
 
 // Bindings must be applied before their jobs get assignments: call again after applying.
-Schedule Plan(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits,
-              absl::Duration now);
+Schedule MakeSchedule(const JobTable& jobs, const WorkerTable& workers, const SchedulingLimits& limits,
+                      absl::Duration now);
 
 // Workers that were not heard of for a whole lease.
 std::vector<std::string> ExpiredWorkers(const WorkerTable& workers, const SchedulingLimits& limits,

@@ -108,9 +108,9 @@ WaitingReason ExplainReady(const Job& job, const std::vector<const WorkerFacts*>
             absl::StrCat("none of ", usable.size(), " workers is of determinism class ", wanted,
                          ", to which the first task bound this job")};
   }
-  if (largest < task.planned().memory_bytes) {
+  if (largest < task.definition().memory_bytes) {
     return {v1::Waiting::NO_CAPABLE_WORKER,
-            absl::StrCat("task ", task.label(), " needs ", task.planned().memory_bytes,
+            absl::StrCat("task ", task.label(), " needs ", task.definition().memory_bytes,
                          " bytes of memory, the largest worker has ", largest)};
   }
   return {v1::Waiting::WORKERS_BUSY, "all workers are busy"};
@@ -125,8 +125,8 @@ WaitingReason WaitsForSilent(const Job& job) {
 }
 
 WaitingReason CoordinatorStep(const Job& job) {
-  return {v1::Waiting::COORDINATOR, job.record.planned() ? "the coordinator publishes the artifact"
-                                                         : "the coordinator plans the tasks"};
+  return {v1::Waiting::COORDINATOR, job.record.expanded() ? "the coordinator publishes the artifact"
+                                                          : "the coordinator plans the tasks"};
 }
 
 }  // namespace

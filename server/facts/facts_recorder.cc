@@ -83,7 +83,7 @@ std::vector<Change> FactsRecorder::TakeChanges() {
   for (const auto& [task, is_new] : dirty_tasks_) {
     const Task& facts = table_.Find(task.first)->tasks[task.second];
     PutTask put{task.first, task.second, std::nullopt, RowOf(*facts.node, facts.record)};
-    if (is_new) put.definition = DefineTask(facts.planned());
+    if (is_new) put.definition = DefineTask(facts.definition());
     changes.push_back(std::move(put));
   }
   for (AppendEvent& event : log_) changes.push_back(std::move(event));

@@ -96,7 +96,7 @@ JobTable::Touched JobTable::On(const TasksPlanned& event) {
   Touched touched{.job = event.job, .tasks = {}, .new_definitions = true};
   touched.tasks = job.graph.Apply(graph_event::Planned{event.tasks});
   AddTasks(job, touched.tasks, {}, absl::ZeroDuration());
-  job.record.set_planned(true);
+  job.record.set_expanded(true);
   ++job.progress_version;
   return touched;
 }

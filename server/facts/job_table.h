@@ -31,7 +31,7 @@ using TaskState = v1::Task::State;
 
 struct JobCreated {
   server::JobRecord record;
-  std::vector<PlannedTask> tasks;  // the first ones
+  std::vector<TaskDefinition> tasks;  // the first ones
 };
 // The job's tasks may only run on workers of this class from now on.
 struct JobBound {
@@ -40,7 +40,7 @@ struct JobBound {
 };
 struct TasksPlanned {
   std::string job;
-  std::vector<PlannedTask> tasks;
+  std::vector<TaskDefinition> tasks;
 };
 // All inputs are known. `key` is empty while the job has no class.
 struct TaskReady {
@@ -142,9 +142,9 @@ struct Task {
   bool acknowledged = false;
   bool awaits_lookup = false;  // READY, and its key is being looked for: it must not be run yet
 
-  const PlannedTask& planned() const { return node->planned; }
-  const std::string& label() const { return planned().label; }
-  TaskKind kind() const { return planned().kind; }
+  const TaskDefinition& definition() const { return node->definition; }
+  const std::string& label() const { return definition().label; }
+  TaskKind kind() const { return definition().kind; }
   const std::string& key() const { return node->key; }
   const std::vector<BlobRef>& outputs() const { return node->outputs; }
   bool cached() const { return node->cached; }

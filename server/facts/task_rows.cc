@@ -22,8 +22,8 @@ TaskPhase PhaseOf(v1::Task::State state) {
   }
 }
 
-PlannedTask PlannedOf(const server::TaskDefinition& definition) {
-  PlannedTask task;
+TaskDefinition DefinitionOf(const server::TaskDefinition& definition) {
+  TaskDefinition task;
   task.label = definition.label();
   task.kind = ParseTaskKind(definition.kind()).value();
   task.params_json = definition.params_json();
@@ -56,7 +56,7 @@ std::vector<v1::TaskBlob> ToProto(const std::vector<BlobRef>& blobs) {
   return protos;
 }
 
-server::TaskDefinition DefineTask(const PlannedTask& task) {
+server::TaskDefinition DefineTask(const TaskDefinition& task) {
   server::TaskDefinition definition;
   definition.set_label(task.label);
   definition.set_kind(std::string(TaskKindName(task.kind)));
@@ -100,7 +100,7 @@ server::TaskRecord RowOf(const TaskNode& node, server::TaskRecord record) {
 
 TaskNode NodeOf(const server::TaskDefinition& definition, server::TaskRecord& record) {
   TaskNode node;
-  node.planned = PlannedOf(definition);
+  node.definition = DefinitionOf(definition);
   node.phase = PhaseOf(record.state());
   node.key = record.key();
   for (const v1::TaskBlob& output : record.outputs()) {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "plan/graph/task_graph_state.h"
 #include "server/facts/state.pb.h"
 
@@ -13,7 +13,7 @@ v1::Digest ToProto(const Digest& digest);
 Digest FromProto(const v1::Digest& digest);
 std::vector<v1::TaskBlob> ToProto(const std::vector<BlobRef>& blobs);
 
-server::TaskDefinition DefineTask(const PlannedTask& task);
+server::TaskDefinition DefineTask(const TaskDefinition& task);
 
 // The state of a task in this phase; CANCELLED for kDropped, which may be FAILED, too.
 v1::Task::State StateOf(TaskPhase phase);

@@ -24,16 +24,16 @@ namespace {
 constexpr size_t kMaxReasonBytes = 1000;
 
 // Everything after `prepare`. In a room: the model is opened again after a restart.
-absl::StatusOr<std::vector<PlannedTask>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
-                                                   const std::string& spec_json, const Digest& summary,
-                                                   const ModelSources& models, LocalBlobStore& blobs) {
+absl::StatusOr<std::vector<TaskDefinition>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
+                                                      const std::string& spec_json, const Digest& summary,
+                                                      const ModelSources& models, LocalBlobStore& blobs) {
   if (resolved == nullptr) {
     ASSIGN_OR_RETURN(JobSpec spec, JobSpecFromJson(spec_json));
     ASSIGN_OR_RETURN(ResolvedJob opened, OpenJob(std::move(spec), models));
     resolved = std::make_shared<const ResolvedJob>(std::move(opened));
   }
   ASSIGN_OR_RETURN(const PrepareSummary parsed, ReadPrepareSummary(blobs, summary));
-  return PlanRest(*resolved, parsed);
+  return TasksAfterPrepare(*resolved, parsed);
 }
 
 constexpr int kMaxStepRetries = 8;
@@ -114,7 +114,7 @@ absl::StatusOr<std::string> JobLifecycle::Create(NewJob job) {
   record.set_original_bytes(job.resolved->original_bytes);
   record.mutable_warnings()->Add(job.warnings.begin(), job.warnings.end());
   metrics_.JobSubmitted(job.resolved->spec.heuristic);
-  facts_.Apply(JobCreated{std::move(record), {PlanPrepare(*job.resolved)}});
+  facts_.Apply(JobCreated{std::move(record), {PrepareTask(*job.resolved)}});
   resolved_[id] = std::move(job.resolved);
   v1::JobEvent event;
   event.mutable_state_changed()->set_state(v1::Job::QUEUED);
@@ -208,16 +208,16 @@ void JobLifecycle::StartSteps(const Job& job) {
     const Task* task = job.Find(label);
     return task != nullptr && task->record.state() == v1::Task::DONE;
   };
-  if (!job.record.planned() && is_done(kPrepareLabel)) StartPlanning(id);
+  if (!job.record.expanded() && is_done(kPrepareLabel)) StartExpansion(id);
   if (is_done(kPublishLabel)) StartPublishing(id);
 }
 
-void JobLifecycle::StartPlanning(const std::string& id) {
-  if (planning_.contains(id)) return;
+void JobLifecycle::StartExpansion(const std::string& id) {
+  if (expanding_.contains(id)) return;
   const Job& job = *facts_.table().Find(id);
   const absl::StatusOr<Digest> summary = job.graph.OutputOf(kPrepareLabel, "summary");
   const Instance of{id, job.record.create_us()};
-  if (!summary.ok()) return FinishPlanning(of, summary.status());
+  if (!summary.ok()) return FinishExpansion(of, summary.status());
   auto resolved = resolved_.contains(id) ? resolved_[id] : nullptr;
   // A model that must be opened again may lie in a slow place, which must not hold up the steps of other
   // jobs.
@@ -226,24 +226,24 @@ void JobLifecycle::StartPlanning(const std::string& id) {
     auto tasks = PlanTasks(resolved, spec, digest, options_.models, blobs_);
     loop_.Post([this, of, tasks = std::move(tasks)] {
       loop_thread.AssertHeld();
-      FinishPlanning(of, tasks);
+      FinishExpansion(of, tasks);
     });
   });
-  if (posted) planning_.insert(id);
+  if (posted) expanding_.insert(id);
 }
 
-void JobLifecycle::FinishPlanning(const Instance& of, absl::StatusOr<std::vector<PlannedTask>> tasks) {
+void JobLifecycle::FinishExpansion(const Instance& of, absl::StatusOr<std::vector<TaskDefinition>> tasks) {
   const std::string& id = of.id;
   const Job* job = FindRunning(of);
-  if (job == nullptr || job->record.planned()) {
-    planning_.erase(id);
+  if (job == nullptr || job->record.expanded()) {
+    expanding_.erase(id);
     resolved_.erase(id);
     return;
   }
   // A step that a stop interrupts is for the next coordinator.
   if (GetErrorInfo(tasks.status()).reason == "SHUTTING_DOWN") return;
-  if (!tasks.ok()) return RecoverStep(id, kPrepareLabel, planning_, tasks.status());
-  planning_.erase(id);
+  if (!tasks.ok()) return RecoverStep(id, kPrepareLabel, expanding_, tasks.status());
+  expanding_.erase(id);
   resolved_.erase(id);
   step_retries_.erase(id);
   facts_.Apply(TasksPlanned{id, *std::move(tasks)});

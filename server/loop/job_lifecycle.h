@@ -1,7 +1,7 @@
-// What happens to a job from creation to its end: planning when `prepare` is done, tasks that become ready or
-// are known from earlier work, publication, cancellation, deletion. On the commit loop's thread; whatever
-// reads or writes is done in the rooms and comes back as an operation. After a restart Resume and Reconcile
-// start again what was unfinished. What it does about lost blobs is in job_lifecycle_lost_blobs.cc.
+// What happens to a job from creation to its end: its other tasks when `prepare` is done, tasks that become
+// ready or are known from earlier work, publication, cancellation, deletion. On the commit loop's thread;
+// whatever reads or writes is done in the rooms and comes back as an operation. After a restart Resume and
+// Reconcile start again what was unfinished. What it does about lost blobs is in job_lifecycle_lost_blobs.cc.
 #pragma once
 
 #include <functional>
@@ -121,11 +121,11 @@ class JobLifecycle {
   void TakeLookedUp(const std::vector<ResultLookup::Answer>& answers) ON_LOOP;
   // Starts the steps of the coordinator that a running job is ready for.
   void StartSteps(const Job& job) ON_LOOP;
-  void StartPlanning(const std::string& id) ON_LOOP;
-  void FinishPlanning(const Instance& of, absl::StatusOr<std::vector<PlannedTask>> tasks) ON_LOOP;
+  void StartExpansion(const std::string& id) ON_LOOP;
+  void FinishExpansion(const Instance& of, absl::StatusOr<std::vector<TaskDefinition>> tasks) ON_LOOP;
   void StartPublishing(const std::string& id) ON_LOOP;
   void FinishPublishing(const Instance& of, absl::StatusOr<server::ArtifactRecord> artifact) ON_LOOP;
-  // Planning or publication failed on the outputs of the task `label`: has lost ones made again, waits for
+  // Expansion or publication failed on the outputs of the task `label`: has lost ones made again, waits for
   // what may come back, or fails the job. `in_step` keeps the step from starting meanwhile.
   void RecoverStep(const std::string& id, const std::string& label, std::set<std::string>& in_step,
                    const absl::Status& error) ON_LOOP;
@@ -151,7 +151,7 @@ class JobLifecycle {
   const Clock& clock_;
   ResultLookup lookup_;
   absl::flat_hash_map<std::string, std::shared_ptr<const ResolvedJob>> resolved_ OF_LOOP;
-  std::set<std::string> planning_ OF_LOOP;
+  std::set<std::string> expanding_ OF_LOOP;
   std::set<std::string> publishing_ OF_LOOP;
   std::map<std::string, StepRetry> step_retries_ OF_LOOP;  // by job
 };

@@ -50,7 +50,7 @@ void JobLifecycle::CheckInputs(const std::string& id, const std::string& label, 
   // A disk that lost one tensor of a plan may have lost more: all are looked at, not one each attempt.
   std::set<std::string> indirect;
   for (const TaskNode& task : job.graph.tasks()) {
-    if (task.planned.kind != producer->planned.kind) continue;
+    if (task.definition.kind != producer->definition.kind) continue;
     for (const BlobRef& output : task.outputs) {
       indirect.insert(output.digest.sha256);
       inputs->push_back(output);

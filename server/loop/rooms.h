@@ -21,7 +21,7 @@ struct Rooms {
   Executor object_stores{"object-store", 4, kMaxQueued};
   Executor blobs{"blobs", 2, kMaxQueued};  // uploads and downloads of clients
   Executor worker_blobs{"worker-blobs", 2, kMaxQueued};
-  Executor steps{"steps", 2, kMaxQueued};      // planning, publication, garbage
+  Executor steps{"steps", 2, kMaxQueued};      // expansion of graphs, publication, garbage
   Executor lookups{"lookups", 1, kMaxQueued};  // earlier results of tasks that are about to run
   Executor disk{"disk", 1, kMaxQueued};        // how much room there is
 

@@ -74,10 +74,10 @@ void TaskAttempts::Assign(const Assignment& assignment) {
   assign.set_token(token);
   assign.mutable_task()->set_task(TaskName(assignment.job, assignment.task));
   assign.mutable_task()->set_kind(std::string(TaskKindName(task.kind())));
-  assign.mutable_task()->set_params_json(task.planned().params_json);
+  assign.mutable_task()->set_params_json(task.definition().params_json);
   const std::vector<v1::TaskBlob> blobs = ToProto(*inputs);
   assign.mutable_task()->mutable_inputs()->Assign(blobs.begin(), blobs.end());
-  assign.mutable_task()->set_memory_bytes(task.planned().memory_bytes);
+  assign.mutable_task()->set_memory_bytes(task.definition().memory_bytes);
   workers_.Send(assignment.worker, std::move(message));
 }
 

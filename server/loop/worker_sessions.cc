@@ -265,7 +265,7 @@ void WorkerSessions::Dispatch() {
   const absl::Duration now = clock_.Monotonic();
   // A job that is bound looks for earlier results first, and leaves the worker to another.
   while (true) {
-    const Schedule schedule = Plan(facts_.table(), workers_.table(), options_.limits, now);
+    const Schedule schedule = MakeSchedule(facts_.table(), workers_.table(), options_.limits, now);
     for (const Binding& binding : schedule.bindings) jobs_.Bind(binding.job, binding.determinism_class);
     for (const Assignment& assignment : schedule.assignments) {
       const Task* task = facts_.table().FindTask(assignment.job, assignment.task);

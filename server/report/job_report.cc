@@ -12,7 +12,7 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/distortion_table.h"
 #include "plan/allocate/loss.h"
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
 #include "server/facts/resource_names.h"
@@ -77,7 +77,7 @@ json ArtifactJson(const v1::Artifact& artifact) {
 json PlanJson(const BitPlan& plan) {
   std::map<std::string, std::map<std::string, int>> histogram;
   for (const PlannedLinear& planned : plan.linears) {
-    ++histogram[Text(LinearKindName(planned.linear.kind))][std::to_string(planned.bits)];
+    ++histogram[Text(LinearKindName(planned.linear.kind))][std::to_string(planned.width)];
   }
   json value = {{"heuristic", plan.heuristic},     {"profile", plan.profile},
                 {"group_size", plan.group_size},   {"average_bits", plan.average_bits},
@@ -91,11 +91,11 @@ json PlanJson(const BitPlan& plan) {
 
 json WidthsJson(const TableRow& row, Objective objective) {
   json widths = json::object();
-  for (const auto& [bits, facts] : row.row->widths) {
-    widths[std::to_string(bits)] = {{"distortion", facts.distortion},
-                                    {"relative_error", facts.relative_error},
-                                    {"block_error", facts.block_error},
-                                    {"loss", Loss(row, bits, objective)}};
+  for (const auto& [width, facts] : row.row->widths) {
+    widths[std::to_string(width)] = {{"distortion", facts.distortion},
+                                     {"relative_error", facts.relative_error},
+                                     {"block_error", facts.block_error},
+                                     {"loss", Loss(row, width, objective)}};
   }
   return widths;
 }
@@ -114,7 +114,7 @@ json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
                    {"expert", planned.linear.expert},
                    {"out", planned.linear.out},
                    {"in", planned.linear.in},
-                   {"bits", planned.bits},
+                   {"bits", planned.width},
                    {"loss", planned.loss},
                    {"method", planned.method},
                    {"fallback", planned.fallback}};

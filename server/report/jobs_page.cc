@@ -160,7 +160,7 @@ std::string ProgressOf(const JobRow& job) {
     return Cell(absl::StrCat("<a href=\"/jobs/", EscapeHtml(job.id), "/report\">Report<small>", scores,
                              "</small></a>"));
   }
-  if (!job.planned) return Cell(job.workers > 0 ? "preparing" : "");
+  if (!job.expanded) return Cell(job.workers > 0 ? "preparing" : "");
   const std::string text = absl::StrCat(job.tasks_done, " of ", job.tasks_total, " tasks");
   std::vector<std::string> more;
   if (!job.stages.empty())

@@ -26,8 +26,8 @@ struct JobRow {
   int tasks_done = 0;
   int tasks_cached = 0;  // of the done ones
   int tasks_total = 0;
-  bool planned = false;  // all tasks are known
-  int workers = 0;       // that run tasks of it
+  bool expanded = false;  // all tasks are known
+  int workers = 0;        // that run tasks of it
   // Perplexity before and after; 0: not measured.
   double original_perplexity = 0;
   double perplexity = 0;

@@ -8,7 +8,7 @@
 #include "base/error_info.h"
 #include "base/json.h"
 #include "base/status_macros.h"
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 #include "server/facts/resource_names.h"
 
 namespace quantmoe {
@@ -35,7 +35,7 @@ double Perplexity(const nlohmann::json& scores, const char* which) {
 
 absl::StatusOr<Digest> PublishedPlanOf(const Job& job) {
   if (const Task* publish = job.Find(kPublishLabel); publish != nullptr) {
-    for (const TaskInput& input : publish->planned().inputs) {
+    for (const TaskInput& input : publish->definition().inputs) {
       if (input.role == "plan") return job.graph.OutputOf(input.producer, input.producer_role);
     }
   }

@@ -87,7 +87,7 @@ JobRow RowOf(const Job& job) {
              .budget = BudgetText(record.spec()),
              .heuristic = HeuristicText(record.spec().heuristic()),
              .profile = record.spec().runtime_profile(),
-             .planned = record.planned(),
+             .expanded = record.expanded(),
              .original_perplexity = record.artifact().quality().original_perplexity(),
              .perplexity = record.artifact().quality().perplexity(),
              .created = absl::FromUnixMicros(record.create_us()),
@@ -166,11 +166,11 @@ absl::StatusOr<std::string> ShowJobs(ServiceContext& context, const SchedulingLi
 }
 
 absl::StatusOr<std::string> ShowReport(ServiceContext& context, const std::string& job_id) {
-  ASSIGN_OR_RETURN(const std::string json, ReadReport(context, job_id));
+  ASSIGN_OR_RETURN(const std::string json, ReportOf(context, job_id));
   return RenderReportPage(json);
 }
 
-absl::StatusOr<std::string> ReadReport(ServiceContext& context, const std::string& job_id) {
+absl::StatusOr<std::string> ReportOf(ServiceContext& context, const std::string& job_id) {
   ASSIGN_OR_RETURN(const ReportFacts facts,
                    AskLoop<ReportFacts>(context, [&context, job_id]() -> absl::StatusOr<ReportFacts> {
                      loop_thread.AssertHeld();

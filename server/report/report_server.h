@@ -16,6 +16,6 @@ absl::StatusOr<std::string> ShowJobs(ServiceContext& context, const SchedulingLi
 // The page of a report; errors as ReadReport.
 absl::StatusOr<std::string> ShowReport(ServiceContext& context, const std::string& job_id);
 // The report as JSON. NOT_FOUND JOB_NOT_FOUND; FAILED_PRECONDITION REPORT_NOT_READY.
-absl::StatusOr<std::string> ReadReport(ServiceContext& context, const std::string& job_id);
+absl::StatusOr<std::string> ReportOf(ServiceContext& context, const std::string& job_id);
 
 }  // namespace quantmoe

@@ -58,7 +58,7 @@ grpc::ServerUnaryReactor* CatalogServiceHandler::InspectModel(grpc::CallbackServ
                                                               v1::InspectModelResponse* response) {
   UnaryReply reply(context_, call, *request, kService, "InspectModel");
   RunIn(context_.rooms.For(request->model().uri()), reply, [this, reply, request, response] {
-    auto json = quantmoe::InspectModel(context_, request->model().uri());
+    auto json = InspectModelAt(context_, request->model().uri());
     if (json.ok()) response->set_json(*json);
     reply.Finish(json.status());
   });

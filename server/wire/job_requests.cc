@@ -132,7 +132,7 @@ std::string DescribeModel(const ResolvedJob& job) {
   return json.dump();
 }
 
-absl::StatusOr<std::string> InspectModel(ServiceContext& context, const std::string& uri) {
+absl::StatusOr<std::string> InspectModelAt(ServiceContext& context, const std::string& uri) {
   ASSIGN_OR_RETURN(std::unique_ptr<ModelDirectory> directory, OpenModel(uri, context.models));
   return InspectModel(std::move(directory));
 }
@@ -147,9 +147,9 @@ WorkerRates GatherRates(const ServiceContext& context) {
   for (const auto& [id, job] : context.facts.table().jobs()) {
     for (const Task& task : job.tasks) {
       const bool timed = task.record.state() == v1::Task::DONE && !task.cached();
-      if (!timed || task.planned().work <= 0) continue;
+      if (!timed || task.definition().work <= 0) continue;
       auto& [work, seconds] = rates.done[task.kind()];
-      work += task.planned().work;
+      work += task.definition().work;
       seconds += task.record.seconds();
     }
   }

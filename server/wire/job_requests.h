@@ -30,7 +30,7 @@ absl::StatusOr<std::shared_ptr<const ResolvedJob>> OpenSpec(ServiceContext& cont
 std::string DescribeModel(const ResolvedJob& job);
 
 // Family, layers, what is quantized, as JSON. Errors as documented at JobService.CreateJob for the model.
-absl::StatusOr<std::string> InspectModel(ServiceContext& context, const std::string& uri);
+absl::StatusOr<std::string> InspectModelAt(ServiceContext& context, const std::string& uri);
 
 // Who could do the work, and how fast such work was done before.
 struct WorkerRates {

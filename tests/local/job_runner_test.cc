@@ -27,7 +27,7 @@ Outputs OutputsOf(const TaskGraphState& graph) {
   Outputs outputs;
   for (const TaskNode& task : graph.tasks()) {
     for (const BlobRef& output : task.outputs) {
-      outputs[task.planned.label + "/" + output.role] = output.digest.sha256;
+      outputs[task.definition.label + "/" + output.role] = output.digest.sha256;
     }
   }
   return outputs;

@@ -36,7 +36,7 @@ int64_t LaidOutBytes(const BitPlan& plan, const std::vector<TensorInfo>& kept) {
   std::map<std::string, int> bits;
   std::vector<Linear> linears;
   for (const PlannedLinear& planned : plan.linears) {
-    bits[planned.linear.name] = planned.bits;
+    bits[planned.linear.name] = planned.width;
     linears.push_back(planned.linear);
   }
   return WeightFileBytes(LayOutWeightFiles(
@@ -148,9 +148,9 @@ TEST(BitPlanTest, ServingProfilesHoldForEveryHeuristic) {
         ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, spec, {}));
         std::map<std::string, int> widths;
         for (const PlannedLinear& planned : plan.linears) {
-          EXPECT_TRUE(planned.bits == 4 || planned.bits == 8);
-          EXPECT_EQ(widths.try_emplace(FusedName(planned.linear, profile), planned.bits).first->second,
-                    planned.bits)
+          EXPECT_TRUE(planned.width == 4 || planned.width == 8);
+          EXPECT_EQ(widths.try_emplace(FusedName(planned.linear, profile), planned.width).first->second,
+                    planned.width)
               << heuristic.name << " " << planned.linear.name;
         }
         EXPECT_LE(plan.average_bits, budget);
@@ -197,7 +197,7 @@ std::vector<int64_t> RankBytes(const BitPlan& plan, const std::vector<TensorInfo
                                int ranks) {
   std::vector<int64_t> bytes(ranks, 0);
   for (const PlannedLinear& planned : plan.linears) {
-    for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.bits, plan.group_size)) {
+    for (const TensorInfo& tensor : PackedTensors(planned.linear, planned.width, plan.group_size)) {
       for (int rank = 0; rank < ranks; ++rank) {
         const bool here = planned.linear.expert < 0 || planned.linear.expert / (experts / ranks) == rank;
         if (here) bytes[rank] += tensor.data_bytes();
@@ -253,9 +253,9 @@ TEST(BitPlanTest, RulesHoldForEveryHeuristicAndProfile) {
         const LinearKind kind = planned.linear.kind;
         const bool shared = kind >= LinearKind::kSharedGate && kind <= LinearKind::kSharedDown;
         const bool protect = IsAttention(kind) || shared;
-        EXPECT_TRUE(!protect || planned.bits == 8) << planned.linear.name;
-        EXPECT_TRUE(planned.linear.layer != 0 || planned.bits >= 4) << planned.linear.name;
-        EXPECT_TRUE(kind != LinearKind::kExpertDown || planned.bits <= 4) << planned.linear.name;
+        EXPECT_TRUE(!protect || planned.width == 8) << planned.linear.name;
+        EXPECT_TRUE(planned.linear.layer != 0 || planned.width >= 4) << planned.linear.name;
+        EXPECT_TRUE(kind != LinearKind::kExpertDown || planned.width <= 4) << planned.linear.name;
       }
     }
   }
@@ -363,7 +363,7 @@ TEST(BitPlanTest, TheObjectiveDecidesWhatIsMinimised) {
       double loss = 0;
       const std::vector<TableRow> rows = SortRows(table);
       for (size_t r = 0; r < rows.size(); ++r) {
-        loss += Loss(rows[r], other_plan.linears[r].bits, ParseObjective(objective));
+        loss += Loss(rows[r], other_plan.linears[r].width, ParseObjective(objective));
       }
       EXPECT_LE(plan.loss, loss * (1 + 1e-12)) << objective << " against " << other;
     }

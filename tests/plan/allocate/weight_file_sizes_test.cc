@@ -17,10 +17,10 @@ constexpr int kGroupSize = 128;
 
 int64_t LaidOutBytes(const std::vector<Linear>& linears, const std::vector<TensorInfo>& kept,
                      const std::vector<int>& bits) {
-  std::map<std::string, int> bits_of;
-  for (size_t i = 0; i < linears.size(); ++i) bits_of[linears[i].name] = bits[i];
+  std::map<std::string, int> width_of;
+  for (size_t i = 0; i < linears.size(); ++i) width_of[linears[i].name] = bits[i];
   return WeightFileBytes(LayOutWeightFiles(
-      linears, kept, [&](const Linear& linear) { return bits_of.at(linear.name); }, kGroupSize));
+      linears, kept, [&](const Linear& linear) { return width_of.at(linear.name); }, kGroupSize));
 }
 
 // Names, dtypes and sizes of every kind, in and outside of layers, before and behind the linears' own

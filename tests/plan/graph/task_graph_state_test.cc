@@ -20,8 +20,8 @@ using testing::Pair;
 
 constexpr char kClass[] = "cpu-x";
 
-PlannedTask Define(const std::string& label, const std::vector<std::string>& producers) {
-  PlannedTask task{label, TaskKind::kForward, "{}", {}};
+TaskDefinition Define(const std::string& label, const std::vector<std::string>& producers) {
+  TaskDefinition task{label, TaskKind::kForward, "{}", {}};
   task.inputs.push_back(FromBlob("text", DigestOf("text")));
   for (const std::string& producer : producers) {
     task.inputs.push_back(FromTask(absl::StrCat("out of ", producer), producer, "out"));
@@ -184,15 +184,15 @@ void ExpectSound(const TaskGraphState& graph) {
   int done = 0;
   for (const TaskNode& task : graph.tasks()) {
     std::set<std::string> waits_for;
-    for (const TaskInput& input : task.planned.inputs) {
+    for (const TaskInput& input : task.definition.inputs) {
       if (input.producer.empty() || graph.Find(input.producer)->phase == TaskPhase::kDone) continue;
       waits_for.insert(input.producer);
     }
-    ASSERT_EQ(task.unmet, static_cast<int>(waits_for.size())) << task.planned.label;
+    ASSERT_EQ(task.unmet, static_cast<int>(waits_for.size())) << task.definition.label;
     if (task.phase == TaskPhase::kReady) ready.insert({-task.height, task.index});
     if (task.phase == TaskPhase::kRunning) running.insert(task.index);
     done += task.phase == TaskPhase::kDone ? 1 : 0;
-    ASSERT_EQ(task.outputs.empty(), task.phase != TaskPhase::kDone) << task.planned.label;
+    ASSERT_EQ(task.outputs.empty(), task.phase != TaskPhase::kDone) << task.definition.label;
   }
   for (const auto& [height, index] : ready) ASSERT_EQ(graph.task(index).unmet, 0);
   ASSERT_EQ(graph.ready(), ready);
@@ -205,13 +205,13 @@ void Disturb(std::mt19937& random, TaskGraphState& graph) {
   const int index = static_cast<int>(random() % graph.tasks().size());
   const TaskNode& task = graph.task(index);
   if (task.WaitsForNobody()) {
-    graph.Apply(graph_event::Ready{index, absl::StrCat("key of ", task.planned.label)});
+    graph.Apply(graph_event::Ready{index, absl::StrCat("key of ", task.definition.label)});
   } else if (task.phase == TaskPhase::kReady) {
     graph.Apply(graph_event::Started{index});
   } else if (task.phase == TaskPhase::kRunning && random() % 3 == 0) {
     graph.Apply(graph_event::Released{index});
   } else if (task.phase == TaskPhase::kRunning) {
-    graph.Apply(graph_event::Done{index, Outputs(task.planned.label), random() % 2 == 0});
+    graph.Apply(graph_event::Done{index, Outputs(task.definition.label), random() % 2 == 0});
   } else if (task.phase == TaskPhase::kDone && random() % 4 == 0) {
     graph.Apply(graph_event::Reopened{index});
   }
@@ -220,7 +220,7 @@ void Disturb(std::mt19937& random, TaskGraphState& graph) {
 std::vector<TaskNode> Remembered(const TaskGraphState& graph) {
   std::vector<TaskNode> nodes;
   for (const TaskNode& task : graph.tasks()) {
-    nodes.push_back({.planned = task.planned,
+    nodes.push_back({.definition = task.definition,
                      .phase = task.phase,
                      .key = task.key,
                      .outputs = task.outputs,
@@ -234,7 +234,7 @@ TEST(TaskGraphStateEventsTest, AnyOrderOfEventsLeavesASoundGraphThatIsRestoredAs
   for (unsigned seed = 0; seed < 20; ++seed) {
     std::mt19937 random(seed);
     TaskGraphState graph;
-    std::vector<PlannedTask> tasks;
+    std::vector<TaskDefinition> tasks;
     for (int i = 0; i < 12; ++i) {
       std::vector<std::string> producers;
       for (int p = 0; p < i; ++p) {

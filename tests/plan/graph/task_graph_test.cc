@@ -34,7 +34,7 @@ ResolvedJob SmallJob(double average_bits = 3) {
 constexpr PrepareSummary kSummary = {2, 4096, 3, 1000};
 
 // Which outputs the header promises for a task.
-bool Promises(const PlannedTask& task, const std::string& role) {
+bool Promises(const TaskDefinition& task, const std::string& role) {
   const std::string stem = role.substr(0, role.find('.'));
   switch (task.kind) {
     case TaskKind::kPrepare:
@@ -64,15 +64,15 @@ bool Promises(const PlannedTask& task, const std::string& role) {
   return false;
 }
 
-std::vector<PlannedTask> WholeGraph(const ResolvedJob& job) {
-  std::vector<PlannedTask> tasks = {PlanPrepare(job)};
-  for (PlannedTask& task : PlanRest(job, kSummary)) tasks.push_back(std::move(task));
+std::vector<TaskDefinition> WholeGraph(const ResolvedJob& job) {
+  std::vector<TaskDefinition> tasks = {PrepareTask(job)};
+  for (TaskDefinition& task : TasksAfterPrepare(job, kSummary)) tasks.push_back(std::move(task));
   return tasks;
 }
 
 TEST(TaskGraphTest, ProducersComeFirstAndEveryReferenceResolves) {
-  std::map<std::string, PlannedTask> seen;
-  for (const PlannedTask& task : WholeGraph(SmallJob())) {
+  std::map<std::string, TaskDefinition> seen;
+  for (const TaskDefinition& task : WholeGraph(SmallJob())) {
     std::set<std::string> roles;
     for (const TaskInput& input : task.inputs) {
       EXPECT_TRUE(roles.insert(input.role).second) << task.label << " " << input.role;
@@ -91,7 +91,7 @@ TEST(TaskGraphTest, ProducersComeFirstAndEveryReferenceResolves) {
   EXPECT_EQ(seen.size(), 6 + SmallJob().parts.size() + 3 + 9 + 3);
 }
 
-std::vector<std::string> Roles(const PlannedTask& task) {
+std::vector<std::string> Roles(const TaskDefinition& task) {
   std::vector<std::string> roles;
   for (const TaskInput& input : task.inputs) {
     roles.push_back(absl::StrCat(input.role, "<-", input.producer, "/", input.producer_role));
@@ -100,8 +100,8 @@ std::vector<std::string> Roles(const PlannedTask& task) {
 }
 
 TEST(TaskGraphTest, InputsAreThoseOfTheContract) {
-  std::map<std::string, PlannedTask> tasks;
-  for (const PlannedTask& task : WholeGraph(SmallJob())) tasks[task.label] = task;
+  std::map<std::string, TaskDefinition> tasks;
+  for (const TaskDefinition& task : WholeGraph(SmallJob())) tasks[task.label] = task;
   using testing::ElementsAre;
   EXPECT_THAT(Roles(tasks["forward-l0-s1"]), ElementsAre("hidden<-prepare/hidden.1"));
   EXPECT_THAT(Roles(tasks["forward-l2-s1"]), ElementsAre("hidden<-forward-l1-s1/hidden"));
@@ -123,7 +123,7 @@ TEST(TaskGraphTest, InputsAreThoseOfTheContract) {
 // Keys of all tasks, with every output's digest derived from the key of its producer.
 std::map<std::string, std::string> Keys(const ResolvedJob& job) {
   std::map<std::string, std::string> keys;
-  for (const PlannedTask& task : WholeGraph(job)) {
+  for (const TaskDefinition& task : WholeGraph(job)) {
     std::vector<BlobRef> inputs;
     for (const TaskInput& input : task.inputs) {
       const Digest digest =
@@ -150,8 +150,8 @@ std::set<std::string> ChangedKinds(const ResolvedJob& a, const ResolvedJob& b) {
 // Labels of tasks whose own parameters differ.
 std::set<std::string> ChangedParams(const ResolvedJob& a, const ResolvedJob& b) {
   std::set<std::string> all, changed;
-  for (const PlannedTask& task : WholeGraph(a)) all.insert(task.label + task.params_json);
-  for (const PlannedTask& task : WholeGraph(b)) {
+  for (const TaskDefinition& task : WholeGraph(a)) all.insert(task.label + task.params_json);
+  for (const TaskDefinition& task : WholeGraph(b)) {
     if (!all.contains(task.label + task.params_json)) changed.insert(task.label);
   }
   return changed;
@@ -170,17 +170,18 @@ ResolvedJob QuantizedJob() {
 }
 
 TEST(TaskGraphTest, TheQuantizedPassGoesLayerByLayer) {
-  const std::vector<PlannedTask> tasks = WholeGraph(QuantizedJob());
+  const std::vector<TaskDefinition> tasks = WholeGraph(QuantizedJob());
   std::set<std::string> done;
-  for (const PlannedTask& task : tasks) {
+  for (const TaskDefinition& task : tasks) {
     for (const TaskInput& input : task.inputs) {
       if (input.producer.empty()) continue;
       EXPECT_TRUE(done.contains(input.producer)) << task.label << " <- " << input.producer;
     }
     done.insert(task.label);
   }
-  const auto find = [&](const std::string& label) -> const PlannedTask& {
-    return *std::find_if(tasks.begin(), tasks.end(), [&](const PlannedTask& t) { return t.label == label; });
+  const auto find = [&](const std::string& label) -> const TaskDefinition& {
+    return *std::find_if(tasks.begin(), tasks.end(),
+                         [&](const TaskDefinition& t) { return t.label == label; });
   };
   EXPECT_THAT(Roles(find("resolve-l1-p0")),
               testing::IsSupersetOf({"plan<-allocate/plan", "hidden.0<-forward-l0-s0/hidden",
@@ -202,8 +203,8 @@ ResolvedJob RefinedJob(int rounds) {
 }
 
 TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
-  std::map<std::string, PlannedTask> tasks;
-  for (const PlannedTask& task : WholeGraph(RefinedJob(2))) {
+  std::map<std::string, TaskDefinition> tasks;
+  for (const TaskDefinition& task : WholeGraph(RefinedJob(2))) {
     for (const TaskInput& input : task.inputs) {
       if (input.producer.empty()) continue;
       ASSERT_TRUE(tasks.contains(input.producer)) << task.label << " <- " << input.producer;
@@ -225,7 +226,7 @@ TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
   EXPECT_EQ(two.at("refine-2"), three.at("refine-2"));
   ResolvedJob quantized = RefinedJob(1);
   quantized.spec.gptq.propagation = Propagation::kQuantized;
-  for (const PlannedTask& task : WholeGraph(quantized)) {
+  for (const TaskDefinition& task : WholeGraph(quantized)) {
     if (task.kind == TaskKind::kReSolve || task.kind == TaskKind::kAssemble) {
       EXPECT_THAT(Roles(task), testing::Contains("plan<-refine-1/plan"));
     }
@@ -235,10 +236,10 @@ TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
 TEST(TaskGraphTest, ThePredictorIsTrainedOnlyWhereItIsAskedFor) {
   ResolvedJob job = SmallJob();
   job.spec.heuristic = "block-importance";
-  for (const PlannedTask& task : WholeGraph(job)) EXPECT_NE(task.kind, TaskKind::kPredict);
+  for (const TaskDefinition& task : WholeGraph(job)) EXPECT_NE(task.kind, TaskKind::kPredict);
   job.spec.heuristic_params["estimate"] = "trained";
   std::vector<std::string> labels;
-  for (const PlannedTask& task : WholeGraph(job)) {
+  for (const TaskDefinition& task : WholeGraph(job)) {
     if (task.kind == TaskKind::kPredict) {
       labels.push_back(task.label);
       EXPECT_THAT(task.params_json, testing::HasSubstr(R"("epochs":100)"));
@@ -255,7 +256,7 @@ TEST(TaskGraphTest, EveryKindIsPlannedAsItsRecordSays) {
   predicted.spec.heuristic_params["estimate"] = "trained";
   std::set<TaskKind> planned;
   for (const ResolvedJob& job : {SmallJob(), QuantizedJob(), RefinedJob(1), predicted}) {
-    for (const PlannedTask& task : WholeGraph(job)) {
+    for (const TaskDefinition& task : WholeGraph(job)) {
       planned.insert(task.kind);
       const TaskKindRecord& record = RecordOf(task.kind);
       const bool half = absl::StartsWith(task.label, "attend-") || absl::StartsWith(task.label, "feed-");
@@ -289,7 +290,7 @@ TEST(TaskGraphTest, FilesBesideTheWeightsReachTheTasksThatReadThem) {
 TEST(TaskGraphTest, AMixtureIsMeasuredAgainstUniform) {
   const auto references = [](const ResolvedJob& job) {
     int count = 0;
-    for (const PlannedTask& task : WholeGraph(job))
+    for (const TaskDefinition& task : WholeGraph(job))
       count += absl::StrContains(task.label, "evaluate-reference");
     return count;
   };
@@ -301,7 +302,7 @@ TEST(TaskGraphTest, AMixtureIsMeasuredAgainstUniform) {
 }
 
 TEST(TaskGraphTest, TheSpecOfTheArtifactDoesNotNameThePlaceOfTheModel) {
-  const std::vector<PlannedTask> tasks = PlanRest(SmallJob(), kSummary);
+  const std::vector<TaskDefinition> tasks = TasksAfterPrepare(SmallJob(), kSummary);
   const nlohmann::json params = nlohmann::json::parse(tasks.back().params_json);
   EXPECT_EQ(tasks.back().label, "publish");
   EXPECT_FALSE(params["spec"].contains("model_uri"));
@@ -311,7 +312,7 @@ TEST(TaskGraphTest, TheSpecOfTheArtifactDoesNotNameThePlaceOfTheModel) {
 TEST(TaskGraphTest, WithoutEvaluationThereAreNoScores) {
   ResolvedJob job = SmallJob();
   job.spec.evaluation.skip = true;
-  for (const PlannedTask& task : WholeGraph(job)) EXPECT_NE(task.kind, TaskKind::kEvaluate);
+  for (const TaskDefinition& task : WholeGraph(job)) EXPECT_NE(task.kind, TaskKind::kEvaluate);
 }
 
 TEST(TaskGraphTest, KeysSeparateRolesDigestsAndClasses) {
@@ -342,7 +343,7 @@ TEST(TaskGraphTest, MemoryDoesNotGrowWithDepthOrExperts) {
   deep.parts = CutParts(deep.model);
   const auto most = [](const ResolvedJob& job) {
     int64_t bytes = 0;
-    for (const PlannedTask& task : WholeGraph(job)) {
+    for (const TaskDefinition& task : WholeGraph(job)) {
       if (task.kind == TaskKind::kSolve || task.kind == TaskKind::kForward)
         bytes = std::max(bytes, task.memory_bytes);
     }

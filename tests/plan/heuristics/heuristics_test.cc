@@ -24,7 +24,7 @@ BitPlan PlanMixtral(const std::string& heuristic, double budget, std::map<std::s
 int ExpertsAt(const BitPlan& plan, int bits) {
   int linears = 0;
   for (const PlannedLinear& planned : plan.linears)
-    linears += IsExpert(planned.linear.kind) && planned.bits == bits;
+    linears += IsExpert(planned.linear.kind) && planned.width == bits;
   EXPECT_EQ(linears % 3, 0) << "an expert is raised as a whole";
   return linears / 3;
 }
@@ -63,7 +63,7 @@ TEST(HeuristicsTest, AttentionFirstRaisesAttentionOnly) {
   const BitPlan plan = PlanMixtral("attention-first", 2.06, {{"floor", "2"}, {"raise", "4"}});
   EXPECT_EQ(Published(plan.average_bits), 2.06);
   for (const PlannedLinear& planned : plan.linears) {
-    EXPECT_EQ(planned.bits, IsAttention(planned.linear.kind) ? 4 : 2) << planned.linear.name;
+    EXPECT_EQ(planned.width, IsAttention(planned.linear.kind) ? 4 : 2) << planned.linear.name;
   }
 }
 
@@ -82,7 +82,7 @@ TEST(HeuristicsTest, TheMostUsedExpertsOfEveryLayerAreRaised) {
   for (const PlannedLinear& planned : plan.linears) {
     const Linear& linear = planned.linear;
     const bool top = IsExpert(linear.kind) && (linear.expert + linear.layer) % 4 == 3;
-    EXPECT_EQ(planned.bits, top ? 8 : 2) << linear.name;
+    EXPECT_EQ(planned.width, top ? 8 : 2) << linear.name;
   }
 }
 
@@ -92,8 +92,8 @@ TEST(HeuristicsTest, SharedFirstSpendsOnSharedExpertsBeforeAttention) {
   int shared = 8;
   int attention = 0;
   for (const PlannedLinear& planned : plan.linears) {
-    if (IsShared(planned.linear.kind)) shared = std::min(shared, planned.bits);
-    if (IsAttention(planned.linear.kind)) attention = std::max(attention, planned.bits);
+    if (IsShared(planned.linear.kind)) shared = std::min(shared, planned.width);
+    if (IsAttention(planned.linear.kind)) attention = std::max(attention, planned.width);
   }
   EXPECT_EQ(shared, 4);
   EXPECT_LE(attention, 4);
@@ -152,7 +152,7 @@ TEST(HeuristicsTest, ThePublishedCombinedRecipeLinearByLinear) {
     const bool routed = IsExpert(linear.kind);
     // The counts of a layer are a permutation of 0..63.
     const bool often = routed && (linear.expert * 29 + linear.layer) % 64 >= 64 - 25;
-    EXPECT_EQ(planned.bits, !routed || linear.layer <= 5 || often ? 4 : 2) << linear.name;
+    EXPECT_EQ(planned.width, !routed || linear.layer <= 5 || often ? 4 : 2) << linear.name;
   }
 }
 
@@ -160,7 +160,7 @@ TEST(HeuristicsTest, ThePublishedCombinedRecipeLinearByLinear) {
 std::set<std::string> NamesAt(const BitPlan& plan, int bits) {
   std::set<std::string> names;
   for (const PlannedLinear& planned : plan.linears) {
-    if (planned.bits == bits) names.insert(planned.linear.name);
+    if (planned.width == bits) names.insert(planned.linear.name);
   }
   return names;
 }
@@ -205,7 +205,7 @@ TEST(HeuristicsTest, BlocksFollowTheirCosines) {
     const BitPlan plan = Allocate(table, spec, {}).value();
     std::set<int> layers;
     for (const PlannedLinear& planned : plan.linears) {
-      if (planned.bits == 4) layers.insert(planned.linear.layer);
+      if (planned.width == 4) layers.insert(planned.linear.layer);
     }
     return layers;
   };
@@ -249,7 +249,7 @@ TEST(HeuristicsTest, OtherScoresRankExpertsToo) {
     std::set<int> experts;
     const BitPlan plan = Allocate(table, spec, {}).value();
     for (const PlannedLinear& planned : plan.linears) {
-      if (planned.bits == 4) experts.insert(planned.linear.expert);
+      if (planned.width == 4) experts.insert(planned.linear.expert);
     }
     return experts;
   };
@@ -299,9 +299,9 @@ TEST(HeuristicsTest, InOrderIsUniformWhereThatFillsTheBudgetAndSpendsTheRestOnTh
   EXPECT_NEAR(control.average_bits, 2.5, 0.05);
   int last_raised = 0, first_left = 99;
   for (const PlannedLinear& planned : control.linears) {
-    EXPECT_TRUE(planned.bits == 2 || planned.bits == 3) << planned.linear.name;
-    if (planned.bits == 3) last_raised = std::max(last_raised, planned.linear.layer);
-    if (planned.bits == 2) first_left = std::min(first_left, planned.linear.layer);
+    EXPECT_TRUE(planned.width == 2 || planned.width == 3) << planned.linear.name;
+    if (planned.width == 3) last_raised = std::max(last_raised, planned.linear.layer);
+    if (planned.width == 2) first_left = std::min(first_left, planned.linear.layer);
   }
   EXPECT_LE(last_raised, first_left) << "a later layer is raised before an earlier one";
 }

@@ -27,7 +27,7 @@ double Truth(const BitPlan& plan) {
 
 std::map<std::string, int> WidthsOf(const BitPlan& plan) {
   std::map<std::string, int> widths;
-  for (const PlannedLinear& planned : plan.linears) widths[planned.linear.name] = planned.bits;
+  for (const PlannedLinear& planned : plan.linears) widths[planned.linear.name] = planned.width;
   return widths;
 }
 
@@ -77,13 +77,13 @@ TEST(PlanSearchTest, EveryProposalIsNewAndKeepsBudgetAndRules) {
       }
       for (const PlannedLinear& planned : plan.linears) {
         if (IsAttention(planned.linear.kind)) {
-          EXPECT_EQ(planned.bits, 4);
+          EXPECT_EQ(planned.width, 4);
         }
         if (planned.linear.layer == 1) {
-          EXPECT_GE(planned.bits, 3);
+          EXPECT_GE(planned.width, 3);
         }
         if (planned.linear.kind == LinearKind::kExpertUp) {
-          EXPECT_LE(planned.bits, 4);
+          EXPECT_LE(planned.width, 4);
         }
         EXPECT_TRUE(IsSha256(planned.blob.sha256));
       }
@@ -103,8 +103,8 @@ TEST(PlanSearchTest, FusedLinearsStayAlike) {
     for (const PlannedLinear& planned : plan.linears) {
       const LinearKind kind = planned.linear.kind;
       if (kind == LinearKind::kQuery || kind == LinearKind::kKey || kind == LinearKind::kValue)
-        widths[{planned.linear.layer, true}].insert(planned.bits);
-      if (IsExpert(kind)) widths[{planned.linear.layer, false}].insert(planned.bits);
+        widths[{planned.linear.layer, true}].insert(planned.width);
+      if (IsExpert(kind)) widths[{planned.linear.layer, false}].insert(planned.width);
     }
     for (const auto& [group, bits] : widths) EXPECT_EQ(bits.size(), 1u);
   });

@@ -89,14 +89,14 @@ TEST_F(CompressedTensorsTest, EveryLinearIsInOneGroupAndHasItsWidth) {
     const Json config = ConfigOf(plan);
     for (const PlannedLinear& planned : plan.linears) {
       const std::string& name = planned.linear.name;
-      EXPECT_EQ(WidthsOf(config, name), std::vector<int>{planned.bits}) << plan.profile << " " << name;
+      EXPECT_EQ(WidthsOf(config, name), std::vector<int>{planned.width}) << plan.profile << " " << name;
       if (!IsExpert(planned.linear.kind)) continue;
       // The names of the modules in memory.
       const std::string loaded = absl::StrReplaceAll(name, {{".block_sparse_moe.", ".mlp."},
                                                             {".w1", ".gate_proj"},
                                                             {".w3", ".up_proj"},
                                                             {".w2", ".down_proj"}});
-      EXPECT_EQ(WidthsOf(config, loaded), std::vector<int>{planned.bits}) << plan.profile << " " << loaded;
+      EXPECT_EQ(WidthsOf(config, loaded), std::vector<int>{planned.width}) << plan.profile << " " << loaded;
     }
   }
 }

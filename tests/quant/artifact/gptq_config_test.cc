@@ -95,7 +95,7 @@ TEST_F(GptqConfigTest, EveryLinearIsReadAtItsWidth) {
   for (const BitPlan& plan : plans) {
     const Json config = Config(plan);
     for (const PlannedLinear& planned : plan.linears) {
-      EXPECT_EQ(ReadAs(config, planned.linear.name), (Read{planned.bits, planned.symmetric, true}))
+      EXPECT_EQ(ReadAs(config, planned.linear.name), (Read{planned.width, planned.symmetric, true}))
           << planned.linear.name << " in " << config.dump();
     }
   }
@@ -138,7 +138,7 @@ TEST_F(GptqConfigTest, LayersPastTheLastOneAreExempt) {
   const Json config = Config(plan, {head, norm});
   EXPECT_FALSE(ReadAs(config, "model.layers.3.mlp.experts.0.up_proj").quantized) << config.dump();
   for (const PlannedLinear& planned : plan.linears) {
-    EXPECT_EQ(ReadAs(config, planned.linear.name).bits, planned.bits) << planned.linear.name;
+    EXPECT_EQ(ReadAs(config, planned.linear.name).bits, planned.width) << planned.linear.name;
   }
 }
 

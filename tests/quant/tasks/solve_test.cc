@@ -178,11 +178,11 @@ TEST_F(SolveTaskTest, TheReSolveGivesTheSameInABatch) {
       const std::string& name = plan.linears[i].linear.name;
       SCOPED_TRACE(name);
       EXPECT_EQ(found.linears[i].linear.name, wanted.linears[i].linear.name);
-      EXPECT_EQ(found.linears[i].bits, plan.linears[i].bits);
+      EXPECT_EQ(found.linears[i].width, plan.linears[i].width);
       EXPECT_EQ(found.linears[i].method, wanted.linears[i].method);
       supported = supported || found.linears[i].method == "gptq_shrunk";
       const auto weight = [&](const NamedTensors& tensors) {
-        const int bits = plan.linears[i].bits;
+        const int bits = plan.linears[i].width;
         return Dequantize(UnpackRows(tensors.at(name + ".qweight"), bits), tensors.at(name + ".scales"), bits,
                           64);
       };

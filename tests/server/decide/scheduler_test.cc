@@ -25,7 +25,7 @@ class SchedulerTest : public testing::Test {
     created.record.set_state(v1::Job::RUNNING);
     created.record.set_determinism_class(job_class);
     for (int i = 0; i < tasks; ++i) {
-      PlannedTask& task = created.tasks.emplace_back();
+      TaskDefinition& task = created.tasks.emplace_back();
       task.label = "t" + std::to_string(i);
       task.kind = TaskKind::kSolve;
       task.memory_bytes = memory_bytes;
@@ -46,7 +46,7 @@ class SchedulerTest : public testing::Test {
     worker.last_heard = now_;
     return workers_[id] = worker;
   }
-  std::vector<Assignment> Assign() { return Plan(jobs_, workers_, limits_, now_).assignments; }
+  std::vector<Assignment> Assign() { return MakeSchedule(jobs_, workers_, limits_, now_).assignments; }
   // Assigns and starts, as the coordinator does.
   std::vector<Assignment> AssignAndStart() {
     const std::vector<Assignment> assigned = Assign();
@@ -144,7 +144,7 @@ TEST_F(SchedulerTest, AJobStaysInItsClass) {
 TEST_F(SchedulerTest, AJobWithoutClassIsBoundBeforeItRuns) {
   AddJob("a", 1, 10, "");
   AddWorker("w", 1, 100, "c2");
-  const Schedule schedule = Plan(jobs_, workers_, limits_, now_);
+  const Schedule schedule = MakeSchedule(jobs_, workers_, limits_, now_);
   EXPECT_THAT(schedule.assignments, IsEmpty());
   EXPECT_THAT(schedule.bindings, ElementsAre(Field(&Binding::determinism_class, "c2")));
 }

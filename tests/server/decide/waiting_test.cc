@@ -17,7 +17,7 @@ class WaitingTest : public testing::Test {
     created.record.set_create_number(1);
     created.record.set_state(v1::Job::RUNNING);
     created.record.set_determinism_class("c1");
-    created.record.set_planned(true);
+    created.record.set_expanded(true);
     for (const char* label : {"solve-l0-p0", "solve-l0-p1"}) {
       created.tasks.push_back({label, TaskKind::kSolve, "", {}});
     }

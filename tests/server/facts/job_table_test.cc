@@ -11,8 +11,8 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-PlannedTask Define(const std::string& label, const std::vector<std::string>& producers) {
-  PlannedTask task{label, TaskKind::kForward, "", {}};
+TaskDefinition Define(const std::string& label, const std::vector<std::string>& producers) {
+  TaskDefinition task{label, TaskKind::kForward, "", {}};
   for (const std::string& producer : producers) task.inputs.push_back(FromTask("in", producer, "out"));
   return task;
 }
@@ -144,7 +144,7 @@ TEST_F(JobTableTest, ATaskThatIsReadyWhenItIsLoadedAwaitsItsLookUp) {
   EXPECT_FALSE(task("a").awaits_lookup);
   std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> rows;
   for (const Task& row : job().tasks)
-    rows.emplace_back(DefineTask(row.planned()), RowOf(*row.node, row.record));
+    rows.emplace_back(DefineTask(row.definition()), RowOf(*row.node, row.record));
   JobTable loaded;
   loaded.Load(job().record, rows, /*now=*/absl::Seconds(7));
   EXPECT_TRUE(loaded.FindTask("job", "a")->awaits_lookup);
@@ -170,7 +170,7 @@ TEST_F(JobTableTest, LoadingStoredRowsGivesTheSameFacts) {
   table_.Apply(TaskEnded{"job", "c", v1::Task::FAILED});
   std::vector<std::pair<server::TaskDefinition, server::TaskRecord>> rows;
   for (const Task& row : job().tasks)
-    rows.emplace_back(DefineTask(row.planned()), RowOf(*row.node, row.record));
+    rows.emplace_back(DefineTask(row.definition()), RowOf(*row.node, row.record));
   EXPECT_EQ(rows[0].second.outputs(0).digest().sha256(), DigestOf("result").sha256);
   EXPECT_EQ(rows[0].second.key(), "key of a");
 
@@ -187,7 +187,7 @@ TEST_F(JobTableTest, LoadingStoredRowsGivesTheSameFacts) {
     EXPECT_EQ(after.node->height, before.node->height) << before.label();
     EXPECT_EQ(after.reopened(), before.reopened()) << before.label();
     const size_t i = static_cast<size_t>(before.index());
-    EXPECT_EQ(DefineTask(after.planned()).SerializeAsString(), rows[i].first.SerializeAsString());
+    EXPECT_EQ(DefineTask(after.definition()).SerializeAsString(), rows[i].first.SerializeAsString());
     EXPECT_EQ(RowOf(*after.node, after.record).SerializeAsString(), rows[i].second.SerializeAsString());
   }
 }

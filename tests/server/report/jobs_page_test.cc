@@ -31,7 +31,7 @@ JobRow Running() {
           .tasks_done = 34,
           .tasks_cached = 4,
           .tasks_total = 120,
-          .planned = true,
+          .expanded = true,
           .workers = 2,
           .created = kNow - absl::Minutes(70),
           .started = kNow - absl::Minutes(65)};

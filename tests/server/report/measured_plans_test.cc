@@ -18,7 +18,7 @@ v1::TaskBlob PlanNamed(const std::string& content) {
 }
 
 // A job with these tasks; each that gives a plan is done and gives one that is named after it.
-JobTable WithTasks(std::vector<PlannedTask> tasks, const std::vector<std::string>& planners) {
+JobTable WithTasks(std::vector<TaskDefinition> tasks, const std::vector<std::string>& planners) {
   JobTable table;
   JobCreated created;
   created.record.set_id("job");
@@ -37,7 +37,7 @@ JobTable WithTasks(std::vector<PlannedTask> tasks, const std::vector<std::string
 TEST(MeasuredPlansTest, ThePublishedPlanIsTheOneThatThePublishTaskReads) {
   const std::vector<std::string> planners = {kAllocateLabel, RefineLabel(1), RefineLabel(2), kAssembleLabel};
   for (const std::string& chosen : planners) {
-    std::vector<PlannedTask> tasks;
+    std::vector<TaskDefinition> tasks;
     for (const std::string& label : planners)
       tasks.push_back({.label = label, .params_json = "", .inputs = {}});
     tasks.push_back({.label = kPublishLabel,

@@ -1,4 +1,4 @@
-// One task of a job before it runs, and what those who plan tasks build it from: labels, inputs and
+// One task of a job before it runs, and what a task graph builds it from: labels, inputs and
 // parameters.
 #pragma once
 
@@ -21,7 +21,7 @@ struct TaskInput {
   std::string producer_role;  // which of its outputs
 };
 
-struct PlannedTask {
+struct TaskDefinition {
   std::string
       label;  // unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
   TaskKind kind = TaskKind::kPrepare;

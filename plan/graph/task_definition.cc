@@ -1,4 +1,4 @@
-#include "plan/graph/planned_task.h"
+#include "plan/graph/task_definition.h"
 
 #include <set>
 #include <string>
