@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "plan/graph/task_definition.h"
+#include "plan/graph/task_inputs.h"
 #include "plan/model/linears.h"
 #include "plan/model/model_config.h"
 #include "plan/model/model_spec.h"
@@ -123,7 +123,8 @@ void Measure(const std::string& root, int layers, int experts) {
     ResolvedJob job;
     job.spec.gptq.group_size = 128;
     job.spec.gptq.widths = {2, 3, 4, 8};
-    nlohmann::json solve_params = SolveParams(job, Part{.layer = layers - 1, .index = 1, .linears = {}});
+    const Part part{.layer = layers - 1, .index = 1, .linears = {}};
+    nlohmann::json solve_params = SolveParams(job, {.part = &part});
     solve_params.update(refs["params"]);
     const auto ref = [&](const char* role) { return Digest{refs[role][0], refs[role][1]}; };
     Run(TaskKind::kSolve, solve_params, {{"ffn_input.0", ref("ffn_input")}, {"routing.0", ref("routing")}},

@@ -1,12 +1,11 @@
-// One task of a job before it runs, and what a task graph builds it from: labels, inputs and
-// parameters.
+// One task of a job before it runs, and what says which one it is.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include "absl/strings/string_view.h"
 
 #include "plan/graph/task_kind.h"
 #include "plan/job/job_spec.h"
@@ -21,9 +20,22 @@ struct TaskInput {
   std::string producer_role;  // which of its outputs
 };
 
+// What a forward task runs of its layer; halves are tasks of the second pass.
+enum class LayerHalf { kBoth, kAttention, kFeedForward };
+
+// Which task of its kind one is. Members that its kind does not look at stay as they are.
+struct TaskPlace {
+  int layer = -1;
+  LayerHalf half = LayerHalf::kBoth;
+  const Part* part = nullptr;
+  int number = 0;                  // shard of calibration or evaluation, or round of refinement
+  int shards = 0;                  // all of calibration, or of evaluation for `publish`
+  absl::string_view weights = "";  // that an evaluation scores: "original", "planned" or "reference"
+};
+
 struct TaskDefinition {
-  std::string
-      label;  // unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
+  // Unique in the job: "prepare", "forward-l3-s2", "solve-l3-p1", "evaluate-original-0", ...
+  std::string label;
   TaskKind kind = TaskKind::kPrepare;
   std::string params_json;  // canonical; with the inputs' digests it decides the result
   std::vector<TaskInput> inputs;
@@ -39,11 +51,6 @@ inline constexpr int kRefinementStates = 8;
 // Inner width of QuantMoE-Bench's block importance predictor.
 inline constexpr int64_t kPredictorWidth = 1024;
 
-// Parameters of every task that opens the model: where it is, and which content the result belongs to.
-nlohmann::json ModelParams(const ResolvedJob& job);
-// Parameters of the solver for one part.
-nlohmann::json SolveParams(const ResolvedJob& job, const Part& part);
-
 TaskInput FromBlob(std::string role, const Digest& blob);
 TaskInput FromTask(std::string role, std::string producer, std::string producer_role);
 
@@ -53,16 +60,16 @@ inline constexpr char kAllocateLabel[] = "allocate";
 inline constexpr char kAssembleLabel[] = "assemble";
 inline constexpr char kPublishLabel[] = "publish";
 std::string ForwardLabel(int layer, int shard);
+std::string AttendLabel(int layer, int shard);
+std::string FeedLabel(int layer, int shard);
 std::string SolveLabel(const Part& part);
-std::string EvaluateLabel(absl::string_view weights, int shard);
-
+std::string ReSolveLabel(const Part& part);
+std::string ProbeLabel(int layer);
+std::string PredictLabel(int layer);
 std::string RefineLabel(int round);
+std::string EvaluateLabel(absl::string_view weights, int shard);
 
 // The task whose plan allocation and refinement chose, with the tensors of the first pass.
 std::string ChosenPlanLabel(int refinement_rounds);
-TaskInput ChosenPlan(const ResolvedJob& job);
-
-// The hidden states that enter a layer of the original model.
-TaskInput HiddenInput(std::string role, int layer, int shard);
 
 }  // namespace quantmoe

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
+#include "plan/graph/task_inputs.h"
 #include "plan/graph/task_memory.h"
 #include "plan/graph/task_work.h"
 
@@ -23,19 +24,25 @@ int64_t MemoryOfTable(Job job, Place) { return AllocateBytes(job); }
 std::string LabelOfPrepare(Place) { return kPrepareLabel; }
 int64_t MemoryOfPrepare(Job job, Place) { return PrepareBytes(job); }
 
-std::string LabelOfForward(Place place) { return ForwardLabel(place.layer, place.number); }
+std::string LabelOfForward(Place place) {
+  if (place.half == LayerHalf::kAttention) return AttendLabel(place.layer, place.number);
+  if (place.half == LayerHalf::kFeedForward) return FeedLabel(place.layer, place.number);
+  return ForwardLabel(place.layer, place.number);
+}
 int64_t MemoryOfForward(Job job, Place place) { return ForwardBytes(job, place.layer); }
-double WorkOfForward(Job job, Place place) { return ForwardWork(job, place.layer); }
+double WorkOfForward(Job job, Place place) {
+  return ForwardWork(job, place.layer) / (place.half == LayerHalf::kBoth ? 1 : 2);
+}
 
 std::string LabelOfSolve(Place place) { return SolveLabel(*place.part); }
 int64_t MemoryOfSolve(Job job, Place place) { return SolveBytes(job, *place.part); }
 double WorkOfSolve(Job job, Place place) { return SolveWork(job, *place.part, place.shards); }
 
-std::string LabelOfProbe(Place place) { return absl::StrCat("probe-l", place.layer); }
+std::string LabelOfProbe(Place place) { return ProbeLabel(place.layer); }
 int64_t MemoryOfProbe(Job job, Place) { return ProbeBytes(job); }
 double WorkOfProbe(Job job, Place place) { return ProbeWork(job, place.layer); }
 
-std::string LabelOfPredict(Place place) { return absl::StrCat("predict-l", place.layer); }
+std::string LabelOfPredict(Place place) { return PredictLabel(place.layer); }
 int64_t MemoryOfPredict(Job job, Place place) { return PredictBytes(job, place.layer); }
 double WorkOfPredict(Job job, Place place) { return PredictWork(job, place.shards); }
 
@@ -45,10 +52,7 @@ std::string LabelOfRefine(Place place) { return RefineLabel(place.number); }
 int64_t MemoryOfRefine(Job job, Place) { return RefineBytes(job); }
 double WorkOfRefine(Job job, Place) { return RefineWork(job); }
 
-// Views, the API and task keys call the kind "resolve", one word, for as long as stored results count.
-std::string LabelOfReSolve(Place place) {
-  return absl::StrCat("resolve-l", place.part->layer, "-p", place.part->index);
-}
+std::string LabelOfReSolve(Place place) { return ReSolveLabel(*place.part); }
 int64_t MemoryOfReSolve(Job job, Place place) { return ReSolveBytes(job, *place.part); }
 double WorkOfReSolve(Job job, Place place) { return 2 * WorkOfSolve(job, place); }
 
@@ -62,17 +66,26 @@ std::string LabelOfPublish(Place) { return kPublishLabel; }
 int64_t MemoryOfPublish(Job job, Place) { return PublishBytes(job); }
 
 constexpr std::array kKinds = std::to_array<TaskKindRecord>({
-    {TaskKind::kPrepare, "prepare", "", LabelOfPrepare, MemoryOfPrepare, WorkOfModel},
-    {TaskKind::kForward, "forward", "", LabelOfForward, MemoryOfForward, WorkOfForward},
-    {TaskKind::kSolve, "solve", "", LabelOfSolve, MemoryOfSolve, WorkOfSolve},
-    {TaskKind::kProbe, "probe", "", LabelOfProbe, MemoryOfProbe, WorkOfProbe},
-    {TaskKind::kPredict, "predict", "", LabelOfPredict, MemoryOfPredict, WorkOfPredict},
-    {TaskKind::kAllocate, "allocate", "*", LabelOfAllocate, MemoryOfTable, WorkOfModel},
-    {TaskKind::kRefine, "refine", "*", LabelOfRefine, MemoryOfRefine, WorkOfRefine},
-    {TaskKind::kReSolve, "resolve", "", LabelOfReSolve, MemoryOfReSolve, WorkOfReSolve},
-    {TaskKind::kAssemble, "assemble", "*", LabelOfAssemble, MemoryOfTable, WorkOfModel},
-    {TaskKind::kEvaluate, "evaluate", "", LabelOfEvaluate, MemoryOfEvaluate, WorkOfEvaluate},
-    {TaskKind::kPublish, "publish", "manifest scores items", LabelOfPublish, MemoryOfPublish, WorkOfModel},
+    {TaskKind::kPrepare, "prepare", "", LabelOfPrepare, PrepareParams, PrepareInputs, MemoryOfPrepare,
+     WorkOfModel},
+    {TaskKind::kForward, "forward", "", LabelOfForward, ForwardParams, ForwardInputs, MemoryOfForward,
+     WorkOfForward},
+    {TaskKind::kSolve, "solve", "", LabelOfSolve, SolveParams, SolveInputs, MemoryOfSolve, WorkOfSolve},
+    {TaskKind::kProbe, "probe", "", LabelOfProbe, ProbeParams, ProbeInputs, MemoryOfProbe, WorkOfProbe},
+    {TaskKind::kPredict, "predict", "", LabelOfPredict, PredictParams, PredictInputs, MemoryOfPredict,
+     WorkOfPredict},
+    {TaskKind::kAllocate, "allocate", "*", LabelOfAllocate, AllocateParams, AllocateInputs, MemoryOfTable,
+     WorkOfModel},
+    {TaskKind::kRefine, "refine", "*", LabelOfRefine, RefineParams, RefineInputs, MemoryOfRefine,
+     WorkOfRefine},
+    {TaskKind::kReSolve, "resolve", "", LabelOfReSolve, ReSolveParams, ReSolveInputs, MemoryOfReSolve,
+     WorkOfReSolve},
+    {TaskKind::kAssemble, "assemble", "*", LabelOfAssemble, AssembleParams, AssembleInputs, MemoryOfTable,
+     WorkOfModel},
+    {TaskKind::kEvaluate, "evaluate", "", LabelOfEvaluate, EvaluateParams, EvaluateInputs, MemoryOfEvaluate,
+     WorkOfEvaluate},
+    {TaskKind::kPublish, "publish", "manifest scores items", LabelOfPublish, PublishParams, PublishInputs,
+     MemoryOfPublish, WorkOfModel},
 });
 
 // Every kind has its record at its own place, so that a kind is an index.
@@ -88,10 +101,14 @@ static_assert([] {
 
 const TaskKindRecord& RecordOf(TaskKind kind) { return kKinds[static_cast<size_t>(kind)]; }
 
-TaskDefinition StartTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place,
-                         const nlohmann::json& params) {
+TaskDefinition MakeTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place) {
   const TaskKindRecord& record = RecordOf(kind);
-  return {record.label(place), kind, params.dump(), {}, record.memory(job, place), record.work(job, place)};
+  return {record.label(place),
+          kind,
+          record.params(job, place).dump(),
+          record.inputs(job, place),
+          record.memory(job, place),
+          record.work(job, place)};
 }
 
 absl::string_view TaskKindName(TaskKind kind) { return RecordOf(kind).name; }

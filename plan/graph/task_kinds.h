@@ -2,8 +2,8 @@
 // its label, and what it takes. A kind is found by its name once (ParseTaskKind), where a name enters.
 #pragma once
 
-#include <span>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include <nlohmann/json.hpp>
@@ -14,15 +14,6 @@
 
 namespace quantmoe {
 
-// Which task of its kind one is, as far as label and cost depend on it.
-struct TaskPlace {
-  int layer = -1;
-  const Part* part = nullptr;
-  int number = 0;                  // shard of calibration or evaluation, or round of refinement
-  int shards = 0;                  // of calibration, where the task reads all of them
-  absl::string_view weights = "";  // that an evaluation scores
-};
-
 // The members that are references must be there, or the record does not compile.
 struct TaskKindRecord {
   TaskKind kind;
@@ -30,6 +21,8 @@ struct TaskKindRecord {
   // Roles of outputs that outlive the job, with spaces between; "*": all.
   absl::string_view kept;
   std::string (&label)(const TaskPlace& place);
+  nlohmann::json (&params)(const ResolvedJob& job, const TaskPlace& place);
+  std::vector<TaskInput> (&inputs)(const ResolvedJob& job, const TaskPlace& place);
   // Upper estimate of the bytes that it holds at once.
   int64_t (&memory)(const ResolvedJob& job, const TaskPlace& place);
   // Multiplications (plan/graph/task_work.h).
@@ -39,8 +32,7 @@ struct TaskKindRecord {
 // In the order of the enumeration, which is that of a job.
 const TaskKindRecord& RecordOf(TaskKind kind);
 
-// A task with all that its record says of it, and without inputs.
-TaskDefinition StartTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place,
-                         const nlohmann::json& params);
+// A task, from all that its record says of it.
+TaskDefinition MakeTask(const ResolvedJob& job, TaskKind kind, const TaskPlace& place);
 
 }  // namespace quantmoe

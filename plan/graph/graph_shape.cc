@@ -1,0 +1,27 @@
+#include "plan/graph/graph_shape.h"
+
+#include "plan/heuristics/global_heuristics.h"
+
+namespace quantmoe {
+
+bool SolvesAgain(const ResolvedJob& job) { return job.spec.gptq.propagation == Propagation::kQuantized; }
+
+bool WeighsBySensitivity(const ResolvedJob& job) {
+  return HeuristicOf(job.spec).Needs(Statistic::kSensitivity, job.spec.heuristic_params);
+}
+
+std::vector<int> PredictedLayers(const ResolvedJob& job) {
+  std::vector<int> layers;
+  if (!HeuristicOf(job.spec).Needs(Statistic::kPredictedCosine, job.spec.heuristic_params)) return layers;
+  for (int l = 0; l < job.model.num_layers(); ++l) {
+    if (job.model.layers[static_cast<size_t>(l)].moe) layers.push_back(l);
+  }
+  return layers;
+}
+
+bool HasReference(const ResolvedJob& job) {
+  const bool uniform = HeuristicOf(job.spec).run == Uniform && job.spec.refinement.rounds == 0;
+  return !uniform && !job.spec.evaluation.skip && !SolvesAgain(job);
+}
+
+}  // namespace quantmoe

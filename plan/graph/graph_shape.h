@@ -1,0 +1,23 @@
+// Which tasks the graph of a job has beside those of every job.
+#pragma once
+
+#include <vector>
+
+#include "plan/job/job_spec.h"
+
+namespace quantmoe {
+
+// Whether a second pass solves again, on what quantized layers give (plan/graph/quantized_pass.h).
+bool SolvesAgain(const ResolvedJob& job);
+
+// Whether probes measure what errors of each layer cost at the output.
+bool WeighsBySensitivity(const ResolvedJob& job);
+
+// MoE layers whose importance a trained network estimates, ascending.
+std::vector<int> PredictedLayers(const ResolvedJob& job);
+
+// Whether the plan is measured against the uniform plan of the same budget. Behind a second pass it is not:
+// the uniform plan has only the tensors of the first.
+bool HasReference(const ResolvedJob& job);
+
+}  // namespace quantmoe
