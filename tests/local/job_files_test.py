@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Job files and flags, with the real programs: every example of docs/jobs runs; a job is the same by flags or by file, in one
 process or on a service, to the last byte, and so are a comparison and an estimate; and what `get -o yaml` prints submits the same job
-again. The examples measure a short text here."""
+again. The examples measure a short text here, and flags are tried on a model of half a megabyte."""
 import argparse
 import hashlib
 import json
@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 
+from family_jobs_test import byte_tokenizer, write_tensors
 from live_service import LiveService, last_lines, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 JOBS = ROOT / "docs/jobs"
-MODEL = ROOT / "testdata/tiny-qwen2-moe"
+GOLDEN = ROOT / "testdata/goldens/qwen2_moe"
 TASKS = ROOT / "testdata/tasks"
 SECONDS = 240
 # Rules neither sorted nor different, which the two programs once read apart; everything small.
@@ -25,13 +26,42 @@ TITLE = {"display_name": "Pins: shared & others", "labels": {"team": "a b", "sta
 ODDS = ["--stored-bits", "4", "--heuristic", "random", "--param", "seed=3", "--param", "count=1", "--order", "group",
         "--scales", "range", "--gate-weighted", "--all-tokens", "*.experts.1.*", "--states", "bf16", "--no-add-bos", *SMALL]
 # With these every flag of a job goes both ways.
-BYTES = ["--bytes", "7MiB", "--profile", "vllm", "--group-size", "64", "--widths", "4,8", "--damp", "0.02", "--min-bits", "shared=8", *SMALL]
-RANKS = ["--rank-bytes", "3.5MiB", "--ranks", "4", "--shrinkage", "0.5", "--shard-sequences", "2", "--max-bits", "attention=4", "--refine-rounds", "1",
+BYTES = ["--bytes", "350KB", "--profile", "vllm", "--group-size", "64", "--widths", "4,8", "--damp", "0.02", "--min-bits", "shared=8", *SMALL]
+RANKS = ["--rank-bytes", "240KB", "--ranks", "4", "--shrinkage", "0.5", "--shard-sequences", "2", "--max-bits", "attention=4", "--refine-rounds", "1",
          "--refine-trials", "2", *SMALL]
 AGAIN = ["--bits", "4", "--preset", "mixtral-attn4", "--propagation", "quantized", "--correction", "0.5", "--max-fallback-ratio", "1", *SMALL]
 SCORED = ["--bits", "3", "--heuristic", "uniform", "--samples", "4", "--sequence-length", "64", "--max-fallback-ratio", "1", "--calibration",
           ROOT / "testdata/tiny_calibration.txt", "--window", "64", "--add-bos", "--task", f"copa={TASKS / 'copa.jsonl'}", "--task",
           f"mmlu={TASKS / 'mmlu.jsonl'}", "--fewshot", f"mmlu={TASKS / 'mmlu_dev.jsonl'}", "--limit", "4"]
+
+
+def write_model(path):
+    """A dense layer between two with experts, and every width a multiple of 64."""
+    sizes = {"hidden_size": 64, "num_hidden_layers": 3, "intermediate_size": 64, "moe_intermediate_size": 64,
+             "shared_expert_intermediate_size": 64, "num_experts": 4, "num_experts_per_tok": 2}
+
+    def mlp(prefix):
+        return {f"{prefix}.{name}_proj.weight": [64, 64] for name in ("gate", "up", "down")}
+
+    shapes = {"model.embed_tokens.weight": [320, 64], "lm_head.weight": [320, 64], "model.norm.weight": [64]}
+    for layer in range(3):
+        prefix = f"model.layers.{layer}."
+        shapes |= {f"{prefix}{norm}.weight": [64] for norm in ("input_layernorm", "post_attention_layernorm")}
+        for name, rows in (("q", 64), ("k", 32), ("v", 32), ("o", 64)):
+            shapes[f"{prefix}self_attn.{name}_proj.weight"] = [rows, 64]
+            if name != "o":
+                shapes[f"{prefix}self_attn.{name}_proj.bias"] = [rows]
+        if layer == 1:
+            shapes |= mlp(prefix + "mlp")
+            continue
+        shapes |= {f"{prefix}mlp.gate.weight": [4, 64], f"{prefix}mlp.shared_expert_gate.weight": [1, 64]}
+        for part in ("shared_expert", *(f"experts.{expert}" for expert in range(4))):
+            shapes |= mlp(f"{prefix}mlp.{part}")
+    path.mkdir()
+    write_tensors(path / "model.safetensors", shapes)
+    (path / "config.json").write_text(json.dumps({**json.loads((GOLDEN / "config.json").read_text()), **sizes}))
+    (path / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
+    return path
 
 
 def run(*command, code=0, **options):
@@ -64,6 +94,7 @@ def check_examples(service, local, directory):
 
 def check_flags(service, local, directory):
     """Rules keep their order, and everything else that is typed means the same."""
+    model = write_model(directory / "model")
     text = directory / "held-out.txt"
     text.write_text((ROOT / "testdata/tiny_heldout.txt").read_text()[:4000])
     few = directory / "few"
@@ -78,9 +109,9 @@ def check_flags(service, local, directory):
     bundles["odds"] = [*sorted(switches - typed), *ODDS]
     assert told == typed | switches, f"flags that go one way only: {sorted(told ^ (typed | switches))}"
     for name, flags in bundles.items():
-        here = quantize(local, directory / name, "--model", MODEL, *flags)
+        here = quantize(local, directory / name, "--model", model, *flags)
         title = ["--display-name", TITLE["display_name"], *(f"--label={key}={value}" for key, value in TITLE["labels"].items())]
-        assert submit(service, name, "--model", MODEL, *flags, *title) == here, f"{flags} give two artifacts"
+        assert submit(service, name, "--model", model, *flags, *title) == here, f"{flags} give two artifacts"
     spec = json.loads((directory / "pins/artifact.json").read_text())["spec"]
     assert [rule["pattern"] for rule in spec["rules"]] == ["shared", "attention", "shared", "dense"], spec["rules"]
 
@@ -160,7 +191,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="quantmoe-job-files-") as name:
         directory = pathlib.Path(name)
         try:
-            with LiveService(options, ROOT / "testdata", directory / "service") as service:
+            with LiveService(options, ROOT / "testdata", directory / "service", ["--model-root", directory]) as service:
                 service.start_server()
                 service.start_worker("worker")
                 for check in (check_refusals, check_dry_run, check_estimates, check_examples, check_flags, check_again, check_comparisons):
