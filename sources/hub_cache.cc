@@ -109,20 +109,28 @@ std::vector<CachedFile> ListCached(const std::string& dir) {
   return files;
 }
 
+// Models may be private.
+absl::Status MakePrivateDir(const std::string& dir) {
+  struct stat info {};
+  if (::stat(dir.c_str(), &info) == 0) return MakeDirs(dir);
+  RETURN_IF_ERROR(MakeDirs(dir));
+  return ::chmod(dir.c_str(), 0700) == 0 ? absl::OkStatus()
+                                         : ErrnoError(errno, absl::StrCat("cannot protect ", dir));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<HubCache>> HubCache::Open(std::string dir, int64_t max_bytes) {
-  struct stat info {};
-  const bool is_new = ::stat(dir.c_str(), &info) != 0;
-  RETURN_IF_ERROR(MakeDirs(dir));
-  // Models may be private.
-  if (is_new && ::chmod(dir.c_str(), 0700) != 0)
-    return ErrnoError(errno, absl::StrCat("cannot protect ", dir));
-  RETURN_IF_ERROR(MakeDirs(dir + "/documents"));
-  RETURN_IF_ERROR(MakeDirs(dir + "/files"));
   std::unique_ptr<HubCache> cache(new HubCache(std::move(dir), max_bytes));
+  RETURN_IF_ERROR(cache->MakeFolder("documents"));
+  RETURN_IF_ERROR(cache->MakeFolder("files"));
   cache->Shrink();
   return cache;
+}
+
+absl::Status HubCache::MakeFolder(absl::string_view name) const {
+  RETURN_IF_ERROR(MakePrivateDir(dir_));
+  return MakeDirs(absl::StrCat(dir_, "/", name));
 }
 
 std::string HubCache::FileDir(const std::string& key) const {
@@ -151,6 +159,7 @@ absl::StatusOr<MappedFile> HubCache::FindOrFill(const std::string& key, int64_t 
                                                 bool resumable, const Fill& fill) {
   if (std::optional<MappedFile> found = Find(key, offset, length)) return *std::move(found);
   const std::string dir = FileDir(key);
+  RETURN_IF_ERROR(MakeFolder("files"));
   RETURN_IF_ERROR(MakeDirs(dir));
   ASSIGN_OR_RETURN(const FileDescriptor lock, LockRange(dir + "/lock", offset, length));
   if (std::optional<MappedFile> found = Find(key, offset, length)) return *std::move(found);
@@ -190,6 +199,7 @@ std::optional<std::string> HubCache::FindDocument(const std::string& key) const 
 }
 
 absl::Status HubCache::PutDocument(const std::string& key, absl::string_view text) {
+  RETURN_IF_ERROR(MakeFolder("documents"));
   return WriteFileDurably(absl::StrCat(dir_, "/documents/", key), text);
 }
 

@@ -44,6 +44,8 @@ class HubCache {
  private:
   HubCache(std::string dir, int64_t max_bytes) : dir_(std::move(dir)), max_bytes_(max_bytes) {}
 
+  // Makes a folder of the cache, which anybody may empty while it is in use.
+  absl::Status MakeFolder(absl::string_view name) const;
   std::string FileDir(const std::string& key) const;
   std::optional<MappedFile> Find(const std::string& key, int64_t offset, int64_t length) const;
   absl::Status Store(const std::string& path, int64_t length, bool resumable, const Fill& fill);

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <filesystem>
 #include <iterator>
+#include <system_error>
+#include <type_traits>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -42,8 +44,11 @@ absl::Status Mismatch(absl::StatusCode code, const Digest& expected, const Diges
                    {{"sha256", expected.sha256}});
 }
 
+std::string StagingDir(const std::string& dir) { return dir + "/staging"; }
+std::string QuarantineDir(const std::string& dir) { return dir + "/quarantine"; }
+
 std::string PartialPath(const std::string& dir, const Digest& digest, absl::string_view upload) {
-  return absl::StrCat(dir, "/staging/partial-", digest.sha256, upload.empty() ? "" : "-", upload);
+  return absl::StrCat(StagingDir(dir), "/partial-", digest.sha256, upload.empty() ? "" : "-", upload);
 }
 
 absl::Status CheckUpload(const Digest& digest, absl::string_view upload) {
@@ -64,13 +69,40 @@ absl::Status Lock(int fd, int operation) {
   return absl::OkStatus();
 }
 
+const absl::Status& StatusOf(const absl::Status& status) { return status; }
+template <typename T>
+const absl::Status& StatusOf(const absl::StatusOr<T>& result) {
+  return result.status();
+}
+
+// Does what creates a file in `folder`. Anybody may remove folders of a store that is in use (`rm -rf
+// DIR/*`): one that is missing is made again.
+template <typename Step>
+std::invoke_result_t<Step> InFolder(const std::string& folder, const Step& step) {
+  auto result = step();
+  if (!absl::IsNotFound(StatusOf(result))) return result;
+  RETURN_IF_ERROR(MakeDirs(folder));
+  return step();
+}
+
+// Opens and locks a file. Another process may replace or delete it between the two steps: then the lock is on
+// a file that is no longer there, and the next try sees what is.
+absl::StatusOr<FileDescriptor> OpenLocked(const std::string& path, int flags, int operation) {
+  while (true) {
+    FileDescriptor fd(::open(path.c_str(), flags | O_CLOEXEC, 0666));
+    if (!fd.ok()) return ErrnoError(errno, absl::StrCat("cannot open ", path));
+    RETURN_IF_ERROR(Lock(fd.get(), operation));
+    struct stat locked {
+    }, named{};
+    if (::fstat(fd.get(), &locked) != 0) return ErrnoError(errno, "cannot stat");
+    if (::stat(path.c_str(), &named) == 0 && named.st_ino == locked.st_ino) return fd;
+  }
+}
+
 // Held shared while a blob is published and exclusively while one is deleted, by any process: the collector
 // must not delete a blob that somebody has just written again.
 absl::StatusOr<FileDescriptor> LockPublication(const std::string& dir, int operation) {
-  FileDescriptor fd(::open(absl::StrCat(dir, "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
-  if (!fd.ok()) return ErrnoError(errno, absl::StrCat("cannot open the lock of ", dir));
-  RETURN_IF_ERROR(Lock(fd.get(), operation));
-  return fd;
+  return InFolder(dir, [&] { return OpenLocked(absl::StrCat(dir, "/lock"), O_RDWR | O_CREAT, operation); });
 }
 
 // Makes a complete staging file visible. Replacing an equal blob is harmless, and repairs a damaged one.
@@ -78,24 +110,13 @@ absl::Status Publish(const std::string& dir, const FileDescriptor& fd, const std
                      const std::string& path) {
   if (::fchmod(fd.get(), 0444) != 0) return ErrnoError(errno, "cannot set the mode");
   RETURN_IF_ERROR(SyncFile(fd.get()));
-  RETURN_IF_ERROR(MakeDirs(fs::path(path).parent_path()));
   ASSIGN_OR_RETURN(const FileDescriptor lock, LockPublication(dir, LOCK_SH));
   ::futimens(fd.get(), nullptr);
-  return RenameDurably(staging, path);
-}
-
-// Opens and locks the staging file of a blob. Another process may publish or delete it between the two steps:
-// then the lock is on a file that is no longer there, and the next try sees what is.
-absl::StatusOr<FileDescriptor> LockPartial(const std::string& path, int flags) {
-  while (true) {
-    FileDescriptor fd(::open(path.c_str(), flags | O_CLOEXEC, 0666));
-    if (!fd.ok()) return ErrnoError(errno, absl::StrCat("cannot open ", path));
-    RETURN_IF_ERROR(Lock(fd.get(), LOCK_EX));
-    struct stat locked {
-    }, named{};
-    if (::fstat(fd.get(), &locked) != 0) return ErrnoError(errno, "cannot stat");
-    if (::stat(path.c_str(), &named) == 0 && named.st_ino == locked.st_ino) return fd;
-  }
+  const absl::Status moved =
+      InFolder(fs::path(path).parent_path(), [&] { return RenameDurably(staging, path); });
+  if (!absl::IsNotFound(moved)) return moved;
+  return MakeError(absl::StatusCode::kUnavailable, "STAGING_LOST",
+                   absl::StrCat(staging, " was removed while it was written"));
 }
 
 // When the file was last written, or asked for: Contains touches the time of access only, because the time of
@@ -121,7 +142,9 @@ absl::StatusOr<std::vector<std::string>> FilesBelow(const std::string& dir) {
     std::error_code gone;
     if (entry->is_regular_file(gone)) paths.push_back(entry->path());
   }
-  if (error) return ErrnoError(error.value(), absl::StrCat("cannot list ", dir));
+  // A folder that somebody has removed holds nothing.
+  if (error && error != std::errc::no_such_file_or_directory)
+    return ErrnoError(error.value(), absl::StrCat("cannot list ", dir));
   return paths;
 }
 
@@ -176,16 +199,20 @@ bool IsUploadId(absl::string_view text) {
 }
 
 absl::StatusOr<std::unique_ptr<LocalBlobStore>> LocalBlobStore::Open(std::string dir, DamagedBlobs damaged) {
-  for (const char* folder : {"/sha256", "/staging", "/quarantine"}) {
-    RETURN_IF_ERROR(MakeDirs(absl::StrCat(dir, folder)));
+  for (const std::string& folder : {dir + "/sha256", StagingDir(dir), QuarantineDir(dir)}) {
+    RETURN_IF_ERROR(MakeDirs(folder));
   }
   return std::unique_ptr<LocalBlobStore>(new LocalBlobStore(std::move(dir), damaged));
 }
 
 absl::StatusOr<std::unique_ptr<BlobWriter>> LocalBlobStore::Create() {
-  std::string staging = absl::StrCat(dir_, "/staging/new-XXXXXX");
-  FileDescriptor fd(::mkostemp(staging.data(), O_CLOEXEC));
-  if (!fd.ok()) return ErrnoError(errno, "cannot create a blob");
+  std::string staging;
+  ASSIGN_OR_RETURN(FileDescriptor fd, InFolder(StagingDir(dir_), [&]() -> absl::StatusOr<FileDescriptor> {
+                     staging = absl::StrCat(StagingDir(dir_), "/new-XXXXXX");
+                     FileDescriptor created(::mkostemp(staging.data(), O_CLOEXEC));
+                     if (!created.ok()) return ErrnoError(errno, "cannot create a blob");
+                     return created;
+                   }));
   const absl::Status locked = Lock(fd.get(), LOCK_EX);
   if (locked.ok()) return std::make_unique<LocalBlobWriter>(*this, std::move(fd), std::move(staging));
   ::unlink(staging.c_str());
@@ -244,10 +271,10 @@ void LocalBlobStore::Remove(const Digest& digest, const FileStamp& stamp) {
   std::string place;
   std::error_code ignored;
   for (int n = 1; place.empty() || fs::exists(place, ignored); ++n) {
-    place = absl::StrCat(dir_, "/quarantine/", digest.sha256, ".damaged-", n);
+    place = absl::StrCat(QuarantineDir(dir_), "/", digest.sha256, ".damaged-", n);
   }
   ::utimensat(AT_FDCWD, path.c_str(), nullptr, 0);  // its age counts from here
-  const bool moved = ::rename(path.c_str(), place.c_str()) == 0;
+  const bool moved = InFolder(QuarantineDir(dir_), [&] { return RenameDurably(path, place); }).ok();
   Log(LogLevel::kError, moved ? "a damaged blob was set aside" : "a damaged blob cannot be set aside",
       {{"sha256", digest.sha256}, {"file", moved ? place : path}});
 }
@@ -271,7 +298,7 @@ absl::Status LocalBlobStore::WriteMakingRoom(int fd, int64_t offset, absl::strin
 
 int64_t LocalBlobStore::quarantined() const {
   std::error_code error;
-  const fs::directory_iterator files(absl::StrCat(dir_, "/quarantine"), error);
+  const fs::directory_iterator files(QuarantineDir(dir_), error);
   return error ? 0 : std::distance(begin(files), end(files));
 }
 
@@ -309,8 +336,10 @@ absl::StatusOr<int64_t> LocalBlobStore::PartialSize(const Digest& digest, absl::
 absl::Status LocalBlobStore::AppendPartial(const Digest& digest, int64_t offset, absl::string_view bytes,
                                            absl::string_view upload) {
   RETURN_IF_ERROR(CheckUpload(digest, upload));
-  ASSIGN_OR_RETURN(const FileDescriptor fd,
-                   LockPartial(PartialPath(dir_, digest, upload), O_WRONLY | O_CREAT | O_APPEND));
+  ASSIGN_OR_RETURN(const FileDescriptor fd, InFolder(StagingDir(dir_), [&] {
+                     return OpenLocked(PartialPath(dir_, digest, upload), O_WRONLY | O_CREAT | O_APPEND,
+                                       LOCK_EX);
+                   }));
   struct stat info {};
   if (::fstat(fd.get(), &info) != 0) return ErrnoError(errno, "cannot stat a partial blob");
   const int64_t size = info.st_size;
@@ -328,7 +357,7 @@ absl::Status LocalBlobStore::AppendPartial(const Digest& digest, int64_t offset,
 absl::Status LocalBlobStore::CommitPartial(const Digest& digest, absl::string_view upload) {
   RETURN_IF_ERROR(CheckUpload(digest, upload));
   const std::string staging = PartialPath(dir_, digest, upload);
-  const absl::StatusOr<FileDescriptor> fd = LockPartial(staging, O_RDWR);
+  const absl::StatusOr<FileDescriptor> fd = OpenLocked(staging, O_RDWR, LOCK_EX);
   if (absl::IsNotFound(fd.status())) {
     ASSIGN_OR_RETURN(const bool stored, Contains(digest));
     return stored ? absl::OkStatus() : BlobNotFound(digest);
@@ -350,9 +379,9 @@ absl::Status LocalBlobStore::DropPartial(const Digest& digest, absl::string_view
 absl::StatusOr<int64_t> LocalBlobStore::CollectGarbage(
     const std::function<bool(const std::string& sha256)>& is_live, absl::Duration min_age, absl::Time now) {
   int64_t freed = 0;
-  ASSIGN_OR_RETURN(const std::vector<std::string> staged, FilesBelow(absl::StrCat(dir_, "/staging")));
+  ASSIGN_OR_RETURN(const std::vector<std::string> staged, FilesBelow(StagingDir(dir_)));
   for (const std::string& path : staged) freed += RemoveStale(path, now - min_age);
-  ASSIGN_OR_RETURN(const std::vector<std::string> set_aside, FilesBelow(absl::StrCat(dir_, "/quarantine")));
+  ASSIGN_OR_RETURN(const std::vector<std::string> set_aside, FilesBelow(QuarantineDir(dir_)));
   for (const std::string& path : set_aside) freed += RemoveStale(path, now - kQuarantineAges * min_age);
   ASSIGN_OR_RETURN(const std::vector<std::string> blobs, FilesBelow(absl::StrCat(dir_, "/sha256")));
   for (const std::string& path : blobs) {

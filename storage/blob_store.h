@@ -57,7 +57,9 @@ class LocalBlobWriter;
 // Blobs as files `sha256/ab/cd/<digest>` under one directory; several processes may share it. Written to
 // `staging/` on the same file system, synced, renamed. RESOURCE_EXHAUSTED DISK_FULL when the disk is full.
 // A blob is verified when it is read for the first time and whenever its file has changed since; a damaged
-// one leaves its place at once, so that it counts as missing and can be written again.
+// one leaves its place at once, so that it counts as missing and can be written again. Folders and files may
+// be removed while the store is in use: blobs are missing then, and folders are made again. A writer whose
+// bytes are removed before its Commit gets UNAVAILABLE STAGING_LOST.
 class LocalBlobStore : public BlobStore {
  public:
   // Creates the directory when it is missing.

@@ -49,6 +49,20 @@ TEST_F(HubCacheTest, ARangeIsFetchedOnceByAllWhoShareTheFolder) {
   EXPECT_EQ(Get(*other, "ab02", 10, "other"), "other");
 }
 
+TEST_F(HubCacheTest, ACacheThatIsEmptiedWhileItIsInUseGoesOn) {
+  for (const std::string removed : {"cache/documents", "cache/files", "cache"}) {
+    Get(*cache_, "ab01", 10, "hello");
+    ASSERT_OK(cache_->PutDocument("list", "old"));
+    std::filesystem::remove_all(dir_ / removed);
+    EXPECT_OK(cache_->PutDocument("list", "text"));
+    EXPECT_EQ(cache_->FindDocument("list"), "text");
+    EXPECT_EQ(Get(*cache_, "ab01", 10, "hello"), "hello");
+    struct stat info {};
+    ASSERT_EQ(::stat((dir_ / "cache").c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0700u) << "models may be private";
+  }
+}
+
 TEST_F(HubCacheTest, AStoredRangeServesItsParts) {
   Get(*cache_, "ab01", 10, "hello");
   EXPECT_EQ(Get(*cache_, "ab01", 11, "ELL"), "ell");

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <functional>
 #include <thread>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include <sys/resource.h>
@@ -33,6 +35,8 @@ class LocalBlobs : public testing::Test {
     const std::filesystem::directory_iterator files(dir_ / "blobs/staging");
     return static_cast<size_t>(std::distance(begin(files), end(files)));
   }
+
+  bool StagedFilesAreGone() const { return !std::filesystem::exists(dir_ / "blobs/staging"); }
 
   void Overwrite(const Digest& digest, absl::string_view bytes) {
     std::filesystem::remove(store_->PathOf(digest));
@@ -307,6 +311,64 @@ TEST_F(LocalBlobs, APartLongerThanTheBlobIsForgotten) {
   EXPECT_THAT(store_->PartialSize(digest), IsOkAndHolds(0));
   ASSERT_OK(store_->AppendPartial(digest, 0, "hello"));
   EXPECT_OK(store_->CommitPartial(digest));
+}
+
+// ---- Folders that somebody removes
+
+// The folder that is removed, below the store's; empty: the store's own.
+class RemovedFolders : public LocalBlobs, public testing::WithParamInterface<const char*> {
+ protected:
+  void Remove() const { std::filesystem::remove_all(dir_ / "blobs/" + GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Folders, RemovedFolders, testing::Values("", "sha256", "staging", "quarantine"));
+
+TEST_P(RemovedFolders, AreMadeAgainByWhateverNeedsThem) {
+  const auto none_live = [](const std::string&) { return false; };
+  const std::vector<std::function<void()>> uses = {
+      [&] { EXPECT_THAT(store_->Put("a"), IsOkAndHolds(DigestOf("a"))); },
+      [&] { EXPECT_OK(store_->Contains(DigestOf("a"))); },
+      [&] { EXPECT_OK(store_->Ensure("a")); },
+      [&] {
+        ASSERT_OK(store_->AppendPartial(DigestOf("part"), 0, "part", "u"));
+        EXPECT_OK(store_->CommitPartial(DigestOf("part"), "u"));
+      },
+      [&] { EXPECT_THAT(store_->PartialSize(DigestOf("other")), IsOkAndHolds(0)); },
+      [&] { EXPECT_OK(store_->DropPartial(DigestOf("other"))); },
+      [&] { EXPECT_OK(store_->CollectGarbage(none_live, absl::Hours(1), absl::Now())); },
+      [&] { EXPECT_EQ(store_->quarantined(), 0); },
+  };
+  for (const auto& use : uses) {
+    Remove();
+    use();
+  }
+  Remove();
+  ASSERT_OK(store_->Put("hello"));
+  EXPECT_OK(store_->Open(DigestOf("hello")));
+}
+
+TEST_P(RemovedFolders, BetweenTheFirstByteAndTheLastLoseNothingButWhatTheyHeld) {
+  ASSERT_OK_AND_ASSIGN(const auto writer, store_->Create());
+  ASSERT_OK(writer->Append("hello"));
+  ASSERT_OK(store_->AppendPartial(DigestOf("hello world"), 0, "hello"));
+  Remove();
+  const bool bytes_are_gone = StagedFilesAreGone();
+  const auto committed = writer->Commit();
+  if (bytes_are_gone) {
+    EXPECT_THAT(committed, AllOf(StatusIs(absl::StatusCode::kUnavailable), HasReason("STAGING_LOST")));
+    EXPECT_THAT(store_->PartialSize(DigestOf("hello world")), IsOkAndHolds(0)) << "the sender starts again";
+  } else {
+    EXPECT_THAT(committed, IsOkAndHolds(DigestOf("hello")));
+    EXPECT_THAT(store_->PartialSize(DigestOf("hello world")), IsOkAndHolds(5));
+  }
+}
+
+TEST_F(LocalBlobs, ADamagedBlobIsSetAsideInAQuarantineThatIsMadeAgain) {
+  ASSERT_OK_AND_ASSIGN(const Digest digest, store_->Put("hello"));
+  FlipABit(store_->PathOf(digest));
+  std::filesystem::remove_all(dir_ / "blobs/quarantine");
+  EXPECT_THAT(store_->Open(digest), HasReason("DIGEST_MISMATCH"));
+  EXPECT_THAT(store_->Open(digest), HasReason("BLOB_NOT_FOUND"));
+  EXPECT_EQ(store_->quarantined(), 1);
 }
 
 TEST_F(LocalBlobs, AFullCacheMakesRoomAndGoesOn) {
