@@ -12,21 +12,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
-#include "base/exception_text.h"
 #include "base/interruption.h"
-#include "base/json.h"
-#include "base/json_number.h"
 #include "base/status_macros.h"
 
 namespace quantmoe {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr size_t kMaxTextBytes = size_t{64} << 20;
 constexpr int kMaxPages = 1000;
@@ -36,81 +29,6 @@ constexpr absl::Duration kLongestWait = absl::Seconds(60);
 // What a range may need at least, beside the deadline of any request; one that is cut off goes on from there.
 constexpr int64_t kLeastBytesPerSecond = int64_t{256} << 10;
 constexpr char kRetryAfter[] = "retry_after_seconds";
-
-absl::Status Protocol(absl::string_view what, absl::string_view why) {
-  return MakeError(absl::StatusCode::kFailedPrecondition, "HUB_PROTOCOL", absl::StrCat(what, ": ", why));
-}
-
-bool IsHex(absl::string_view text, size_t size) {
-  return text.size() == size && std::all_of(text.begin(), text.end(), [](char c) {
-           return absl::ascii_isdigit(c) || (c >= 'a' && c <= 'f');
-         });
-}
-
-// A strong entity tag without its quotes; empty for a weak one.
-std::string StrongTag(absl::string_view tag) {
-  if (absl::StartsWith(tag, "W/")) return "";
-  absl::ConsumePrefix(&tag, "\"");
-  absl::ConsumeSuffix(&tag, "\"");
-  return std::string(tag);
-}
-
-// The address after rel="next" in a Link header; empty when there is none.
-std::string NextPage(absl::string_view link) {
-  for (const absl::string_view item : absl::StrSplit(link, ',')) {
-    const size_t open = item.find('<'), close = item.find('>');
-    if (open == absl::string_view::npos || close == absl::string_view::npos || close < open) continue;
-    if (!absl::StrContains(item.substr(close), "rel=\"next\"")) continue;
-    return std::string(item.substr(open + 1, close - open - 1));
-  }
-  return "";
-}
-
-absl::StatusOr<HubFile> ParseFile(const Json& entry) {
-  try {
-    HubFile file{entry.at("path").get<std::string>(), IntegerAt<int64_t>(entry, "size"),
-                 entry.at("oid").get<std::string>(), false};
-    if (const auto lfs = entry.find("lfs"); lfs != entry.end() && !lfs->is_null()) {
-      file.large = true;
-      file.oid = lfs->at("oid").get<std::string>();
-      file.size_bytes = IntegerAt<int64_t>(*lfs, "size");
-      const size_t prefix = absl::StartsWith(file.oid, "sha256:") ? 7 : 0;
-      file.oid.erase(0, prefix);
-    }
-    if (IsHex(file.oid, file.large ? 64 : 40) && file.size_bytes >= 0) return file;
-    return Protocol("file list", absl::StrCat("bad size or oid of ", absl::Utf8SafeCHexEscape(file.path)));
-  } catch (const std::exception& error) {
-    return Protocol("file list", ExceptionText(error));
-  }
-}
-
-absl::Status AppendFiles(const std::string& text, std::vector<HubFile>& files) {
-  const Json page = ParseJson(text, kSmallJson).value_or(nullptr);
-  if (!page.is_array()) return Protocol("file list", "is no JSON array");
-  for (const Json& entry : page) {
-    const auto type = entry.is_object() ? entry.find("type") : entry.end();
-    if (!entry.is_object() || type == entry.end() || *type != "file") continue;
-    ASSIGN_OR_RETURN(HubFile file, ParseFile(entry));
-    files.push_back(std::move(file));
-  }
-  return absl::OkStatus();
-}
-
-struct ContentRange {
-  int64_t first = 0, last = 0, total = 0;
-};
-
-std::optional<ContentRange> ParseContentRange(absl::string_view text) {
-  ContentRange range;
-  if (!absl::ConsumePrefix(&text, "bytes ")) return std::nullopt;
-  const size_t dash = text.find('-'), slash = text.find('/');
-  if (dash == absl::string_view::npos || slash == absl::string_view::npos || slash < dash)
-    return std::nullopt;
-  const bool numbers = absl::SimpleAtoi(text.substr(0, dash), &range.first) &&
-                       absl::SimpleAtoi(text.substr(dash + 1, slash - dash - 1), &range.last) &&
-                       absl::SimpleAtoi(text.substr(slash + 1), &range.total);
-  return numbers ? std::optional(range) : std::nullopt;
-}
 
 }  // namespace
 
@@ -162,15 +80,16 @@ absl::Status HubClient::Transfer::CheckHead(const HttpReply& reply) {
       return MakeError(absl::StatusCode::kUnavailable, "HUB_UNAVAILABLE",
                        absl::StrCat(what(), ": another copy answered, so the range starts again"));
     }
-    if (!whole()) return Protocol(what(), absl::StrCat(reply.origin, " does not serve ranges"));
+    if (!whole()) return HubProtocolError(what(), absl::StrCat(reply.origin, " does not serve ranges"));
   } else {
     const std::string text = reply.head.Header("content-range");
     const std::optional<ContentRange> range = ParseContentRange(text);
     if (!range.has_value() || range->first != offset + received || range->last != offset + length - 1 ||
         range->total != file.size_bytes) {
-      return Protocol(what(), absl::StrCat("asked for bytes ", offset + received, " to ", offset + length - 1,
-                                           " of ", file.size_bytes, ", got Content-Range \"",
-                                           absl::Utf8SafeCHexEscape(text.substr(0, 100)), "\""));
+      return HubProtocolError(
+          what(), absl::StrCat("asked for bytes ", offset + received, " to ", offset + length - 1, " of ",
+                               file.size_bytes, ", got Content-Range \"",
+                               absl::Utf8SafeCHexEscape(text.substr(0, 100)), "\""));
     }
   }
   tag = StrongTag(reply.head.Header("etag"));
@@ -179,7 +98,7 @@ absl::Status HubClient::Transfer::CheckHead(const HttpReply& reply) {
 
 absl::Status HubClient::Transfer::Take(absl::string_view bytes) {
   if (static_cast<int64_t>(bytes.size()) > length - received) {
-    return Protocol(what(), absl::StrCat("more than the ", length, " bytes asked for"));
+    return HubProtocolError(what(), absl::StrCat("more than the ", length, " bytes asked for"));
   }
   RETURN_IF_ERROR(write(received, bytes));
   received += static_cast<int64_t>(bytes.size());
@@ -328,7 +247,7 @@ absl::StatusOr<HttpReply> HubClient::GetText(const HttpUrl& url, absl::string_vi
   RETURN_IF_ERROR(TryAgain([&](bool&) -> absl::Status {
     text.clear();
     const auto take = [&](absl::string_view bytes) {
-      if (text.size() + bytes.size() > kMaxTextBytes) return Protocol(what, "the answer is too long");
+      if (text.size() + bytes.size() > kMaxTextBytes) return HubProtocolError(what, "the answer is too long");
       text.append(bytes.data(), bytes.size());
       return absl::OkStatus();
     };
@@ -344,12 +263,9 @@ absl::StatusOr<std::string> HubClient::ResolveRevision(const std::string& repo, 
   const HttpUrl url = Api(repo, absl::StrCat("/revision/", EncodePath(revision, /*keep_slashes=*/false)));
   std::string text;
   RETURN_IF_ERROR(GetText(url, what, text).status());
-  const Json json = ParseJson(text, kSmallJson).value_or(nullptr);
-  const auto sha = json.is_object() ? json.find("sha") : json.end();
-  if (!json.is_object() || sha == json.end() || !sha->is_string() || !IsHex(sha->get<std::string>(), 40)) {
-    return Protocol(what, "the answer names no commit");
-  }
-  return sha->get<std::string>();
+  std::optional<std::string> commit = CommitOfAnswer(text);
+  if (!commit.has_value()) return HubProtocolError(what, "the answer names no commit");
+  return *std::move(commit);
 }
 
 absl::StatusOr<std::vector<HubFile>> HubClient::ListFiles(const std::string& repo, const std::string& commit,
@@ -362,14 +278,14 @@ absl::StatusOr<std::vector<HubFile>> HubClient::ListFiles(const std::string& rep
   for (int page = 0; page < kMaxPages; ++page) {
     std::string text;
     ASSIGN_OR_RETURN(const HttpReply reply, GetText(url, what, text));
-    RETURN_IF_ERROR(AppendFiles(text, files));
-    if (files.size() > kMaxFiles) return Protocol(what, "the list is too long");
+    RETURN_IF_ERROR(AppendHubFiles(text, files));
+    if (files.size() > kMaxFiles) return HubProtocolError(what, "the list is too long");
     const std::string next = NextPage(reply.head.Header("link"));
     if (next.empty()) return files;
     ASSIGN_OR_RETURN(url, ResolveLocation(url, next));
-    if (url.Origin() != endpoint_.Origin()) return Protocol(what, "the next page is at another host");
+    if (url.Origin() != endpoint_.Origin()) return HubProtocolError(what, "the next page is at another host");
   }
-  return Protocol(what, "the list does not end");
+  return HubProtocolError(what, "the list does not end");
 }
 
 absl::Status HubClient::DownloadOnce(Transfer& transfer, bool& progressed) {

@@ -13,17 +13,10 @@
 #include "absl/strings/string_view.h"
 
 #include "sources/http_client.h"
+#include "sources/hub_answer.h"
 #include "sources/hub_options.h"
 
 namespace quantmoe {
-
-struct HubFile {
-  std::string path;
-  int64_t size_bytes = 0;
-  // Names the content: SHA-256 of files in large-file storage, else the SHA-1 of git's blob.
-  std::string oid;
-  bool large = false;
-};
 
 // INVALID_ARGUMENT: no http(s) address, one with a query, or plain http to a host that is not loopback.
 absl::StatusOr<HttpUrl> ParseHubEndpoint(const HubOptions& options);

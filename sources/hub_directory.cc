@@ -13,12 +13,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
-#include <nlohmann/json.hpp>
 #include <openssl/evp.h>
 
 #include "base/error_info.h"
-#include "base/json.h"
-#include "base/json_number.h"
 #include "base/status_macros.h"
 #include "sources/hub_cache.h"
 #include "sources/hub_client.h"
@@ -28,7 +25,6 @@
 namespace quantmoe {
 namespace {
 
-using Json = nlohmann::json;
 using FilesByName = std::map<std::string, HubFile>;
 
 // Ranges longer than this are fetched in several requests, so that each is kept once it is there.
@@ -59,26 +55,6 @@ absl::Status WriteAt(int fd, int64_t position, absl::string_view bytes) {
     position += written;
   }
   return absl::OkStatus();
-}
-
-std::string FilesToJson(const std::vector<HubFile>& files) {
-  Json json = Json::array();
-  for (const HubFile& file : files) json.push_back({file.path, file.size_bytes, file.oid, file.large});
-  return json.dump();
-}
-
-// Nothing for a document of another shape: it is listed again.
-std::optional<std::vector<HubFile>> FilesFromJson(const std::string& text) {
-  try {
-    std::vector<HubFile> files;
-    for (const Json& entry : ParseJson(text).value_or(Json::array())) {
-      files.push_back({entry.at(0).get<std::string>(), IntegerOf<int64_t>(entry.at(1)),
-                       entry.at(2).get<std::string>(), entry.at(3).get<bool>()});
-    }
-    return files;
-  } catch (const std::exception&) {
-    return std::nullopt;
-  }
 }
 
 bool IsCommit(absl::string_view revision) {
@@ -177,10 +153,10 @@ class HubDirectory : public ModelDirectory {
                                                   uri_.revision, "\n", folder))
                                 .sha256;
     if (const std::optional<std::string> text = cache_->FindDocument(key)) {
-      if (std::optional<std::vector<HubFile>> files = FilesFromJson(*text)) return *std::move(files);
+      if (std::optional<std::vector<HubFile>> files = HubFilesFromJson(*text)) return *std::move(files);
     }
     ASSIGN_OR_RETURN(std::vector<HubFile> files, client_->ListFiles(uri_.path, uri_.revision, folder));
-    RETURN_IF_ERROR(cache_->PutDocument(key, FilesToJson(files)));
+    RETURN_IF_ERROR(cache_->PutDocument(key, HubFilesToJson(files)));
     return files;
   }
 
