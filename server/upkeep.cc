@@ -103,6 +103,7 @@ bool Upkeep::LookAtDisk() {
   const bool posted = context_.rooms.disk.Post([this] {
     context_.disk.Refresh();
     context_.metrics.DiskFull(context_.disk.unusable());
+    context_.sessions.KeepProbe();
     context_.metrics.QuarantinedBlobs(context_.blobs().quarantined());
     std::error_code error;
     const auto space = std::filesystem::space(context_.data_dir, error);

@@ -1,6 +1,7 @@
 #include "server/loop/worker_sessions.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +12,7 @@
 #include "proto/proto_time.h"
 #include "server/facts/random_id.h"
 #include "server/facts/resource_names.h"
+#include "storage/durable_file.h"
 
 namespace quantmoe {
 namespace {
@@ -285,6 +287,14 @@ void WorkerSessions::AfterReload() {
   jobs_.Resume();
   // A worker may have been removed in the batch that failed, and its tasks run again by the facts.
   BeginRecovery();
+}
+
+void WorkerSessions::KeepProbe() const {
+  const std::string path = absl::StrCat(options_.blob_dir, "/", options_.blob_dir_probe);
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored) || !MakeDirs(options_.blob_dir).ok()) return;
+  // What fails is tried at the next look.
+  (void)WriteFileDurably(path, options_.blob_dir_probe_text);
 }
 
 void WorkerSessions::EndRecovery() {

@@ -56,6 +56,8 @@ class WorkerSessions {
   void AfterReload() ON_LOOP;
   // Ends all sessions.
   void CloseAll(const absl::Status& status) ON_LOOP;
+  // Writes the probe of the blob directory again when somebody has removed it. Thread-safe.
+  void KeepProbe() const NEVER_ON_LOOP;
 
  private:
   struct Progress {

@@ -1,6 +1,5 @@
 // Stored results that rot or vanish while jobs need them: they are computed again, and nothing else happens.
 #include <filesystem>
-#include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +9,10 @@
 #include "storage/blob_store.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
+#include "tests/server/stored_blobs.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
+#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -20,19 +21,10 @@ using testing::Contains;
 using testing::HasSubstr;
 
 std::filesystem::path PathOf(RunningServer& server, const v1::Digest& digest) {
-  const std::string& name = digest.sha256();
-  return std::filesystem::path(server.data_dir()) / "blobs/sha256" / name.substr(0, 2) / name.substr(2, 2) /
-         name;
+  return PathOfBlob(server.data_dir(), digest);
 }
 
-void Damage(RunningServer& server, const v1::Digest& digest) {
-  const std::filesystem::path path = PathOf(server, digest);
-  std::filesystem::permissions(path, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  const char first = static_cast<char>(file.get() ^ 1);
-  file.seekp(0);
-  file.put(first);
-}
+void Damage(RunningServer& server, const v1::Digest& digest) { DamageBlob(server.data_dir(), digest); }
 
 const v1::Digest& InputOf(const v1::Assign& assign, const std::string& role) {
   for (const v1::TaskBlob& input : assign.task().inputs()) {
@@ -275,6 +267,58 @@ TEST(LostBlobTest, ABlobThatOnlyTheWorkerLacksIsTheWorkersShortage) {
   clock.Advance(absl::Seconds(2));  // the backoff
   EXPECT_EQ(LabelOf(good.AwaitAssign()), "prepare");
   EXPECT_EQ(Quarantined(server), 0u);
+}
+
+// Folders of the blobs that somebody removes while the coordinator runs; empty: all that `blobs` holds.
+class RemovedFoldersTest : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Folders, RemovedFoldersTest, testing::Values("", "sha256", "staging", "quarantine"));
+
+TEST_P(RemovedFoldersTest, AreMadeAgainAndTheJobEnds) {
+  RunningServer server;
+  const std::string name = server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  const v1::Assign forward = worker.RunUntil("forward-l0-s0");
+  const v1::Digest hidden = InputOf(forward, "hidden");
+  const std::filesystem::path blobs = server.data_dir() + "/blobs";
+  const std::string probe = ReadTestFile(blobs / "probe");
+  ASSERT_NE(probe, "");
+  for (const auto& entry : std::filesystem::directory_iterator(blobs)) {
+    const std::string folder = entry.path().filename();
+    if (folder == GetParam() || *GetParam() == '\0') std::filesystem::remove_all(entry);
+  }
+  if (std::filesystem::exists(PathOf(server, hidden))) {
+    worker.Finish(forward);
+  } else {
+    worker.Fail(forward, MakeError(absl::StatusCode::kNotFound, "BLOB_NOT_FOUND", "gone",
+                                   {{"sha256", hidden.sha256()}}));
+  }
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  const v1::Job ended = server.AwaitEnd(name);
+  EXPECT_EQ(ended.state(), v1::Job::SUCCEEDED) << ended.error().message();
+  v1::Job next;
+  const grpc::Status created = server.jobs().CreateJob(WithDeadline().get(), RunningServer::TinyJob(), &next);
+  EXPECT_TRUE(created.ok()) << created.error_message();
+  // By this file workers see that they share the folder.
+  const absl::Time end = absl::Now() + absl::Seconds(30);
+  while (ReadTestFile(blobs / "probe") != probe && absl::Now() < end) {
+  }
+  EXPECT_EQ(ReadTestFile(blobs / "probe"), probe);
+}
+
+TEST(RemovedQuarantineTest, ADamagedBlobIsSetAsideInAFolderThatIsMadeAgain) {
+  RunningServer server;
+  const std::string name = server.CreateTinyJob();
+  FakeWorker worker(server.coordinator().worker_address());
+  const v1::Assign forward = worker.RunUntil("forward-l0-s0");
+  const v1::Digest hidden = InputOf(forward, "hidden");
+  std::filesystem::remove(server.data_dir() + "/blobs/quarantine");
+  Damage(server, hidden);
+  worker.Fail(forward, Mismatch(hidden));
+  worker.SetCredits(1);
+  worker.RunToEnd();
+  EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(Quarantined(server), 1u);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "tests/server/running_server.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "absl/synchronization/mutex.h"
@@ -102,6 +103,13 @@ v1::Job RunningServer::AwaitJob(const std::string& name, const std::function<boo
   v1::Job job = GetJob(name);
   EXPECT_TRUE(done(job)) << job.ShortDebugString();
   return job;
+}
+
+bool AllCached(const v1::Job& job) {
+  const auto& stages = job.progress().stages();
+  return std::all_of(stages.begin(), stages.end(), [](const auto& stage) {
+    return stage.tasks_total() > 0 && stage.tasks_cached() == stage.tasks_total();
+  });
 }
 
 }  // namespace quantmoe

@@ -61,4 +61,7 @@ class RunningServer {
   std::unique_ptr<v1::SystemService::Stub> system_;
 };
 
+// Whether nothing of the job was computed: equal tasks had given every result.
+bool AllCached(const v1::Job& job);
+
 }  // namespace quantmoe

@@ -1,12 +1,10 @@
 // Earlier results are found in a room: many at a time, and a disk that stands still holds up nothing else.
 #include "server/loop/result_lookup.h"
 
-#include <fcntl.h>
-
-#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,15 +14,14 @@
 #include "absl/synchronization/notification.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sqlite3.h>
-#include <sys/file.h>
 
 #include "server/facts/sqlite_store.h"
 #include "server/facts/task_rows.h"
-#include "storage/durable_file.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
 #include "tests/server/server_process.h"
+#include "tests/server/store_intruder.h"
+#include "tests/server/stored_blobs.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -135,10 +132,7 @@ TEST_F(ResultLookupTest, AStoreThatDoesNotAnswerHasLostNothing) {
   EXPECT_THAT(blobs_failed[0].outputs, IsEmpty());
   EXPECT_FALSE(blobs_failed[0].lost) << "so that the result is not forgotten";
 
-  sqlite3* intruder = nullptr;
-  ASSERT_EQ(sqlite3_open((dir_ / "data/state.db").c_str(), &intruder), SQLITE_OK);
-  EXPECT_EQ(sqlite3_exec(intruder, "DROP TABLE task_cache", nullptr, nullptr, nullptr), SQLITE_OK);
-  sqlite3_close(intruder);
+  StoreIntruder(dir_ / "data").Run("DROP TABLE task_cache");
   Want({"k", "other"});
   const Answers store_failed = Await(2)[0];
   for (const ResultLookup::Answer& answer : store_failed) {
@@ -170,24 +164,6 @@ TEST_F(ResultLookupTest, WhatFindsTheRoomFullIsAskedForAgain) {
 }
 
 // Stories.
-
-// While it lives, whoever asks whether a blob is there waits, as on a disk that does not answer.
-class StillDisk {
- public:
-  explicit StillDisk(const std::string& data_dir)
-      : lock_(::open((data_dir + "/blobs/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    EXPECT_EQ(::flock(lock_.get(), LOCK_EX), 0);
-  }
-
- private:
-  const FileDescriptor lock_;
-};
-
-bool AllCached(const v1::Job& job) {
-  return std::all_of(job.progress().stages().begin(), job.progress().stages().end(), [](const auto& stage) {
-    return stage.tasks_total() > 0 && stage.tasks_cached() == stage.tasks_total();
-  });
-}
 
 TEST(StillDiskTest, ALookUpThatWaitsHoldsUpNobody) {
   RunningServer server;
@@ -254,6 +230,84 @@ TEST(StillDiskTest, AnotherCoordinatorLooksAgain) {
   const v1::Job end = await_end(server, second.name());
   EXPECT_EQ(end.state(), v1::Job::SUCCEEDED);
   EXPECT_TRUE(AllCached(end)) << "no worker was there";
+}
+
+// Look-ups that are on their way when a commit fails, so that the facts are read again.
+class LookUpsAndCommitsTest : public testing::Test {
+ protected:
+  LookUpsAndCommitsTest() {
+    const std::string first = server_.CreateTinyJob();
+    FakeWorker(server_.coordinator().worker_address(), {.id = "first"}).RunToEnd();
+    server_.AwaitEnd(first);
+  }
+
+  void AwaitLookUp(const std::string& job) {
+    server_.AwaitJob(job, [](const v1::Job& now) {
+      return now.waiting().reason() == "the coordinator looks for results of equal tasks";
+    });
+  }
+  // One of another job than the one that waits.
+  void FailACommit(const std::string& other) {
+    StoreIntruder intruder(server_.data_dir());
+    intruder.Run("ALTER TABLE event RENAME TO hidden");
+    v1::CancelJobRequest request;
+    request.set_name(other);
+    v1::Job job;
+    const grpc::Status refused = server_.jobs().CancelJob(WithDeadline().get(), request, &job);
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+    intruder.Run("ALTER TABLE hidden RENAME TO event");
+  }
+  std::vector<std::string> TasksThatWereCached(const std::string& job) {
+    v1::ListJobEventsRequest request;
+    request.set_name(job);
+    v1::ListJobEventsResponse events;
+    EXPECT_TRUE(server_.jobs().ListJobEvents(WithDeadline().get(), request, &events).ok());
+    std::vector<std::string> tasks;
+    for (const v1::JobEvent& event : events.events()) {
+      if (event.task_changed().outcome() == v1::TaskChanged::CACHED)
+        tasks.push_back(event.task_changed().task());
+    }
+    return tasks;
+  }
+
+  RunningServer server_;
+};
+
+TEST_F(LookUpsAndCommitsTest, WhatWasAskedBeforeAFailedCommitIsAskedAgainAndTakenOnce) {
+  const std::string second = server_.CreateTinyJob(), other = server_.CreateTinyJob();
+  std::optional<FakeWorker> worker;
+  {
+    const StillDisk disk(server_.data_dir());
+    worker.emplace(server_.coordinator().worker_address(), FakeWorker::Options{.id = "second"});
+    AwaitLookUp(second);
+    FailACommit(other);
+    FailACommit(other);
+  }
+  const v1::Job end = server_.AwaitEnd(second);
+  EXPECT_EQ(end.state(), v1::Job::SUCCEEDED);
+  EXPECT_TRUE(AllCached(end));
+  const std::vector<std::string> tasks = TasksThatWereCached(second);
+  EXPECT_EQ(std::set<std::string>(tasks.begin(), tasks.end()).size(), tasks.size()) << "none twice";
+  EXPECT_EQ(server_.AwaitEnd(other).state(), v1::Job::SUCCEEDED) << "it was not cancelled";
+}
+
+TEST_F(LookUpsAndCommitsTest, AnAnswerThatIsNotCommittedComesAgain) {
+  const std::string second = server_.CreateTinyJob();
+  StoreIntruder intruder(server_.data_dir());
+  std::optional<FakeWorker> worker;
+  const int errors = StoreErrors(server_);
+  {
+    const StillDisk disk(server_.data_dir());
+    worker.emplace(server_.coordinator().worker_address(), FakeWorker::Options{.id = "second"});
+    AwaitLookUp(second);
+    intruder.Run(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON task_cache BEGIN SELECT RAISE(ABORT, 'refused'); END");
+  }
+  AwaitStoreErrors(server_, errors);
+  intruder.Run("DROP TRIGGER refuse");
+  const v1::Job end = server_.AwaitEnd(second);
+  EXPECT_EQ(end.state(), v1::Job::SUCCEEDED);
+  EXPECT_TRUE(AllCached(end));
 }
 
 TEST(StillDiskTest, ALookAtTheDiskHoldsUpNobody) {
