@@ -139,8 +139,10 @@ std::string FirstForeignEntry(const std::string& directory, const std::vector<Ar
     std::error_code ignored;
     if (entry.depth() == 0 && WorkDirectory::IsMarked(entry->path())) {
       entry.disable_recursion_pending();
-    } else if (!ours.Has(path, entry->symlink_status(ignored).type())) {
-      foreign.insert(path);
+    } else {
+      const fs::file_type type = entry->symlink_status(ignored).type();
+      // What has gone since it was listed is in nobody's way.
+      if (type != fs::file_type::not_found && !ours.Has(path, type)) foreign.insert(path);
     }
   }
   // What cannot be listed cannot be vouched for.

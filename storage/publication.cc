@@ -30,6 +30,10 @@ absl::Status MoveTo(const std::string& from, const std::string& to) {
       ::rename(from.c_str(), to.c_str()) == 0) {
     return absl::OkStatus();
   }
+  if (errno == EEXIST || errno == ENOTEMPTY) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "OUTPUT_EXISTS",
+                     absl::StrCat(to, " has appeared meanwhile: move it away, or choose a new name"));
+  }
   return ErrnoError(errno, absl::StrCat("cannot move ", from, " to ", to));
 }
 

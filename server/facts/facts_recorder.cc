@@ -8,7 +8,8 @@ namespace quantmoe {
 
 absl::Status FactsRecorder::Reload() {
   ASSIGN_OR_RETURN(std::vector<StoredJob> jobs, store_.LoadJobs());
-  table_ = JobTable();
+  // What is on its way for a job tells it by its number from another one of its name.
+  table_ = JobTable(table_.next_number());
   unreadable_.clear();
   for (StoredJob& job : jobs) {
     if (!job.unreadable.ok()) unreadable_[job.record.id()] = job.unreadable;

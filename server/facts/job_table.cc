@@ -17,6 +17,7 @@ void JobTable::Load(server::JobRecord record,
                     absl::Duration now) {
   const std::string id = record.id();
   by_number_[record.create_number()] = id;
+  next_number_ = std::max(next_number_, record.create_number() + 1);
   if (!record.request_id().empty()) by_request_[record.request_id()] = id;
   Job& job = jobs_[id];
   job.record = std::move(record);

@@ -182,6 +182,9 @@ struct TaskRef {
 
 class JobTable {
  public:
+  // `first_number`: no job that is created here has a smaller number.
+  explicit JobTable(int64_t first_number = 1) : next_number_(first_number) {}
+
   // Loads a row that was stored; tasks in the order of their definitions. RUNNING tasks stay RUNNING; READY
   // ones are so since `now` (monotonic), and await the look-up of their key.
   void Load(server::JobRecord record,
@@ -204,7 +207,8 @@ class JobTable {
   const Job* FindByRequestId(absl::string_view request_id) const;
   // Ids in the order of creation, newest last.
   const std::map<int64_t, std::string>& by_number() const { return by_number_; }
-  int64_t next_number() const { return by_number_.empty() ? 1 : by_number_.rbegin()->first + 1; }
+  // Larger than that of every job so far, also of those that were deleted.
+  int64_t next_number() const { return next_number_; }
 
   bool KeyIsRunning(const std::string& key) const { return running_keys_.contains(key); }
   // READY tasks with this key.
@@ -248,6 +252,7 @@ class JobTable {
 
   std::map<std::string, Job> jobs_;
   std::map<int64_t, std::string> by_number_;
+  int64_t next_number_;
   absl::flat_hash_map<std::string, std::string> by_request_;
   absl::flat_hash_map<std::string, int> running_keys_;
   absl::flat_hash_map<std::string, std::set<TaskRef>> ready_keys_;

@@ -38,9 +38,15 @@ absl::StatusOr<std::vector<TaskDefinition>> PlanTasks(std::shared_ptr<const Reso
 
 constexpr int kMaxStepRetries = 8;
 
-absl::Status JobAlreadyExists(absl::string_view id) {
-  return MakeError(absl::StatusCode::kAlreadyExists, "JOB_ALREADY_EXISTS",
-                   absl::StrCat("job ", id, " exists"), {{"name", JobName(id)}});
+// Nothing is lost: whatever stands in the way, the results are kept.
+absl::Status AsFailedPublication(const absl::Status& error) {
+  if (!IsPlaceTaken(error)) return Annotate(error, "publication");
+  const ErrorInfo info = GetErrorInfo(error);
+  return MakeError(error.code(), info.reason,
+                   absl::StrCat("publication: ", error.message(),
+                                ". All results are kept: a retry of the job publishes them, under a name of "
+                                "its own, and computes nothing again"),
+                   info.metadata);
 }
 
 }  // namespace
@@ -88,11 +94,17 @@ absl::StatusOr<std::string> JobLifecycle::FindReplay(const std::string& request_
   return job->record.id();
 }
 
+absl::Status JobLifecycle::CheckFree(const std::string& id) const {
+  if (facts_.table().Find(id) == nullptr) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kAlreadyExists, "JOB_ALREADY_EXISTS",
+                   absl::StrCat("job ", id, " exists"), {{"name", JobName(id)}});
+}
+
 absl::StatusOr<std::string> JobLifecycle::Create(NewJob job) {
   ASSIGN_OR_RETURN(const std::string replay, FindReplay(job.request_id, job.request_hash));
   if (!replay.empty()) return replay;
   const std::string id = job.id.empty() ? absl::StrCat("job-", RandomHex(/*bytes=*/6)) : job.id;
-  if (facts_.table().Find(id) != nullptr) return JobAlreadyExists(id);
+  RETURN_IF_ERROR(CheckFree(id));
   if (facts_.table().active_jobs() >= options_.max_active_jobs) {
     return MakeError(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
                      absl::StrCat("unfinished jobs: ", facts_.table().active_jobs()));
@@ -174,6 +186,11 @@ void JobLifecycle::TakeLookedUp(const std::vector<ResultLookup::Answer>& answers
 }
 
 void JobLifecycle::Resume() {
+  // Whoever was created in a batch that failed is not there.
+  absl::erase_if(resolved_, [this](const auto& resolved) {
+    loop_thread.AssertHeld();
+    return facts_.table().Find(resolved.first) == nullptr;
+  });
   for (const auto& [id, job] : facts_.table().jobs()) {
     for (const auto& [height, index] : job.graph.ready()) {
       const Task& task = job.tasks[index];
@@ -216,7 +233,7 @@ void JobLifecycle::StartExpansion(const std::string& id) {
   if (expanding_.contains(id)) return;
   const Job& job = *facts_.table().Find(id);
   const absl::StatusOr<Digest> summary = job.graph.OutputOf(kPrepareLabel, "summary");
-  const Instance of{id, job.record.create_us()};
+  const Instance of{id, job.record.create_number()};
   if (!summary.ok()) return FinishExpansion(of, summary.status());
   auto resolved = resolved_.contains(id) ? resolved_[id] : nullptr;
   // A model that must be opened again may lie in a slow place, which must not hold up the steps of other
@@ -237,7 +254,6 @@ void JobLifecycle::FinishExpansion(const Instance& of, absl::StatusOr<std::vecto
   const Job* job = FindRunning(of);
   if (job == nullptr || job->record.expanded()) {
     expanding_.erase(id);
-    resolved_.erase(id);
     return;
   }
   // A step that a stop interrupts is for the next coordinator.
@@ -255,7 +271,7 @@ void JobLifecycle::FinishExpansion(const Instance& of, absl::StatusOr<std::vecto
 void JobLifecycle::StartPublishing(const std::string& id) {
   if (publishing_.contains(id)) return;
   const Job& job = *facts_.table().Find(id);
-  const Instance of{id, job.record.create_us()};
+  const Instance of{id, job.record.create_number()};
   const std::vector<BlobRef> outputs = job.Find(kPublishLabel)->outputs();
   const bool posted = rooms_.steps.Post([this, of, outputs] {
     auto artifact = PublishArtifact(blobs_, outputs, options_.artifacts_dir, of.id);
@@ -269,16 +285,12 @@ void JobLifecycle::StartPublishing(const std::string& id) {
 
 void JobLifecycle::FinishPublishing(const Instance& of, absl::StatusOr<server::ArtifactRecord> artifact) {
   const std::string& id = of.id;
-  if (FindRunning(of) == nullptr) {
-    publishing_.erase(id);
-    // Cancelled or deleted meanwhile: nobody refers to the directory.
-    (void)rooms_.steps.Post([dir = absl::StrCat(options_.artifacts_dir, "/", id)] { Unpublish(dir); });
-    return;
-  }
+  // Cancelled or deleted meanwhile: nobody refers to the directory.
+  if (FindRunning(of) == nullptr) return StartUnpublishing(id);
   // A step that a stop interrupts is for the next coordinator.
   if (GetErrorInfo(artifact.status()).reason == "SHUTTING_DOWN") return;
   if (!artifact.ok()) {
-    return RecoverStep(id, kPublishLabel, publishing_, Annotate(artifact.status(), "publication"));
+    return RecoverStep(id, kPublishLabel, publishing_, AsFailedPublication(artifact.status()));
   }
   publishing_.erase(id);
   step_retries_.erase(id);
@@ -286,9 +298,24 @@ void JobLifecycle::FinishPublishing(const Instance& of, absl::StatusOr<server::A
   ChangeState(id, v1::Job::SUCCEEDED, "", {}, *artifact);
 }
 
+void JobLifecycle::StartUnpublishing(const std::string& id) {
+  const bool posted = rooms_.steps.Post([this, id] {
+    Unpublish(absl::StrCat(options_.artifacts_dir, "/", id));
+    loop_.Post([this, id] {
+      loop_thread.AssertHeld();
+      publishing_.erase(id);
+    });
+  });
+  if (posted) {
+    publishing_.insert(id);
+  } else {
+    publishing_.erase(id);
+  }
+}
+
 const Job* JobLifecycle::FindRunning(const Instance& of) const {
   const Job* job = facts_.table().Find(of.id);
-  const bool same = job != nullptr && job->record.create_us() == of.create_us;
+  const bool same = job != nullptr && job->record.create_number() == of.create_number;
   return same && job->record.state() == v1::Job::RUNNING ? job : nullptr;
 }
 
@@ -301,11 +328,14 @@ void JobLifecycle::RecoverStep(const std::string& id, const std::string& label,
                                std::set<std::string>& in_step, const absl::Status& error) {
   if (IsLostBlob(error)) {
     const Job& job = *facts_.table().Find(id);
-    const Instance of{id, job.record.create_us()};
+    const Instance of{id, job.record.create_number()};
     CheckBlobs(id, job.Find(label)->outputs(), [this, of, &in_step, error](const BlobCheck& check) {
       loop_thread.AssertHeld();
       in_step.erase(of.id);
-      if (FindRunning(of) == nullptr) return;
+      if (FindRunning(of) == nullptr) {
+        if (&in_step == &publishing_) StartUnpublishing(of.id);
+        return;
+      }
       if (!check.lost.empty()) return Reopen(of.id, check.lost);
       if (!check.restored && !check.unknown) Fail(of.id, error);
     });
@@ -351,11 +381,11 @@ absl::Status JobLifecycle::Delete(const std::string& id, bool force) {
   facts_.Apply(JobDeleted{id});
   resolved_.erase(id);
   step_retries_.erase(id);
-  loop_.AfterCommit(
-      [this, dir = absl::StrCat(options_.artifacts_dir, "/", id)](const absl::Status& committed) {
-        if (!committed.ok()) return;
-        (void)rooms_.steps.Post([dir] { Unpublish(dir); });
-      });
+  loop_.AfterCommit([this, id](const absl::Status& committed) {
+    loop_thread.AssertHeld();
+    // A publication that goes on removes what it has made when it finds no job.
+    if (committed.ok() && !publishing_.contains(id)) StartUnpublishing(id);
+  });
   return absl::OkStatus();
 }
 

@@ -66,6 +66,10 @@ class JobLifecycle {
   // INVALID_ARGUMENT REQUEST_ID_PAYLOAD_MISMATCH, RESOURCE_EXHAUSTED QUEUE_FULL or DISK_FULL, UNAVAILABLE
   // DISK_READ_ONLY.
   absl::StatusOr<std::string> Create(NewJob job) ON_LOOP;
+  // OK while no job has this id. ALREADY_EXISTS JOB_ALREADY_EXISTS.
+  absl::Status CheckFree(const std::string& id) const ON_LOOP;
+  // Whether an artifact of this id is being put in place, or removed with a job that was deleted.
+  bool IsPublishing(const std::string& id) const ON_LOOP { return publishing_.contains(id); }
   // The job that an earlier request with this id made; empty when there is none. REQUEST_ID_PAYLOAD_MISMATCH.
   absl::StatusOr<std::string> FindReplay(const std::string& request_id,
                                          const std::string& request_hash) ON_LOOP;
@@ -108,7 +112,7 @@ class JobLifecycle {
   // A job, and not another one that was created under its id after it was deleted.
   struct Instance {
     std::string id;
-    int64_t create_us = 0;
+    int64_t create_number = 0;
   };
   // A step of the coordinator that must be tried again.
   struct StepRetry {
@@ -125,6 +129,8 @@ class JobLifecycle {
   void FinishExpansion(const Instance& of, absl::StatusOr<std::vector<TaskDefinition>> tasks) ON_LOOP;
   void StartPublishing(const std::string& id) ON_LOOP;
   void FinishPublishing(const Instance& of, absl::StatusOr<server::ArtifactRecord> artifact) ON_LOOP;
+  // Removes what is published under the id; a job that is created under it meanwhile waits for that.
+  void StartUnpublishing(const std::string& id) ON_LOOP;
   // Expansion or publication failed on the outputs of the task `label`: has lost ones made again, waits for
   // what may come back, or fails the job. `in_step` keeps the step from starting meanwhile.
   void RecoverStep(const std::string& id, const std::string& label, std::set<std::string>& in_step,
@@ -152,7 +158,7 @@ class JobLifecycle {
   ResultLookup lookup_;
   absl::flat_hash_map<std::string, std::shared_ptr<const ResolvedJob>> resolved_ OF_LOOP;
   std::set<std::string> expanding_ OF_LOOP;
-  std::set<std::string> publishing_ OF_LOOP;
+  std::set<std::string> publishing_ OF_LOOP;  // jobs whose directory of the artifact somebody works on
   std::map<std::string, StepRetry> step_retries_ OF_LOOP;  // by job
 };
 

@@ -44,6 +44,17 @@ absl::StatusOr<server::ArtifactRecord::Quality> ReadQuality(LocalBlobStore& blob
 
 }  // namespace
 
+absl::Status CheckPlace(const std::string& artifacts_dir, const std::string& job) {
+  const std::string directory = absl::StrCat(artifacts_dir, "/", job);
+  RETURN_IF_ERROR(JudgeOutput(directory, /*overwrite=*/true).status());
+  return WorkDirectory::Check(StagingBeside(directory));
+}
+
+bool IsPlaceTaken(const absl::Status& error) {
+  const std::string reason = GetErrorInfo(error).reason;
+  return reason == "OUTPUT_EXISTS" || reason == "NOT_A_WORK_DIRECTORY";
+}
+
 absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
                                                        const std::vector<BlobRef>& outputs,
                                                        const std::string& artifacts_dir,

@@ -12,8 +12,15 @@
 
 namespace quantmoe {
 
+// Whether the artifact of a job may be published as `artifacts_dir`/`job`: there is nothing of that name, or
+// what an earlier publication has left. FAILED_PRECONDITION OUTPUT_EXISTS or NOT_A_WORK_DIRECTORY names what
+// is in the way.
+absl::Status CheckPlace(const std::string& artifacts_dir, const std::string& job);
+// Whether an error of CheckPlace or PublishArtifact says so.
+bool IsPlaceTaken(const absl::Status& error);
+
 // Makes the directory `artifacts_dir`/`job` whole or not at all; repeating gives the same directory.
-// INTERNAL MANIFEST_INVALID when the outputs do not make an artifact; DATA_LOSS, RESOURCE_EXHAUSTED from the
+// INTERNAL MANIFEST_INVALID when the outputs do not make an artifact; the errors of CheckPlace; DATA_LOSS, RESOURCE_EXHAUSTED from the
 // file system.
 absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
                                                        const std::vector<BlobRef>& outputs,

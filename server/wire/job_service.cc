@@ -8,6 +8,7 @@
 #include "plan/graph/job_estimate.h"
 #include "proto/job_spec_proto.h"
 #include "server/facts/resource_names.h"
+#include "server/loop/publisher.h"
 #include "server/report/job_pareto.h"
 #include "server/report/job_report.h"
 #include "server/report/job_view.h"
@@ -66,10 +67,14 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
       *response = ViewWholeJob(*context_.facts.table().Find(*replay));
       return context_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
-    RunIn(context_.rooms.For(job.spec), reply, [this, reply, request, response, job] {
+    if (const absl::Status free = context_.jobs.CheckFree(job.id); !free.ok()) return reply.Finish(free);
+    // What a deleted job of this id has published is not in the way: the new one waits until it is gone.
+    const bool check_place = !job.id.empty() && !context_.jobs.IsPublishing(job.id);
+    RunIn(context_.rooms.For(job.spec), reply, [this, reply, request, response, job, check_place] {
       v1::CreateJobRequest filled = *request;
       absl::Status status = FetchJobData(context_, *filled.mutable_job()->mutable_spec());
       if (status.ok()) status = CheckRequest(context_, filled);
+      if (status.ok() && check_place) status = CheckPlace(context_.artifacts_dir, job.id);
       if (!status.ok()) return reply.Finish(status);
       NewJob with_data = job;
       with_data.spec = filled.job().spec();
