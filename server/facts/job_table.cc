@@ -1,6 +1,7 @@
 #include "server/facts/job_table.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "proto/job_state.h"
 #include "server/facts/task_rows.h"
@@ -17,7 +18,9 @@ void JobTable::Load(server::JobRecord record,
                     absl::Duration now) {
   const std::string id = record.id();
   by_number_[record.create_number()] = id;
-  next_number_ = std::max(next_number_, record.create_number() + 1);
+  // One that rotted in the store does not use up the numbers of the jobs to come.
+  if (record.create_number() < std::numeric_limits<int64_t>::max() / 2)
+    next_number_ = std::max(next_number_, record.create_number() + 1);
   if (!record.request_id().empty()) by_request_[record.request_id()] = id;
   Job& job = jobs_[id];
   job.record = std::move(record);

@@ -20,8 +20,8 @@ absl::Status CheckPlace(const std::string& artifacts_dir, const std::string& job
 bool IsPlaceTaken(const absl::Status& error);
 
 // Makes the directory `artifacts_dir`/`job` whole or not at all; repeating gives the same directory.
-// INTERNAL MANIFEST_INVALID when the outputs do not make an artifact; the errors of CheckPlace; DATA_LOSS, RESOURCE_EXHAUSTED from the
-// file system.
+// INTERNAL MANIFEST_INVALID when the outputs do not make an artifact; the errors of CheckPlace; DATA_LOSS,
+// RESOURCE_EXHAUSTED from the file system.
 absl::StatusOr<server::ArtifactRecord> PublishArtifact(LocalBlobStore& blobs,
                                                        const std::vector<BlobRef>& outputs,
                                                        const std::string& artifacts_dir,

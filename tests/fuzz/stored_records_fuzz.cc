@@ -33,13 +33,15 @@ void RequireSameAgain(const StoredJob& job) {
     ReadTask(DefineTask(node.definition).SerializeAsString(), RowOf(node, rest).SerializeAsString(), again);
   }
   SettleUnreadable(again);
-  Require(again.unreadable.ok() && again.tasks.size() == job.tasks.size(), "what is written again is readable");
+  Require(again.unreadable.ok() && again.tasks.size() == job.tasks.size(),
+          "what is written again is readable");
 }
 
 void Load(StoredJob job) {
   const std::string id = job.record.id();
   JobTable table;
   table.Load(std::move(job.record), std::move(job.tasks));
+  Require(table.next_number() > 0, "jobs can still be created");
   const Job& loaded = *table.Find(id);
   for (const Task& task : loaded.tasks) {
     (void)loaded.graph.InputsOf(*task.node);
