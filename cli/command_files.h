@@ -6,9 +6,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include <CLI/CLI.hpp>
 
 #include "storage/output_directory.h"
+
+namespace CLI {
+class App;
+}
 
 namespace quantmoe {
 

@@ -7,7 +7,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include <CLI/CLI.hpp>
 
 #include "base/error_info.h"
 #include "base/uniform_label.h"
@@ -113,26 +112,26 @@ absl::StatusOr<SpecInput> ReadOne(const CompareFlags& flags, const ComparedBudge
   return ReadSpec(one, {.choice_of_file = false}, take);
 }
 
-CLI::Option& AddList(CLI::App& command, const std::string& name, std::vector<std::string>& values,
-                     const std::string& help) {
-  return *command.add_option(name, values, help)->delimiter(',')->allow_extra_args(false);
+AddedFlag AddList(Command command, const std::string& name, std::vector<std::string>& values,
+                  const std::string& help) {
+  return command.Add(name, values, help).SplitAt(',').OneValueEach();
 }
 
 }  // namespace
 
-void AddCompareFlags(CLI::App& command, CompareFlags& flags) {
+void AddCompareFlags(Command command, CompareFlags& flags) {
   AddSpecFlags(command, flags.spec, {.wants = IsShared});
-  command.option_defaults()->group("Options");
+  command.BeginGroup("Options");
   AddList(command, "--heuristics", flags.heuristics,
           "What spends the budgets: NAME or NAME:KEY=VALUE..., such as optimal,random:seed=1,random:seed=2")
-      .capture_default_str();
+      .ShowDefault();
   AddList(
       command, "--bits,--budgets", flags.budgets,
       "Budgets as average widths of the quantized linears (2.5,3) or as sizes of the weight files (400MB)");
   AddList(command, "--bytes", flags.bytes, "Budgets as sizes of the weight files, such as 10GiB,12GiB");
   AddList(command, "--stored-bits", flags.stored_bits, "Budgets as bits with scales and zero points");
   AddList(command, "--rank-bytes", flags.rank_bytes, "Budgets as bytes on the fullest of --ranks ranks");
-  command.add_flag(
+  command.AddSwitch(
       "--no-control", flags.no_control,
       "Leave out in-order, the control of equal bytes that is added where no uniform plan fills a "
       "budget");

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 
+#include "cli/command.h"
 #include "cli/read_spec.h"
 #include "cli/spec_flags.h"
 #include "cli/spec_input.h"
@@ -24,7 +25,7 @@ struct CompareFlags {
 };
 
 // `flags` must outlive the parse.
-void AddCompareFlags(CLI::App& command, CompareFlags& flags);
+void AddCompareFlags(Command command, CompareFlags& flags);
 
 // One job of a comparison.
 struct ComparedSpec {

@@ -7,7 +7,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include <CLI/CLI.hpp>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
@@ -32,17 +31,14 @@ void AddLabels(const std::vector<std::string>& pairs, v1::Job& job, Violations& 
 
 }  // namespace
 
-void AddJobFlags(CLI::App& command, JobFlags& flags) {
-  command.option_defaults()->group("Job");
-  command.add_option("--name", flags.name, "Id of the job; the server chooses one by default")
-      ->type_name("JOB_ID");
-  command.add_option("--display-name", flags.display_name, "Name for people");
-  command.add_option("--label", flags.labels, "Label of the job; repeatable")
-      ->allow_extra_args(false)
-      ->type_name("KEY=VALUE");
-  command.add_option("--request-id", flags.request_id, "Makes repeated submits one job; random by default");
-  command.add_flag("--validate-only", flags.validate_only,
-                   "Check only, and show every default filled in; create nothing");
+void AddJobFlags(cli::Command command, JobFlags& flags) {
+  command.BeginGroup("Job");
+  command.Add("--name", flags.name, "Id of the job; the server chooses one by default").Type("JOB_ID");
+  command.Add("--display-name", flags.display_name, "Name for people");
+  command.Add("--label", flags.labels, "Label of the job; repeatable").OneValueEach().Type("KEY=VALUE");
+  command.Add("--request-id", flags.request_id, "Makes repeated submits one job; random by default");
+  command.AddSwitch("--validate-only", flags.validate_only,
+                    "Check only, and show every default filled in; create nothing");
 }
 
 cli::TakeFile TakeUploads(FileUploads& uploads) {

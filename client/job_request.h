@@ -8,13 +8,10 @@
 #include "absl/status/statusor.h"
 #include <quantmoe/v1/jobs.pb.h>
 
+#include "cli/command.h"
 #include "cli/read_spec.h"
 #include "cli/typed_flags.h"
 #include "client/transfer/upload.h"
-
-namespace CLI {
-class App;
-}
 
 namespace quantmoe {
 
@@ -28,7 +25,7 @@ struct JobFlags {
 };
 
 // `flags` must outlive the parse.
-void AddJobFlags(CLI::App& command, JobFlags& flags);
+void AddJobFlags(cli::Command command, JobFlags& flags);
 
 // Adds local files to `uploads`, which must outlive it.
 cli::TakeFile TakeUploads(FileUploads& uploads);

@@ -53,18 +53,18 @@ absl::Status AllocateTable(const AllocateFlags& flags, const ModelSources& model
 
 }  // namespace
 
-void AddAllocate(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("allocate", "Makes a plan from a saved distortion table, as JSON.");
+void AddAllocate(cli::Command app, Run& run) {
+  cli::Command command = app.AddCommand("allocate", "Makes a plan from a saved distortion table, as JSON.");
   auto flags = std::make_shared<AllocateFlags>();
-  command->add_option("--table", flags->table, "table of a job (its `table` output, or quantize --table)")
-      ->type_name("FILE")
-      ->required();
+  command.Add("--table", flags->table, "table of a job (its `table` output, or quantize --table)")
+      .Type("FILE")
+      .Required();
   // The group size is the one that the table was made with, the model is for budgets in bytes.
   const auto wants = [](const OptionInfo& option) {
     return cli::IsOfPlan(option) || absl::string_view(option.flag) == "--group-size";
   };
-  cli::AddSpecFlags(*command, flags->spec, {.job_file = false, .wants = wants});
-  command->callback([&run, flags] {
+  cli::AddSpecFlags(command, flags->spec, {.job_file = false, .wants = wants});
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice&) { return AllocateTable(*flags, models); };
   });
 }

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include <CLI/CLI.hpp>
 
+#include "cli/command.h"
 #include "sources/model_sources.h"
 
 namespace quantmoe {
@@ -16,15 +16,15 @@ struct ComputeDevice;  // quant/device/compute_device.h
 // What the chosen command does, with models from there and numerics on that device.
 using Run = std::function<absl::Status(const ModelSources& models, const ComputeDevice& device)>;
 
-void AddQuantize(CLI::App& app, Run& run);
-void AddLogits(CLI::App& app, Run& run);
-void AddTokenize(CLI::App& app, Run& run);
-void AddSolve(CLI::App& app, Run& run);
-void AddEvaluate(CLI::App& app, Run& run);
-void AddAllocate(CLI::App& app, Run& run);
-void AddCompare(CLI::App& app, Run& run);
-void AddPareto(CLI::App& app, Run& run);
-void AddInspect(CLI::App& app, Run& run);
-void AddExport(CLI::App& app, Run& run);
+void AddQuantize(cli::Command app, Run& run);
+void AddLogits(cli::Command app, Run& run);
+void AddTokenize(cli::Command app, Run& run);
+void AddSolve(cli::Command app, Run& run);
+void AddEvaluate(cli::Command app, Run& run);
+void AddAllocate(cli::Command app, Run& run);
+void AddCompare(cli::Command app, Run& run);
+void AddPareto(cli::Command app, Run& run);
+void AddInspect(cli::Command app, Run& run);
+void AddExport(cli::Command app, Run& run);
 
 }  // namespace quantmoe

@@ -209,19 +209,19 @@ absl::Status Compare(const CompareFlags& flags, const ModelSources& models, cons
 
 }  // namespace
 
-void AddCompare(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
+void AddCompare(cli::Command app, Run& run) {
+  cli::Command command = app.AddCommand(
       "compare", "Runs heuristics x budgets on one model, solved once, and prints what each is worth.");
   auto flags = std::make_shared<CompareFlags>();
-  cli::AddCompareFlags(*command, flags->compared);
+  cli::AddCompareFlags(command, flags->compared);
   command
-      ->add_option("--out", flags->out,
-                   "directory of the artifacts, comparison.json and .md; a stopped run goes on there")
-      ->required()
-      ->type_name(kOutputFolder);
-  command->add_flag("--overwrite", flags->overwrite,
+      .Add("--out", flags->out,
+           "directory of the artifacts, comparison.json and .md; a stopped run goes on there")
+      .Required()
+      .Type(kOutputFolder);
+  command.AddSwitch("--overwrite", flags->overwrite,
                     "replace artifacts that an earlier comparison with other flags left in --out");
-  command->callback([&run, flags] {
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice& device) {
       return Compare(*flags, models, device);
     };

@@ -99,8 +99,8 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
 
 }  // namespace
 
-void AddEvaluate(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
+void AddEvaluate(cli::Command app, Run& run) {
+  cli::Command command = app.AddCommand(
       "evaluate", "Perplexity and task scores of an original or quantized directory, as JSON.");
   auto flags = std::make_shared<EvaluateFlags>();
   const auto wants = [](const OptionInfo& option) {
@@ -108,10 +108,9 @@ void AddEvaluate(CLI::App& app, Run& run) {
     return option.group == HelpGroup::kEvaluation ? flag != "--no-evaluation"
                                                   : absl::StartsWith(flag, "--add-bos");
   };
-  cli::AddSpecFlags(*command, flags->spec, {.job_file = false, .wants = wants});
-  command->add_option("--items", flags->items, "also write one JSON line an item here")
-      ->type_name(kOutputFile);
-  command->callback([&run, flags] {
+  cli::AddSpecFlags(command, flags->spec, {.job_file = false, .wants = wants});
+  command.Add("--items", flags->items, "also write one JSON line an item here").Type(kOutputFile);
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice&) { return Evaluate(*flags, models); };
   });
 }

@@ -146,21 +146,19 @@ absl::Status Export(const ExportFlags& flags, const ModelSources& models) {
 
 }  // namespace
 
-void AddExport(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
+void AddExport(cli::Command app, Run& run) {
+  cli::Command command = app.AddCommand(
       "export", "Writes the weights of a finished artifact in the form that another runtime loads.");
   auto flags = std::make_shared<ExportFlags>();
-  command->add_option("--artifact", flags->artifact, "directory of the artifact")
-      ->type_name("DIR")
-      ->required();
-  command->add_option("--out", flags->out, "directory of the export: a new name or an empty folder")
-      ->type_name(kOutputFolder);
-  command->add_flag("--overwrite", flags->overwrite, "replace an earlier export or artifact at --out");
-  command->add_option("--format", flags->format, WeightFormatNames(" or "));
-  command->add_option("--profile", flags->profile,
-                      absl::StrCat(ProfileNames(), ": codes are stored wider where the runtime needs it"));
-  command->add_flag("--estimate", flags->estimate, "only print the sizes");
-  command->callback([&run, flags] {
+  command.Add("--artifact", flags->artifact, "directory of the artifact").Type("DIR").Required();
+  command.Add("--out", flags->out, "directory of the export: a new name or an empty folder")
+      .Type(kOutputFolder);
+  command.AddSwitch("--overwrite", flags->overwrite, "replace an earlier export or artifact at --out");
+  command.Add("--format", flags->format, WeightFormatNames(" or "));
+  command.Add("--profile", flags->profile,
+              absl::StrCat(ProfileNames(), ": codes are stored wider where the runtime needs it"));
+  command.AddSwitch("--estimate", flags->estimate, "only print the sizes");
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice&) { return Export(*flags, models); };
   });
 }

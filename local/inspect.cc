@@ -17,12 +17,12 @@ absl::Status Inspect(const std::string& path, const ModelSources& models) {
 
 }  // namespace
 
-void AddInspect(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
+void AddInspect(cli::Command app, Run& run) {
+  cli::Command command = app.AddCommand(
       "inspect", "Prints what a model is made of, as JSON; of the weights it reads headers only.");
   auto path = std::make_shared<std::string>();
-  command->add_option("--model,model", *path, "model directory or URI")->required();
-  command->callback([&run, path] {
+  command.Add("--model,model", *path, "model directory or URI").Required();
+  command.OnParsed([&run, path] {
     run = [path](const ModelSources& models, const ComputeDevice&) { return Inspect(*path, models); };
   });
 }

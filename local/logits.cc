@@ -60,21 +60,17 @@ absl::Status Logits(const LogitsFlags& flags, const ModelSources& models) {
 
 }  // namespace
 
-void AddLogits(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("logits", "Writes logits and hidden states of given token ids.");
+void AddLogits(cli::Command app, Run& run) {
+  cli::Command command = app.AddCommand("logits", "Writes logits and hidden states of given token ids.");
   auto flags = std::make_shared<LogitsFlags>();
-  command->add_option("--model,model", flags->model, "model directory, original or quantized")->required();
-  command->add_option("--input-ids", flags->input_ids, "JSON list of lists of ids")
-      ->type_name("FILE")
-      ->required();
+  command.Add("--model,model", flags->model, "model directory, original or quantized").Required();
+  command.Add("--input-ids", flags->input_ids, "JSON list of lists of ids").Type("FILE").Required();
   command
-      ->add_option("--out", flags->out,
-                   "safetensors: logits [n, t, vocab], hidden_states [layers+1, n, t, hidden]")
-      ->required()
-      ->type_name(kOutputFile);
-  command->add_option("--dtype", flags->dtype, "type of the computation")
-      ->check(CLI::IsMember({"f32", "bf16"}));
-  command->callback([&run, flags] {
+      .Add("--out", flags->out, "safetensors: logits [n, t, vocab], hidden_states [layers+1, n, t, hidden]")
+      .Required()
+      .Type(kOutputFile);
+  command.Add("--dtype", flags->dtype, "type of the computation").OneOf({"f32", "bf16"});
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice&) { return Logits(*flags, models); };
   });
 }

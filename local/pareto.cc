@@ -60,26 +60,23 @@ absl::Status Trace(const ParetoFlags& flags, const ModelSources& models) {
 
 }  // namespace
 
-void AddPareto(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("pareto", "Draws bytes against loss over all budgets of a saved table.");
+void AddPareto(cli::Command app, Run& run) {
+  cli::Command command =
+      app.AddCommand("pareto", "Draws bytes against loss over all budgets of a saved table.");
   auto flags = std::make_shared<ParetoFlags>();
-  command->add_option("--table", flags->table, "table of a job (quantize --table)")
-      ->type_name("FILE")
-      ->required();
-  command->add_option("--model,model", flags->model, "model directory: unquantized tensors count too")
-      ->required();
-  command->add_option("--profile", flags->profile, "what the target loader can run");
-  command->add_option("--objective", flags->objective, "measured, block, distortion or gate");
-  command->add_option("--points", flags->points, "budgets to solve, evenly spaced in bytes")
-      ->check(CLI::Range(2, 200));
+  command.Add("--table", flags->table, "table of a job (quantize --table)").Type("FILE").Required();
+  command.Add("--model,model", flags->model, "model directory: unquantized tensors count too").Required();
+  command.Add("--profile", flags->profile, "what the target loader can run");
+  command.Add("--objective", flags->objective, "measured, block, distortion or gate");
+  command.Add("--points", flags->points, "budgets to solve, 2 to 200, evenly spaced in bytes")
+      .Within(Between(2, 200));
   command
-      ->add_option(
-          "--measured", flags->measured,
-          "artifact directory whose scores are shown; `quantize --work-dir` solves once for all of them")
-      ->type_name("DIR");
-  command->add_option("--svg", flags->svg, "also write the drawing here")->type_name(kOutputFile);
-  command->add_flag("--json", flags->json, "print JSON instead of the drawing");
-  command->callback([&run, flags] {
+      .Add("--measured", flags->measured,
+           "artifact directory whose scores are shown; `quantize --work-dir` solves once for all of them")
+      .Type("DIR");
+  command.Add("--svg", flags->svg, "also write the drawing here").Type(kOutputFile);
+  command.AddSwitch("--json", flags->json, "print JSON instead of the drawing");
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice&) { return Trace(*flags, models); };
   });
 }

@@ -168,25 +168,25 @@ absl::Status Quantize(const QuantizeFlags& flags, const ModelSources& models, co
 
 }  // namespace
 
-void AddQuantize(CLI::App& app, Run& run) {
-  auto* command =
-      app.add_subcommand("quantize", "Runs a whole job in this process; same bytes as the service.");
+void AddQuantize(cli::Command app, Run& run) {
+  cli::Command command =
+      app.AddCommand("quantize", "Runs a whole job in this process; same bytes as the service.");
   auto flags = std::make_shared<QuantizeFlags>();
-  cli::AddSpecFlags(*command, flags->spec);
-  command->add_option("--out", flags->out, "directory of the artifact: a new name or an empty folder")
-      ->type_name(kOutputFolder);
-  command->add_flag("--overwrite", flags->overwrite,
+  cli::AddSpecFlags(command, flags->spec);
+  command.Add("--out", flags->out, "directory of the artifact: a new name or an empty folder")
+      .Type(kOutputFolder);
+  command.AddSwitch("--overwrite", flags->overwrite,
                     "replace an earlier artifact at --out, which stays until the new one is complete");
   command
-      ->add_option("--work-dir", flags->work_dir,
-                   "keep results here and go on from them; default: beside --out, removed at the end")
-      ->type_name(kOutputFolder);
-  command->add_flag("--estimate", flags->estimate, "only say what the job would need, as JSON");
-  command->add_flag("--dry-run", flags->dry_run,
+      .Add("--work-dir", flags->work_dir,
+           "keep results here and go on from them; default: beside --out, removed at the end")
+      .Type(kOutputFolder);
+  command.AddSwitch("--estimate", flags->estimate, "only say what the job would need, as JSON");
+  command.AddSwitch("--dry-run", flags->dry_run,
                     "the same, with the spec in which every default is filled in");
-  command->add_option("--table", flags->table, "also write the distortion table here, for `allocate`")
-      ->type_name(kOutputFile);
-  command->callback([&run, flags] {
+  command.Add("--table", flags->table, "also write the distortion table here, for `allocate`")
+      .Type(kOutputFile);
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice& device) {
       return Quantize(*flags, models, device);
     };

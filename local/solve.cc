@@ -96,21 +96,19 @@ absl::Status SolveFile(const SolveFlags& flags, const ComputeDevice& device) {
 
 }  // namespace
 
-void AddSolve(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand(
+void AddSolve(cli::Command app, Run& run) {
+  cli::Command command = app.AddCommand(
       "solve", "Quantizes one linear; one JSON line a width (the seconds are of all widths together).");
   auto flags = std::make_shared<SolveFlags>();
-  command->add_option("--input", flags->input, "safetensors with W [out, in] and H [in, in]")
-      ->type_name("FILE")
-      ->required();
-  command->add_option("--bits", flags->widths, "widths, e.g. 2,3,4")->delimiter(',');
+  command.Add("--input", flags->input, "safetensors with W [out, in] and H [in, in]").Type("FILE").Required();
+  command.Add("--bits", flags->widths, "widths, e.g. 2,3,4").SplitAt(',');
   const auto wants = [](const OptionInfo& option) {
     constexpr absl::string_view kOfOneLinear[] = {"--group-size", "--damp", "--order", "--scales"};
     return std::find(std::begin(kOfOneLinear), std::end(kOfOneLinear), option.flag) != std::end(kOfOneLinear);
   };
-  cli::AddSpecFlags(*command, flags->options, {.model = false, .job_file = false, .wants = wants});
-  command->add_option("--out", flags->out, "safetensors with Q.<bits> [out, in]")->type_name(kOutputFile);
-  command->callback([&run, flags] {
+  cli::AddSpecFlags(command, flags->options, {.model = false, .job_file = false, .wants = wants});
+  command.Add("--out", flags->out, "safetensors with Q.<bits> [out, in]").Type(kOutputFile);
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources&, const ComputeDevice& device) { return SolveFile(*flags, device); };
   });
 }

@@ -59,20 +59,19 @@ absl::Status Tokenize(const TokenizeFlags& flags, const ModelSources& models) {
 
 }  // namespace
 
-void AddTokenize(CLI::App& app, Run& run) {
-  auto* command = app.add_subcommand("tokenize", "Prints the token ids of a text file as JSON.");
+void AddTokenize(cli::Command app, Run& run) {
+  cli::Command command = app.AddCommand("tokenize", "Prints the token ids of a text file as JSON.");
   auto flags = std::make_shared<TokenizeFlags>();
-  command->add_option("--model,model", flags->model, "directory with tokenizer.json or tiktoken.model")
-      ->required();
-  command->add_option("--text", flags->text, "text file, or with --decode a file of JSON lists")
-      ->type_name("FILE")
-      ->required();
-  command->add_flag("--lines", flags->lines, "one list for each line instead of one for the file");
-  command->add_flag("--decode", flags->decode,
+  command.Add("--model,model", flags->model, "directory with tokenizer.json or tiktoken.model").Required();
+  command.Add("--text", flags->text, "text file, or with --decode a file of JSON lists")
+      .Type("FILE")
+      .Required();
+  command.AddSwitch("--lines", flags->lines, "one list for each line instead of one for the file");
+  command.AddSwitch("--decode", flags->decode,
                     "the way back: ids to text (with --lines: one JSON string a line)");
-  command->add_flag("--special-tokens", flags->special_tokens,
+  command.AddSwitch("--special-tokens", flags->special_tokens,
                     "add the special tokens that the tokenizer adds by itself");
-  command->callback([&run, flags] {
+  command.OnParsed([&run, flags] {
     run = [flags](const ModelSources& models, const ComputeDevice&) { return Tokenize(*flags, models); };
   });
 }

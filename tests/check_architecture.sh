@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The dependency rule of ARCHITECTURE.md as greps, and "no libtorch in these programs" for the binaries given.
-# Link targets enforce most of it already; this names the file and line, and sees includes of headers only.
+# tests/links shows calls that break it; this names file and line, and sees includes that call nothing.
 #   usage: check_architecture.sh [BINARY...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -63,6 +63,10 @@ forbid quant/model quant/gptq -- 'quant/(tasks|artifact)/' 'models and solvers k
 forbid quant/evaluate -- 'quant/(model|gptq|tasks|artifact)/' 'scores know no weights'
 
 "$PYTHON" tests/include_cycles.py . || failures=$((failures + 1))
+
+# Every source that reads CLI11 compiles four seconds longer (docs/decisions/0025).
+costly=$(grep -rnE --include='*.h' '#include <CLI/' base net proto storage sources text plan quant server worker client local || true)
+[[ -z $costly ]] || fail $'headers name CLI::App, or cli/command.h, without reading CLI11\n'"$costly"
 
 parsers=$(grep -rnE --include='*.h' --include='*.cc' '[jJ]son::(parse|accept|from_[a-z]+)\(' base net proto storage sources text plan quant \
   cli server worker client local | grep -vE '^(base/json\.cc|storage/safetensors\.cc):' || true)

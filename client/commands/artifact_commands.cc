@@ -129,25 +129,26 @@ absl::StatusOr<int> Verify(CommandContext& context, const std::string& directory
 
 }  // namespace
 
-void AddArtifactCommands(CLI::App& app, CommandContext& context) {
+void AddArtifactCommands(cli::Command app, CommandContext& context) {
   const auto flags = std::make_shared<ArtifactFlags>();
-  CLI::App& group = *app.add_subcommand("artifact", "Published artifacts");
-  group.require_subcommand(1);
+  cli::Command group = app.AddCommand("artifact", "Published artifacts");
+  group.RequireCommand();
   AddCommand(group, context, "list", "List artifacts, newest first", [&context] { return List(context); });
-  CLI::App& show = AddCommand(group, context, "show", "Show an artifact and its files",
-                              [&context, flags] { return Show(context, *flags); });
-  CLI::App& download = AddCommand(group, context, "download", "Download an artifact and check every digest",
-                                  [&context, flags] { return Download(context, *flags); });
-  for (CLI::App* command : {&show, &download}) {
-    command->add_option("job", flags->job, "Id or name of the job")->required()->type_name("JOB");
+  cli::Command show = AddCommand(group, context, "show", "Show an artifact and its files",
+                                 [&context, flags] { return Show(context, *flags); });
+  cli::Command download =
+      AddCommand(group, context, "download", "Download an artifact and check every digest",
+                 [&context, flags] { return Download(context, *flags); });
+  for (cli::Command command : {show, download}) {
+    command.Add("job", flags->job, "Id or name of the job").Required().Type("JOB");
   }
-  download.add_option("--out", flags->out, "A new or empty directory; one named as the job by default")
-      ->type_name(kOutputFolder);
-  download.add_flag("--overwrite,--force", flags->overwrite, "Replace an earlier artifact at --out");
-  CLI::App& verify = AddCommand(group, context, "verify",
-                                "Check an artifact against its manifest, and its weights against its plan",
-                                [&context, flags] { return Verify(context, flags->out); });
-  verify.add_option("directory", flags->out, "Directory with artifact.json")->required()->type_name("DIR");
+  download.Add("--out", flags->out, "A new or empty directory; one named as the job by default")
+      .Type(kOutputFolder);
+  download.AddSwitch("--overwrite,--force", flags->overwrite, "Replace an earlier artifact at --out");
+  cli::Command verify = AddCommand(group, context, "verify",
+                                   "Check an artifact against its manifest, and its weights against its plan",
+                                   [&context, flags] { return Verify(context, flags->out); });
+  verify.Add("directory", flags->out, "Directory with artifact.json").Required().Type("DIR");
 }
 
 }  // namespace quantmoe

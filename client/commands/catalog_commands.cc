@@ -43,7 +43,7 @@ absl::StatusOr<int> Inspect(CommandContext& context, const std::string& model) {
 
 }  // namespace
 
-void AddCatalogCommands(CLI::App& app, CommandContext& context) {
+void AddCatalogCommands(cli::Command app, CommandContext& context) {
   AddCommand(app, context, "heuristics", "List heuristics and their parameters",
              [&context] { return Heuristics(context); });
   AddCommand(app, context, "profiles", "List runtime profiles: what target loaders can run",
@@ -51,9 +51,9 @@ void AddCatalogCommands(CLI::App& app, CommandContext& context) {
   const auto model = std::make_shared<std::string>();
   AddCommand(app, context, "inspect", "Show what a model is made of",
              [&context, model] { return Inspect(context, *model); })
-      .add_option("--model,model", *model, "Directory or URI of the model")
-      ->required()
-      ->type_name("MODEL_URI");
+      .Add("--model,model", *model, "Directory or URI of the model")
+      .Required()
+      .Type("MODEL_URI");
 }
 
 }  // namespace quantmoe

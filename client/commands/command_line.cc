@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
+#include <CLI/CLI.hpp>
 
 #include "base/program_exit.h"
 #include "base/version.h"

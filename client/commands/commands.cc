@@ -27,10 +27,10 @@ void CommandContext::Print(const google::protobuf::Message& message, const std::
   out << (json ? JsonDocument(message) : text) << std::flush;
 }
 
-CLI::App& AddCommand(CLI::App& parent, CommandContext& context, const std::string& name,
-                     const std::string& help, std::function<absl::StatusOr<int>()> run) {
-  CLI::App& command = *parent.add_subcommand(name, help);
-  command.callback([&context, run = std::move(run)] { context.action = run; });
+cli::Command AddCommand(cli::Command parent, CommandContext& context, const std::string& name,
+                        const std::string& help, std::function<absl::StatusOr<int>()> run) {
+  cli::Command command = parent.AddCommand(name, help);
+  command.OnParsed([&context, run = std::move(run)] { context.action = run; });
   return command;
 }
 

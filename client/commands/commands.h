@@ -9,9 +9,9 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include <CLI/CLI.hpp>
 #include <google/protobuf/message.h>
 
+#include "cli/command.h"
 #include "client/text/format.h"
 #include "client/transfer/connection.h"
 #include "client/transfer/watch.h"
@@ -50,21 +50,21 @@ struct CommandContext {
 };
 
 // Adds one command with a help line; `run` is called when it is chosen.
-CLI::App& AddCommand(CLI::App& parent, CommandContext& context, const std::string& name,
-                     const std::string& help, std::function<absl::StatusOr<int>()> run);
+cli::Command AddCommand(cli::Command parent, CommandContext& context, const std::string& name,
+                        const std::string& help, std::function<absl::StatusOr<int>()> run);
 
-void AddSubmitCommands(CLI::App& app, CommandContext& context);  // submit, estimate
-void AddJobCommands(CLI::App& app,
+void AddSubmitCommands(cli::Command app, CommandContext& context);  // submit, estimate
+void AddJobCommands(cli::Command app,
                     CommandContext& context);  // list, get, describe, tasks, events, cancel, ...
-void AddWatchCommand(CLI::App& app, CommandContext& context);  // watch
-void AddWaitCommand(CLI::App& app, CommandContext& context);   // wait
-void AddPlanCommands(CLI::App& app, CommandContext& context);  // pareto, plan diff
-void AddCompareCommand(CLI::App& app, CommandContext& context);
-void AddArtifactCommands(CLI::App& app, CommandContext& context);  // artifact list, show, download, verify
-void AddCatalogCommands(CLI::App& app, CommandContext& context);   // heuristics, profiles, inspect
-void AddSystemCommands(CLI::App& app,
+void AddWatchCommand(cli::Command app, CommandContext& context);  // watch
+void AddWaitCommand(cli::Command app, CommandContext& context);   // wait
+void AddPlanCommands(cli::Command app, CommandContext& context);  // pareto, plan diff
+void AddCompareCommand(cli::Command app, CommandContext& context);
+void AddArtifactCommands(cli::Command app, CommandContext& context);  // artifact list, show, download, verify
+void AddCatalogCommands(cli::Command app, CommandContext& context);   // heuristics, profiles, inspect
+void AddSystemCommands(cli::Command app,
                        CommandContext& context);  // workers, drain, capabilities, health, version
-void AddCompletionCommand(CLI::App& app, CommandContext& context);
+void AddCompletionCommand(cli::Command app, CommandContext& context);
 
 // Watches a job to its end and gives the exit code of its outcome.
 absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connection,

@@ -211,19 +211,17 @@ absl::StatusOr<int> Compare(CommandContext& context, const CompareCommandFlags& 
 
 }  // namespace
 
-void AddCompareCommand(CLI::App& app, CommandContext& context) {
+void AddCompareCommand(cli::Command app, CommandContext& context) {
   const auto flags = std::make_shared<CompareCommandFlags>();
-  CLI::App& command = AddCommand(app, context, "compare", "Compare heuristics and budgets on one model",
-                                 [&context, flags] { return Compare(context, *flags); });
+  cli::Command command = AddCommand(app, context, "compare", "Compare heuristics and budgets on one model",
+                                    [&context, flags] { return Compare(context, *flags); });
   cli::AddCompareFlags(command, flags->compared);
-  command.add_option("--name", flags->name, "Start of the jobs' ids; the server chooses them by default")
-      ->type_name("PREFIX");
-  command.add_option("--markdown", flags->markdown, "Also write the tables as Markdown")
-      ->type_name(kOutputFile);
-  command.add_option("--html", flags->html, "Also write them as a page for a browser")
-      ->type_name(kOutputFile);
-  command.add_option("--out-json", flags->json, "Also write them as JSON")->type_name(kOutputFile);
-  command.footer(
+  command.Add("--name", flags->name, "Start of the jobs' ids; the server chooses them by default")
+      .Type("PREFIX");
+  command.Add("--markdown", flags->markdown, "Also write the tables as Markdown").Type(kOutputFile);
+  command.Add("--html", flags->html, "Also write them as a page for a browser").Type(kOutputFile);
+  command.Add("--out-json", flags->json, "Also write them as JSON").Type(kOutputFile);
+  command.SetFooter(
       "The same command finds the same jobs: finished ones are read, failed ones run again. Ctrl-C leaves "
       "the\n"
       "jobs running. Exit code: 0 all jobs succeeded, 1 some failed (the table says why).");

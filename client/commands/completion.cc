@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include <CLI/CLI.hpp>
 
 #include "base/nearest_name.h"
 #include "client/commands/commands.h"
@@ -95,11 +96,11 @@ std::string NearestCommand(const CLI::App& app, const std::string& word) {
   return NearestName(word, names);
 }
 
-void AddCompletionCommand(CLI::App& app, CommandContext& context) {
-  CLI::App& group = *app.add_subcommand("completion", "Shell completion");
-  group.require_subcommand(1);
+void AddCompletionCommand(cli::Command app, CommandContext& context) {
+  cli::Command group = app.AddCommand("completion", "Shell completion");
+  group.RequireCommand();
   AddCommand(group, context, "bash", "Print a bash completion script: source <(quantmoe completion bash)",
-             [&app, &context]() -> absl::StatusOr<int> {
+             [app, &context]() -> absl::StatusOr<int> {
                context.out << BashCompletion(app);
                return kExitOk;
              });

@@ -3,8 +3,9 @@
 
 #include <string>
 
-#include "absl/strings/string_view.h"
-#include <CLI/CLI.hpp>
+namespace CLI {
+class App;
+}
 
 namespace quantmoe {
 

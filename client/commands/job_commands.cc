@@ -13,7 +13,6 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "cli/job_file.h"
-#include "cli/number_range.h"
 #include "client/commands/commands.h"
 #include "client/job_request.h"
 #include "client/text/error_report.h"
@@ -230,50 +229,51 @@ absl::StatusOr<int> Report(CommandContext& context, const JobCommandFlags& flags
 
 using Run = absl::StatusOr<int> (*)(CommandContext&, const JobCommandFlags&);
 
-CLI::App& AddOne(CLI::App& app, CommandContext& context, const std::string& name, const std::string& help,
-                 const Flags& flags, Run run) {
+cli::Command AddOne(cli::Command app, CommandContext& context, const std::string& name,
+                    const std::string& help, const Flags& flags, Run run) {
   return AddCommand(app, context, name, help, [&context, flags, run] { return run(context, *flags); });
 }
 
-CLI::App& AddForJob(CLI::App& app, CommandContext& context, const std::string& name, const std::string& help,
-                    const Flags& flags, Run run) {
-  CLI::App& command = AddOne(app, context, name, help, flags, run);
-  command.add_option("job", flags->job, "Id or name of the job")->required()->type_name("JOB");
+cli::Command AddForJob(cli::Command app, CommandContext& context, const std::string& name,
+                       const std::string& help, const Flags& flags, Run run) {
+  cli::Command command = AddOne(app, context, name, help, flags, run);
+  command.Add("job", flags->job, "Id or name of the job").Required().Type("JOB");
   return command;
 }
 
-CLI::App& AddForJobs(CLI::App& app, CommandContext& context, const std::string& name, const std::string& help,
-                     const Flags& flags, Run run) {
-  CLI::App& command = AddOne(app, context, name, help, flags, run);
-  command.add_option("jobs", flags->jobs, "Ids or names of jobs")->required()->type_name("JOB");
+cli::Command AddForJobs(cli::Command app, CommandContext& context, const std::string& name,
+                        const std::string& help, const Flags& flags, Run run) {
+  cli::Command command = AddOne(app, context, name, help, flags, run);
+  command.Add("jobs", flags->jobs, "Ids or names of jobs").Required().Type("JOB");
   return command;
 }
 
 }  // namespace
 
-void AddJobCommands(CLI::App& app, CommandContext& context) {
+void AddJobCommands(cli::Command app, CommandContext& context) {
   const auto flags = std::make_shared<JobCommandFlags>();
   AddOne(app, context, "list", "List jobs, newest first", flags, List)
-      .add_option("--state", flags->state, "Only jobs in this state, such as RUNNING");
+      .Add("--state", flags->state, "Only jobs in this state, such as RUNNING");
   AddForJob(app, context, "get", "Show a job, with every default that it was run with", flags, Get)
-      .add_option("-o,--output", flags->output, "text, json, or yaml: a job file that submits it again")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->type_name("FORM");
+      .Add("-o,--output", flags->output, "text, json, or yaml: a job file that submits it again")
+      .OneOf({"text", "json", "yaml"})
+      .Type("FORM");
   AddForJob(app, context, "describe", "Show a job, its tasks that run or failed, and what happened last",
             flags, Describe);
   AddForJob(app, context, "tasks", "List the tasks of a job", flags, Tasks);
   AddForJob(app, context, "events", "Print the event log of a job", flags, Events)
-      .add_option("--after-seq", flags->after_seq, "Only events after this number")
-      ->check(cli::Within(AtLeast(0)));
+      .Add("--after-seq", flags->after_seq, "Only events after this number")
+      .Within(AtLeast(0));
   AddForJobs(app, context, "cancel", "Stop jobs", flags, Cancel)
-      .add_option("--reason", flags->reason, "Kept with the job");
+      .Add("--reason", flags->reason, "Kept with the job");
   AddForJob(app, context, "retry", "Run a job that failed or was cancelled again", flags, Retry)
-      .add_flag("--watch,--wait", flags->watch, "Watch the new job to its end");
-  CLI::App& erase = AddForJobs(app, context, "delete", "Forget jobs and what they published", flags, Delete);
-  erase.add_flag("--force", flags->force, "Also those that run");
-  erase.add_flag("-y,--yes", flags->yes, "Do not ask; without a terminal nobody is asked");
+      .AddSwitch("--watch,--wait", flags->watch, "Watch the new job to its end");
+  cli::Command erase =
+      AddForJobs(app, context, "delete", "Forget jobs and what they published", flags, Delete);
+  erase.AddSwitch("--force", flags->force, "Also those that run");
+  erase.AddSwitch("-y,--yes", flags->yes, "Do not ask; without a terminal nobody is asked");
   AddForJob(app, context, "report", "Show scores, plan and costs of a finished job", flags, Report)
-      .add_flag("--linears", flags->linears, "Also one row per linear");
+      .AddSwitch("--linears", flags->linears, "Also one row per linear");
 }
 
 }  // namespace quantmoe

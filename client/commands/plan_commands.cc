@@ -102,30 +102,30 @@ absl::StatusOr<int> Diff(CommandContext& context, const DiffFlags& flags) {
 
 }  // namespace
 
-void AddPlanCommands(CLI::App& app, CommandContext& context) {
+void AddPlanCommands(cli::Command app, CommandContext& context) {
   auto pareto = std::make_shared<ParetoFlags>();
-  CLI::App& front =
+  cli::Command front =
       AddCommand(app, context, "pareto", "Draw bytes against loss over all budgets of a finished job",
                  [&context, pareto] { return Pareto(context, *pareto); });
-  front.add_option("job", pareto->job, "Id or name of the job")->required()->type_name("JOB");
-  front.add_option("--points", pareto->points, "Budgets to solve, evenly spaced in bytes; 24 by default");
-  front.add_option("--svg", pareto->svg, "Also write the drawing here")->type_name(kOutputFile);
+  front.Add("job", pareto->job, "Id or name of the job").Required().Type("JOB");
+  front.Add("--points", pareto->points, "Budgets to solve, evenly spaced in bytes; 24 by default");
+  front.Add("--svg", pareto->svg, "Also write the drawing here").Type(kOutputFile);
   front
-      .add_option(
+      .Add(
           "--measure", pareto->measure,
           "Run jobs at these average bits, such as 2.5,3, and show their perplexity; nothing is solved again")
-      ->delimiter(',')
-      ->allow_extra_args(false);
+      .SplitAt(',')
+      .OneValueEach();
 
-  CLI::App& plan = *app.add_subcommand("plan", "Look at plans");
-  plan.require_subcommand(1);
+  cli::Command plan = app.AddCommand("plan", "Look at plans");
+  plan.RequireCommand();
   auto diff = std::make_shared<DiffFlags>();
-  CLI::App& command = AddCommand(plan, context, "diff", "Compare two plans",
-                                 [&context, diff] { return Diff(context, *diff); });
+  cli::Command command = AddCommand(plan, context, "diff", "Compare two plans",
+                                    [&context, diff] { return Diff(context, *diff); });
   const char* what = "quantmoe_plan.json, an artifact directory, a report as JSON, or a job";
-  command.add_option("a", diff->a, what)->required()->type_name("FILE|JOB");
-  command.add_option("b", diff->b, what)->required()->type_name("FILE|JOB");
-  command.add_flag("--linears", diff->linears, "Also one row per linear that changed");
+  command.Add("a", diff->a, what).Required().Type("FILE|JOB");
+  command.Add("b", diff->b, what).Required().Type("FILE|JOB");
+  command.AddSwitch("--linears", diff->linears, "Also one row per linear that changed");
 }
 
 }  // namespace quantmoe

@@ -88,16 +88,17 @@ absl::StatusOr<int> RunEstimate(CommandContext& context, const SubmitFlags& flag
 
 }  // namespace
 
-void AddSubmitCommands(CLI::App& app, CommandContext& context) {
+void AddSubmitCommands(cli::Command app, CommandContext& context) {
   auto submit = std::make_shared<SubmitFlags>();
-  CLI::App& command = AddCommand(app, context, "submit", "Create a job",
-                                 [&context, submit] { return Submit(context, *submit); });
+  cli::Command command = AddCommand(app, context, "submit", "Create a job",
+                                    [&context, submit] { return Submit(context, *submit); });
   cli::AddSpecFlags(command, submit->spec);
   AddJobFlags(command, submit->job);
-  command.add_flag("--dry-run", submit->dry_run,
-                   "Print the spec with every default filled in and what the job would need; create nothing");
-  command.add_flag("--watch,--wait", submit->watch, "Watch the job to its end");
-  command.footer(kSubmitExamples);
+  command.AddSwitch(
+      "--dry-run", submit->dry_run,
+      "Print the spec with every default filled in and what the job would need; create nothing");
+  command.AddSwitch("--watch,--wait", submit->watch, "Watch the job to its end");
+  command.SetFooter(kSubmitExamples);
 
   auto estimate = std::make_shared<SubmitFlags>();
   cli::AddSpecFlags(AddCommand(app, context, "estimate", "Say what a job would need, without creating it",

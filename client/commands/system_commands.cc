@@ -99,20 +99,20 @@ absl::StatusOr<int> Version(CommandContext& context) {
 
 }  // namespace
 
-void AddSystemCommands(CLI::App& app, CommandContext& context) {
+void AddSystemCommands(cli::Command app, CommandContext& context) {
   const auto text = std::make_shared<std::string>();
   AddCommand(app, context, "workers", "List workers and what they do",
              [&context] { return Workers(context); });
   AddCommand(app, context, "drain", "Let a worker finish its task and leave",
              [&context, text] { return Drain(context, *text); })
-      .add_option("worker", *text, "Id of the worker")
-      ->required()
-      ->type_name("WORKER");
+      .Add("worker", *text, "Id of the worker")
+      .Required()
+      .Type("WORKER");
   AddCommand(app, context, "capabilities", "Show what the server can do",
              [&context] { return ShowCapabilities(context); });
   AddCommand(app, context, "health", "Ask whether the server serves; exit code 4 when it does not",
              [&context, text] { return Health(context, *text); })
-      .add_option("--service", *text, "One service, such as quantmoe.v1.JobService; all by default");
+      .Add("--service", *text, "One service, such as quantmoe.v1.JobService; all by default");
   AddCommand(app, context, "version", "Print the versions of client and server",
              [&context] { return Version(context); });
 }

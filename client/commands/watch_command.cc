@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 
 #include "base/status_macros.h"
-#include "cli/number_range.h"
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
 #include "client/text/format.h"
@@ -227,26 +226,26 @@ absl::StatusOr<int> WatchToEnd(CommandContext& context, const Connection& connec
   return ReportOutcome(context, *after, state);
 }
 
-void AddWaitCommand(CLI::App& app, CommandContext& context) {
+void AddWaitCommand(cli::Command app, CommandContext& context) {
   const auto flags = std::make_shared<WaitFlags>();
-  CLI::App& command = AddCommand(app, context, "wait", "Wait for jobs to end and print how they did",
-                                 [&context, flags] { return WaitForJobs(context, *flags); });
-  command.add_option("jobs", flags->jobs, "Ids or names of jobs")->required()->type_name("JOB");
-  command.add_option("--for", flags->seconds, "Give up after so long, with exit code 4 (default: never)")
-      ->check(cli::Within(Above(0)))
-      ->type_name("SECONDS");
-  command.footer(
+  cli::Command command = AddCommand(app, context, "wait", "Wait for jobs to end and print how they did",
+                                    [&context, flags] { return WaitForJobs(context, *flags); });
+  command.Add("jobs", flags->jobs, "Ids or names of jobs").Required().Type("JOB");
+  command.Add("--for", flags->seconds, "Give up after so long, with exit code 4 (default: never)")
+      .Within(Above(0))
+      .Type("SECONDS");
+  command.SetFooter(
       "Exit code: 0 all succeeded, otherwise that of the first that did not: 1 failed, 3 cancelled.");
 }
 
-void AddWatchCommand(CLI::App& app, CommandContext& context) {
+void AddWatchCommand(cli::Command app, CommandContext& context) {
   struct Flags {
     std::string job;
     int64_t after_seq = 0;
     double give_up_seconds = absl::ToDoubleSeconds(WatchOptions().give_up_after);
   };
   const auto flags = std::make_shared<Flags>();
-  CLI::App& command = AddCommand(
+  cli::Command command = AddCommand(
       app, context, "watch", "Follow a job to its end", [&context, flags]() -> absl::StatusOr<int> {
         ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, context.Connect());
         return WatchToEnd(context, *connection,
@@ -254,16 +253,15 @@ void AddWatchCommand(CLI::App& app, CommandContext& context) {
                            .after_seq = flags->after_seq,
                            .give_up_after = absl::Seconds(flags->give_up_seconds)});
       });
-  command.add_option("job", flags->job, "Id or name of the job")->required()->type_name("JOB");
-  command.add_option("--after-seq", flags->after_seq, "Skip events up to this number")
-      ->check(cli::Within(AtLeast(0)));
+  command.Add("job", flags->job, "Id or name of the job").Required().Type("JOB");
+  command.Add("--after-seq", flags->after_seq, "Skip events up to this number").Within(AtLeast(0));
   command
-      .add_option("--give-up-after", flags->give_up_seconds,
-                  "Keep trying for so long when the server cannot be reached")
-      ->check(cli::Within(AtLeast(0)))
-      ->capture_default_str()
-      ->type_name("SECONDS");
-  command.footer(
+      .Add("--give-up-after", flags->give_up_seconds,
+           "Keep trying for so long when the server cannot be reached")
+      .Within(AtLeast(0))
+      .ShowDefault()
+      .Type("SECONDS");
+  command.SetFooter(
       "Exit code: 0 the job succeeded, 3 it was cancelled, 1 it failed, or all workers that ran it died and "
       "none "
       "came within 15 seconds. Ctrl-C leaves the job running and exits with 130.");

@@ -2,6 +2,8 @@
 
 #include <filesystem>
 
+#include <CLI/CLI.hpp>
+
 #include "base/error_info.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"

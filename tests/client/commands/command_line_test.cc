@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "client/commands/completion.h"
