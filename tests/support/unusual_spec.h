@@ -52,7 +52,7 @@ void MakeUnusual(Spec& spec, const std::string& path, const Wanted& wanted) {
   auto visit = [&](const OptionInfo& option, auto& value) {
     using T = std::remove_cvref_t<decltype(value)>;
     const std::string below = PathBelow(path, option);
-    if constexpr (std::same_as<T, Digest>) {
+    if constexpr (std::same_as<T, Digest> || (!HasOptions<T> && !kIsOptional<T>)) {
       if (wanted(below)) Change(option, value);
     } else if constexpr (HasOptions<T>) {
       MakeUnusual(value, below, wanted);
@@ -60,10 +60,8 @@ void MakeUnusual(Spec& spec, const std::string& path, const Wanted& wanted) {
       RankBudget budget;
       MakeUnusual(budget, below, wanted);
       if (budget != RankBudget{}) value = budget;
-    } else if constexpr (kIsOptional<T>) {
-      if (wanted(below)) Change(option, value.emplace());
     } else {
-      if (wanted(below)) Change(option, value);
+      if (wanted(below)) Change(option, value.emplace());
     }
   };
   VisitOptions(spec, visit);
