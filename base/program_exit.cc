@@ -73,6 +73,17 @@ absl::Status CheckFlagsHaveValues(const std::vector<std::string>& arguments) {
   return InvalidFields(std::move(violations));
 }
 
+const CLI::App& ChosenCommand(const CLI::App& app) {
+  const std::vector<const CLI::App*> chosen =
+      app.get_subcommands([](const CLI::App* command) { return command->parsed(); });
+  return chosen.empty() ? app : ChosenCommand(*chosen.front());
+}
+
+std::string CommandPath(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  return parent == nullptr ? command.get_name() : absl::StrCat(CommandPath(*parent), " ", command.get_name());
+}
+
 std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv) {
   const absl::Status values = CheckFlagsHaveValues({argv + 1, argv + argc});
   if (!values.ok()) return ReportExit(app.get_name(), values);
@@ -81,8 +92,8 @@ std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv) 
   } catch (const CLI::Success& shown) {
     return app.exit(shown);
   } catch (const CLI::ParseError& error) {
-    std::cerr << app.get_name() << ": " << PlainLines(Describe(app, error)) << "\n  hint: `" << app.get_name()
-              << " --help` shows the flags\n";
+    std::cerr << app.get_name() << ": " << PlainLines(Describe(app, error)) << "\n  hint: `"
+              << CommandPath(ChosenCommand(app)) << " --help` shows the flags\n";
     return kInvalid;
   }
   const absl::Status texts = CheckFlagTexts(app);

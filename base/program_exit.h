@@ -18,6 +18,11 @@ class App;
 
 namespace quantmoe {
 
+// The innermost command that was chosen; `app` itself where there is none.
+const CLI::App& ChosenCommand(const CLI::App& app);
+// As it is typed: "quantmoe artifact download".
+std::string CommandPath(const CLI::App& command);
+
 // Reads flags, environment and --config. A value is the exit code with which the program must end now: after
 // --help, or after standard error has named a wrong flag. Without a value the program goes on.
 std::optional<int> ParseFlags(CLI::App& app, int argc, const char* const* argv);

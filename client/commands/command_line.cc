@@ -48,19 +48,6 @@ void AddGlobalFlags(CLI::App& app, CommandContext& context) {
       ->type_name("SECONDS");
 }
 
-// The deepest group that was named without one of its commands.
-const CLI::App& UnfinishedGroup(const CLI::App& app) {
-  const std::vector<const CLI::App*> chosen =
-      app.get_subcommands([](const CLI::App* command) { return command->parsed(); });
-  return chosen.empty() ? app : UnfinishedGroup(*chosen.front());
-}
-
-// "quantmoe artifact download", as it is typed.
-std::string PathOf(const CLI::App& app) {
-  const CLI::App* parent = app.get_parent();
-  return parent == nullptr ? app.get_name() : absl::StrCat(PathOf(*parent), " ", app.get_name());
-}
-
 std::string FirstWord(const CLI::App& app) {
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
     if (!word.empty() && word.front() != '-') return word;
@@ -70,10 +57,10 @@ std::string FirstWord(const CLI::App& app) {
 
 // What is wrong with the arguments, with the nearest command when one is misspelled.
 std::string UsageError(const CLI::App& app, const CLI::ParseError& error) {
-  const CLI::App& group = UnfinishedGroup(app);
+  const CLI::App& group = ChosenCommand(app);
   const bool needs_command = !group.get_subcommands([](const CLI::App*) { return true; }).empty();
   const std::string word = needs_command ? FirstWord(app) : "";
-  const std::string path = PathOf(group);
+  const std::string path = CommandPath(group);
   const std::string help = absl::StrCat("  hint: `", path, " --help` shows the usage\n");
   if (word.empty()) return absl::StrCat("quantmoe: ", Printable(error.what()), "\n", help);
   const std::string unknown = absl::StrCat("quantmoe: there is no command '", Printable(word), "'\n");

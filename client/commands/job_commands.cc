@@ -21,6 +21,7 @@
 #include "client/text/report_text.h"
 #include "client/text/resource_text.h"
 #include "proto/job_spec_proto.h"
+#include "proto/job_state_names.h"
 
 namespace quantmoe {
 namespace {
@@ -253,7 +254,7 @@ cli::Command AddForJobs(cli::Command app, CommandContext& context, const std::st
 void AddJobCommands(cli::Command app, CommandContext& context) {
   const auto flags = std::make_shared<JobCommandFlags>();
   AddOne(app, context, "list", "List jobs, newest first", flags, List)
-      .Add("--state", flags->state, "Only jobs in this state, such as RUNNING");
+      .Add("--state", flags->state, absl::StrCat("Only jobs in this state: ", JobStateNames()));
   AddForJob(app, context, "get", "Show a job, with every default that it was run with", flags, Get)
       .Add("-o,--output", flags->output, "text, json, or yaml: a job file that submits it again")
       .OneOf({"text", "json", "yaml"})

@@ -1,8 +1,10 @@
 #include "client/text/error_report.h"
 
 #include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 #include "base/error_info.h"
 #include "base/program_exit.h"
@@ -87,9 +89,25 @@ std::string Message(const absl::Status& status, absl::string_view server) {
   return absl::StatusCodeToString(status.code());
 }
 
-// The status with texts that are one line each.
-absl::Status OnOneLine(const absl::Status& status, ErrorInfo info, absl::string_view server) {
-  for (FieldViolation& violation : info.violations) violation.description = Printable(violation.description);
+// The flag that a field of a request comes from, with what follows of the field; another field as it is.
+std::string FlagOf(const std::string& field) {
+  constexpr std::pair<absl::string_view, absl::string_view> kFlags[] = {
+      {"job_id", "--name"},      {"job.display_name", "--display-name"},
+      {"job.labels", "--label"}, {"request_id", "--request-id"},
+      {"filter", "--state"},     {"reason", "--reason"},
+      {"points", "--points"},    {"after_seq", "--after-seq"}};
+  for (const auto& [name, flag] : kFlags) {
+    absl::string_view rest = field;
+    if (absl::ConsumePrefix(&rest, name) && (rest.empty() || rest.front() == '[' || rest.front() == '.'))
+      return absl::StrCat(flag, rest);
+  }
+  return field;
+}
+
+// The status as a command line speaks of it, with texts that are one line each.
+absl::Status AsTyped(const absl::Status& status, ErrorInfo info, absl::string_view server) {
+  for (FieldViolation& violation : info.violations)
+    violation = {FlagOf(violation.field), Printable(violation.description)};
   return WithErrorInfo(absl::Status(status.code(), Message(status, server)), info);
 }
 
@@ -107,7 +125,7 @@ ExitCode ExitCodeOf(const absl::Status& status) {
 
 std::string RenderError(const absl::Status& status, absl::string_view server) {
   const ErrorInfo info = GetErrorInfo(status);
-  std::string text = DescribeError("quantmoe", OnOneLine(status, info, server));
+  std::string text = DescribeError("quantmoe", AsTyped(status, info, server));
   if (const std::string hint = Hint(status, info); !hint.empty()) {
     absl::StrAppend(&text, "  hint: ", Printable(hint), "\n");
   }

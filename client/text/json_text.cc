@@ -68,7 +68,9 @@ std::string JsonText(const Json& value, int indent) {
   std::string text;
   for (const auto& [key, item] : value.items()) {
     const std::string name = value.is_array() ? "-" : absl::StrCat(Printable(key), ":");
-    if (IsFlat(item)) {
+    if (item.is_structured() && item.empty()) {
+      absl::StrAppend(&text, blanks, name, " none\n");
+    } else if (IsFlat(item)) {
       absl::StrAppend(&text, blanks, name, " ", Printable(ScalarText(item)), "\n");
     } else if (IsFlatList(item)) {
       const std::string joined = absl::StrJoin(

@@ -374,8 +374,8 @@ std::string RenderEstimate(const v1::Estimate& estimate) {
     facts.Add("calibration tokens", tokens);
   }
   if (estimate.seconds() > 0) {
-    facts.Add("time", absl::StrFormat("about %s with %d workers", FormatSeconds(estimate.seconds()),
-                                      estimate.workers()));
+    facts.Add("time", absl::StrFormat("about %s with %d %s", FormatSeconds(estimate.seconds()),
+                                      estimate.workers(), estimate.workers() == 1 ? "worker" : "workers"));
   } else if (estimate.workers() > 0) {
     facts.Add("time", "not known: no job has timed such tasks yet");
   }

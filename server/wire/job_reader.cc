@@ -8,6 +8,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "proto/job_state_names.h"
 #include "server/facts/stored_records.h"
 #include "server/report/job_view.h"
 #include "server/wire/page_room.h"
@@ -36,7 +37,10 @@ absl::StatusOr<JobState> ParseStateFilter(absl::string_view filter) {
   v1::Job::State state = v1::Job::STATE_UNSPECIFIED;
   if (filter.empty()) return state;
   if (absl::ConsumePrefix(&name, "state=") && v1::Job::State_Parse(std::string(name), &state)) return state;
-  return InvalidFields({{"filter", absl::StrCat("must be empty or state=STATE: ", filter)}});
+  return InvalidFields(
+      {{"filter",
+        absl::StrCat("'", filter, "' is unknown; it must be empty or state=STATE, where STATE is one of ",
+                     JobStateNames())}});
 }
 
 }  // namespace

@@ -112,5 +112,20 @@ TEST(FinishOutput, WhatCouldNotBeWrittenIsAFailure) {
   EXPECT_EQ(FinishOutput("program", taken, /*code=*/0), 0);
 }
 
+TEST(ParseFlags, AHintNamesTheCommandThatWasMistyped) {
+  CLI::App app("", "program");
+  app.require_subcommand(1);
+  app.add_subcommand("inner")->add_subcommand("most")->add_flag("--known");
+  const auto told = [&app](std::vector<const char*> arguments) {
+    arguments.insert(arguments.begin(), "program");
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(ParseFlags(app, static_cast<int>(arguments.size()), arguments.data()), 2);
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_THAT(told({"inner", "most", "--unknown"}), testing::HasSubstr("`program inner most --help`"));
+  EXPECT_THAT(told({"inner", "--unknown"}), testing::HasSubstr("`program inner --help`"));
+  EXPECT_THAT(told({"--unknown"}), testing::HasSubstr("`program --help`"));
+}
+
 }  // namespace
 }  // namespace quantmoe

@@ -187,6 +187,10 @@ TEST(FormatTest, EstimateAndWorkers) {
   worker.set_task("jobs/a/tasks/solve-0-1");
   worker.set_tasks_done(1200);
   worker.mutable_connect_time()->set_seconds(1'738'318'830);
+  v1::Estimate alone;
+  alone.set_seconds(60);
+  alone.set_workers(1);
+  EXPECT_THAT(RenderEstimate(alone), testing::HasSubstr("with 1 worker\n"));
   ExpectGolden("estimate_and_workers.txt",
                absl::StrCat(RenderEstimate(estimate), "\n", RenderWorkers(workers)));
 }
@@ -196,6 +200,7 @@ TEST(FormatTest, AnyJson) {
       "parts": [{"name": "attention", "bytes": 10}, {"name": "experts", "bytes": 2000}],
       "kept": {"router": "kept in float", "nested": {"x": 1.5, "list": [{"a": [1]}, "b"]}}})"));
   EXPECT_EQ(RenderJson("{broken"), "{broken\n");
+  EXPECT_EQ(RenderJson(R"({"problems": [], "parts": {}})"), "problems: none\nparts: none\n");
 }
 
 }  // namespace
