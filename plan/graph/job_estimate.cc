@@ -137,6 +137,7 @@ JobEstimate EstimateWork(const ResolvedJob& job) {
   estimate.sizes = job.sizes;
   for (const Part& part : job.parts) estimate.quantized_linears += static_cast<int64_t>(part.linears.size());
   CountTasks(job, estimate);
+  estimate.warnings = job.warnings;
   WarnOfFewTokens(job, estimate);
   WarnOfShortText(job, estimate);
   WarnOfLargeBudget(job, estimate);

@@ -31,9 +31,10 @@ struct ResolvedJob {
   std::string files_fingerprint;  // FingerprintOfFiles
   std::string model_digest;       // Checkpoint::header_digest
   int64_t original_bytes = 0;
-  int64_t read_bytes = 0;        // the most that is read from the checkpoint at once for one linear
-  std::vector<TensorInfo> kept;  // tensors that stay unquantized, as of KeptTensors
-  SizeBounds sizes;              // of the artifact's weight files
+  int64_t read_bytes = 0;             // the most that is read from the checkpoint at once for one linear
+  std::vector<TensorInfo> kept;       // tensors that stay unquantized, as of KeptTensors
+  SizeBounds sizes;                   // of the artifact's weight files
+  std::vector<std::string> warnings;  // of what the spec says in vain
 };
 
 // The record of the spec's profile; FreeProfile() when CheckJobSpec would refuse its name.

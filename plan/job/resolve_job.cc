@@ -7,6 +7,7 @@
 #include "plan/allocate/expert_ranks.h"
 #include "plan/allocate/width_rules.h"
 #include "plan/job/complete_input.h"
+#include "plan/job/idle_fields.h"
 #include "plan/job/job_spec.h"
 #include "plan/model/model_config.h"
 #include "plan/model/model_files.h"
@@ -92,6 +93,7 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
   RETURN_IF_ERROR(InvalidFields(CompleteInput(spec)));
   RETURN_IF_ERROR(InvalidFields(CheckJobSpec(spec)));
   ResolvedJob job;
+  job.warnings = WarnOfIdleFields(spec);
   ASSIGN_OR_RETURN(job.model, ParseModelConfig(config_json));
   const std::vector<Linear> linears = ListLinears(job.model);
 

@@ -71,6 +71,12 @@ TEST(JobEstimateTest, TooFewTokensAreToldBeforeTheWork) {
   EXPECT_THAT(estimate.warnings, testing::Contains(testing::HasSubstr("about 1024 tokens")));
 }
 
+TEST(JobEstimateTest, WhatTheSpecSaysInVainComesFirst) {
+  ResolvedJob job = JobFor("optimal", 3);
+  job.warnings = {"a field has no effect"};
+  EXPECT_THAT(EstimateWork(job).warnings, testing::ElementsAre("a field has no effect"));
+}
+
 TEST(JobEstimateTest, ABudgetAboveTheLargestPlanIsTold) {
   ResolvedJob job = JobFor("optimal", 3);
   job.spec.budget = {};
