@@ -99,17 +99,25 @@ std::vector<std::string> HeuristicsAt(const CompareFlags& flags, const ComparedB
   return heuristics;
 }
 
-absl::StatusOr<SpecInput> ReadOne(const CompareFlags& flags, const ComparedBudget& budget,
-                                  const std::string& heuristic, const TakeFile& take) {
+absl::StatusOr<SpecInput> ReadOne(const CompareFlags& flags, const FileInput& file,
+                                  const ComparedBudget& budget, const std::string& heuristic,
+                                  const TakeFile& take) {
   const std::vector<std::string> parts = absl::StrSplit(heuristic, ':');
   TypedFlags one = flags.spec;
+  if (budget.flag != "--rank-bytes") one.texts.erase("--ranks");  // is for the others
   one.Set(budget.flag, budget.typed);
   one.Set("--heuristic", parts.front());
   if (parts.size() > 1) {
     std::vector<std::string>& params = one.texts["--param"];
     params.insert(params.end(), parts.begin() + 1, parts.end());
   }
-  return ReadSpec(one, {.choice_of_file = false}, take);
+  return ReadSpec(file, one, {.choice_of_file = false}, take);
+}
+
+// What all jobs have in common.
+absl::StatusOr<SpecInput> ReadSharedSpec(const CompareFlags& flags, const FileInput& file,
+                                         const TakeFile& take) {
+  return ReadSpec(file, flags.spec, {.model = true, .budget = false, .choice_of_file = false}, take);
 }
 
 AddedFlag AddList(Command command, const std::string& name, std::vector<std::string>& values,
@@ -137,22 +145,20 @@ void AddCompareFlags(Command command, CompareFlags& flags) {
       "budget");
 }
 
-absl::StatusOr<SpecInput> ReadSharedSpec(const CompareFlags& flags, const TakeFile& take) {
-  return ReadSpec(flags.spec, {.model = true, .budget = false, .choice_of_file = false}, take);
-}
-
 absl::StatusOr<std::vector<ComparedSpec>> ReadComparedSpecs(const CompareFlags& flags, const TakeFile& take) {
   const std::vector<ComparedBudget> budgets = BudgetsOf(flags);
   Complaints complaints;
   CheckDistinct(flags.heuristics, "--heuristics", complaints);
   CheckBudgets(budgets, complaints);
-  const absl::StatusOr<SpecInput> shared = ReadSharedSpec(flags, take);
+  if (flags.spec.Has("--ranks") && flags.rank_bytes.empty()) complaints.Add({"--ranks", kNoRanks});
+  const FileInput file = ReadFileOf(flags.spec);
+  const absl::StatusOr<SpecInput> shared = ReadSharedSpec(flags, file, take);
   complaints.Add(shared.status());
   const std::vector<int> widths = shared.ok() ? shared->spec.gptq.widths : std::vector<int>();
   std::vector<ComparedSpec> specs;
   for (const ComparedBudget& budget : budgets) {
     for (const std::string& heuristic : HeuristicsAt(flags, budget, widths)) {
-      absl::StatusOr<SpecInput> input = ReadOne(flags, budget, heuristic, take);
+      absl::StatusOr<SpecInput> input = ReadOne(flags, file, budget, heuristic, take);
       complaints.Add(input.status());
       if (input.ok()) specs.push_back({heuristic, budget.typed, budget.title, *std::move(input)});
     }

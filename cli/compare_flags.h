@@ -35,10 +35,9 @@ struct ComparedSpec {
   SpecInput input;
 };
 
-// What all jobs share; heuristic, preset and budget of a job file are not meant.
-absl::StatusOr<SpecInput> ReadSharedSpec(const CompareFlags& flags, const TakeFile& take);
-// Budget by budget, each with every heuristic. INVALID_FIELD names every bad flag and every place of the file
-// at once. Equal flags and files give equal specs.
+// Budget by budget, each with every heuristic; heuristic, preset and budget of a job file are not meant.
+// INVALID_FIELD names every bad flag and every place of the file at once. Equal flags and files give equal
+// specs.
 absl::StatusOr<std::vector<ComparedSpec>> ReadComparedSpecs(const CompareFlags& flags, const TakeFile& take);
 
 }  // namespace quantmoe::cli

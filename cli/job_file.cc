@@ -4,10 +4,7 @@
 #include <array>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <map>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -20,6 +17,7 @@
 #include "base/text.h"
 #include "cli/value_text.h"
 #include "cli/yaml_tree.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe::cli {
 namespace {
@@ -139,22 +137,11 @@ class FileReader {
   std::vector<FieldViolation>& violations_;
 };
 
-// Reads one byte more than is taken, so that no endless file fills the memory.
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  constexpr size_t kMost = (size_t{1} << 20) + 1;
-  std::string text(kMost, '\0');
-  std::ifstream file;
-  if (path != "-") {
-    file.open(path, std::ios::binary);
-    std::error_code ignored;
-    if (!file || fs::is_directory(path, ignored))
-      return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  }
-  std::istream& in = path == "-" ? std::cin : file;
-  in.read(text.data(), static_cast<std::streamsize>(kMost));
-  if (in.bad()) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  text.resize(static_cast<size_t>(in.gcount()));
-  return text;
+// Where relative paths of the file start: a pipe and a descriptor (/dev/fd/63) are nowhere, so there it is
+// the current folder.
+std::string FolderOf(const std::string& path) {
+  const bool nowhere = absl::StartsWith(path, "/dev/") || absl::StartsWith(path, "/proc/");
+  return !nowhere && CanBeReadAgain(path) ? fs::path(path).parent_path().string() : "";
 }
 
 class FileWriter {
@@ -250,16 +237,19 @@ class FileWriter {
 
 void ReadJobFile(const std::string& path, SpecInput& input, std::vector<FieldViolation>& violations) {
   const std::string name = path == "-" ? "standard input" : path;
-  const absl::StatusOr<std::string> text = ReadText(path);
-  if (!text.ok()) return violations.push_back({"--file", std::string(text.status().message())});
+  const absl::StatusOr<std::string> text = ReadWholeFile(path, kMaxYamlBytes);
+  if (!text.ok()) {
+    const std::vector<FieldViolation> found = GetErrorInfo(text.status()).violations;
+    return violations.push_back(
+        {"--file", found.empty() ? std::string(text.status().message()) : found.front().description});
+  }
   const absl::StatusOr<YamlNode> root = ParseYaml(*text, name);
   if (!root.ok()) {
     const std::vector<FieldViolation> found = GetErrorInfo(root.status()).violations;
     violations.insert(violations.end(), found.begin(), found.end());
     return;
   }
-  const std::string folder = path == "-" ? "" : fs::path(path).parent_path().string();
-  FileReader(name, folder, input, violations).Read(*root);
+  FileReader(name, FolderOf(path), input, violations).Read(*root);
 }
 
 std::string JobFileText(const SpecInput& input) {

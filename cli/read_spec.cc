@@ -66,6 +66,8 @@ class FlagReader {
   }
   void ReadOption(const OptionInfo&, const std::string& path, std::vector<BenchmarkTaskSpec>& tasks) {
     const bool named = flags_.Has("--tasks") || flags_.Has("--task") || flags_.Has("--fewshot");
+    if (!named && tasks.empty() && flags_.Has("--limit"))
+      return Complain("--limit", "says nothing without benchmarks: name them with --tasks or --task");
     if (!named) return LimitTasks(flags_, tasks, violations_);
     ReadList(TaskFlags(), path, [&] { tasks = ReadTasks(flags_, violations_); });
   }
@@ -145,9 +147,10 @@ void CheckNeeds(const SpecInput& input, const SpecNeeds& needs, Violations& viol
   if (needs.budget && (set > 1 || (set == 0 && input.spec.preset.empty()))) {
     violations.push_back({"--bits", "give exactly one of --bits, --bytes, --stored-bits and --rank-bytes"});
   }
-  if (budget.rank_bytes && !input.given.contains("budget.rank_bytes.ranks")) {
+  const bool ranks = input.given.contains("budget.rank_bytes.ranks");
+  if (budget.rank_bytes && !ranks)
     violations.push_back({"--ranks", "say how many ranks --rank-bytes is for"});
-  }
+  if (needs.budget && ranks && !budget.rank_bytes) violations.push_back({"--ranks", kNoRanks});
   if (needs.model && !input.given.contains("model.uri")) {
     violations.push_back({"model", "is missing: name it, or a job file that does (-f)"});
   }
@@ -212,20 +215,30 @@ absl::Status TakeAll(const TakeFile& take, SpecInput& input, Violations& violati
 
 }  // namespace
 
+FileInput ReadFileOf(const TypedFlags& typed) {
+  FileInput file;
+  if (typed.Has("--file")) ReadJobFile(typed.Text("--file"), file.input, file.violations);
+  return file;
+}
+
 absl::StatusOr<SpecInput> ReadSpec(const TypedFlags& typed, const SpecNeeds& needs, const TakeFile& take) {
-  SpecInput input;
-  Violations violations;
+  return ReadSpec(ReadFileOf(typed), typed, needs, take);
+}
+
+absl::StatusOr<SpecInput> ReadSpec(FileInput file, const TypedFlags& typed, const SpecNeeds& needs,
+                                   const TakeFile& take) {
+  SpecInput input = std::move(file.input);
+  Violations violations = std::move(file.violations);
   TypedFlags flags = typed;
   if (typed.Has("--budget")) {
     if (HasBudgetFlag(typed)) return InvalidFields({{"--budget", "is given with another budget"}});
     SetBudgetFlag(typed.Text("--budget"), flags);
   }
-  if (flags.Has("--file")) ReadJobFile(flags.Text("--file"), input, violations);
   if (!needs.choice_of_file) DropChoice(input);
   if (HasBudgetFlag(flags)) DropBudget(input);
   Violations of_flags;
   FlagReader(flags, input.given, of_flags).Read(input.spec, "");
-  CheckNeeds(input, needs, violations);
+  if (violations.empty()) CheckNeeds(input, needs, violations);
   violations.insert(violations.end(), of_flags.begin(), of_flags.end());
   if (input.spec.heuristic.empty() && input.spec.preset.empty()) {
     input.spec.heuristic = kOptimalHeuristic;

@@ -18,7 +18,6 @@ namespace quantmoe::cli {
 namespace {
 
 // Of a specification with hundreds of rules.
-constexpr size_t kMaxBytes = 1 << 20;
 constexpr size_t kMaxDepth = 16;
 constexpr size_t kMaxNodes = 20'000;
 constexpr size_t kMaxScalarBytes = 4096;
@@ -140,8 +139,8 @@ class TreeBuilder : public YAML::EventHandler {
 
 // Control characters would make the parser guess another encoding.
 void CheckBytes(absl::string_view text) {
-  if (text.size() > kMaxBytes) {
-    throw Refusal(1, 1, absl::StrCat("has ", text.size(), " bytes, at most ", kMaxBytes, " are taken"));
+  if (text.size() > static_cast<size_t>(kMaxYamlBytes)) {
+    throw Refusal(1, 1, absl::StrCat("has ", text.size(), " bytes, at most ", kMaxYamlBytes, " are taken"));
   }
   int line = 1, column = 1;
   for (size_t at = 0; at < text.size();) {

@@ -2,6 +2,7 @@
 // is refused: aliases, tags, several documents, repeated keys, and anything deep or large. Thread-safe.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,8 @@
 #include "absl/strings/string_view.h"
 
 namespace quantmoe::cli {
+
+inline constexpr int64_t kMaxYamlBytes = int64_t{1} << 20;
 
 struct YamlEntry;
 
@@ -26,7 +29,8 @@ struct YamlEntry {
   YamlNode value;
 };
 
-// INVALID_FIELD whose field is the place, as "NAME:LINE:COLUMN"; columns count bytes.
+// INVALID_FIELD, also for more than kMaxYamlBytes, whose field is the place: "NAME:LINE:COLUMN"; columns
+// count bytes.
 absl::StatusOr<YamlNode> ParseYaml(absl::string_view text, absl::string_view name);
 
 // That place.

@@ -31,7 +31,7 @@ int LargestGroupSize(const DistortionTable& table) {
 }
 
 absl::Status AllocateTable(const AllocateFlags& flags, const ModelSources& models) {
-  ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.table));
+  ASSIGN_OR_RETURN(const std::string text, ReadUserFile("--table", flags.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
   ASSIGN_OR_RETURN(cli::SpecInput input,
                    cli::ReadSpec(flags.spec, {.model = false, .budget = true}, cli::LeaveFile));

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 
@@ -17,11 +18,14 @@
 #include "local/job_runner.h"
 #include "local/make_spec.h"
 #include "local/model_input.h"
+#include "local/warnings.h"
 #include "local/work_end.h"
+#include "plan/graph/job_estimate.h"
 #include "plan/options/spec_json.h"
 #include "quant/device/torch_guard.h"
 #include "storage/artifact_directory.h"
 #include "storage/output_directory.h"
+#include "storage/whole_file.h"
 #include "storage/work_directory.h"
 
 namespace quantmoe {
@@ -47,7 +51,8 @@ struct Case {
 
 // Whether `folder` has the artifact that an earlier run of the same comparison made.
 bool IsResultOf(const std::string& folder, const ResolvedJob& job) {
-  const absl::StatusOr<std::string> text = ReadUserFile(absl::StrCat(folder, "/", kManifestName));
+  const absl::StatusOr<std::string> text =
+      ReadWholeFile(absl::StrCat(folder, "/", kManifestName), kMaxDataBytes);
   if (!text.ok()) return false;
   const absl::StatusOr<nlohmann::json> manifest = ParseJson(*text, kSmallJson);
   nlohmann::json spec = OwnJson(JobSpecToJson(job.spec));
@@ -74,7 +79,7 @@ absl::Status CheckFolders(const std::vector<Case>& cases, bool overwrite) {
 }
 
 absl::StatusOr<Case> MakeCase(const cli::ComparedSpec& spec, const std::string& out, const JobModel& model,
-                              const ModelSources& models, LocalBlobStore& blobs) {
+                              JobData& data) {
   Case made{
       .compared = {}, .budget = std::string(absl::StripSuffix(spec.title, " bits")), .folder = {}, .job = {}};
   made.compared.heuristic = spec.heuristic;
@@ -82,7 +87,7 @@ absl::StatusOr<Case> MakeCase(const cli::ComparedSpec& spec, const std::string& 
   const std::string folder =
       absl::StrReplaceAll(absl::StrCat(spec.heuristic, "-", made.budget), {{":", "-"}, {" ", "-"}});
   made.folder = absl::StrCat(out, "/", folder);
-  ASSIGN_OR_RETURN(JobSpec full, MakeSpec(spec.input, models, &blobs));
+  ASSIGN_OR_RETURN(JobSpec full, MakeSpec(spec.input, data));
   absl::StatusOr<ResolvedJob> job = ResolveJob(std::move(full), model);
   if (!job.ok()) return Annotate(job.status(), made.Title());
   made.job = *std::move(job);
@@ -94,9 +99,10 @@ absl::StatusOr<std::vector<Case>> MakeCases(const std::vector<cli::ComparedSpec>
                                             const std::string& out, const ModelSources& models,
                                             LocalBlobStore& blobs) {
   ASSIGN_OR_RETURN(const JobModel model, OpenJobModel(specs.front().input.spec.model_uri, models));
+  JobData data(models, &blobs);
   std::vector<Case> cases;
   for (const cli::ComparedSpec& spec : specs) {
-    ASSIGN_OR_RETURN(Case made, MakeCase(spec, out, model, models, blobs));
+    ASSIGN_OR_RETURN(Case made, MakeCase(spec, out, model, data));
     cases.push_back(std::move(made));
   }
   return cases;
@@ -104,14 +110,25 @@ absl::StatusOr<std::vector<Case>> MakeCases(const std::vector<cli::ComparedSpec>
 
 // What the finished artifact says of its plan.
 absl::Status ReadFigures(Case& one) {
-  ASSIGN_OR_RETURN(const std::string plan, ReadUserFile(one.folder + "/quantmoe_plan.json"));
+  ASSIGN_OR_RETURN(const std::string plan, ReadWholeFile(one.folder + "/quantmoe_plan.json", kMaxDataBytes));
   std::string scores;
   if (std::filesystem::exists(one.folder + "/quantmoe_scores.json")) {
-    ASSIGN_OR_RETURN(scores, ReadUserFile(one.folder + "/quantmoe_scores.json"));
+    ASSIGN_OR_RETURN(scores, ReadWholeFile(one.folder + "/quantmoe_scores.json", kMaxDataBytes));
     ASSIGN_OR_RETURN(one.measured, ParseOrderedJson(scores));
   }
   const absl::Status read = ReadArtifactFigures(plan, scores, one.compared);
   return read.ok() ? read : Annotate(read, one.folder);
+}
+
+// What several of them would do that may not be meant is said once.
+void PrintWarningsOf(const std::vector<Case>& cases) {
+  std::vector<std::string> warnings;
+  for (const Case& one : cases) {
+    for (const std::string& warning : EstimateWork(one.job).warnings) {
+      if (std::find(warnings.begin(), warnings.end(), warning) == warnings.end()) warnings.push_back(warning);
+    }
+  }
+  PrintWarnings(warnings);
 }
 
 absl::Status RunCase(Case& one, const std::string& work_dir, const ModelSources& models,
@@ -134,7 +151,9 @@ Json Row(const Case& one, const ComparedJob& job) {
               {"width", job.width},
               {"artifact", one.folder},
               {"average_bits", job.average_bits},
-              {"weight_file_bytes", job.weight_file_bytes}};
+              {"weight_file_bytes", job.weight_file_bytes},
+              {"loss", job.loss},
+              {"objective", job.objective}};
   if (one.measured.is_object()) {
     row["comparison"] = one.measured.at("comparison");
     row["reference"] = one.measured.value("reference", Json());
@@ -152,8 +171,8 @@ std::string ChangeCell(const std::optional<MeasuredChange>& change) {
 }
 
 std::string MarkdownRow(const Case& one, const ComparedJob& job) {
-  return absl::StrFormat("| %s | %s | %.3f | %d | %s | %s | %s | %s | %s |\n", one.budget, job.plan,
-                         job.average_bits, job.weight_file_bytes,
+  return absl::StrFormat("| %s | %s | %.3f | %d | %.5g | %s | %s | %s | %s | %s |\n", one.budget, job.plan,
+                         job.average_bits, job.weight_file_bytes, job.loss,
                          job.perplexity ? absl::StrFormat("%.3f", job.perplexity->after) : "",
                          ChangeCell(job.perplexity), job.against_uniform ? ReferenceName(job) : "",
                          ChangeCell(job.against_uniform), job.verdict);
@@ -166,10 +185,9 @@ absl::Status Show(const std::vector<Case>& cases, const std::string& out) {
   MarkBest(comparison);
   Json rows = Json::array();
   std::string table =
-      "| budget | plan | bits | bytes | perplexity | from the original, 95 % | reference | from the "
-      "reference, "
-      "95 % | better |\n"
-      "|---|---|---|---|---|---|---|---|---|\n";
+      "| budget | plan | bits | bytes | predicted loss | perplexity | from the original, 95 % | reference | "
+      "from the reference, 95 % | better |\n"
+      "|---|---|---|---|---|---|---|---|---|---|\n";
   for (size_t i = 0; i < cases.size(); ++i) {
     rows.push_back(Row(cases[i], comparison.jobs[i]));
     table += MarkdownRow(cases[i], comparison.jobs[i]);
@@ -186,6 +204,7 @@ absl::Status CompareIn(const std::string& out, const std::vector<cli::ComparedSp
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(work_dir + "/blobs"));
   ASSIGN_OR_RETURN(std::vector<Case> cases, MakeCases(specs, out, models, *blobs));
   RETURN_IF_ERROR(CheckFolders(cases, overwrite));
+  PrintWarningsOf(cases);
   for (Case& one : cases) {
     const absl::Status run = RunCase(one, work_dir, models, device, *blobs);
     if (!run.ok()) return Annotate(run, one.Title());

@@ -40,10 +40,10 @@ absl::Status AddTasks(const std::vector<BenchmarkTaskSpec>& tasks, const ModelSo
                       RequestBuilder& builder) {
   for (const BenchmarkTaskSpec& task : tasks) {
     ASSIGN_OR_RETURN(const Benchmark benchmark, ParseBenchmark(task.name));
-    ASSIGN_OR_RETURN(const std::string items, ReadUserData(task.data_uri, sources));
+    ASSIGN_OR_RETURN(const std::string items, ReadUserData("--task", task.data_uri, sources));
     std::string shots;
     if (!task.fewshot_data_uri.empty()) {
-      ASSIGN_OR_RETURN(shots, ReadUserData(task.fewshot_data_uri, sources));
+      ASSIGN_OR_RETURN(shots, ReadUserData("--fewshot", task.fewshot_data_uri, sources));
     }
     RETURN_IF_ERROR(
         builder.AddTask(benchmark, items, task.data_uri, shots, task.fewshot_data_uri, task.limit));
@@ -57,6 +57,8 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
                    cli::ReadSpec(flags.spec, {.model = true, .budget = false}, cli::LeaveFile));
   const EvaluationSpec& evaluation = input.spec.evaluation;
   const std::string& text_file = evaluation.perplexity_text_uri;
+  if (text_file.empty() && input.given.contains("evaluation.window"))
+    return InvalidFields({{"--window", "says nothing without --text"}});
   ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(input.spec.model_uri, models));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    OpenTokenizer(model.checkpoint->directory(), model.spec.vocab));
@@ -64,7 +66,7 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
   const EvalOptions options{evaluation.add_bos, context};
   RequestBuilder builder(*tokenizer, options);
   if (!text_file.empty()) {
-    ASSIGN_OR_RETURN(const std::string bytes, ReadUserData(text_file, models));
+    ASSIGN_OR_RETURN(const std::string bytes, ReadUserData("--text", text_file, models));
     ASSIGN_OR_RETURN(const std::string text,
                      ReadTextFile(bytes, text_file, ModelChatRenderer(model.checkpoint->directory())));
     const int window = evaluation.window > 0 ? evaluation.window : std::min(2048, context);

@@ -25,6 +25,7 @@
 #include "storage/durable_file.h"
 #include "storage/lost_blob.h"
 #include "storage/output_directory.h"
+#include "storage/whole_file.h"
 #include "storage/work_directory.h"
 
 namespace quantmoe {
@@ -41,7 +42,7 @@ struct Places {
 };
 
 absl::StatusOr<Places> DecidePlaces(const ExportFlags& flags, const ModelSources& models) {
-  if (flags.out.empty()) return InvalidFields({{"--out", "must be given"}});
+  if (flags.out.empty()) return InvalidFields({{"--out", "is missing: say where the export goes"}});
   OutputRules rules{
       .flag = "--out", .overwrite = flags.overwrite, .apart_from = FoldersReadFor(flags.artifact, models)};
   for (ReadFolder& folder : rules.apart_from) {
@@ -55,7 +56,7 @@ absl::StatusOr<Places> DecidePlaces(const ExportFlags& flags, const ModelSources
 
 // The manifest of an export that is written already, where all its files are still there.
 std::optional<Digest> FindWritten(const std::string& kept, LocalBlobStore& blobs) {
-  const absl::StatusOr<std::string> text = ReadUserFile(kept);
+  const absl::StatusOr<std::string> text = ReadWholeFile(kept, kMaxDataBytes);
   if (!text.ok()) return std::nullopt;
   const std::vector<std::string> parts = absl::StrSplit(*text, ' ');
   Digest manifest{parts.front()};
@@ -150,7 +151,7 @@ void AddExport(cli::Command app, Run& run) {
   cli::Command command = app.AddCommand(
       "export", "Writes the weights of a finished artifact in the form that another runtime loads.");
   auto flags = std::make_shared<ExportFlags>();
-  command.Add("--artifact", flags->artifact, "directory of the artifact").Type("DIR").Required();
+  command.Add("--artifact,artifact", flags->artifact, "directory of the artifact").Type("DIR").Required();
   command.Add("--out", flags->out, "directory of the export: a new name or an empty folder")
       .Type(kOutputFolder);
   command.AddSwitch("--overwrite", flags->overwrite, "replace an earlier export or artifact at --out");

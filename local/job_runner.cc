@@ -13,12 +13,12 @@
 #include "base/host_memory.h"
 #include "base/json.h"
 #include "base/status_macros.h"
-#include "local/model_input.h"
 #include "plan/graph/task_graph.h"
 #include "quant/device/torch_guard.h"
 #include "quant/tasks/run_task.h"
 #include "storage/durable_file.h"
 #include "storage/lost_blob.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -183,7 +183,7 @@ absl::StatusOr<JobRunner::Result> JobRunner::Compute(const TaskNode& task, const
 }
 
 std::optional<JobRunner::Result> JobRunner::LoadResult(const std::string& key) {
-  const absl::StatusOr<std::string> text = ReadUserFile(ResultPath(work_dir_, key));
+  const absl::StatusOr<std::string> text = ReadWholeFile(ResultPath(work_dir_, key), kMaxDataBytes);
   if (!text.ok()) return std::nullopt;
   const nlohmann::json json = ParseJson(*text).value_or(nullptr);
   if (!json.is_object()) return std::nullopt;

@@ -20,7 +20,7 @@ struct LogitsFlags {
 
 // A JSON list of equally long lists -> [n, t] i64.
 absl::StatusOr<at::Tensor> ReadIds(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadUserFile(path));
+  ASSIGN_OR_RETURN(const std::string text, ReadUserFile("--input-ids", path));
   const nlohmann::json json = ParseJson(text).value_or(nullptr);
   const auto invalid = [&](const char* why) {
     return absl::InvalidArgumentError(absl::StrCat("--input-ids ", path, ": ", why));

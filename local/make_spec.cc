@@ -16,18 +16,6 @@
 namespace quantmoe {
 namespace {
 
-absl::StatusOr<std::optional<Digest>> TakeFile(const std::string& path, const ModelSources& sources,
-                                               LocalBlobStore* blobs) {
-  const absl::StatusOr<std::string> bytes = ReadUserData(path, sources);
-  if (!bytes.ok()) {
-    const bool told = IsDataUri(path) || !GetErrorInfo(bytes.status()).violations.empty();
-    return told ? bytes.status() : InvalidFields({{path, std::string(bytes.status().message())}});
-  }
-  if (blobs == nullptr) return DigestOf(*bytes);
-  ASSIGN_OR_RETURN(const Digest digest, blobs->Put(*bytes));
-  return digest;
-}
-
 // The prose that comes with the program, where the spec means it.
 absl::Status StoreProse(JobSpec& spec, LocalBlobStore& blobs) {
   for (const absl::string_view prose : {ShippedCalibrationProse(), ShippedHeldoutProse()}) {
@@ -54,9 +42,25 @@ absl::Status CheckStored(const JobSpec& spec, LocalBlobStore& blobs) {
 
 }  // namespace
 
-absl::StatusOr<JobSpec> MakeSpec(cli::SpecInput input, const ModelSources& sources, LocalBlobStore* blobs) {
-  RETURN_IF_ERROR(
-      cli::TakeFiles([&](const std::string& path) { return TakeFile(path, sources, blobs); }, input));
+absl::StatusOr<Digest> JobData::Take(const std::string& path) {
+  if (const auto known = taken_.find(path); known != taken_.end()) return known->second;
+  const absl::StatusOr<std::string> bytes = ReadUserData(path, sources_);
+  if (!bytes.ok()) {
+    const bool told = IsDataUri(path) || !GetErrorInfo(bytes.status()).violations.empty();
+    return told ? bytes.status() : InvalidFields({{path, std::string(bytes.status().message())}});
+  }
+  Digest digest = DigestOf(*bytes);
+  if (blobs_ != nullptr) {
+    ASSIGN_OR_RETURN(digest, blobs_->Put(*bytes));
+  }
+  return taken_.emplace(path, std::move(digest)).first->second;
+}
+
+absl::StatusOr<JobSpec> MakeSpec(cli::SpecInput input, JobData& data) {
+  RETURN_IF_ERROR(cli::TakeFiles(
+      [&data](const std::string& path) -> absl::StatusOr<std::optional<Digest>> { return data.Take(path); },
+      input));
+  LocalBlobStore* const blobs = data.blobs();
   JobSpec spec = std::move(input.spec);
   RETURN_IF_ERROR(InvalidFields(CompleteInput(spec)));
   if (blobs == nullptr) return spec;

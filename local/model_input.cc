@@ -1,8 +1,7 @@
 #include "local/model_input.h"
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include <ATen/ATen.h>
@@ -15,6 +14,7 @@
 #include "quant/artifact/quantized_weights.h"
 #include "sources/data_file.h"
 #include "storage/lfs_pointer.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 
@@ -52,21 +52,39 @@ absl::StatusOr<ModelInput> OpenModelInput(const std::string& path, const ModelSo
   return input;
 }
 
+namespace {
+
+absl::StatusOr<std::string> ReadDataSet(const std::string& uri, const ModelSources& sources) {
+  ASSIGN_OR_RETURN(const DataFile data, ReadDataFile(uri, sources));
+  return std::string(data.file.bytes());
+}
+
+absl::StatusOr<std::string> OfFlag(const std::string& flag, absl::StatusOr<std::string> bytes) {
+  if (!bytes.ok()) return NameFlag(flag, bytes.status());
+  return bytes;
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> ReadUserFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in || std::filesystem::is_directory(path))
-    return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  std::ostringstream text;
-  text << in.rdbuf();
-  std::string bytes = std::move(text).str();
+  ASSIGN_OR_RETURN(std::string bytes, ReadWholeFile(path, kMaxDataBytes));
   if (IsLfsPointer(bytes)) return LfsPointerError(path);
   return bytes;
 }
 
+absl::StatusOr<std::string> ReadUserFile(const std::string& flag, const std::string& path) {
+  return OfFlag(flag, ReadUserFile(path));
+}
+
 absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSources& sources) {
-  if (!IsDataUri(path)) return ReadUserFile(path);
-  ASSIGN_OR_RETURN(const DataFile data, ReadDataFile(path, sources));
-  return std::string(data.file.bytes());
+  ASSIGN_OR_RETURN(std::string bytes, IsDataUri(path) ? ReadDataSet(path, sources) : ReadUserFile(path));
+  if (IsBlank(bytes)) return BlankFile(path);
+  return bytes;
+}
+
+absl::StatusOr<std::string> ReadUserData(const std::string& flag, const std::string& path,
+                                         const ModelSources& sources) {
+  return OfFlag(flag, ReadUserData(path, sources));
 }
 
 ReadFolder HubCache(const ModelSources& models) {

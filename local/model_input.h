@@ -29,10 +29,14 @@ absl::StatusOr<ModelInput> OpenModelInput(const std::string& path, const ModelSo
 absl::StatusOr<std::shared_ptr<ModelDirectory>> OpenModelAt(const std::string& path,
                                                             const ModelSources& models);
 
-// A whole file of the user; NOT_FOUND names it.
+// A whole file that the user named, as ReadWholeFile does with kMaxDataBytes; a Git LFS pointer is refused.
 absl::StatusOr<std::string> ReadUserFile(const std::string& path);
-// The same, or a file of a data set (sources/data_file.h).
+absl::StatusOr<std::string> ReadUserFile(const std::string& flag, const std::string& path);  // errors name it
+// A text or items: a file here, or one of a data set (sources/data_file.h). Errors of ReadUserFile,
+// ReadDataFile and BlankFile.
 absl::StatusOr<std::string> ReadUserData(const std::string& path, const ModelSources& sources);
+absl::StatusOr<std::string> ReadUserData(const std::string& flag, const std::string& path,
+                                         const ModelSources& sources);
 // An absolute path or URI from what the user typed.
 std::string AbsoluteUri(const std::string& path);
 // Where files of the Hub are kept, which outputs must stay clear of.

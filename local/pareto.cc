@@ -26,8 +26,10 @@ struct ParetoFlags {
 // The plan and the scores of an artifact directory.
 absl::Status AddMeasured(const std::string& directory, const DistortionTable& table, const JobSpec& spec,
                          ParetoFront& front) {
-  ASSIGN_OR_RETURN(const std::string plan_text, ReadUserFile(directory + "/quantmoe_plan.json"));
-  ASSIGN_OR_RETURN(const std::string scores_text, ReadUserFile(directory + "/quantmoe_scores.json"));
+  ASSIGN_OR_RETURN(const std::string plan_text,
+                   ReadUserFile("--measured", directory + "/quantmoe_plan.json"));
+  ASSIGN_OR_RETURN(const std::string scores_text,
+                   ReadUserFile("--measured", directory + "/quantmoe_scores.json"));
   ASSIGN_OR_RETURN(const BitPlan plan, BitPlanFromJson(plan_text));
   const nlohmann::json scores = ParseJson(scores_text).value_or(nullptr);
   const auto perplexity = [&scores](const char* which) {
@@ -41,7 +43,7 @@ absl::Status AddMeasured(const std::string& directory, const DistortionTable& ta
 }
 
 absl::Status Trace(const ParetoFlags& flags, const ModelSources& models) {
-  ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.table));
+  ASSIGN_OR_RETURN(const std::string text, ReadUserFile("--table", flags.table));
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(text));
   ASSIGN_OR_RETURN(const ModelInput model, OpenModelInput(flags.model, models));
   JobSpec spec;

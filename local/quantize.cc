@@ -14,6 +14,7 @@
 #include "local/job_runner.h"
 #include "local/make_spec.h"
 #include "local/model_input.h"
+#include "local/warnings.h"
 #include "local/work_end.h"
 #include "plan/graph/job_estimate.h"
 #include "plan/options/spec_files.h"
@@ -129,7 +130,8 @@ absl::StatusOr<nlohmann::ordered_json> EstimateOf(const ResolvedJob& job) {
 
 // The estimate, and before it with --dry-run the spec with every default filled in. Writes no file.
 absl::Status PrintEstimate(const QuantizeFlags& flags, cli::SpecInput input, const ModelSources& models) {
-  ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(std::move(input), models, /*blobs=*/nullptr));
+  JobData data(models, /*blobs=*/nullptr);
+  ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(std::move(input), data));
   ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
   ASSIGN_OR_RETURN(nlohmann::ordered_json estimate, EstimateOf(job));
   const nlohmann::ordered_json printed =
@@ -143,8 +145,10 @@ absl::Status PrintEstimate(const QuantizeFlags& flags, cli::SpecInput input, con
 absl::Status QuantizeIn(const Places& places, const QuantizeFlags& flags, const cli::SpecInput& input,
                         const ModelSources& models, const ComputeDevice& device) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalBlobStore> blobs, LocalBlobStore::Open(places.work + "/blobs"));
-  ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(input, models, blobs.get()));
+  JobData data(models, blobs.get());
+  ASSIGN_OR_RETURN(JobSpec spec, MakeSpec(input, data));
   ASSIGN_OR_RETURN(const ResolvedJob job, OpenJob(std::move(spec), models));
+  PrintWarnings(EstimateWork(job).warnings);
   JobRunner runner(job, *blobs, places.work, models, device);
   RETURN_IF_ERROR(runner.Run(Report));
   ASSIGN_OR_RETURN(const Digest manifest, runner.graph().OutputOf(kPublishLabel, "manifest"));

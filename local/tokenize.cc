@@ -43,7 +43,7 @@ absl::Status Decode(const Tokenizer& tokenizer, const std::string& text, bool li
 absl::Status Tokenize(const TokenizeFlags& flags, const ModelSources& models) {
   ASSIGN_OR_RETURN(const std::shared_ptr<ModelDirectory> directory, OpenModelAt(flags.model, models));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(*directory));
-  ASSIGN_OR_RETURN(const std::string text, ReadUserFile(flags.text));
+  ASSIGN_OR_RETURN(const std::string text, ReadUserFile("--text", flags.text));
   if (flags.decode) return Decode(*tokenizer, text, flags.lines);
   std::vector<std::string> documents = {text};
   if (flags.lines) {

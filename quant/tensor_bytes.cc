@@ -9,6 +9,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "storage/durable_file.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -105,8 +106,19 @@ absl::StatusOr<NamedTensors> GetTensors(BlobStore& blobs, const Digest& digest) 
   return TensorsOf(file, map);
 }
 
+namespace {
+
+// What is no regular file cannot be mapped.
+absl::StatusOr<MappedFile> OpenWhole(const std::string& path) {
+  if (CanBeReadAgain(path)) return MappedFile::Open(path);
+  ASSIGN_OR_RETURN(std::string bytes, ReadWholeFile(path, kMaxDataBytes));
+  return MappedFile::FromString(std::move(bytes));
+}
+
+}  // namespace
+
 absl::StatusOr<NamedTensors> ReadTensorFile(const std::string& path) {
-  ASSIGN_OR_RETURN(const MappedFile map, MappedFile::Open(path));
+  ASSIGN_OR_RETURN(const MappedFile map, OpenWhole(path));
   ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Parse(map, path));
   return TensorsOf(file, map);
 }

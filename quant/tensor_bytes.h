@@ -41,7 +41,8 @@ absl::StatusOr<Digest> PutTensors(BlobStore& blobs, const NamedTensors& tensors)
 // TensorFromBytes.
 absl::StatusOr<NamedTensors> GetTensors(BlobStore& blobs, const Digest& digest);
 
-// The same of a file: NOT_FOUND when there is none.
+// The same of a file or a pipe. NOT_FOUND when there is none; errors of ReadWholeFile for what cannot be
+// mapped.
 absl::StatusOr<NamedTensors> ReadTensorFile(const std::string& path);
 // Tensors as for PutTensors. Errors of ErrnoError, such as RESOURCE_EXHAUSTED DISK_FULL.
 absl::Status WriteTensorFile(const std::string& path, const NamedTensors& tensors);

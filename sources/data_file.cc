@@ -14,12 +14,12 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "sources/hub_directory.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
 
 constexpr char kPrefix[] = "hf://datasets/";
-constexpr int64_t kMaxBytes = int64_t{2} << 30;
 
 absl::Status Refuse(absl::string_view why) { return InvalidFields({{"uri", std::string(why)}}); }
 
@@ -96,8 +96,9 @@ absl::StatusOr<DataFile> ReadDataFile(absl::string_view text, const ModelSources
   const auto found = std::find_if(files.begin(), files.end(),
                                   [&name = name](const auto& file) { return file.name == name; });
   if (found == files.end()) return NotFound(uri, absl::NotFoundError("the hub does not list it"));
-  if (found->size_bytes > kMaxBytes) {
-    return Refuse(absl::StrCat(uri.ToString(), " has ", found->size_bytes, " bytes, at most ", kMaxBytes));
+  if (found->size_bytes > kMaxDataBytes) {
+    return Refuse(
+        absl::StrCat(uri.ToString(), " has ", found->size_bytes, " bytes, at most ", kMaxDataBytes));
   }
   absl::StatusOr<MappedFile> file = (*directory)->Read(name, 0, found->size_bytes);
   if (!file.ok()) return NotFound(uri, file.status());

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <optional>
-#include <sstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -17,6 +15,7 @@
 #include "base/error_info.h"
 #include "base/interruption.h"
 #include "base/status_macros.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -131,10 +130,9 @@ absl::StatusOr<std::string> ReadHubToken(const std::string& token_from) {
     const char* value = std::getenv(std::string(name).c_str());
     token = value == nullptr ? "" : value;
   } else if (absl::ConsumePrefix(&name, "file:")) {
-    std::ifstream file{std::string(name), std::ios::binary};
-    std::ostringstream text;  // iterators over a directory throw
-    if (!file || !(text << file.rdbuf())) return bad(absl::StrCat("cannot read ", name, ", or it is empty"));
-    token = text.str();
+    absl::StatusOr<std::string> text = ReadWholeFile(std::string(name), kMaxSecretBytes);
+    if (!text.ok() || text->empty()) return bad(absl::StrCat("cannot read ", name, " whole, or it is empty"));
+    token = *std::move(text);
   } else {
     return bad("must be env:NAME or file:PATH");  // it may be the token itself: do not repeat it
   }

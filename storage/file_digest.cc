@@ -5,6 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "storage/whole_file.h"
+
 namespace quantmoe {
 namespace {
 
@@ -14,6 +16,7 @@ constexpr size_t kReadBytes = 2 << 20;
 
 absl::StatusOr<Digest> DigestOfFile(const std::string& path) {
   const auto unreadable = [&path] { return absl::NotFoundError(absl::StrCat("cannot read ", path)); };
+  if (!CanBeReadAgain(path)) return unreadable();  // to open a FIFO would wait for its writer
   std::ifstream file(path, std::ios::binary);
   if (!file) return unreadable();
   Sha256 hash;

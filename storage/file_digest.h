@@ -9,7 +9,7 @@
 
 namespace quantmoe {
 
-// NOT_FOUND when it cannot be read. Blocking.
+// NOT_FOUND when it cannot be read, or is no regular file: a device may have no end. Blocking.
 absl::StatusOr<Digest> DigestOfFile(const std::string& path);
 
 }  // namespace quantmoe

@@ -1,8 +1,6 @@
 #include "worker/coordinator_client.h"
 
 #include <chrono>
-#include <fstream>
-#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +11,7 @@
 #include "base/status_macros.h"
 #include "proto/grpc_status.h"
 #include "proto/valid_texts.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -22,9 +21,7 @@ constexpr int kMaxMessageBytes = 16 << 20;
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   if (path.empty()) return std::string();
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", path));
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  return ReadWholeFile(path, kMaxSecretBytes);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(

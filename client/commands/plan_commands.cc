@@ -1,9 +1,7 @@
 // pareto and plan diff: what the same solves give under other budgets, and how two plans differ.
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <ostream>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 
@@ -14,6 +12,7 @@
 #include "client/commands/commands.h"
 #include "client/text/error_report.h"
 #include "client/text/plan_diff.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -72,11 +71,9 @@ absl::StatusOr<ComparedPlan> ReadSide(CommandContext& context, const std::string
   std::error_code ignored;
   std::string path = text;
   if (std::filesystem::is_directory(path, ignored)) path = absl::StrCat(path, "/quantmoe_plan.json");
-  if (std::filesystem::is_regular_file(path, ignored)) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream bytes;
-    bytes << file.rdbuf();
-    return ReadComparedPlan(OneLine(text), bytes.str());
+  if (std::filesystem::exists(path, ignored)) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadWholeFile(path, kMaxDataBytes));
+    return ReadComparedPlan(OneLine(text), bytes);
   }
   if (ValidUtf8(text) != text) {
     return InvalidFields({{argument, absl::StrCat("there is no file '", OneLine(text),

@@ -1,8 +1,6 @@
 #include "client/transfer/connection.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -11,6 +9,7 @@
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -20,18 +19,17 @@ constexpr int kMaxReceiveBytes = 64 << 20;
 // gRPC refuses calls whose headers pass 8 KiB together.
 constexpr size_t kMaxTokenBytes = 7 << 10;
 
-absl::StatusOr<std::string> ReadOptionalFile(const std::string& path) {
+absl::StatusOr<std::string> ReadOptionalFile(const std::string& flag, const std::string& path) {
   if (path.empty()) return std::string();
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf()))
-    return absl::NotFoundError(absl::StrCat("cannot read ", path, ", or it is empty"));
-  return text.str();
+  absl::StatusOr<std::string> text = ReadWholeFile(path, kMaxSecretBytes);
+  if (!text.ok()) return NameFlag(flag, text.status());
+  if (text->empty()) return InvalidFields({{flag, absl::StrCat("cannot read ", path, ": it is empty")}});
+  return text;
 }
 
 // The secret itself is never repeated.
 absl::StatusOr<std::string> ReadToken(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadOptionalFile(path));
+  ASSIGN_OR_RETURN(const std::string text, ReadOptionalFile("--token-file", path));
   const absl::string_view token = absl::StripAsciiWhitespace(text);
   const bool empty = token.empty() && !path.empty();
   if (!empty && token.size() <= kMaxTokenBytes &&
@@ -47,9 +45,9 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const 
   }
   if (options.tls_ca.empty() && options.tls_certificate.empty()) return grpc::InsecureChannelCredentials();
   grpc::SslCredentialsOptions tls;
-  ASSIGN_OR_RETURN(tls.pem_root_certs, ReadOptionalFile(options.tls_ca));
-  ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadOptionalFile(options.tls_certificate));
-  ASSIGN_OR_RETURN(tls.pem_private_key, ReadOptionalFile(options.tls_key));
+  ASSIGN_OR_RETURN(tls.pem_root_certs, ReadOptionalFile("--tls-ca", options.tls_ca));
+  ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadOptionalFile("--tls-cert", options.tls_certificate));
+  ASSIGN_OR_RETURN(tls.pem_private_key, ReadOptionalFile("--tls-key", options.tls_key));
   return grpc::SslCredentials(tls);
 }
 

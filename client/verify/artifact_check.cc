@@ -1,8 +1,7 @@
 #include "client/verify/artifact_check.h"
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include "base/json.h"
 #include "base/status_macros.h"
 #include "storage/file_digest.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -75,12 +75,11 @@ absl::StatusOr<std::map<std::string, std::string>> ParseManifest(absl::string_vi
 
 absl::StatusOr<std::vector<FileCheck>> CheckArtifact(const std::string& directory) {
   const std::filesystem::path root = directory;
-  std::ifstream file(root / kManifestName, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
+  const absl::StatusOr<std::string> text = ReadWholeFile((root / kManifestName).string(), kMaxDataBytes);
+  if (absl::IsNotFound(text.status()))
     return absl::NotFoundError(absl::StrCat("there is no ", kManifestName, " in ", directory));
-  }
-  ASSIGN_OR_RETURN(const auto files, ParseManifest(text.str()));
+  RETURN_IF_ERROR(text.status());
+  ASSIGN_OR_RETURN(const auto files, ParseManifest(*text));
   std::vector<FileCheck> checks;
   for (const auto& [path, sha256] : files) {
     const absl::StatusOr<Digest> digest = DigestOfFile((root / path).string());

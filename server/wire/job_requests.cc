@@ -20,6 +20,7 @@
 #include "proto/job_spec_proto.h"
 #include "server/facts/resource_names.h"
 #include "server/wire/job_data.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -43,6 +44,12 @@ void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>
   if (request.job().labels().contains("")) violations.push_back({"job.labels", "a key is empty"});
 }
 
+// A blob that cannot be read is no matter of the request: the task that reads it finds that.
+bool HoldsNothing(ServiceContext& context, const Digest& digest) {
+  const absl::StatusOr<MappedFile> blob = context.blobs().Open(digest);
+  return blob.ok() && IsBlank(blob->bytes());
+}
+
 absl::Status CheckSpec(ServiceContext& context, const v1::JobSpec& proto,
                        std::vector<FieldViolation> violations, JobSpec* parsed) {
   JobSpec spec = JobSpecFromProto(proto, violations);
@@ -55,8 +62,11 @@ absl::Status CheckSpec(ServiceContext& context, const v1::JobSpec& proto,
   }
   for (const NamedBlob& blob : NamedBlobs(spec)) {
     ASSIGN_OR_RETURN(const bool stored, context.blobs().Contains(blob.digest));
-    if (!stored && !RestoreShippedText(context, blob.digest))
+    if (!stored && !RestoreShippedText(context, blob.digest)) {
       violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
+    } else if (HoldsNothing(context, blob.digest)) {
+      violations.push_back({blob.field, "is empty, or holds only white space"});
+    }
   }
   if (parsed != nullptr) *parsed = spec;
   return InvalidFields(std::move(violations));

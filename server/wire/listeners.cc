@@ -1,9 +1,7 @@
 #include "server/wire/listeners.h"
 
 #include <chrono>
-#include <fstream>
 #include <mutex>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
@@ -12,6 +10,7 @@
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "net/listen_address.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -28,11 +27,10 @@ constexpr int kMaxStreams = 128;  // of one connection at a time
 constexpr size_t kMaxBufferBytes = size_t{512} << 20;
 
 absl::StatusOr<std::string> ReadPem(const std::string& path) {
-  std::ifstream in(path);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (in.good() && !text.str().empty()) return text.str();
-  return MakeError(absl::StatusCode::kInvalidArgument, "TLS_INVALID", absl::StrCat("cannot read ", path));
+  absl::StatusOr<std::string> text = ReadWholeFile(path, kMaxSecretBytes);
+  if (text.ok() && !text->empty()) return text;
+  return MakeError(absl::StatusCode::kInvalidArgument, "TLS_INVALID",
+                   text.ok() ? absl::StrCat(path, " is empty") : std::string(text.status().message()));
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const TlsFiles& tls,

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error_info.h"
+#include "tests/support/pipe.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -93,6 +94,23 @@ TEST_P(CompareFlagsTest, WhatIsWrongIsNamedTogetherAndOnce) {
             1);
   EXPECT_THAT(GetErrorInfo(Read({}).status()).violations,
               ElementsAre(testing::Field(&FieldViolation::field, "--bits")));
+}
+
+TEST_P(CompareFlagsTest, AJobFileOfAPipeIsReadOnce) {
+  const Pipe pipe(files_ / "pipe", "gptq: {damp: 0.5}\n");
+  ASSERT_OK_AND_ASSIGN(const auto specs, Read({"-f", pipe.path(), "--bits", "2.5,3"}));
+  EXPECT_GT(specs.size(), 3u);
+  for (const ComparedSpec& one : specs) EXPECT_EQ(one.input.spec.gptq.damp, 0.5);
+}
+
+TEST_P(CompareFlagsTest, RanksAreOfTheBudgetsByRank) {
+  ASSERT_OK_AND_ASSIGN(const auto specs, Read({"--bits", "3", "--rank-bytes", "4MB", "--ranks", "2",
+                                               "--heuristics", "optimal"}));
+  ASSERT_EQ(specs.size(), 2u);
+  EXPECT_FALSE(specs[0].input.spec.budget.rank_bytes.has_value());
+  EXPECT_EQ(specs[1].input.spec.budget.rank_bytes, (RankBudget{4'000'000, 2}));
+  EXPECT_THAT(std::string(Read({"--bits", "3", "--ranks", "2"}).status().message()),
+              HasSubstr("--ranks: says nothing without"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Model, CompareFlagsTest, ::testing::Bool(),

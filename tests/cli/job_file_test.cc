@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "proto/job_spec_proto.h"
+#include "tests/support/pipe.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/unusual_spec.h"
@@ -147,6 +148,23 @@ TEST_F(JobFileTest, WhatIsNoJobFileIsRefused) {
   EXPECT_EQ(violations_.back().field, "--file");
   ReadJobFile(files_.path(), input, violations_);
   EXPECT_EQ(violations_.back().field, "--file");
+}
+
+TEST_F(JobFileTest, APipeIsReadAndItsPathsStartInTheCurrentFolder) {
+  const Pipe pipe(files_ / "pipe", "model: {uri: models/x}\n");
+  SpecInput input;
+  ReadJobFile(pipe.path(), input, violations_);
+  EXPECT_THAT(violations_, IsEmpty());
+  EXPECT_EQ(input.spec.model_uri, AbsolutePath("models/x", ""));
+}
+
+TEST_F(JobFileTest, AFileWithoutAnEndIsRefusedWithTheLimit) {
+  SpecInput input;
+  ReadJobFile("/dev/zero", input, violations_);
+  ASSERT_EQ(violations_.size(), 1u);
+  EXPECT_EQ(violations_.front().field, "--file");
+  EXPECT_THAT(violations_.front().description,
+              AllOf(testing::HasSubstr("/dev/zero"), testing::HasSubstr("1.00 MiB")));
 }
 
 }  // namespace

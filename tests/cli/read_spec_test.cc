@@ -205,6 +205,35 @@ TEST_F(ReadSpecTest, EveryBadFlagIsNamedAtOnce) {
                   "--add-bos: is given both ways", "--calibration: cannot read it"));
 }
 
+TEST_F(ReadSpecTest, WhatAFileMeantIsNotMissing) {
+  for (const char* text : {"model: {uri: /m\n", "modle: {uri: /m}\nbudget: {average_bits: 3}\n",
+                           "model: {uri: /m}\nbudget: {average_bit: 3}\n", "model: {uri: /m}\nbudget: 3\n"}) {
+    const std::string file = files_.Write("job.yaml", text);
+    EXPECT_THAT(Refused({"-f", file}), ElementsAre(testing::StartsWith(file))) << text;
+    EXPECT_THAT(Refused({"-f", file, "--damp", "much"}),
+                ElementsAre(testing::StartsWith(file), "--damp: 'much' is not a number"))
+        << text;
+  }
+  EXPECT_THAT(Refused({"-f", files_ / "none"}), ElementsAre(testing::StartsWith("--file: cannot read")));
+  const std::string whole = files_.Write("job.yaml", "model: {uri: /m}\n");
+  EXPECT_THAT(Refused({"-f", whole}), ElementsAre(testing::StartsWith("--bits: give exactly one")));
+}
+
+TEST_F(ReadSpecTest, FlagsThatSayNothingAreRefused) {
+  const std::vector<std::string> sound = {"--model", "/m", "--bits", "3"};
+  const auto with = [&sound](std::vector<std::string> more) {
+    more.insert(more.begin(), sound.begin(), sound.end());
+    return more;
+  };
+  EXPECT_THAT(Refused(with({"--ranks", "4"})),
+              ElementsAre("--ranks: says nothing without a budget in --rank-bytes"));
+  EXPECT_THAT(Refused(with({"--limit", "4"})),
+              ElementsAre(testing::StartsWith("--limit: says nothing without benchmarks")));
+  const std::string file =
+      files_.Write("job.yaml", "model: {uri: /m}\nbudget: {rank_bytes: {max_bytes: 1GB, ranks: 2}}\n");
+  EXPECT_THAT(Read({"-f", file, "--bits", "3"}), IsOk()) << "the flag replaces the whole budget";
+}
+
 TEST_F(ReadSpecTest, ValuesOutOfRangeAreNamedByFlagOrPlace) {
   const std::string file = files_.Write(
       "job.yaml", "model: {uri: /m}\ngptq:\n  damp: 2\nevaluation: {tasks: [{name: glue, data_uri: x}]}\n");

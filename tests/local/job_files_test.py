@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -173,6 +174,26 @@ def check_dry_run(service, local, directory):
     assert here["spec"]["gptq"]["group_size"] == there["job"]["resolved_spec"]["gptq"]["group_size"] > 0
 
 
+def check_pipes(service, local, directory):
+    """What a shell makes of <(...) is read once, by both programs, and is the job that files make."""
+    text, file = ROOT / "testdata/tiny_calibration.txt", directory / "piped.yaml"
+    file.write_text(f"model: {{uri: {MODEL.name}}}\ncalibration: {{samples: 4}}\n")
+    flags = ["--bits", "4", "--heuristic", "uniform", *SMALL]
+
+    def piped(*command):
+        """In the folder where relative paths of a job file from a pipe start."""
+        pipes = f"-f <(cat {shlex.quote(str(file))}) --calibration <(cat {shlex.quote(str(text))})"
+        return run("bash", "-c", f"{shlex.join(map(str, command))} {pipes}", cwd=MODEL.parent).stdout
+
+    files = quantize(local, directory / "from-files", "--model", MODEL, "--calibration", text, *flags)
+    assert json.loads(piped(local, "quantize", "--out", directory / "from-pipes", *flags))["manifest_sha256"] == files
+    piped(service.programs.client, "--server", service.api, "submit", "--name", "piped", "--watch", *flags)
+    assert json.loads(service.client("artifact", "show", "piped"))["manifest_sha256"] == files
+    piped(local, "compare", "--out", directory / "compared-pipes", "--bits", "3.5,4", "--heuristics", "uniform", "--no-control", *SMALL)
+    rows = json.loads((directory / "compared-pipes/comparison.json").read_text())
+    assert [row["budget"] for row in rows] == ["3.5", "4"] and all(row["loss"] > 0 for row in rows), rows
+
+
 def check_refusals(service, local, directory):
     path = directory / "bad.yaml"
     path.write_text("model: {uri: /m}\nbudget: {average_bits: 3}\ngptq:\n  group_sise: 64\n  damp: much\n")
@@ -194,7 +215,7 @@ def main():
             with LiveService(options, ROOT / "testdata", directory / "service", ["--model-root", directory]) as service:
                 service.start_server()
                 service.start_worker("worker")
-                for check in (check_refusals, check_dry_run, check_estimates, check_examples, check_flags, check_again, check_comparisons):
+                for check in (check_refusals, check_pipes, check_dry_run, check_estimates, check_examples, check_flags, check_again, check_comparisons):
                     check(service, options.local, directory)
                     print(f"ok {check.__name__}", flush=True)
         except BaseException:

@@ -53,7 +53,8 @@ class JobRunnerTest : public ::testing::Test {
     spec.calibration.sequence_length = 32;
     spec.calibration.shard_sequences = 2;
     spec.evaluation.skip = true;
-    ASSIGN_OR_RETURN(spec, MakeSpec({.spec = spec, .given = {}}, kAnywhere, &blobs));
+    JobData data(kAnywhere, &blobs);
+    ASSIGN_OR_RETURN(spec, MakeSpec({.spec = spec, .given = {}}, data));
     return OpenJob(std::move(spec), kAnywhere);
   }
 

@@ -140,6 +140,47 @@ TEST_F(ServiceTest, CreatingAJobWarnsOfWhatMayDisappoint) {
   EXPECT_THAT(job.warnings(0), HasSubstr("an expert will see about"));
 }
 
+TEST_F(ServiceTest, WhatTheSpecSaysInVainIsToldBeforeTheJobIsMade) {
+  v1::CreateJobRequest request = RunningServer::TinyJob();
+  request.set_validate_only(true);
+  request.mutable_job()->mutable_spec()->mutable_evaluation()->set_skip(true);
+  request.mutable_job()->mutable_spec()->mutable_evaluation()->set_window(64);
+  v1::Job job;
+  ASSERT_OK(Create(request, &job));
+  EXPECT_THAT(job.warnings(), testing::Contains(HasSubstr("evaluation.window (--window) has no effect")));
+}
+
+TEST_F(ServiceTest, TextsOfWhiteSpaceAreRefusedByTheirField) {
+  v1::CreateJobRequest request = RunningServer::TinyJob();
+  request.set_validate_only(true);
+  v1::Job job;
+  for (const std::string& blank : {std::string(), std::string(" \n\n")}) {
+    v1::UploadBlobRequest upload;
+    upload.mutable_digest()->set_sha256(DigestOf(blank).sha256);
+    upload.mutable_digest()->set_size_bytes(static_cast<int64_t>(blank.size()));
+    upload.mutable_chunk()->set_data(blank);
+    v1::UploadBlobResponse response;
+    auto context = WithDeadline();
+    auto writer = server_.blobs().UploadBlob(context.get(), &response);
+    writer->Write(upload);
+    writer->WritesDone();
+    ASSERT_OK(FromGrpcStatus(writer->Finish()));
+    *request.mutable_job()->mutable_spec()->mutable_calibration()->mutable_text() = upload.digest();
+    const absl::Status refused =
+        FromGrpcStatus(server_.jobs().CreateJob(WithDeadline().get(), request, &job));
+    EXPECT_THAT(GetErrorInfo(refused).violations,
+                testing::ElementsAre(Field(&FieldViolation::field, "spec.calibration.text")));
+  }
+}
+
+TEST_F(ServiceTest, AFilterThatNamesNoStateIsToldTheStates) {
+  v1::ListJobsRequest request;
+  request.set_filter("state=FOO");
+  v1::ListJobsResponse response;
+  EXPECT_THAT(FromGrpcStatus(server_.jobs().ListJobs(WithDeadline().get(), request, &response)),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("QUEUED, ")));
+}
+
 TEST_F(ServiceTest, UnknownJobsAreNotFound) {
   v1::GetJobRequest request;
   v1::Job job;

@@ -9,10 +9,13 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/error_info.h"
 #include "client/commands/completion.h"
 #include "client/text/error_report.h"
+#include "proto/grpc_status.h"
 #include "storage/digest.h"
 #include "tests/client/fake_server.h"
+#include "tests/support/pipe.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -105,6 +108,31 @@ TEST_F(CommandLineTest, PlansOfAnyFileNameCompare) {
   EXPECT_THAT(out_.str(), HasSubstr("caf\uFFFD"));
   EXPECT_EQ(Run({"plan", "diff", plan, plan, "--json"}), kExitOk) << err_.str();
   EXPECT_EQ(nlohmann::json::parse(out_.str())["a"]["title"], files / "caf\uFFFD");
+}
+
+TEST_F(CommandLineTest, PlansOfPipesCompareAndOneWithoutAnEndIsRefused) {
+  TemporaryDirectory files;
+  const Pipe pipe(files / "pipe", kOneLinear);
+  EXPECT_EQ(Run({"plan", "diff", pipe.path(), files.Write("b", kOneLinear)}), kExitOk) << err_.str();
+  EXPECT_EQ(Run({"plan", "diff", "/dev/zero", "b"}), kExitInvalid);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr("/dev/zero"), HasSubstr("256 MiB")));
+}
+
+TEST_F(CommandLineTest, FieldsOfRequestsAreCalledByTheirFlags) {
+  server_.jobs.create = [](const v1::CreateJobRequest&, v1::Job*) {
+    return ToGrpcStatus(InvalidFields(
+        {{"job_id", "must match"}, {"job.labels[0].key", "has 99 bytes"}, {"spec.gptq.damp", "is 2"}}));
+  };
+  EXPECT_EQ(Run({"submit", "/m", "--bits", "3", "--name", "My_Job"}), kExitInvalid);
+  EXPECT_THAT(err_.str(), AllOf(HasSubstr("quantmoe: --name: must match\n"), HasSubstr("--label[0].key: has"),
+                                HasSubstr("spec.gptq.damp: is 2"), Not(HasSubstr("job_id"))));
+  EXPECT_EQ(Run({"submit", "/m", "--bits", "3", "--name", "My_Job", "--json"}), kExitInvalid);
+  EXPECT_THAT(err_.str(), HasSubstr("job_id")) << "scripts read what the server said";
+}
+
+TEST_F(CommandLineTest, HelpOfListNamesTheStates) {
+  EXPECT_EQ(Run({"list", "--help"}), kExitOk);
+  EXPECT_THAT(out_.str(), AllOf(HasSubstr("RUNNING"), HasSubstr("CANCELLED"), Not(HasSubstr("UNSPECIFIED"))));
 }
 
 TEST_F(CommandLineTest, AJobWhoseNameIsNotUtf8IsNoPlan) {

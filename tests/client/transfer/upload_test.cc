@@ -1,6 +1,7 @@
 #include "client/transfer/upload.h"
 
 #include "tests/client/fake_server.h"
+#include "tests/support/pipe.h"
 #include "tests/support/status_matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -8,6 +9,7 @@ namespace quantmoe {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 constexpr int64_t kChunk = 2 << 20;
@@ -30,12 +32,10 @@ TEST_F(UploadTest, SendsWhatTheServerLacks) {
   const std::string text = LargeText();
   ASSERT_THAT(uploads_.Add(files_.Write("large", text)), IsOk());
   ASSERT_THAT(uploads_.Add(files_.Write("known", "known")), IsOk());
-  ASSERT_THAT(uploads_.Add(files_.Write("empty", "")), IsOk());
   server_.blobs.stored[DigestOf("known").sha256] = "known";
   ASSERT_THAT(uploads_.Send(*server_.Connect()), IsOk());
   EXPECT_EQ(server_.blobs.stored[DigestOf(text).sha256], text);
-  EXPECT_EQ(server_.blobs.stored.count(DigestOf("").sha256), 1u);
-  EXPECT_EQ(server_.blobs.first_offsets.size(), 2u);
+  EXPECT_EQ(server_.blobs.first_offsets.size(), 1u);
   EXPECT_EQ(server_.blobs.largest_chunk, static_cast<size_t>(kChunk));
 }
 
@@ -73,6 +73,26 @@ TEST_F(UploadTest, RefusesAFileThatChanged) {
   EXPECT_THAT(uploads_.Send(*server_.Connect()), StatusIs(absl::StatusCode::kInvalidArgument));
   files_.Write("file", "");
   EXPECT_FALSE(uploads_.Send(*server_.Connect()).ok());
+}
+
+TEST_F(UploadTest, APipeIsReadOnceAndSentWhole) {
+  const std::string text = LargeText();
+  const Pipe pipe(files_ / "pipe", text);
+  EXPECT_THAT(uploads_.Add(pipe.path()), IsOkAndHolds(DigestOf(text)));
+  EXPECT_THAT(uploads_.Add(pipe.path()), IsOkAndHolds(DigestOf(text)));
+  server_.blobs.breaks = 1;
+  server_.blobs.damaged = 1;
+  ASSERT_THAT(uploads_.Send(*server_.Connect()), IsOk());
+  EXPECT_EQ(server_.blobs.stored[DigestOf(text).sha256], text);
+}
+
+TEST_F(UploadTest, WhatHasNoEndOrNoTextIsRefused) {
+  EXPECT_THAT(uploads_.Add("/dev/zero"), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("256 MiB")));
+  for (const char* text : {"", " \n\t"}) {
+    EXPECT_THAT(uploads_.Add(files_.Write("blank", text)),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("blank is empty")));
+  }
+  EXPECT_EQ(uploads_.size(), 0u);
 }
 
 TEST_F(UploadTest, UnreadableFilesAreNamed) {

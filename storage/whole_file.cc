@@ -1,0 +1,113 @@
+#include "storage/whole_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include <sys/stat.h>
+
+#include "base/byte_size.h"
+#include "base/error_info.h"
+#include "base/status_macros.h"
+
+namespace quantmoe {
+namespace {
+
+constexpr size_t kReadBytes = 1 << 20;
+constexpr char kStandardInput[] = "-";
+constexpr absl::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
+class Descriptor {
+ public:
+  explicit Descriptor(const std::string& path)
+      : number_(path == kStandardInput ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  ~Descriptor() {
+    if (number_ >= 0) close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int number() const { return number_; }
+  // 0 at the end, -1 with errno.
+  ssize_t Read(char* buffer, size_t bytes) const {
+    ssize_t count = 0;
+    do {
+      count = read(number_, buffer, bytes);
+    } while (count < 0 && errno == EINTR);
+    return count;
+  }
+
+ private:
+  const int number_;
+};
+
+absl::Status Unreadable(const std::string& path) {
+  return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno)));
+}
+
+absl::Status TooLarge(const std::string& path, bool piped, int64_t most) {
+  return InvalidFields({{path, piped ? absl::StrCat(path, " is no regular file and gives more than ",
+                                                    FormatByteSize(most), ", the most that is read of one")
+                                     : absl::StrCat(path, " has more than ", FormatByteSize(most),
+                                                    ", the most that is read")}});
+}
+
+}  // namespace
+
+absl::Status ReadChunks(const std::string& path, int64_t most,
+                        absl::FunctionRef<void(absl::string_view chunk)> take) {
+  const Descriptor file(path);
+  struct stat facts = {};
+  if (file.number() < 0 || fstat(file.number(), &facts) != 0) return Unreadable(path);
+  const bool piped = !S_ISREG(facts.st_mode);
+  if (piped) most = std::min(most, kMaxPipedBytes);
+  if (!piped && facts.st_size > most) return TooLarge(path, piped, most);
+  std::vector<char> buffer(kReadBytes);
+  for (int64_t taken = 0;;) {
+    const ssize_t count = file.Read(buffer.data(), buffer.size());
+    if (count < 0) return Unreadable(path);
+    if (count == 0) return absl::OkStatus();
+    taken += count;
+    if (taken > most) return TooLarge(path, piped, most);
+    take({buffer.data(), static_cast<size_t>(count)});
+  }
+}
+
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t most) {
+  std::string bytes;
+  RETURN_IF_ERROR(
+      ReadChunks(path, most, [&bytes](absl::string_view chunk) { absl::StrAppend(&bytes, chunk); }));
+  return bytes;
+}
+
+absl::Status NameFlag(const std::string& flag, const absl::Status& error) {
+  const std::vector<FieldViolation> found = GetErrorInfo(error).violations;
+  if (!found.empty()) return InvalidFields({{flag, found.front().description}});
+  if (absl::IsNotFound(error)) return InvalidFields({{flag, std::string(error.message())}});
+  return Annotate(error, flag);
+}
+
+bool CanBeReadAgain(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
+bool IsBlank(absl::string_view bytes) {
+  absl::ConsumePrefix(&bytes, kByteOrderMark);
+  return std::all_of(bytes.begin(), bytes.end(),
+                     [](unsigned char byte) { return absl::ascii_isspace(byte); });
+}
+
+absl::Status BlankFile(const std::string& path) {
+  return InvalidFields({{path, absl::StrCat(path, " is empty, or holds only white space")}});
+}
+
+}  // namespace quantmoe
