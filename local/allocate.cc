@@ -1,11 +1,15 @@
 #include <iostream>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error_info.h"
+#include "base/json.h"
 #include "base/status_macros.h"
 #include "cli/read_spec.h"
 #include "cli/spec_flags.h"
 #include "local/commands.h"
 #include "local/model_input.h"
+#include "local/warnings.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/budget.h"
 #include "plan/allocate/distortion_table.h"
@@ -47,7 +51,12 @@ absl::Status AllocateTable(const AllocateFlags& flags, const ModelSources& model
     return absl::InvalidArgumentError("a budget in bytes needs --model: unquantized tensors count too");
   }
   ASSIGN_OR_RETURN(const BitPlan plan, Allocate(table, spec, kept));
-  std::cout << BitPlanToJson(plan) << "\n";
+  nlohmann::json printed = OwnJson(BitPlanToJson(plan));
+  if (spec.model_uri.empty()) {
+    printed.erase("weight_file_bytes");
+    PrintWarnings({"weight_file_bytes is left out: without --model the unquantized tensors are not known"});
+  }
+  std::cout << printed.dump() << "\n";
   return absl::OkStatus();
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -20,6 +21,7 @@
 #include "local/model_input.h"
 #include "local/warnings.h"
 #include "local/work_end.h"
+#include "plan/allocate/loss.h"
 #include "plan/graph/job_estimate.h"
 #include "plan/options/spec_json.h"
 #include "quant/device/torch_guard.h"
@@ -44,7 +46,8 @@ struct Case {
   std::string budget;  // with its unit, but for average bits: "2.5", "2.5 stored"
   std::string folder;
   ResolvedJob job;
-  Json measured = nullptr;  // the scores of its artifact; null: none
+  Json measured = nullptr;                                   // the scores of its artifact; null: none
+  std::map<std::string, std::map<int, double>> losses = {};  // as Comparison::losses; empty: not weighed
 
   std::string Title() const { return absl::StrCat(compared.heuristic, " at ", budget); }
 };
@@ -120,6 +123,20 @@ absl::Status ReadFigures(Case& one) {
   return read.ok() ? read : Annotate(read, one.folder);
 }
 
+// What the job's table says of every linear at every width, where its plan weighs them.
+absl::Status ReadLosses(const JobRunner& runner, LocalBlobStore& blobs, Case& one) {
+  if (one.job.spec.heuristic != kOptimalHeuristic) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Digest digest, runner.graph().OutputOf(kAllocateLabel, "table"));
+  ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(digest));
+  ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(blob.bytes()));
+  const Objective objective = ParseObjective(one.compared.objective);
+  for (const TableRow& row : SortRows(table)) {
+    for (const auto& [bits, facts] : row.row->widths)
+      one.losses[row.row->linear.name][bits] = Loss(row, bits, objective);
+  }
+  return absl::OkStatus();
+}
+
 // What several of them would do that may not be meant is said once.
 void PrintWarningsOf(const std::vector<Case>& cases) {
   std::vector<std::string> warnings;
@@ -141,7 +158,8 @@ absl::Status RunCase(Case& one, const std::string& work_dir, const ModelSources&
   ASSIGN_OR_RETURN(const Digest manifest, runner.graph().OutputOf(kPublishLabel, "manifest"));
   RETURN_IF_ERROR(runner.WithWholeBlobs(
       [&] { return MaterialiseArtifact(blobs, manifest, one.folder, /*overwrite=*/true).status(); }));
-  return ReadFigures(one);
+  RETURN_IF_ERROR(ReadFigures(one));
+  return runner.WithWholeBlobs([&] { return ReadLosses(runner, blobs, one); });
 }
 
 // docs/formats.md, section 4.
@@ -180,7 +198,13 @@ std::string MarkdownRow(const Case& one, const ComparedJob& job) {
 
 absl::Status Show(const std::vector<Case>& cases, const std::string& out) {
   Comparison comparison;
-  for (const Case& one : cases) comparison.jobs.push_back(one.compared);
+  for (const Case& one : cases) {
+    comparison.jobs.push_back(one.compared);
+    if (!comparison.losses.empty() || one.losses.empty()) continue;
+    comparison.losses = one.losses;
+    comparison.objective = one.compared.objective;
+  }
+  AlignLosses(comparison);
   NamePlans(comparison);
   MarkBest(comparison);
   Json rows = Json::array();

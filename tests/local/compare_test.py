@@ -46,6 +46,9 @@ def main():
             assert size == row["weight_file_bytes"], (size, row)
             assert (row["verdict"] is None) == (heuristic == "uniform"), row["verdict"]
             assert row["comparison"]["scores"][0]["task"] == "perplexity"
+            # All on the scale of the plan that weighs them, where no plan in the budget has less.
+            assert row["objective"] == "measured" and row["loss"] >= rows["optimal", budget]["loss"] > 0, row
+        assert "| predicted loss |" in compared.stdout, compared.stdout
         # One number is two budgets in two units: neither artifact takes the place of the other.
         units = pathlib.Path(scratch, "units")
         both = run("compare", "--bits", "3", "--stored-bits", "3", "--heuristics", "uniform", "--no-control", "--no-evaluation", "--out", units)
@@ -53,10 +56,16 @@ def main():
         rows_by_unit = json.loads((units / "comparison.json").read_text())
         assert [row["budget"] for row in rows_by_unit] == ["3", "3 stored"], rows_by_unit
         assert [row["width"] for row in rows_by_unit] == [3, 2] and len({row["artifact"] for row in rows_by_unit}) == 2, rows_by_unit
-        alone = run("quantize", "--budget", "2.5", "--heuristic", "optimal", "--out", f"{scratch}/alone")
+        table = f"{scratch}/table.json"
+        alone = run("quantize", "--budget", "2.5", "--heuristic", "optimal", "--out", f"{scratch}/alone", "--table", table)
         assert alone.returncode == 0, alone.stderr[-3000:]
         same = [pathlib.Path(folder, "artifact.json").read_bytes() for folder in (f"{scratch}/alone", rows["optimal", "2.5"]["artifact"])]
         assert same[0] == same[1], "compare and quantize write other artifacts"
+        # Bytes of the weight files are told where all tensors are known.
+        allocate = [arguments.local, "allocate", "--table", table, "--bits", "2.5"]
+        without, whole = (subprocess.run([*allocate, *more], capture_output=True, text=True, check=True) for more in ((), shared[:2]))
+        assert "weight_file_bytes" not in json.loads(without.stdout) and "--model" in without.stderr, without
+        assert json.loads(whole.stdout)["weight_file_bytes"] == spent and not whole.stderr, whole
     print("ok")
 
 

@@ -244,7 +244,7 @@ def mixtral_story(bench):
     text.write_text(TEXT)
     bench.run("quantize", "--model", model, "--out", out, "--budget", "4", "--heuristic", "random", "--group-size", str(GROUP),
               "--samples", "4", "--sequence-length", "64", "--calibration", text, "--no-evaluation")
-    bench.run("export", "--artifact", out, "--out", export, "--profile", "gptqmodel")
+    bench.run("export", out, "--out", export, "--profile", "gptqmodel")
     bench.verify(export)
     def renamed(name):
         for old, new in ((".block_sparse_moe.", ".mlp."), (".w1", ".gate_proj"), (".w3", ".up_proj"), (".w2", ".down_proj")):
