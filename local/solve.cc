@@ -18,6 +18,7 @@
 #include "quant/gptq/packing.h"
 #include "quant/tasks/solve_options.h"
 #include "quant/tensor_bytes.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -68,9 +69,10 @@ SharedInput OneLinear(const at::Tensor& weight, const at::Tensor& hessian, const
 
 absl::Status SolveFile(const SolveFlags& flags, const ComputeDevice& device) {
   const c10::InferenceMode inference;
-  ASSIGN_OR_RETURN(const NamedTensors tensors, ReadTensorFile(flags.input));
-  ASSIGN_OR_RETURN(const at::Tensor weight, Matrix(tensors, "W"));
-  ASSIGN_OR_RETURN(const at::Tensor hessian, Matrix(tensors, "H"));
+  const absl::StatusOr<NamedTensors> tensors = ReadTensorFile(flags.input);
+  if (!tensors.ok()) return NameFlag("--input", tensors.status());
+  ASSIGN_OR_RETURN(const at::Tensor weight, Matrix(*tensors, "W"));
+  ASSIGN_OR_RETURN(const at::Tensor hessian, Matrix(*tensors, "H"));
   if (absl::Status status = CheckHessian(hessian, weight.size(1)); !status.ok()) {
     return Annotate(status, "--input");
   }
