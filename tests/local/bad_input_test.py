@@ -259,7 +259,7 @@ def flag_cases():
         Case("empty_calibration", "INVALID_FIELD", ["--calibration", "is empty"], flags={"--calibration": "FILE"}, text=""),
         Case("blank_calibration", "INVALID_FIELD", ["--calibration", "white space"], flags={"--calibration": "FILE"}, text=" \n\t\n"),
         Case("endless_calibration", "INVALID_FIELD", ["--calibration", "/dev/zero", "256 MiB"], flags={"--calibration": "/dev/zero"}),
-        Case("calibration_folder", "INVALID_FIELD", ["--calibration", "directory"], flags={"--calibration": "/"}),
+        Case("calibration_folder", "INVALID_FIELD", ["--calibration", "directory"], flags={"--calibration": "/usr"}),
         Case("endless_job_file", "INVALID_FIELD", ["--file", "/dev/zero", "1.00 MiB"], flags={"--file": "/dev/zero"}),
         Case("idle_ranks", "INVALID_FIELD", ["--ranks", "--rank-bytes"], flags={"--ranks": "2"}),
         Case("idle_limit", "INVALID_FIELD", ["--limit", "--task"], flags={"--limit": "2"}),
