@@ -16,8 +16,8 @@ using google::protobuf::FieldDescriptor;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// As many values as a struct has members make one; a base counts as a member. Stands for a value of any type, so it
-// becomes one by itself.
+// As many values as a struct has members make one; a base counts as a member. Stands for a value of any type,
+// so it becomes one by itself.
 struct Anything {
   template <typename T>
   requires(!kIsOptional<T>) operator T() const {  // NOLINT(google-explicit-constructor)
