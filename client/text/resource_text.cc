@@ -16,6 +16,7 @@
 #include "base/byte_size.h"
 #include "client/text/format.h"
 #include "proto/job_spec_proto.h"
+#include "proto/spec_text.h"
 
 namespace quantmoe {
 namespace {
@@ -49,12 +50,6 @@ std::string ProgressText(const v1::Job& job) {
   return total == 0 ? "" : absl::StrFormat("%d%%", 100 * done / total);
 }
 
-template <typename Map>
-std::string MapText(const Map& map) {
-  const std::map<std::string, std::string> sorted(map.begin(), map.end());
-  return absl::StrJoin(sorted, ", ", absl::PairFormatter("="));
-}
-
 // The id alone: every command takes it.
 std::string ShortName(absl::string_view name) { return std::string(name.substr(name.rfind('/') + 1)); }
 
@@ -64,14 +59,6 @@ std::string ModelLabel(absl::string_view uri) {
   while (absl::ConsumeSuffix(&uri, "/")) {
   }
   return ShortName(uri);
-}
-
-std::string HeuristicText(const v1::Heuristic& heuristic) {
-  const std::string params = MapText(heuristic.params());
-  const std::string preset = heuristic.preset().empty() ? "" : absl::StrCat("preset ", heuristic.preset());
-  const std::string name =
-      absl::StrCat(heuristic.name(), heuristic.name().empty() || preset.empty() ? "" : ", ", preset);
-  return params.empty() ? name : absl::StrCat(name, " (", params, ")");
 }
 
 std::string RuleText(const v1::WidthRule& rule) {
@@ -199,16 +186,6 @@ absl::Time ToTime(const google::protobuf::Timestamp& timestamp) {
 
 std::string StateName(v1::Job::State state) {
   return state == v1::Job::STATE_UNSPECIFIED ? "UNKNOWN" : v1::Job::State_Name(state);
-}
-
-std::string BudgetText(const v1::BitBudget& budget) {
-  if (budget.has_average_bits()) return absl::StrFormat("%.2f bits", budget.average_bits());
-  if (budget.has_stored_bits()) return absl::StrFormat("%.2f bits with scales", budget.stored_bits());
-  if (budget.has_rank_bytes()) {
-    return absl::StrFormat("%s on each of %d ranks", FormatByteSize(budget.rank_bytes().max_bytes()),
-                           budget.rank_bytes().ranks());
-  }
-  return budget.has_max_bytes() ? FormatByteSize(budget.max_bytes()) : "";
 }
 
 Style StateStyle(v1::Job::State state) {

@@ -17,8 +17,6 @@ namespace quantmoe {
 
 absl::Time ToTime(const google::protobuf::Timestamp& timestamp);
 std::string StateName(v1::Job::State state);
-// "3.00 bits" or "10.0 GiB".
-std::string BudgetText(const v1::BitBudget& budget);
 
 Style StateStyle(v1::Job::State state);
 

@@ -11,13 +11,13 @@
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 
-#include "base/byte_size.h"
 #include "base/error_info.h"
 #include "base/status_macros.h"
 #include "base/text.h"
 #include "base/timed_wait.h"
 #include "base/version.h"
 #include "proto/job_state.h"
+#include "proto/spec_text.h"
 #include "server/facts/job_progress.h"
 #include "server/facts/resource_names.h"
 #include "server/report/job_report.h"
@@ -53,27 +53,7 @@ absl::StatusOr<T> AskLoop(ServiceContext& context, std::function<absl::StatusOr<
   return MakeError(absl::StatusCode::kUnavailable, "OVERLOADED", "the coordinator did not answer in time");
 }
 
-std::string BudgetText(const v1::JobSpec& spec) {
-  const v1::BitBudget& budget = spec.budget();
-  switch (budget.budget_case()) {
-    case v1::BitBudget::kAverageBits:
-      return absl::StrCat(budget.average_bits(), " bits on average");
-    case v1::BitBudget::kStoredBits:
-      return absl::StrCat(budget.stored_bits(), " bits with scales");
-    case v1::BitBudget::kMaxBytes:
-      return FormatByteSize(budget.max_bytes());
-    case v1::BitBudget::kRankBytes:
-      return absl::StrCat(FormatByteSize(budget.rank_bytes().max_bytes()), " on each of ",
-                          budget.rank_bytes().ranks(), " ranks");
-    default:
-      return "no limit";
-  }
-}
-
-std::string HeuristicText(const v1::Heuristic& heuristic) {
-  if (!heuristic.preset().empty()) return absl::StrCat("preset ", heuristic.preset());
-  return heuristic.name().empty() ? "the default" : heuristic.name();
-}
+std::string TextOr(const char* otherwise, std::string text) { return text.empty() ? otherwise : text; }
 
 absl::Time TimeOf(int64_t us) { return us == 0 ? absl::InfinitePast() : absl::FromUnixMicros(us); }
 
@@ -84,8 +64,8 @@ JobRow RowOf(const Job& job) {
              .state = record.state(),
              .reason = CutText(record.reason(), kMaxReasonBytes),
              .model = record.spec().model().uri(),
-             .budget = BudgetText(record.spec()),
-             .heuristic = HeuristicText(record.spec().heuristic()),
+             .budget = TextOr("no limit", BudgetText(record.spec().budget())),
+             .heuristic = TextOr("the default", HeuristicText(record.spec().heuristic())),
              .profile = record.spec().runtime_profile(),
              .expanded = record.expanded(),
              .original_perplexity = record.artifact().quality().original_perplexity(),

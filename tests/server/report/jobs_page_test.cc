@@ -180,9 +180,8 @@ TEST(JobsPageTest, TheServerShowsItsJobsAndWorkers) {
   server.AwaitJob(name, [](const v1::Job& job) { return job.has_waiting(); });
   auto page = http.Get("/");
   ASSERT_TRUE(page);
-  EXPECT_THAT(page->body,
-              AllOf(HasSubstr(id), HasSubstr("no worker is connected"), HasSubstr("tiny-qwen2-moe"),
-                    HasSubstr("3.5 bits on average"), HasSubstr("optimal")));
+  EXPECT_THAT(page->body, AllOf(HasSubstr(id), HasSubstr("no worker is connected"),
+                                HasSubstr("tiny-qwen2-moe"), HasSubstr("3.50 bits"), HasSubstr("optimal")));
   FakeWorker worker(server.coordinator().worker_address(), {.id = "alice"});
   const v1::Assign assign = worker.AwaitAssign();
   page = http.Get("/");
