@@ -66,8 +66,6 @@ class FlagReader {
   }
   void ReadOption(const OptionInfo&, const std::string& path, std::vector<BenchmarkTaskSpec>& tasks) {
     const bool named = flags_.Has("--tasks") || flags_.Has("--task") || flags_.Has("--fewshot");
-    if (!named && tasks.empty() && flags_.Has("--limit"))
-      return Complain("--limit", "says nothing without benchmarks: name them with --tasks or --task");
     if (!named) return LimitTasks(flags_, tasks, violations_);
     ReadList(TaskFlags(), path, [&] { tasks = ReadTasks(flags_, violations_); });
   }
@@ -139,6 +137,11 @@ void DropChoice(SpecInput& input) {
   DropBudget(input);
   static_cast<HeuristicChoice&>(input.spec) = {};
   std::erase_if(input.given, [](const auto& field) { return absl::StartsWith(field.first, "heuristic."); });
+}
+
+void CheckLimit(const TypedFlags& flags, const JobSpec& spec, Violations& violations) {
+  if (flags.Has("--limit") && spec.evaluation.tasks.empty())
+    violations.push_back({"--limit", "says nothing without benchmarks: name them with --tasks or --task"});
 }
 
 void CheckNeeds(const SpecInput& input, const SpecNeeds& needs, Violations& violations) {
@@ -239,6 +242,7 @@ absl::StatusOr<SpecInput> ReadSpec(FileInput file, const TypedFlags& typed, cons
   Violations of_flags;
   FlagReader(flags, input.given, of_flags).Read(input.spec, "");
   if (violations.empty()) CheckNeeds(input, needs, violations);
+  if (violations.empty() && of_flags.empty()) CheckLimit(flags, input.spec, violations);
   violations.insert(violations.end(), of_flags.begin(), of_flags.end());
   if (input.spec.heuristic.empty() && input.spec.preset.empty()) {
     input.spec.heuristic = kOptimalHeuristic;

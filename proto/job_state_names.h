@@ -10,7 +10,7 @@
 
 namespace quantmoe {
 
-// "PENDING, RUNNING, ...".
+// "QUEUED, RUNNING, ...".
 inline std::string JobStateNames() {
   std::vector<std::string> names;
   const google::protobuf::EnumDescriptor& states = *v1::Job::State_descriptor();

@@ -131,7 +131,8 @@ absl::StatusOr<std::string> ReadHubToken(const std::string& token_from) {
     token = value == nullptr ? "" : value;
   } else if (absl::ConsumePrefix(&name, "file:")) {
     absl::StatusOr<std::string> text = ReadWholeFile(std::string(name), kMaxSecretBytes);
-    if (!text.ok() || text->empty()) return bad(absl::StrCat("cannot read ", name, " whole, or it is empty"));
+    if (!text.ok()) return bad(text.status().message());
+    if (text->empty()) return bad(absl::StrCat(name, " is empty"));
     token = *std::move(text);
   } else {
     return bad("must be env:NAME or file:PATH");  // it may be the token itself: do not repeat it

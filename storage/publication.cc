@@ -24,17 +24,19 @@ namespace fs = std::filesystem;
 absl::Status MoveTo(const std::string& from, const std::string& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0)
     return absl::OkStatus();
+  int error = errno;
   // A file system without that flag: nobody else is expected to create the name between the two steps.
-  std::error_code ignored;
-  if ((errno == EINVAL || errno == ENOSYS) && !fs::exists(fs::symlink_status(to, ignored)) &&
-      ::rename(from.c_str(), to.c_str()) == 0) {
-    return absl::OkStatus();
+  if (error == EINVAL || error == ENOSYS) {
+    std::error_code ignored;
+    const bool taken = fs::exists(fs::symlink_status(to, ignored));
+    if (!taken && ::rename(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+    error = taken ? EEXIST : errno;
   }
-  if (errno == EEXIST || errno == ENOTEMPTY) {
+  if (error == EEXIST || error == ENOTEMPTY) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "OUTPUT_EXISTS",
                      absl::StrCat(to, " has appeared meanwhile: move it away, or choose a new name"));
   }
-  return ErrnoError(errno, absl::StrCat("cannot move ", from, " to ", to));
+  return ErrnoError(error, absl::StrCat("cannot move ", from, " to ", to));
 }
 
 // In one step. False with errno where the file system cannot.

@@ -28,7 +28,8 @@ constexpr absl::string_view kByteOrderMark = "\xEF\xBB\xBF";
 class Descriptor {
  public:
   explicit Descriptor(const std::string& path)
-      : number_(path == kStandardInput ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+      : number_(path == kStandardInput ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                                       : open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
   ~Descriptor() {
     if (number_ >= 0) close(number_);
   }
@@ -97,7 +98,7 @@ absl::Status NameFlag(const std::string& flag, const absl::Status& error) {
 
 bool CanBeReadAgain(const std::string& path) {
   std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored);
+  return path != kStandardInput && std::filesystem::is_regular_file(path, ignored);
 }
 
 bool IsBlank(absl::string_view bytes) {

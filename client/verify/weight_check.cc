@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <optional>
 #include <set>
-#include <sstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -22,6 +20,7 @@
 #include "storage/mapped_file.h"
 #include "storage/safetensors.h"
 #include "storage/weight_format.h"
+#include "storage/whole_file.h"
 
 namespace quantmoe {
 namespace {
@@ -46,10 +45,9 @@ struct Plan {
 };
 
 absl::StatusOr<Json> ReadJson(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (!in || !(text << in.rdbuf())) return absl::NotFoundError("cannot be read");
-  Json json = ParseOrderedJson(QuoteNonFinite(text.str())).value_or(nullptr);
+  const absl::StatusOr<std::string> text = ReadWholeFile(path.string(), kMaxDataBytes);
+  if (!text.ok()) return absl::NotFoundError("cannot be read");
+  Json json = ParseOrderedJson(QuoteNonFinite(*text)).value_or(nullptr);
   if (!json.is_object()) return absl::DataLossError("is no JSON object");
   return json;
 }

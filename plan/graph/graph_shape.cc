@@ -1,8 +1,15 @@
 #include "plan/graph/graph_shape.h"
 
+#include <algorithm>
+
 #include "plan/heuristics/global_heuristics.h"
 
 namespace quantmoe {
+
+std::span<const Part> PartsOf(const ResolvedJob& job, int layer) {
+  const auto of_layer = std::ranges::equal_range(job.parts, layer, {}, &Part::layer);
+  return {of_layer.begin(), of_layer.end()};
+}
 
 bool SolvesAgain(const ResolvedJob& job) { return job.spec.gptq.propagation == Propagation::kQuantized; }
 

@@ -1,11 +1,15 @@
 // Which tasks the graph of a job has beside those of every job.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "plan/job/job_spec.h"
 
 namespace quantmoe {
+
+// The parts of one layer, attention first.
+std::span<const Part> PartsOf(const ResolvedJob& job, int layer);
 
 // Whether a second pass solves again, on what quantized layers give (plan/graph/quantized_pass.h).
 bool SolvesAgain(const ResolvedJob& job);

@@ -1,5 +1,6 @@
 #include "plan/graph/quantized_pass.h"
 
+#include "plan/graph/graph_shape.h"
 #include "plan/graph/task_kinds.h"
 
 namespace quantmoe {
@@ -14,8 +15,7 @@ void AddQuantizedPass(const ResolvedJob& job, int shards, std::vector<TaskDefini
   };
 
   for (int layer = 0; layer < job.model.num_layers(); ++layer) {
-    for (const Part& part : job.parts) {
-      if (part.layer != layer) continue;
+    for (const Part& part : PartsOf(job, layer)) {
       solve_again(part);
       if (part.kind == PartKind::kAttention) carry_on(layer, LayerHalf::kAttention);
     }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <span>
 #include <string>
 
 #include "absl/strings/numbers.h"
@@ -70,12 +69,6 @@ std::vector<int> ExpertsOnAllTokens(const Part& part, const std::vector<std::str
     }
   }
   return {experts.begin(), experts.end()};
-}
-
-// Those of one layer, attention first.
-std::span<const Part> PartsOf(const ResolvedJob& job, int layer) {
-  const auto of_layer = std::ranges::equal_range(job.parts, layer, {}, &Part::layer);
-  return {of_layer.begin(), of_layer.end()};
 }
 
 // As published, unless fewer are asked.
@@ -148,10 +141,8 @@ Inputs ForwardInputs(const ResolvedJob& job, const TaskPlace& place) {
 }
 
 json SolveParams(const ResolvedJob& job, const TaskPlace& place) {
-  json params = ModelParams(job);
-  params["layer"] = place.part->layer;
+  json params = LayerParams(job, place.part->layer, kSolveTasks);
   params["part"] = place.part->index;
-  AddTaskParams(job.spec, kSolveTasks, params);
   params["all_tokens"] = ExpertsOnAllTokens(*place.part, job.spec.gptq.all_tokens);
   return params;
 }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
+#include "base/retry.h"
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/budget.h"
@@ -141,10 +142,12 @@ bool IsLost(const std::string& tensor, const Checkpoint& checkpoint, const Check
 }
 
 // What the files lack, then what the tensors that are there do not fit.
-ordered_json Problems(const ModelSpec& spec, const Checkpoint& checkpoint, const Checkpoint::Damage& damage) {
+absl::StatusOr<ordered_json> Problems(const ModelSpec& spec, const Checkpoint& checkpoint,
+                                      const Checkpoint::Damage& damage) {
   ordered_json problems = damage.problems;
   if (problems.is_null()) problems = ordered_json::array();
   for (const absl::Status& status : FindModelProblems(spec, checkpoint)) {
+    if (IsRetryable(status)) return status;  // of the place where the model is
     const auto metadata = GetErrorInfo(status).metadata;
     const auto tensor = metadata.find("tensor");
     if (tensor != metadata.end() && IsLost(tensor->second, checkpoint, damage))
@@ -166,6 +169,7 @@ absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directo
   ASSIGN_OR_RETURN(const ModelSpec spec, ParseModelConfig(config));
   const std::vector<Linear> linears = ListLinears(spec);
   const std::vector<TensorInfo> kept = KeptTensors(spec, *checkpoint);
+  ASSIGN_OR_RETURN(ordered_json problems, Problems(spec, *checkpoint, damage));
   const ordered_json inspection = {{"model_type", spec.model_type},
                                    {"architecture", spec.architecture},
                                    {"layers", spec.num_layers()},
@@ -183,7 +187,7 @@ absl::StatusOr<std::string> InspectModel(std::shared_ptr<ModelDirectory> directo
                                    {"kept", KeptTensorsByReason(spec, kept)},
                                    {"artifact_bytes", SizesByWidth(linears, kept)},
                                    {"model_digest", checkpoint->header_digest()},
-                                   {"problems", Problems(spec, *checkpoint, damage)}};
+                                   {"problems", std::move(problems)}};
   return inspection.dump(2);
 }
 

@@ -26,7 +26,7 @@ namespace quantmoe {
 struct ResolvedJob {
   JobSpec spec;
   ModelSpec model;
-  std::vector<Part> parts;
+  std::vector<Part> parts;  // by layer, attention first
   std::string model_fingerprint;
   std::string files_fingerprint;  // FingerprintOfFiles
   std::string model_digest;       // Checkpoint::header_digest

@@ -207,7 +207,7 @@ class JobTable {
   const Job* FindByRequestId(absl::string_view request_id) const;
   // Ids in the order of creation, newest last.
   const std::map<int64_t, std::string>& by_number() const { return by_number_; }
-  // Larger than that of every job so far, also of those that were deleted.
+  // Larger than that of every job since this process began, but for numbers that rotted.
   int64_t next_number() const { return next_number_; }
 
   bool KeyIsRunning(const std::string& key) const { return running_keys_.contains(key); }

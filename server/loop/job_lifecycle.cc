@@ -186,11 +186,8 @@ void JobLifecycle::TakeLookedUp(const std::vector<ResultLookup::Answer>& answers
 }
 
 void JobLifecycle::Resume() {
-  // Whoever was created in a batch that failed is not there.
-  absl::erase_if(resolved_, [this](const auto& resolved) {
-    loop_thread.AssertHeld();
-    return facts_.table().Find(resolved.first) == nullptr;
-  });
+  // Whoever was created in a batch that failed is not there, or was another job of its id.
+  resolved_.clear();
   for (const auto& [id, job] : facts_.table().jobs()) {
     for (const auto& [height, index] : job.graph.ready()) {
       const Task& task = job.tasks[index];
@@ -304,13 +301,15 @@ void JobLifecycle::StartUnpublishing(const std::string& id) {
     loop_.Post([this, id] {
       loop_thread.AssertHeld();
       publishing_.erase(id);
+      if (const Job* job = facts_.table().Find(id)) StartSteps(*job);
     });
   });
   if (posted) {
     publishing_.insert(id);
-  } else {
-    publishing_.erase(id);
+    return;
   }
+  publishing_.erase(id);
+  Log(LogLevel::kWarning, "the artifact of a deleted job stays: too many steps wait", {{"job", id}});
 }
 
 const Job* JobLifecycle::FindRunning(const Instance& of) const {
@@ -381,10 +380,13 @@ absl::Status JobLifecycle::Delete(const std::string& id, bool force) {
   facts_.Apply(JobDeleted{id});
   resolved_.erase(id);
   step_retries_.erase(id);
-  loop_.AfterCommit([this, id](const absl::Status& committed) {
+  // A publication that goes on removes what it has made when it finds no job.
+  const bool idle = publishing_.insert(id).second;
+  loop_.AfterCommit([this, id, idle](const absl::Status& committed) {
     loop_thread.AssertHeld();
-    // A publication that goes on removes what it has made when it finds no job.
-    if (committed.ok() && !publishing_.contains(id)) StartUnpublishing(id);
+    if (!idle) return;
+    if (committed.ok()) return StartUnpublishing(id);
+    publishing_.erase(id);
   });
   return absl::OkStatus();
 }

@@ -20,6 +20,8 @@
 #include "proto/job_spec_proto.h"
 #include "server/facts/resource_names.h"
 #include "server/wire/job_data.h"
+#include "storage/lost_blob.h"
+#include "storage/mapped_reads.h"
 #include "storage/whole_file.h"
 
 namespace quantmoe {
@@ -44,10 +46,16 @@ void CheckNames(const v1::CreateJobRequest& request, std::vector<FieldViolation>
   if (request.job().labels().contains("")) violations.push_back({"job.labels", "a key is empty"});
 }
 
-// A blob that cannot be read is no matter of the request: the task that reads it finds that.
-bool HoldsNothing(ServiceContext& context, const Digest& digest) {
-  const absl::StatusOr<MappedFile> blob = context.blobs().Open(digest);
-  return blob.ok() && IsBlank(blob->bytes());
+// Why a task cannot read the text or the items of this blob; empty when it can. A blob that is damaged is not
+// stored either, and whoever asks has its bytes.
+absl::StatusOr<std::string> FindBlobProblem(ServiceContext& context, const Digest& digest) {
+  absl::StatusOr<MappedFile> blob = context.blobs().Open(digest);
+  if (IsLostBlob(blob.status()) && RestoreShippedText(context, digest)) blob = context.blobs().Open(digest);
+  if (IsLostBlob(blob.status())) return absl::StrCat("blob ", digest.sha256, " is not stored");
+  RETURN_IF_ERROR(blob.status());
+  const bool blank = IsBlank(blob->bytes());
+  RETURN_IF_ERROR(CheckMappedRead(blob->bytes()));
+  return blank ? "is empty, or holds only white space" : "";
 }
 
 absl::Status CheckSpec(ServiceContext& context, const v1::JobSpec& proto,
@@ -61,12 +69,8 @@ absl::Status CheckSpec(ServiceContext& context, const v1::JobSpec& proto,
     violations.push_back(std::move(violation));
   }
   for (const NamedBlob& blob : NamedBlobs(spec)) {
-    ASSIGN_OR_RETURN(const bool stored, context.blobs().Contains(blob.digest));
-    if (!stored && !RestoreShippedText(context, blob.digest)) {
-      violations.push_back({blob.field, absl::StrCat("blob ", blob.digest.sha256, " is not stored")});
-    } else if (HoldsNothing(context, blob.digest)) {
-      violations.push_back({blob.field, "is empty, or holds only white space"});
-    }
+    ASSIGN_OR_RETURN(std::string problem, FindBlobProblem(context, blob.digest));
+    if (!problem.empty()) violations.push_back({blob.field, std::move(problem)});
   }
   if (parsed != nullptr) *parsed = spec;
   return InvalidFields(std::move(violations));

@@ -67,7 +67,10 @@ grpc::ServerUnaryReactor* JobServiceHandler::CreateJob(grpc::CallbackServerConte
       *response = ViewWholeJob(*context_.facts.table().Find(*replay));
       return context_.loop.AfterCommit([reply](const absl::Status& committed) { reply.Finish(committed); });
     }
-    if (const absl::Status free = context_.jobs.CheckFree(job.id); !free.ok()) return reply.Finish(free);
+    if (const absl::Status free = context_.jobs.CheckFree(job.id); !free.ok()) {
+      return context_.loop.AfterCommit(
+          [reply, free](const absl::Status& committed) { reply.Finish(committed.ok() ? free : committed); });
+    }
     // What a deleted job of this id has published is not in the way: the new one waits until it is gone.
     const bool check_place = !job.id.empty() && !context_.jobs.IsPublishing(job.id);
     RunIn(context_.rooms.For(job.spec), reply, [this, reply, request, response, job, check_place] {

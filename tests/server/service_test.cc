@@ -13,6 +13,7 @@
 #include "storage/digest.h"
 #include "tests/server/fake_worker.h"
 #include "tests/server/running_server.h"
+#include "tests/server/stored_blobs.h"
 #include "tests/support/status_matchers.h"
 
 namespace quantmoe {
@@ -150,27 +151,45 @@ TEST_F(ServiceTest, WhatTheSpecSaysInVainIsToldBeforeTheJobIsMade) {
   EXPECT_THAT(job.warnings(), testing::Contains(HasSubstr("evaluation.window (--window) has no effect")));
 }
 
-TEST_F(ServiceTest, TextsOfWhiteSpaceAreRefusedByTheirField) {
+v1::Digest UploadText(RunningServer& server, const std::string& text) {
+  v1::UploadBlobRequest upload;
+  upload.mutable_digest()->set_sha256(DigestOf(text).sha256);
+  upload.mutable_digest()->set_size_bytes(static_cast<int64_t>(text.size()));
+  upload.mutable_chunk()->set_data(text);
+  v1::UploadBlobResponse response;
+  auto context = WithDeadline();
+  auto writer = server.blobs().UploadBlob(context.get(), &response);
+  writer->Write(upload);
+  writer->WritesDone();
+  EXPECT_OK(FromGrpcStatus(writer->Finish()));
+  return upload.digest();
+}
+
+// What CreateJob says of a job that calibrates on it.
+absl::Status ValidateText(RunningServer& server, const v1::Digest& text) {
   v1::CreateJobRequest request = RunningServer::TinyJob();
   request.set_validate_only(true);
+  *request.mutable_job()->mutable_spec()->mutable_calibration()->mutable_text() = text;
   v1::Job job;
+  return FromGrpcStatus(server.jobs().CreateJob(WithDeadline().get(), request, &job));
+}
+
+TEST_F(ServiceTest, TextsOfWhiteSpaceAreRefusedByTheirField) {
   for (const std::string& blank : {std::string(), std::string(" \n\n")}) {
-    v1::UploadBlobRequest upload;
-    upload.mutable_digest()->set_sha256(DigestOf(blank).sha256);
-    upload.mutable_digest()->set_size_bytes(static_cast<int64_t>(blank.size()));
-    upload.mutable_chunk()->set_data(blank);
-    v1::UploadBlobResponse response;
-    auto context = WithDeadline();
-    auto writer = server_.blobs().UploadBlob(context.get(), &response);
-    writer->Write(upload);
-    writer->WritesDone();
-    ASSERT_OK(FromGrpcStatus(writer->Finish()));
-    *request.mutable_job()->mutable_spec()->mutable_calibration()->mutable_text() = upload.digest();
-    const absl::Status refused =
-        FromGrpcStatus(server_.jobs().CreateJob(WithDeadline().get(), request, &job));
-    EXPECT_THAT(GetErrorInfo(refused).violations,
+    EXPECT_THAT(GetErrorInfo(ValidateText(server_, UploadText(server_, blank))).violations,
                 testing::ElementsAre(Field(&FieldViolation::field, "spec.calibration.text")));
   }
+}
+
+TEST_F(ServiceTest, ADamagedTextIsAskedForAgain) {
+  const std::string text = "words that were stored whole";
+  const v1::Digest digest = UploadText(server_, text);
+  EXPECT_OK(ValidateText(server_, digest));
+  DamageBlob(server_.data_dir(), digest);
+  EXPECT_THAT(ValidateText(server_, digest),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is not stored")));
+  UploadText(server_, text);
+  EXPECT_OK(ValidateText(server_, digest));
 }
 
 TEST_F(ServiceTest, AFilterThatNamesNoStateIsToldTheStates) {
