@@ -17,6 +17,7 @@ from live_service import LiveService, last_lines, wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 JOBS = ROOT / "docs/jobs"
+MODEL = ROOT / "testdata/tiny-qwen2-moe"
 GOLDEN = ROOT / "testdata/goldens/qwen2_moe"
 TASKS = ROOT / "testdata/tasks"
 SECONDS = 240
@@ -62,6 +63,7 @@ def write_model(path):
     write_tensors(path / "model.safetensors", shapes)
     (path / "config.json").write_text(json.dumps({**json.loads((GOLDEN / "config.json").read_text()), **sizes}))
     (path / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
+    (path / "tokenizer_config.json").write_text('{"bos_token": "!"}')
     return path
 
 
