@@ -100,10 +100,10 @@ void Upkeep::CountFacts() {
 
 bool Upkeep::LookAtDisk() {
   if (looking_at_disk_.exchange(true)) return false;
-  const bool posted = context_.rooms.disk.Post([this] {
+  const bool posted = context_.rooms.disk.Post([this, sessions = &context_.sessions] {
     context_.disk.Refresh();
     context_.metrics.DiskFull(context_.disk.unusable());
-    context_.sessions.KeepProbe();
+    sessions->KeepProbe();
     context_.metrics.QuarantinedBlobs(context_.blobs().quarantined());
     std::error_code error;
     const auto space = std::filesystem::space(context_.data_dir, error);

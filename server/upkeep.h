@@ -29,7 +29,7 @@ class Upkeep {
  private:
   void CountFacts() ON_LOOP;
   // In a room, one look at a time: how much room the disk has. False while one goes on.
-  bool LookAtDisk();
+  bool LookAtDisk() ON_LOOP;
 
   ServiceContext& context_;
   const Options options_;
