@@ -5,10 +5,18 @@
 #include "plan/heuristics/global_heuristics.h"
 
 namespace quantmoe {
+namespace {
+
+struct ByLayer {
+  bool operator()(const Part& part, int layer) const { return part.layer < layer; }
+  bool operator()(int layer, const Part& part) const { return layer < part.layer; }
+};
+
+}  // namespace
 
 std::span<const Part> PartsOf(const ResolvedJob& job, int layer) {
-  const auto of_layer = std::ranges::equal_range(job.parts, layer, {}, &Part::layer);
-  return {of_layer.begin(), of_layer.end()};
+  const auto [begin, end] = std::equal_range(job.parts.begin(), job.parts.end(), layer, ByLayer{});
+  return {begin, end};
 }
 
 bool SolvesAgain(const ResolvedJob& job) { return job.spec.gptq.propagation == Propagation::kQuantized; }
