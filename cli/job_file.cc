@@ -238,11 +238,8 @@ class FileWriter {
 void ReadJobFile(const std::string& path, SpecInput& input, std::vector<FieldViolation>& violations) {
   const std::string name = path == "-" ? "standard input" : path;
   const absl::StatusOr<std::string> text = ReadWholeFile(path, kMaxYamlBytes);
-  if (!text.ok()) {
-    const std::vector<FieldViolation> found = GetErrorInfo(text.status()).violations;
-    return violations.push_back(
-        {"--file", found.empty() ? std::string(text.status().message()) : found.front().description});
-  }
+  if (!text.ok())
+    return violations.push_back(GetErrorInfo(NameFlag("--file", text.status())).violations.front());
   const absl::StatusOr<YamlNode> root = ParseYaml(*text, name);
   if (!root.ok()) {
     const std::vector<FieldViolation> found = GetErrorInfo(root.status()).violations;

@@ -131,8 +131,8 @@ absl::Status ReadLosses(const JobRunner& runner, LocalBlobStore& blobs, Case& on
   ASSIGN_OR_RETURN(const DistortionTable table, DistortionTableFromJson(blob.bytes()));
   const Objective objective = ParseObjective(one.compared.objective);
   for (const TableRow& row : SortRows(table)) {
-    for (const auto& [bits, facts] : row.row->widths)
-      one.losses[row.row->linear.name][bits] = Loss(row, bits, objective);
+    for (const auto& [width, facts] : row.row->widths)
+      one.losses[row.row->linear.name][width] = Loss(row, width, objective);
   }
   return absl::OkStatus();
 }

@@ -17,6 +17,7 @@
 #include "base/byte_size.h"
 #include "base/error_info.h"
 #include "base/status_macros.h"
+#include "storage/durable_file.h"
 
 namespace quantmoe {
 namespace {
@@ -25,30 +26,19 @@ constexpr size_t kReadBytes = 1 << 20;
 constexpr char kStandardInput[] = "-";
 constexpr absl::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-class Descriptor {
- public:
-  explicit Descriptor(const std::string& path)
-      : number_(path == kStandardInput ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
-                                       : open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
-  ~Descriptor() {
-    if (number_ >= 0) close(number_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+FileDescriptor OpenToRead(const std::string& path) {
+  return FileDescriptor(path == kStandardInput ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+                                               : ::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+}
 
-  int number() const { return number_; }
-  // 0 at the end, -1 with errno.
-  ssize_t Read(char* buffer, size_t bytes) const {
-    ssize_t count = 0;
-    do {
-      count = read(number_, buffer, bytes);
-    } while (count < 0 && errno == EINTR);
-    return count;
-  }
-
- private:
-  const int number_;
-};
+// 0 at the end, -1 with errno.
+ssize_t ReadSome(const FileDescriptor& file, std::vector<char>& buffer) {
+  ssize_t count = 0;
+  do {
+    count = ::read(file.get(), buffer.data(), buffer.size());
+  } while (count < 0 && errno == EINTR);
+  return count;
+}
 
 absl::Status Unreadable(const std::string& path) {
   return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno)));
@@ -65,15 +55,15 @@ absl::Status TooLarge(const std::string& path, bool piped, int64_t most) {
 
 absl::Status ReadChunks(const std::string& path, int64_t most,
                         absl::FunctionRef<void(absl::string_view chunk)> take) {
-  const Descriptor file(path);
+  const FileDescriptor file = OpenToRead(path);
   struct stat facts = {};
-  if (file.number() < 0 || fstat(file.number(), &facts) != 0) return Unreadable(path);
+  if (!file.ok() || ::fstat(file.get(), &facts) != 0) return Unreadable(path);
   const bool piped = !S_ISREG(facts.st_mode);
   if (piped) most = std::min(most, kMaxPipedBytes);
   if (!piped && facts.st_size > most) return TooLarge(path, piped, most);
   std::vector<char> buffer(kReadBytes);
   for (int64_t taken = 0;;) {
-    const ssize_t count = file.Read(buffer.data(), buffer.size());
+    const ssize_t count = ReadSome(file, buffer);
     if (count < 0) return Unreadable(path);
     if (count == 0) return absl::OkStatus();
     taken += count;

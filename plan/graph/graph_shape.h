@@ -1,4 +1,5 @@
-// Which tasks the graph of a job has beside those of every job.
+// What the graph of a job looks like: the parts of its layers, and which tasks it has beside those of every
+// job.
 #pragma once
 
 #include <span>

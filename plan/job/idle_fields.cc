@@ -9,24 +9,23 @@ namespace {
 
 struct IdleField {
   const char* field;
-  const char* flag;
   const char* because;
   bool (*is_idle)(const JobSpec& spec);
 };
 
-constexpr char kSkipped[] = "evaluation.skip (--no-evaluation) leaves the measurement out";
+constexpr char kSkipped[] = "evaluation.skip leaves the measurement out";
 
 constexpr IdleField kIdleFields[] = {
-    {"evaluation.window", "--window", kSkipped,
+    {"evaluation.window", kSkipped,
      [](const JobSpec& spec) { return spec.evaluation.skip && spec.evaluation.window != 0; }},
-    {"evaluation.perplexity_text", "--text", kSkipped,
+    {"evaluation.perplexity_text", kSkipped,
      [](const JobSpec& spec) {
        const std::string& text = spec.evaluation.perplexity_text.sha256;
        return spec.evaluation.skip && !text.empty() && text != DigestOf(ShippedHeldoutProse()).sha256;
      }},
-    {"evaluation.tasks", "--task", kSkipped,
+    {"evaluation.tasks", kSkipped,
      [](const JobSpec& spec) { return spec.evaluation.skip && !spec.evaluation.tasks.empty(); }},
-    {"gptq.correction", "--correction", "gptq.propagation (--propagation) is not quantized",
+    {"gptq.correction", "gptq.propagation is not quantized",
      [](const JobSpec& spec) {
        return spec.gptq.propagation != Propagation::kQuantized &&
               spec.gptq.correction != GptqSpec().correction;
@@ -39,7 +38,7 @@ std::vector<std::string> WarnOfIdleFields(const JobSpec& spec) {
   std::vector<std::string> warnings;
   for (const IdleField& idle : kIdleFields) {
     if (!idle.is_idle(spec)) continue;
-    warnings.push_back(absl::StrCat(idle.field, " (", idle.flag, ") has no effect: ", idle.because));
+    warnings.push_back(absl::StrCat(idle.field, " has no effect: ", idle.because));
   }
   return warnings;
 }

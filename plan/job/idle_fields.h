@@ -8,7 +8,7 @@
 
 namespace quantmoe {
 
-// A warning for each, with the field, its flag, and what makes it idle. `spec` has its texts filled in
+// A warning for each, with the field and what makes it idle. `spec` has its texts filled in
 // (CompleteInput), and no other default.
 std::vector<std::string> WarnOfIdleFields(const JobSpec& spec);
 

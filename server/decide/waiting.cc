@@ -126,7 +126,7 @@ WaitingReason WaitsForSilent(const Job& job) {
 
 WaitingReason CoordinatorStep(const Job& job) {
   return {v1::Waiting::COORDINATOR, job.record.expanded() ? "the coordinator publishes the artifact"
-                                                          : "the coordinator plans the tasks"};
+                                                          : "the coordinator expands the task graph"};
 }
 
 }  // namespace

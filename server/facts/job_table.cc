@@ -95,7 +95,7 @@ JobTable::Touched JobTable::On(const JobBound& event) {
   return {.job = event.job, .tasks = {}};
 }
 
-JobTable::Touched JobTable::On(const TasksPlanned& event) {
+JobTable::Touched JobTable::On(const GraphExpanded& event) {
   Job& job = Get(event.job);
   Touched touched{.job = event.job, .tasks = {}, .new_definitions = true};
   touched.tasks = job.graph.Apply(graph_event::Planned{event.tasks});

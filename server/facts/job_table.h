@@ -38,7 +38,7 @@ struct JobBound {
   std::string job;
   std::string determinism_class;
 };
-struct TasksPlanned {
+struct GraphExpanded {
   std::string job;
   std::vector<TaskDefinition> tasks;
 };
@@ -126,7 +126,7 @@ struct JobDeleted {
   std::string job;
 };
 
-using Event = std::variant<JobCreated, JobBound, TasksPlanned, TaskReady, TaskLookedUp, TaskStarted,
+using Event = std::variant<JobCreated, JobBound, GraphExpanded, TaskReady, TaskLookedUp, TaskStarted,
                            TaskAcknowledged, TaskAdopted, TaskDone, TaskReleased, TaskReopened, TaskEnded,
                            JobStateChanged, JobExplained, JobDeleted>;
 
@@ -224,7 +224,7 @@ class JobTable {
  private:
   Touched On(const JobCreated& event);
   Touched On(const JobBound& event);
-  Touched On(const TasksPlanned& event);
+  Touched On(const GraphExpanded& event);
   Touched On(const TaskReady& event);
   Touched On(const TaskLookedUp& event);
   Touched On(const TaskStarted& event);

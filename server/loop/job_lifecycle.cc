@@ -24,9 +24,9 @@ namespace {
 constexpr size_t kMaxReasonBytes = 1000;
 
 // Everything after `prepare`. In a room: the model is opened again after a restart.
-absl::StatusOr<std::vector<TaskDefinition>> PlanTasks(std::shared_ptr<const ResolvedJob> resolved,
-                                                      const std::string& spec_json, const Digest& summary,
-                                                      const ModelSources& models, LocalBlobStore& blobs) {
+absl::StatusOr<std::vector<TaskDefinition>> ExpandGraph(std::shared_ptr<const ResolvedJob> resolved,
+                                                        const std::string& spec_json, const Digest& summary,
+                                                        const ModelSources& models, LocalBlobStore& blobs) {
   if (resolved == nullptr) {
     ASSIGN_OR_RETURN(JobSpec spec, JobSpecFromJson(spec_json));
     ASSIGN_OR_RETURN(ResolvedJob opened, OpenJob(std::move(spec), models));
@@ -237,7 +237,7 @@ void JobLifecycle::StartExpansion(const std::string& id) {
   // jobs.
   Executor& room = resolved == nullptr ? rooms_.For(job.record.spec()) : rooms_.steps;
   const bool posted = room.Post([this, of, resolved, spec = job.record.spec_json(), digest = *summary] {
-    auto tasks = PlanTasks(resolved, spec, digest, options_.models, blobs_);
+    auto tasks = ExpandGraph(resolved, spec, digest, options_.models, blobs_);
     loop_.Post([this, of, tasks = std::move(tasks)] {
       loop_thread.AssertHeld();
       FinishExpansion(of, tasks);
@@ -259,7 +259,7 @@ void JobLifecycle::FinishExpansion(const Instance& of, absl::StatusOr<std::vecto
   expanding_.erase(id);
   resolved_.erase(id);
   step_retries_.erase(id);
-  facts_.Apply(TasksPlanned{id, *std::move(tasks)});
+  facts_.Apply(GraphExpanded{id, *std::move(tasks)});
   std::vector<int> all;
   for (const Task& task : job->tasks) all.push_back(task.index());
   ResolveReadyTasks(id, all);

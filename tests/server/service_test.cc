@@ -148,7 +148,7 @@ TEST_F(ServiceTest, WhatTheSpecSaysInVainIsToldBeforeTheJobIsMade) {
   request.mutable_job()->mutable_spec()->mutable_evaluation()->set_window(64);
   v1::Job job;
   ASSERT_OK(Create(request, &job));
-  EXPECT_THAT(job.warnings(), testing::Contains(HasSubstr("evaluation.window (--window) has no effect")));
+  EXPECT_THAT(job.warnings(), testing::Contains(HasSubstr("evaluation.window has no effect")));
 }
 
 v1::Digest UploadText(RunningServer& server, const std::string& text) {

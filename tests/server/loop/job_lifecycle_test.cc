@@ -17,15 +17,14 @@
 #include "plan/job/complete_input.h"
 #include "plan/job/job_spec.h"
 #include "proto/job_spec_proto.h"
-#include "server/facts/sqlite_store.h"
 #include "server/facts/task_rows.h"
 #include "tests/server/fake_worker.h"
+#include "tests/server/loop/loop_parts.h"
 #include "tests/server/running_server.h"
 #include "tests/server/store_intruder.h"
 #include "tests/server/stored_blobs.h"
 #include "tests/support/fake_clock.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -151,7 +150,7 @@ TEST_F(SameIdTest, TheArtifactOfTheNewJobDoesNotGoWithTheOldOnes) {
 }
 
 // The old job was deleted, or the commit of its creation failed.
-class LookUpOfTheOldJobTest : public testing::TestWithParam<bool> {
+class LookUpOfTheOldJobTest : public testing::TestWithParam<bool>, protected LoopParts {
  protected:
   LookUpOfTheOldJobTest() {
     {
@@ -228,27 +227,6 @@ class LookUpOfTheOldJobTest : public testing::TestWithParam<bool> {
       facts_.RememberResult(facts_.table().FindTask(kId, "prepare")->key(), {output});
     }));
   }
-
-  const TemporaryDirectory dir_;
-  FakeClock clock_;
-  std::unique_ptr<SqliteStore> store_ = *SqliteStore::Open(dir_ / "data", clock_.Now());
-  std::unique_ptr<LocalBlobStore> blobs_ = *LocalBlobStore::Open(dir_ / "blobs");
-  DiskReserve disk_{{.dir = dir_ / "data", .bytes = 0}};
-  Metrics metrics_{"0", /*term=*/1};
-  Rooms rooms_;
-  FactsRecorder facts_{*store_, clock_};
-  CommitLoop loop_{*store_, facts_, metrics_};
-  WorkerLinks links_{loop_};
-  JobLifecycle jobs_{{.artifacts_dir = dir_ / "artifacts", .models = {}},
-                     facts_,
-                     loop_,
-                     links_,
-                     *store_,
-                     *blobs_,
-                     disk_,
-                     rooms_,
-                     metrics_,
-                     clock_};
 };
 INSTANTIATE_TEST_SUITE_P(DeletedAndRefused, LookUpOfTheOldJobTest, testing::Bool());
 

@@ -3,10 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "server/facts/sqlite_store.h"
-#include "tests/support/fake_clock.h"
+#include "tests/server/loop/loop_parts.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -29,7 +27,7 @@ class FakeLink : public WorkerLink {
 };
 
 // The parts of a coordinator without its threads: the test is the loop.
-class WorkerSessionsTest : public testing::Test {
+class WorkerSessionsTest : public testing::Test, protected LoopParts {
  protected:
   WorkerSessionsTest() {
     EXPECT_OK(facts_.Reload());
@@ -51,26 +49,6 @@ class WorkerSessionsTest : public testing::Test {
   }
 
   const LoopScope on_loop_;
-  const TemporaryDirectory dir_;
-  FakeClock clock_;
-  std::unique_ptr<SqliteStore> store_ = *SqliteStore::Open(dir_ / "data", clock_.Now());
-  std::unique_ptr<LocalBlobStore> blobs_ = *LocalBlobStore::Open(dir_ / "blobs");
-  DiskReserve disk_{{.dir = dir_ / "data", .bytes = 0}};
-  Metrics metrics_{"0", /*term=*/1};
-  Rooms rooms_;
-  FactsRecorder facts_{*store_, clock_};
-  CommitLoop loop_{*store_, facts_, metrics_};
-  WorkerLinks links_{loop_};
-  JobLifecycle jobs_{{.artifacts_dir = dir_ / "artifacts", .models = {}},
-                     facts_,
-                     loop_,
-                     links_,
-                     *store_,
-                     *blobs_,
-                     disk_,
-                     rooms_,
-                     metrics_,
-                     clock_};
   SchedulingLimits limits_;
   TaskAttempts attempts_{facts_, jobs_, links_, metrics_, clock_, limits_, /*term=*/1};
   WorkerSessions sessions_{WorkerSessions::Options(), facts_, jobs_, attempts_, links_, metrics_, clock_};

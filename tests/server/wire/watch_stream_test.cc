@@ -14,12 +14,9 @@
 
 #include "proto/grpc_status.h"
 #include "server/facts/resource_names.h"
-#include "server/facts/sqlite_store.h"
-#include "server/loop/job_watchers.h"
 #include "server/wire/write_queue_reactor.h"
-#include "tests/support/fake_clock.h"
+#include "tests/server/loop/loop_parts.h"
 #include "tests/support/status_matchers.h"
-#include "tests/support/temporary_directory.h"
 
 namespace quantmoe {
 namespace {
@@ -100,7 +97,7 @@ class HeldWriter : public grpc::ServerCallbackWriter<v1::JobEvent> {
 };
 
 // A job with many events in a coordinator without listeners.
-class WatchStreamTest : public testing::Test {
+class WatchStreamTest : public testing::Test, protected LoopParts {
  protected:
   WatchStreamTest() {
     {
@@ -163,27 +160,6 @@ class WatchStreamTest : public testing::Test {
     return static_cast<int64_t>(dynamic_cast<Queue*>(stream)->queued());
   }
 
-  const TemporaryDirectory dir_;
-  FakeClock clock_;
-  std::unique_ptr<SqliteStore> store_ = *SqliteStore::Open(dir_ / "data", clock_.Now());
-  std::unique_ptr<LocalBlobStore> blobs_ = *LocalBlobStore::Open(dir_ / "blobs");
-  DiskReserve disk_{{.dir = dir_ / "data", .bytes = 0}};
-  Metrics metrics_{"0", /*term=*/1};
-  Rooms rooms_;
-  FactsRecorder facts_{*store_, clock_};
-  JobWatchers watchers_{metrics_};
-  CommitLoop loop_{*store_, facts_, metrics_};
-  WorkerLinks links_{loop_};
-  JobLifecycle jobs_{{.artifacts_dir = dir_ / "artifacts", .models = {}},
-                     facts_,
-                     loop_,
-                     links_,
-                     *store_,
-                     *blobs_,
-                     disk_,
-                     rooms_,
-                     metrics_,
-                     clock_};
   SchedulingLimits limits_;
   TaskAttempts attempts_{facts_, jobs_, links_, metrics_, clock_, limits_, /*term=*/1};
   WorkerSessions sessions_{WorkerSessions::Options(), facts_, jobs_, attempts_, links_, metrics_, clock_};
