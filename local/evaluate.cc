@@ -51,32 +51,29 @@ absl::Status AddTasks(const std::vector<BenchmarkTaskSpec>& tasks, const ModelSo
   return absl::OkStatus();
 }
 
-absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
-  const c10::InferenceMode inference;
-  ASSIGN_OR_RETURN(const cli::SpecInput input,
-                   cli::ReadSpec(flags.spec, {.model = true, .budget = false}, cli::LeaveFile));
-  const EvaluationSpec& evaluation = input.spec.evaluation;
-  const std::string& text_file = evaluation.perplexity_text_uri;
-  if (text_file.empty() && input.given.contains("evaluation.window"))
-    return InvalidFields({{"--window", "says nothing without --text"}});
-  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(input.spec.model_uri, models));
+// What the flags ask of the model, cut into shards. INVALID_ARGUMENT when they ask nothing.
+absl::StatusOr<std::vector<EvalShard>> ReadRequests(const EvaluationSpec& evaluation, const ModelInput& model,
+                                                    const ModelSources& sources) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    OpenTokenizer(model.checkpoint->directory(), model.spec.vocab));
   const int context = static_cast<int>(model.spec.max_position);
   const EvalOptions options{evaluation.add_bos, context};
   RequestBuilder builder(*tokenizer, options);
-  if (!text_file.empty()) {
-    ASSIGN_OR_RETURN(const std::string bytes, ReadUserData("--text", text_file, models));
+  if (const std::string& file = evaluation.perplexity_text_uri; !file.empty()) {
+    ASSIGN_OR_RETURN(const std::string bytes, ReadUserData("--text", file, sources));
     ASSIGN_OR_RETURN(const std::string text,
-                     ReadTextFile(bytes, text_file, ModelChatRenderer(model.checkpoint->directory())));
+                     ReadTextFile(bytes, file, ModelChatRenderer(model.checkpoint->directory())));
     const int window = evaluation.window > 0 ? evaluation.window : std::min(2048, context);
     RETURN_IF_ERROR(builder.AddPerplexity(text, window));
   }
-  RETURN_IF_ERROR(AddTasks(evaluation.tasks, models, builder));
-  ScoreMerger merger;
-  const std::vector<EvalShard> shards = CutShards(std::move(builder).Finish());
+  RETURN_IF_ERROR(AddTasks(evaluation.tasks, sources, builder));
+  std::vector<EvalShard> shards = CutShards(std::move(builder).Finish());
   if (shards.empty()) return absl::InvalidArgumentError("nothing to evaluate: give --text or --task");
-  Speed speed;
+  return shards;
+}
+
+absl::StatusOr<EvalReport> Score(const std::vector<EvalShard>& shards, ModelInput& model, Speed& speed) {
+  ScoreMerger merger;
   for (size_t i = 0; i < shards.size(); ++i) {
     const auto begin = std::chrono::steady_clock::now();
     const std::clock_t cpu_begin = std::clock();
@@ -89,7 +86,20 @@ absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
     RETURN_IF_ERROR(merger.Add(shards[i], scores));
     std::cerr << absl::StrCat("[", i + 1, "/", shards.size(), "] scored\n");
   }
-  ASSIGN_OR_RETURN(const EvalReport report, merger.Finish());
+  return merger.Finish();
+}
+
+absl::Status Evaluate(const EvaluateFlags& flags, const ModelSources& models) {
+  const c10::InferenceMode inference;
+  ASSIGN_OR_RETURN(const cli::SpecInput input,
+                   cli::ReadSpec(flags.spec, {.model = true, .budget = false}, cli::LeaveFile));
+  const EvaluationSpec& evaluation = input.spec.evaluation;
+  if (evaluation.perplexity_text_uri.empty() && input.given.contains("evaluation.window"))
+    return InvalidFields({{"--window", "says nothing without --text"}});
+  ASSIGN_OR_RETURN(ModelInput model, OpenModelInput(input.spec.model_uri, models));
+  ASSIGN_OR_RETURN(const std::vector<EvalShard> shards, ReadRequests(evaluation, model, models));
+  Speed speed;
+  ASSIGN_OR_RETURN(const EvalReport report, Score(shards, model, speed));
   auto printed = OwnJson(ScoresToJson(report));
   printed["speed"] = {{"tokens", speed.tokens},
                       {"seconds", speed.seconds},

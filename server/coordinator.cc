@@ -127,6 +127,62 @@ void StartLoop(CoordinatorState& s) {
   s.loop.Start(std::move(hooks), s.options.tick);
 }
 
+// What stands in the data directory, claimed for this process.
+absl::StatusOr<std::unique_ptr<CoordinatorState>> OpenState(CoordinatorOptions options) {
+  options.data_dir = AbsoluteDataDir(options.data_dir);
+  RETURN_IF_ERROR(ClaimDataDirectory(options.data_dir));
+  auto disk = std::make_unique<DiskReserve>(DiskReserve::Options{options.data_dir, options.disk_reserve_bytes,
+                                                                 options.free_bytes, options.write_error});
+  ASSIGN_OR_RETURN(auto store, SqliteStore::Open(options.data_dir, options.clock->Now(),
+                                                 [&reserve = *disk] { return reserve.GiveUp(); }));
+  RETURN_IF_ERROR(WithReserve(*disk, [&] { return MakeDirs(options.data_dir + "/artifacts"); }));
+  ASSIGN_OR_RETURN(auto blobs,
+                   WithReserve(*disk, [&] { return LocalBlobStore::Open(options.data_dir + "/blobs"); }));
+  ASSIGN_OR_RETURN(auto sessions,
+                   WithReserve(*disk, [&] { return PrepareSessions(options, blobs->dir(), store->term()); }));
+  disk->Refresh();
+  auto state = std::make_unique<CoordinatorState>(std::move(options), std::move(disk), std::move(store),
+                                                  std::move(blobs), std::move(sessions));
+  CoordinatorState& s = *state;
+  ASSIGN_OR_RETURN(s.context.calibration_prose,
+                   WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedCalibrationProse()); }));
+  ASSIGN_OR_RETURN(s.context.heldout_prose,
+                   WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedHeldoutProse()); }));
+  return state;
+}
+
+absl::Status StartListeners(CoordinatorState& s, const ConnectionLimits& connections) {
+  ASSIGN_OR_RETURN(
+      s.public_listener,
+      Listener::Start(
+          s.options.listen_address, s.options.tls, ListenerKind::kPublic, connections.api,
+          {&s.job_service, &s.artifact_service, &s.catalog_service, &s.system_service, &s.blob_service}));
+  ASSIGN_OR_RETURN(s.worker_listener,
+                   Listener::Start(s.options.worker_listen_address, s.options.tls, ListenerKind::kWorkers,
+                                   connections.workers, {&s.worker_service, &s.worker_blob_service}));
+  for (const char* service : {v1::JobService::service_full_name(), v1::ArtifactService::service_full_name(),
+                              v1::CatalogService::service_full_name(), v1::SystemService::service_full_name(),
+                              v1::BlobService::service_full_name()}) {
+    s.public_listener->AnswerHealthOf(service);
+  }
+  s.worker_listener->AnswerHealthOf(v1::WorkerService::service_full_name());
+  return absl::OkStatus();
+}
+
+// Pages, metrics and probes, over HTTP.
+HttpEndpoint::Answers AnswersOf(CoordinatorState& s) {
+  HttpPages pages{.jobs = [&s] { return ShowJobs(s.context, LimitsOf(s.options)); },
+                  .report = [&s](const std::string& job) { return ShowReport(s.context, job); },
+                  .report_json = [&s](const std::string& job) { return ReportOf(s.context, job); }};
+  HttpEndpoint::Answers answers;
+  answers.metrics = [&s] { return s.metrics.Serialize(); };
+  answers.healthy = [&s] { return s.upkeep.Beats(); };
+  answers.ready = [&s] { return s.ready.load() && s.upkeep.Beats(); };
+  answers.notice = [&s] { return s.disk->Explain(); };
+  answers.page = [pages = std::move(pages)](const std::string& path) { return AnswerPage(pages, path); };
+  return answers;
+}
+
 }  // namespace
 
 CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskReserve> d,
@@ -179,55 +235,16 @@ CoordinatorState::CoordinatorState(CoordinatorOptions o, std::unique_ptr<DiskRes
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(CoordinatorOptions options) {
   const absl::Duration start = Clock::Real().Monotonic();
-  options.data_dir = AbsoluteDataDir(options.data_dir);
-  RETURN_IF_ERROR(ClaimDataDirectory(options.data_dir));
-  auto disk = std::make_unique<DiskReserve>(DiskReserve::Options{options.data_dir, options.disk_reserve_bytes,
-                                                                 options.free_bytes, options.write_error});
-  ASSIGN_OR_RETURN(auto store, SqliteStore::Open(options.data_dir, options.clock->Now(),
-                                                 [&reserve = *disk] { return reserve.GiveUp(); }));
-  RETURN_IF_ERROR(WithReserve(*disk, [&] { return MakeDirs(options.data_dir + "/artifacts"); }));
-  ASSIGN_OR_RETURN(auto blobs,
-                   WithReserve(*disk, [&] { return LocalBlobStore::Open(options.data_dir + "/blobs"); }));
-  ASSIGN_OR_RETURN(auto sessions,
-                   WithReserve(*disk, [&] { return PrepareSessions(options, blobs->dir(), store->term()); }));
-  disk->Refresh();
-  auto state = std::make_unique<CoordinatorState>(std::move(options), std::move(disk), std::move(store),
-                                                  std::move(blobs), std::move(sessions));
+  ASSIGN_OR_RETURN(auto state, OpenState(std::move(options)));
   CoordinatorState& s = *state;
-  ASSIGN_OR_RETURN(s.context.calibration_prose,
-                   WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedCalibrationProse()); }));
-  ASSIGN_OR_RETURN(s.context.heldout_prose,
-                   WithReserve(*s.disk, [&] { return s.blobs->Ensure(ShippedHeldoutProse()); }));
   ASSIGN_OR_RETURN(const size_t known_jobs, ReadFacts(s));
   s.metrics.Recovered(Clock::Real().Monotonic() - start);
   ExpectCalls(s.metrics);
   std::unique_ptr<Coordinator> coordinator(new Coordinator(std::move(state)));
   StartLoop(s);
   const ConnectionLimits connections = LimitConnections(s.options.descriptors);
-  ASSIGN_OR_RETURN(
-      s.public_listener,
-      Listener::Start(
-          s.options.listen_address, s.options.tls, ListenerKind::kPublic, connections.api,
-          {&s.job_service, &s.artifact_service, &s.catalog_service, &s.system_service, &s.blob_service}));
-  ASSIGN_OR_RETURN(s.worker_listener,
-                   Listener::Start(s.options.worker_listen_address, s.options.tls, ListenerKind::kWorkers,
-                                   connections.workers, {&s.worker_service, &s.worker_blob_service}));
-  for (const char* service : {v1::JobService::service_full_name(), v1::ArtifactService::service_full_name(),
-                              v1::CatalogService::service_full_name(), v1::SystemService::service_full_name(),
-                              v1::BlobService::service_full_name()}) {
-    s.public_listener->AnswerHealthOf(service);
-  }
-  s.worker_listener->AnswerHealthOf(v1::WorkerService::service_full_name());
-  HttpPages pages{.jobs = [&s] { return ShowJobs(s.context, LimitsOf(s.options)); },
-                  .report = [&s](const std::string& job) { return ShowReport(s.context, job); },
-                  .report_json = [&s](const std::string& job) { return ReportOf(s.context, job); }};
-  HttpEndpoint::Answers answers;
-  answers.metrics = [&s] { return s.metrics.Serialize(); };
-  answers.healthy = [&s] { return s.upkeep.Beats(); };
-  answers.ready = [&s] { return s.ready.load() && s.upkeep.Beats(); };
-  answers.notice = [&s] { return s.disk->Explain(); };
-  answers.page = [pages = std::move(pages)](const std::string& path) { return AnswerPage(pages, path); };
-  ASSIGN_OR_RETURN(s.http, HttpEndpoint::Start(s.options.http_listen_address, std::move(answers),
+  RETURN_IF_ERROR(StartListeners(s, connections));
+  ASSIGN_OR_RETURN(s.http, HttpEndpoint::Start(s.options.http_listen_address, AnswersOf(s),
                                                {.max_connections = static_cast<int>(connections.http)}));
   s.ready = true;
   Log(LogLevel::kInfo, "coordinator started",

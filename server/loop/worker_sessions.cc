@@ -52,27 +52,7 @@ void WorkerSessions::Hello(const v1::Hello& hello, const std::shared_ptr<WorkerL
     older->Close(
         MakeError(absl::StatusCode::kAborted, "SESSION_REPLACED", "a newer session of this worker opened"));
   }
-  WorkerFacts facts{.id = id,
-                    .device = hello.device(),
-                    .version = hello.version(),
-                    .instance = hello.instance(),
-                    .determinism_class = hello.determinism_class(),
-                    .threads = hello.threads(),
-                    .memory_bytes = hello.memory_bytes(),
-                    .shared_blobs = hello.shared_blobs(),
-                    .credits = hello.credits(),
-                    .connected = true,
-                    .draining = false,
-                    .last_heard = clock_.Monotonic(),
-                    .connect_time = clock_.Now(),
-                    .tasks_done = 0,
-                    .shortages_in_row = 0,
-                    .rests_until = absl::ZeroDuration()};
-  if (auto known = workers_.table().find(id); known != workers_.table().end()) {
-    facts.tasks_done = known->second.tasks_done;
-    facts.draining = known->second.draining;
-  }
-  workers_.table()[id] = facts;
+  KeepFacts(hello);
   workers_.Connect(id, link);
   // One that dies before the next tick was there all the same: what waited for workers waits anew.
   std::erase_if(waits_, [](const auto& wait) {
@@ -80,7 +60,33 @@ void WorkerSessions::Hello(const v1::Hello& hello, const std::shared_ptr<WorkerL
   });
   Log(LogLevel::kInfo, "worker connected",
       {{"worker", id}, {"device", hello.device()}, {"held", hello.held_size()}});
+  SendWelcome(id);
+  TakeUpHeld(hello);
+  CrashPoint("after-hello");
+}
 
+// Of an earlier session of the worker remain what it has done and whether it shall end.
+void WorkerSessions::KeepFacts(const v1::Hello& hello) {
+  WorkerFacts& facts = workers_.table()[hello.worker_id()];
+  facts = {.id = hello.worker_id(),
+           .device = hello.device(),
+           .version = hello.version(),
+           .instance = hello.instance(),
+           .determinism_class = hello.determinism_class(),
+           .threads = hello.threads(),
+           .memory_bytes = hello.memory_bytes(),
+           .shared_blobs = hello.shared_blobs(),
+           .credits = hello.credits(),
+           .connected = true,
+           .draining = facts.draining,
+           .last_heard = clock_.Monotonic(),
+           .connect_time = clock_.Now(),
+           .tasks_done = facts.tasks_done,
+           .shortages_in_row = 0,
+           .rests_until = absl::ZeroDuration()};
+}
+
+void WorkerSessions::SendWelcome(const std::string& worker) {
   v1::CoordinatorMessage message;
   v1::Welcome& welcome = *message.mutable_welcome();
   welcome.set_session_id(RandomHex(/*bytes=*/8));
@@ -90,19 +96,21 @@ void WorkerSessions::Hello(const v1::Hello& hello, const std::shared_ptr<WorkerL
   welcome.set_blob_dir(options_.blob_dir);
   welcome.set_blob_dir_probe(options_.blob_dir_probe);
   welcome.set_blob_dir_probe_text(options_.blob_dir_probe_text);
-  workers_.Send(id, std::move(message));
+  workers_.Send(worker, std::move(message));
+}
 
+// Attempts that go on in the new session; what the worker holds of others it drops, and what it lost is lost.
+void WorkerSessions::TakeUpHeld(const v1::Hello& hello) {
   std::set<TaskRef> held;
   for (const v1::AttemptRef& attempt : hello.held()) {
     TaskRef ref;
     if (attempts_.FindRunning(attempt, ref) == nullptr) {
-      workers_.SendDrop(id, attempt.task(), attempt.token());
-    } else if (attempts_.Adopt(attempt, id)) {
+      workers_.SendDrop(hello.worker_id(), attempt.task(), attempt.token());
+    } else if (attempts_.Adopt(attempt, hello.worker_id())) {
       held.insert(ref);
     }
   }
-  LoseAllBut(held, id);
-  CrashPoint("after-hello");
+  LoseAllBut(held, hello.worker_id());
 }
 
 bool WorkerSessions::BelongsToAnother(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) const {

@@ -78,6 +78,9 @@ class WorkerSessions {
   bool BelongsToAnother(const v1::Hello& hello, const std::shared_ptr<WorkerLink>& link) const ON_LOOP;
   // What the worker should hold by the facts and does not by its Hello.
   void LoseAllBut(const std::set<TaskRef>& held, const std::string& worker) ON_LOOP;
+  void KeepFacts(const v1::Hello& hello) ON_LOOP;
+  void SendWelcome(const std::string& worker) ON_LOOP;
+  void TakeUpHeld(const v1::Hello& hello) ON_LOOP;
 
   const Options options_;
   FactsRecorder& facts_;
