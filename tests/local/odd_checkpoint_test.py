@@ -112,6 +112,7 @@ def gptq(model, bits=4, act_order=False, version=1, middle=True, with_index=True
 
 E4M3 = [(-1 if code & 128 else 1) * ((code & 7) / 8 * 2.0 ** -6 if code >> 3 & 15 == 0 else (1 + (code & 7) / 8) * 2.0 ** ((code >> 3 & 15) - 7))
         for code in range(256)]
+SMALL_CODES = [code for code in range(256) if code & 127 != 127 and abs(E4M3[code]) < 8]
 
 
 def fp8(model, block=32, pad=(0, 0), exponents=False, whole=False):
@@ -119,7 +120,7 @@ def fp8(model, block=32, pad=(0, 0), exponents=False, whole=False):
     generator, plain = random.Random(3), {}
     for name in [n for n in model.tensors if n.endswith(("_proj.weight", ".w1.weight", ".w2.weight", ".w3.weight"))]:
         rows, columns = model.tensors[name][1]
-        codes = bytes(generator.choice([c for c in range(256) if c & 127 != 127 and abs(E4M3[c]) < 8]) for _ in range(rows * columns))
+        codes = bytes(generator.choices(SMALL_CODES, k=rows * columns))
         high, wide = -(-rows // block) + pad[0], -(-columns // block) + pad[1]
         factors = [generator.randint(117, 121) for _ in range(1 if whole else high * wide)]
         at = (lambda r, c: factors[0]) if whole else (lambda r, c: factors[r // block * wide + c // block])
