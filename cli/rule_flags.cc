@@ -47,7 +47,7 @@ const std::vector<OptionInfo>& RuleFlags() {
       {.name = "rules",
        .flag = "--protect",
        .group = HelpGroup::kPlan,
-       .help = "Give them the largest width; repeatable",
+       .help = "Give them the largest width; super-experts are what calibration finds; repeatable",
        .value = "PATTERN"},
   };
   return flags;

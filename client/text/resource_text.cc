@@ -114,8 +114,11 @@ std::string TextSource(const v1::Digest& digest, absl::string_view uri) {
 }
 
 std::string CalibrationText(const v1::Calibration& calibration, absl::string_view uri) {
-  return absl::StrCat(calibration.samples(), " sequences of ", calibration.sequence_length(), " tokens of ",
-                      TextSource(calibration.text(), uri), ", shards of ", calibration.shard_sequences(),
+  const std::string starts =
+      calibration.starts() > 0 ? absl::StrCat(" and ", calibration.starts(), " starts") : "";
+  return absl::StrCat(calibration.samples(), " sequences of ", calibration.sequence_length(), " tokens",
+                      starts, " of ", TextSource(calibration.text(), uri), ", shards of ",
+                      calibration.shard_sequences(),
                       calibration.states() == v1::Calibration::BF16 ? ", states in bf16" : "");
 }
 

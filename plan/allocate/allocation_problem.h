@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,10 +34,22 @@ struct AllocationProblem {
   Objective objective = Objective::kMeasured;
 };
 
+// What a plan risks over the windows of the probes' sample, in the unit of the loss.
+struct PlanRisk {
+  double risk = 0;  // tail_risk.h: the mean of all windows, and of the worst tenth, half and half
+  double mean = 0;
+  double cvar = 0;
+  double lower_bound = 0;  // no plan within the capacity risks less
+  int windows = 0;
+
+  friend bool operator==(const PlanRisk&, const PlanRisk&) = default;
+};
+
 struct Allocation {
   bool feasible = false;
   std::vector<int> widths;  // of each row
   double lower_bound = 0;   // of the loss of any plan within the capacity; 0: none given
+  std::optional<PlanRisk> risk = {};
 };
 
 // Linears that share one width.

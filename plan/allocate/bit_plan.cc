@@ -19,6 +19,24 @@ Refinement RefinementFromJson(const json& value) {
           IntegerAt<int64_t>(value, "tokens")};
 }
 
+PlanProtection ProtectionFromJson(const json& value) {
+  return {IntegerAt<int>(value, "linears"), value.at("weights_share").get<double>(),
+          value.at("bits").get<double>()};
+}
+
+PlanRisk RiskFromJson(const json& value) {
+  return {value.at("risk").get<double>(), value.at("mean").get<double>(), value.at("cvar").get<double>(),
+          value.at("lower_bound").get<double>(), IntegerAt<int>(value, "windows")};
+}
+
+PlanVerdict VerdictFromJson(const json& value) {
+  return {value.at("heuristic").get<std::string>(), TailFiguresOf(value.at("plan")),
+          TailFiguresOf(value.at("uniform")),       value.at("interval").at(0).get<double>(),
+          value.at("interval").at(1).get<double>(), IntegerAt<int64_t>(value, "windows"),
+          IntegerAt<int64_t>(value, "tokens"),      value.at("plan_wins").get<bool>(),
+          value.at("plan_published").get<bool>()};
+}
+
 BitPlan PlanFromJson(const json& value) {
   BitPlan plan;
   plan.heuristic = value.at("heuristic").get<std::string>();
@@ -33,6 +51,9 @@ BitPlan PlanFromJson(const json& value) {
   plan.unconstrained_loss = value.value("unconstrained_distortion", 0.0);
   plan.rank_bytes = IntegerOr<int64_t>(value, "rank_bytes", 0);
   plan.fallback_ratio = value.at("fallback_ratio").get<double>();
+  if (value.contains("protection")) plan.protection = ProtectionFromJson(value["protection"]);
+  if (value.contains("risk")) plan.risk = RiskFromJson(value["risk"]);
+  if (value.contains("verdict")) plan.verdict = VerdictFromJson(value["verdict"]);
   if (value.contains("refined")) plan.refined = RefinementFromJson(value["refined"]);
   for (const json& item : value.at("linears")) {
     plan.linears.push_back({LinearFromJson(item.at("linear")), IntegerAt<int>(item, "bits"),
@@ -53,6 +74,31 @@ json RefinementJson(const Refinement& refined) {
           {"divergence_after", refined.divergence_after},
           {"sequences", refined.sequences},
           {"tokens", refined.tokens}};
+}
+
+json RiskJson(const PlanRisk& risk) {
+  return {{"risk", risk.risk},
+          {"mean", risk.mean},
+          {"cvar", risk.cvar},
+          {"lower_bound", risk.lower_bound},
+          {"windows", risk.windows}};
+}
+
+json VerdictJson(const PlanVerdict& verdict) {
+  return {{"heuristic", verdict.heuristic},
+          {"plan", TailFiguresJson(verdict.plan)},
+          {"uniform", TailFiguresJson(verdict.uniform)},
+          {"interval", {verdict.low, verdict.high}},
+          {"windows", verdict.windows},
+          {"tokens", verdict.tokens},
+          {"plan_wins", verdict.plan_wins},
+          {"plan_published", verdict.plan_published}};
+}
+
+json ProtectionJson(const PlanProtection& protection) {
+  return {{"linears", protection.linears},
+          {"weights_share", protection.weights_share},
+          {"bits", protection.bits}};
 }
 
 std::string BitPlanToJson(const BitPlan& plan) {
@@ -79,6 +125,9 @@ std::string BitPlanToJson(const BitPlan& plan) {
                 {"unconstrained_distortion", plan.unconstrained_loss},
                 {"fallback_ratio", plan.fallback_ratio},
                 {"linears", std::move(linears)}};
+  if (plan.protection.linears > 0) value["protection"] = ProtectionJson(plan.protection);
+  if (plan.risk) value["risk"] = RiskJson(*plan.risk);
+  if (plan.verdict) value["verdict"] = VerdictJson(*plan.verdict);
   if (plan.refined) value["refined"] = RefinementJson(*plan.refined);
   return value.dump();
 }

@@ -9,7 +9,9 @@
 #include "absl/strings/string_view.h"
 #include <nlohmann/json_fwd.hpp>
 
+#include "plan/allocate/allocation_problem.h"
 #include "plan/allocate/distortion_table.h"
+#include "plan/allocate/tail_figures.h"
 #include "plan/model/linears.h"
 #include "storage/digest.h"
 
@@ -38,6 +40,29 @@ struct Refinement {
   int64_t tokens = 0;
 };
 
+// The down projections of super experts in a plan.
+struct PlanProtection {
+  int linears = 0;
+  double weights_share = 0;  // of all quantized weights
+  double bits = 0;           // what they take of the average bits of the plan
+
+  friend bool operator==(const PlanProtection&, const PlanProtection&) = default;
+};
+
+// How a plan did against the uniform plan of the same budget, on text that neither a solve nor its search
+// used.
+struct PlanVerdict {
+  std::string heuristic;  // of the plan
+  TailFigures plan, uniform;
+  // Of the difference of their means, plan less uniform: an interval of 95 % confidence.
+  double low = 0, high = 0;
+  int64_t windows = 0, tokens = 0;  // of the sample
+  bool plan_wins = false;           // surely less in the mean, and no more broken windows
+  bool plan_published = false;      // else the uniform one
+
+  friend bool operator==(const PlanVerdict&, const PlanVerdict&) = default;
+};
+
 struct BitPlan {
   std::string heuristic;
   std::string profile;
@@ -53,12 +78,18 @@ struct BitPlan {
   double unconstrained_loss = 0;
   int64_t rank_bytes = 0;  // tensors of the fullest expert-parallel rank; 0 unless the budget is per rank
   double fallback_ratio = 0;
-  std::optional<Refinement> refined;  // unset: not refined
+  std::optional<PlanRisk> risk;  // unset: windows were not weighed
+  PlanProtection protection;     // nothing where the model has no super experts or they are not protected
+  std::optional<Refinement> refined;   // unset: not refined
+  std::optional<PlanVerdict> verdict;  // unset: not judged
 };
 
 // Canonical JSON (sorted keys), both ways. INVALID_ARGUMENT says what is wrong.
 std::string BitPlanToJson(const BitPlan& plan);
 absl::StatusOr<BitPlan> BitPlanFromJson(absl::string_view json);
 nlohmann::json RefinementJson(const Refinement& refined);
+nlohmann::json RiskJson(const PlanRisk& risk);
+nlohmann::json VerdictJson(const PlanVerdict& verdict);
+nlohmann::json ProtectionJson(const PlanProtection& protection);
 
 }  // namespace quantmoe

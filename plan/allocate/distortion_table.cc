@@ -68,11 +68,13 @@ json PartJson(const PartTable& table) {
   for (const auto& [width, digest] : table.blobs) blobs[absl::StrCat(width)] = DigestJson(digest);
   json rows = json::array();
   for (const DistortionRow& row : table.rows) rows.push_back(RowJson(row));
-  return {{"layer", table.layer},
-          {"part", table.part},
-          {"loss_scale", table.loss_scale},
-          {"blobs", std::move(blobs)},
-          {"rows", std::move(rows)}};
+  json value = {{"layer", table.layer},
+                {"part", table.part},
+                {"loss_scale", table.loss_scale},
+                {"blobs", std::move(blobs)},
+                {"rows", std::move(rows)}};
+  if (!table.window_scales.empty()) value["window_scales"] = table.window_scales;
+  return value;
 }
 
 PartTable PartFromJson(const json& value) {
@@ -80,6 +82,7 @@ PartTable PartFromJson(const json& value) {
   table.layer = IntegerAt<int>(value, "layer");
   table.part = IntegerAt<int>(value, "part");
   table.loss_scale = value.value("loss_scale", 1.0);
+  table.window_scales = value.value("window_scales", std::vector<double>());
   for (const auto& [key, digest] : value.at("blobs").items()) {
     table.blobs[WidthFromKey(key)] = DigestFromJson(digest);
   }
@@ -114,11 +117,15 @@ DistortionTable TableFromJson(const json& value) {
   DistortionTable table;
   for (const json& part : value.at("parts")) table.parts.push_back(PartFromJson(part));
   for (const json& routing : value.at("routing")) table.routing.push_back(RoutingFromJson(routing));
+  for (const json& stream : value.value("streams", json::array()))
+    table.streams.push_back(StreamStatisticsOf(stream));
   std::sort(table.parts.begin(), table.parts.end(), [](const PartTable& a, const PartTable& b) {
     return std::tie(a.layer, a.part) < std::tie(b.layer, b.part);
   });
   std::sort(table.routing.begin(), table.routing.end(),
             [](const RoutingCounts& a, const RoutingCounts& b) { return a.layer < b.layer; });
+  std::sort(table.streams.begin(), table.streams.end(),
+            [](const StreamStatistics& a, const StreamStatistics& b) { return a.layer < b.layer; });
   return table;
 }
 
@@ -141,7 +148,10 @@ std::string DistortionTableToJson(const DistortionTable& table) {
   for (const PartTable& part : table.parts) parts.push_back(PartJson(part));
   json routing = json::array();
   for (const RoutingCounts& counts : table.routing) routing.push_back(RoutingJson(counts));
-  return json{{"parts", std::move(parts)}, {"routing", std::move(routing)}}.dump();
+  json streams = json::array();
+  for (const StreamStatistics& stream : table.streams) streams.push_back(StreamStatisticsJson(stream));
+  return json{{"parts", std::move(parts)}, {"routing", std::move(routing)}, {"streams", std::move(streams)}}
+      .dump();
 }
 
 std::string RoutingCountsToJson(const RoutingCounts& routing) { return RoutingJson(routing).dump(); }

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+#include "plan/allocate/stream_statistics.h"
 #include "plan/model/linears.h"
 #include "storage/digest.h"
 
@@ -50,6 +51,8 @@ struct PartTable {
   // Nats per token that one unit of block_error of this part costs at the output of the model, as `probe`
   // measured it; 1 when it was not measured.
   double loss_scale = 1;
+  // The same in each window of the probes' sample; empty when it was not measured.
+  std::vector<double> window_scales = {};
   std::map<int, Digest> blobs;  // width -> safetensors with the packed tensors of all linears of the part
   std::vector<DistortionRow> rows;
 
@@ -82,8 +85,9 @@ absl::StatusOr<RoutingCounts> RoutingCountsFromJson(absl::string_view json);
 
 // Everything allocation needs, in one document: {"parts": [...], "routing": [...]}.
 struct DistortionTable {
-  std::vector<PartTable> parts;        // sorted by (layer, part)
-  std::vector<RoutingCounts> routing;  // MoE layers, sorted
+  std::vector<PartTable> parts;                // sorted by (layer, part)
+  std::vector<RoutingCounts> routing;          // MoE layers, sorted
+  std::vector<StreamStatistics> streams = {};  // all layers, sorted; empty in old tables
 };
 std::string DistortionTableToJson(const DistortionTable& table);
 // INVALID_ARGUMENT says what is wrong.

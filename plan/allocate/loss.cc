@@ -28,4 +28,11 @@ double Loss(const TableRow& row, int width, Objective objective) {
   return facts.block_error * (objective == Objective::kMeasured ? row.part->loss_scale : 1.0);
 }
 
+void AddWindowLosses(const TableRow& row, int width, std::vector<double>& sums) {
+  const std::vector<double>& scales = row.part->window_scales;
+  const double block_error = row.row->widths.at(width).block_error;
+  const bool probed = scales.size() == sums.size() && row.row->widths.begin()->second.block_error > 0;
+  for (size_t w = 0; w < sums.size(); ++w) sums[w] += probed ? block_error * scales[w] : Loss(row, width);
+}
+
 }  // namespace quantmoe

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "plan/allocate/choice_groups.h"
 
@@ -24,5 +25,9 @@ std::string ObjectiveName(Objective objective);
 
 // Loss of one linear at one width.
 double Loss(const TableRow& row, int width, Objective objective = Objective::kMeasured);
+
+// Adds the measured loss of one linear at one width in each window of the probes' sample. A part that was not
+// probed adds its loss to every window. `sums` has as many windows as PartTable::window_scales.
+void AddWindowLosses(const TableRow& row, int width, std::vector<double>& sums);
 
 }  // namespace quantmoe

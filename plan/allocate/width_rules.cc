@@ -92,7 +92,7 @@ AllowedWidths NarrowEach(const std::vector<Linear>& linears, const std::vector<W
     stuck = stuck || own.empty();
   }
   for (size_t i = 0; i < rules.size(); ++i) {
-    if (matched[i]) continue;
+    if (matched[i] || rules[i].pattern == kSuperExpertsPattern) continue;
     violations.push_back(
         {Field(i) + ".pattern", absl::StrCat("\"", rules[i].pattern, "\" matches no linear")});
   }
@@ -126,6 +126,8 @@ std::vector<FieldViolation> CheckRules(const std::vector<WidthRule>& rules) {
     };
     check_bits(".min_bits", rule.min_bits);
     check_bits(".max_bits", rule.max_bits);
+    if (rule.pattern == kSuperExpertsPattern && !rule.protect)
+      violate(i, "", "names super-experts, which can only be protected");
     const bool bounded = rule.min_bits != 0 || rule.max_bits != 0;
     if (bounded == rule.protect) violate(i, "", "needs either protect, or min_bits or max_bits");
     if (rule.max_bits > 0 && rule.min_bits > rule.max_bits) {

@@ -34,6 +34,8 @@ std::vector<int> PredictedLayers(const ResolvedJob& job) {
   return layers;
 }
 
+bool HasVerdict(const ResolvedJob& job) { return HeuristicOf(job.spec).run == Optimal; }
+
 bool HasReference(const ResolvedJob& job) {
   const bool uniform = HeuristicOf(job.spec).run == Uniform && job.spec.refinement.rounds == 0;
   return !uniform && !job.spec.evaluation.skip && !SolvesAgain(job);

@@ -21,6 +21,9 @@ bool WeighsBySensitivity(const ResolvedJob& job);
 // MoE layers whose importance a trained network estimates, ascending.
 std::vector<int> PredictedLayers(const ResolvedJob& job);
 
+// Whether the plan has to beat the uniform plan of the same budget before it is published.
+bool HasVerdict(const ResolvedJob& job);
+
 // Whether the plan is measured against the uniform plan of the same budget. Behind a second pass it is not:
 // the uniform plan has only the tensors of the first.
 bool HasReference(const ResolvedJob& job);

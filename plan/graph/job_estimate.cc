@@ -37,7 +37,8 @@ absl::Status PredictBytes(const ResolvedJob& job, JobEstimate& estimate) {
   if (!HeuristicOf(job.spec).NeedsNoData(job.spec.heuristic_params)) return absl::OkStatus();
   ASSIGN_OR_RETURN(const BitPlan plan, Allocate(BlankTable(job), job.spec, job.kept));
   estimate.predicted_bytes = plan.weight_file_bytes;
-  estimate.bytes_exact = true;
+  // Which experts are protected is not known before they were measured.
+  estimate.bytes_exact = !ProtectsSuperExperts(job.spec);
   return absl::OkStatus();
 }
 
@@ -53,10 +54,13 @@ void CountTasks(const ResolvedJob& job, JobEstimate& estimate) {
   const int64_t in_text =
       calibration.text.size_bytes / kBytesPerToken / std::max(calibration.sequence_length, 1);
   const int64_t sequences = std::clamp<int64_t>(in_text, 1, calibration.samples);
-  estimate.calibration_tokens = sequences * calibration.sequence_length;
+  const int starts = calibration.starts.value_or(0);
+  const int in_shard = StartsOfShard(calibration.shard_sequences, calibration.sequence_length);
+  estimate.calibration_tokens = sequences * calibration.sequence_length + StartTokens(calibration);
   PrepareSummary summary;
   summary.calibration_shards =
-      static_cast<int>((sequences + calibration.shard_sequences - 1) / calibration.shard_sequences);
+      static_cast<int>((sequences + calibration.shard_sequences - 1) / calibration.shard_sequences) +
+      (starts + in_shard - 1) / in_shard;
   summary.evaluation_shards = static_cast<int>(EvaluationShards(job));
   std::vector<TaskDefinition> tasks = TasksAfterPrepare(job, summary);
   tasks.push_back(PrepareTask(job));
@@ -97,7 +101,7 @@ void WarnOfFewTokens(const ResolvedJob& job, JobEstimate& estimate) {
 
 void WarnOfShortText(const ResolvedJob& job, JobEstimate& estimate) {
   const CalibrationSpec& calibration = job.spec.calibration;
-  const int64_t asked = int64_t{calibration.samples} * calibration.sequence_length;
+  const int64_t asked = int64_t{calibration.samples} * calibration.sequence_length + StartTokens(calibration);
   if (estimate.calibration_tokens >= asked) return;
   estimate.warnings.push_back(absl::StrCat("the calibration text has about ",
                                            calibration.text.size_bytes / kBytesPerToken, " tokens, of ",

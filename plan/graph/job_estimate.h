@@ -23,7 +23,7 @@ struct JobEstimate {
   SizeBounds sizes;             // of the artifact's weight files
   int64_t budget_bytes = 0;     // the same when the budget is used up
   int64_t predicted_bytes = 0;  // the same of the plan
-  bool bytes_exact = false;     // true when the heuristic needs no data
+  bool bytes_exact = false;     // true when nothing that is to be measured decides
   int64_t quantized_linears = 0;
   int64_t worker_memory_bytes = 0;
   int64_t calibration_tokens = 0;

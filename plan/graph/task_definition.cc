@@ -22,7 +22,7 @@ std::string EvaluateLabel(absl::string_view weights, int shard) {
   return absl::StrCat("evaluate-", weights, "-", shard);
 }
 
-std::string ChosenPlanLabel(int refinement_rounds) {
+std::string FoundPlanLabel(int refinement_rounds) {
   return refinement_rounds > 0 ? RefineLabel(refinement_rounds) : kAllocateLabel;
 }
 

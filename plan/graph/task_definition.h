@@ -29,6 +29,7 @@ struct TaskPlace {
   LayerHalf half = LayerHalf::kBoth;
   const Part* part = nullptr;
   int number = 0;                  // shard of calibration or evaluation, or round of refinement
+  bool sample = false;             // of a forward task: its shard is the sample of the probes
   int shards = 0;                  // all of calibration, or of evaluation for `publish`
   absl::string_view weights = "";  // that an evaluation scores: "original", "planned" or "reference"
 };
@@ -43,10 +44,12 @@ struct TaskDefinition {
   double work = 0;           // plan/graph/task_work.h
 };
 
-// The sample that refinement measures: sequences, the most tokens of each, and states of the model that a
-// round keeps to start trials from.
-inline constexpr int64_t kHeldoutSequences = 16;
-inline constexpr int64_t kHeldoutTokens = 256;
+// Windows of calibration text that no solve uses, of StartLength tokens: so many for the search of a plan,
+// and so many others for the verdict on it.
+inline constexpr int64_t kSampleWindows = 64;
+// Those of the search that probes look at.
+inline constexpr int64_t kProbeWindows = 32;
+// States of the model that a round of refinement keeps to start trials from.
 inline constexpr int kRefinementStates = 8;
 // Inner width of QuantMoE-Bench's block importance predictor.
 inline constexpr int64_t kPredictorWidth = 1024;
@@ -57,6 +60,7 @@ TaskInput FromTask(std::string role, std::string producer, std::string producer_
 // Tasks of which a job has one.
 inline constexpr char kPrepareLabel[] = "prepare";
 inline constexpr char kAllocateLabel[] = "allocate";
+inline constexpr char kVerdictLabel[] = "verdict";
 inline constexpr char kAssembleLabel[] = "assemble";
 inline constexpr char kPublishLabel[] = "publish";
 std::string ForwardLabel(int layer, int shard);
@@ -69,7 +73,7 @@ std::string PredictLabel(int layer);
 std::string RefineLabel(int round);
 std::string EvaluateLabel(absl::string_view weights, int shard);
 
-// The task whose plan allocation and refinement chose, with the tensors of the first pass.
-std::string ChosenPlanLabel(int refinement_rounds);
+// The task whose plan allocation and refinement found, with the tensors of the first pass.
+std::string FoundPlanLabel(int refinement_rounds);
 
 }  // namespace quantmoe

@@ -29,7 +29,7 @@ absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view text) {
 
 absl::StatusOr<PrepareSummary> ReadPrepareSummary(BlobStore& blobs, const Digest& summary) {
   ASSIGN_OR_RETURN(const MappedFile file, blobs.Open(summary));
-  const absl::StatusOr<PrepareSummary> parsed = PrepareSummaryFromJson(file.bytes());
+  absl::StatusOr<PrepareSummary> parsed = PrepareSummaryFromJson(file.bytes());
   RETURN_IF_ERROR(CheckMappedRead(file.bytes()));
   return parsed;
 }
@@ -49,6 +49,7 @@ std::vector<TaskDefinition> TasksAfterPrepare(const ResolvedJob& job, const Prep
 
   for (int l = 0; l < job.model.num_layers(); ++l) {
     for (int s = 0; s < shards; ++s) add(TaskKind::kForward, {.layer = l, .number = s});
+    if (WeighsBySensitivity(job)) add(TaskKind::kForward, {.layer = l, .number = shards, .sample = true});
   }
   for (const Part& part : job.parts) add(TaskKind::kSolve, {.part = &part, .shards = shards});
   evaluate("original");
@@ -57,6 +58,7 @@ std::vector<TaskDefinition> TasksAfterPrepare(const ResolvedJob& job, const Prep
   for (const int l : PredictedLayers(job)) add(TaskKind::kPredict, {.layer = l, .shards = shards});
   add(TaskKind::kAllocate, {.shards = shards});
   for (int round = 1; round <= job.spec.refinement.rounds; ++round) add(TaskKind::kRefine, {.number = round});
+  if (HasVerdict(job)) add(TaskKind::kVerdict, {});
   if (SolvesAgain(job)) AddQuantizedPass(job, shards, tasks);
   evaluate("planned");
   if (HasReference(job)) evaluate("reference");

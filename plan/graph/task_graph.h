@@ -30,28 +30,35 @@ absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view json);
 // is cut while it is read is a lost one too (storage/lost_blob.h).
 absl::StatusOr<PrepareSummary> ReadPrepareSummary(BlobStore& blobs, const Digest& summary);
 
-// The first task of a job. Outputs: summary, hidden.<shard>, requests.<evaluation shard>, and heldout where
-// refinement is asked.
+// The first task of a job. Outputs: summary, hidden.<shard>, and behind these the sample of the probes,
+// requests.<evaluation shard>, and search_sample and verdict_sample, windows of text that no solve uses.
 TaskDefinition PrepareTask(const ResolvedJob& job);
 
 // All other tasks, in an order in which producers come first. Label, inputs -> outputs:
 //
-//   forward-l<L>-s<S>: hidden -> hidden (not for the last layer), ffn_input; in MoE layers also routing,
-//   counts
+//   forward-l<L>-s<S>: hidden -> hidden (not for the last layer), ffn_input, stream; in MoE layers also
+//   routing, counts
 //
 //   solve-l<L>-p<P>: for attention hidden.<S>, else ffn_input.<S>, for experts also routing.<S> -> table,
 //   w<bits>
 //
-//   probe-l<L>: hidden.<I>, table.<P> -> sensitivity; only for `optimal` with its measured objective
+//   forward-l<L>-s<number of shards>: the same of the sample of the probes, with hidden also for the last
+//   layer
+//
+//   probe-l<L>: hidden and last of the sample, table.<P> -> sensitivity; only for `optimal` with its measured
+//   objective
 //
 //   predict-l<L>: ffn_input.<S> -> importance; only where the heuristic ranks blocks by the trained predictor
 //
-//   allocate: table.<L>.<P>, sensitivity.<L>, importance.<L>, counts.<L>.<S> -> plan, table (the whole
-//   DistortionTable), front (bytes against loss), reference (the uniform plan of the same budget, where the
-//   plan is measured against it)
+//   allocate: table.<L>.<P>, sensitivity.<L>, importance.<L>, stream.<L>.<S>, counts.<L>.<S> -> plan, table
+//   (the whole DistortionTable), front (bytes against loss), reference (the uniform plan of the same budget,
+//   where the plan is measured against it)
 //
-//   refine-<R>: plan and search of the round before (plan of allocate for the first), table, heldout -> plan,
+//   refine-<R>: plan and search of the round before (plan of allocate for the first), table, sample -> plan,
 //   search; only where refinement is asked
+//
+//   verdict: plan, uniform (the reference of allocate), sample -> plan, the one of them that is published;
+//   only for `optimal`
 //
 //   evaluate-original-<I>, evaluate-planned-<I>, evaluate-reference-<I>: requests, plan -> scores
 //

@@ -35,6 +35,8 @@ json LayerParams(const ResolvedJob& job, int layer, unsigned tasks) {
 json ChoiceParams(const ResolvedJob& job) {
   json params = ModelParams(job);
   AddTaskParams(job.spec, kChoiceTasks, params);
+  params["scales"] =
+      std::string(ChoiceName(job.spec.gptq.scales));  // a plan says which of its linears are symmetric
   return params;
 }
 
@@ -50,9 +52,10 @@ TaskInput QuantizedInput(std::string role, int layer, int shard) {
   return FromTask(std::move(role), FeedLabel(layer - 1, shard), "hidden");
 }
 
-// The plan that allocation and refinement chose, with the tensors of the first pass.
+// The plan that is to be published, with the tensors of the first pass.
 TaskInput ChosenPlan(const ResolvedJob& job) {
-  return FromTask("plan", ChosenPlanLabel(job.spec.refinement.rounds), "plan");
+  return FromTask("plan", HasVerdict(job) ? kVerdictLabel : FoundPlanLabel(job.spec.refinement.rounds),
+                  "plan");
 }
 
 // The plan with the tensors that are published.
@@ -102,10 +105,8 @@ json PrepareParams(const ResolvedJob& job, const TaskPlace&) {
   AddTaskParams(job.spec, kPrepareTasks, params);
   params["files"] = job.files_fingerprint;
   params["tasks"] = json::array();
-  if (job.spec.refinement.rounds > 0) {
-    params["heldout_sequences"] = kHeldoutSequences;
-    params["heldout_tokens"] = kHeldoutTokens;
-  }
+  params["sample_windows"] = kSampleWindows;
+  params["probe_windows"] = kProbeWindows;
   for (const BenchmarkTaskSpec& benchmark : job.spec.evaluation.tasks) {
     if (job.spec.evaluation.skip) break;
     params["tasks"].push_back(benchmark.name);
@@ -131,6 +132,10 @@ json ForwardParams(const ResolvedJob& job, const TaskPlace& place) {
   json params = LayerParams(job, place.layer, kForwardTasks);
   if (place.half == LayerHalf::kAttention) params["half"] = "attention";
   if (place.half == LayerHalf::kFeedForward) params["half"] = "feed_forward";
+  if (place.sample) {
+    params["sample"] = true;
+    params["states"] = "f32";  // what is rounded on the way would show as a divergence
+  }
   return params;
 }
 
@@ -167,14 +172,10 @@ json ProbeParams(const ResolvedJob& job, const TaskPlace& place) {
   return LayerParams(job, place.layer, kProbeTasks);
 }
 
-// Shards whose first sequences a probe looks at are spread over the text, because texts change on the way.
+// The sample is the shard behind those of calibration.
 Inputs ProbeInputs(const ResolvedJob& job, const TaskPlace& place) {
-  constexpr int kProbedShards = 4;
-  Inputs inputs;
-  const int probed = std::min(place.shards, kProbedShards);
-  for (int i = 0; i < probed; ++i) {
-    inputs.push_back(HiddenInput(absl::StrCat("hidden.", i), place.layer, i * place.shards / probed));
-  }
+  Inputs inputs = {HiddenInput("hidden", place.layer, place.shards),
+                   HiddenInput("last", static_cast<int>(job.model.num_layers()), place.shards)};
   for (const Part& part : PartsOf(job, place.layer)) {
     inputs.push_back(FromTask(absl::StrCat("table.", part.index), SolveLabel(part), "table"));
   }
@@ -199,7 +200,7 @@ Inputs PredictInputs(const ResolvedJob&, const TaskPlace& place) {
 
 json AllocateParams(const ResolvedJob& job, const TaskPlace&) {
   json params = ChoiceParams(job);
-  params["reference"] = HasReference(job);
+  params["reference"] = HasReference(job) || HasVerdict(job);
   return params;
 }
 
@@ -216,8 +217,11 @@ Inputs AllocateInputs(const ResolvedJob& job, const TaskPlace& place) {
     inputs.push_back(FromTask(absl::StrCat("importance.", l), PredictLabel(l), "importance"));
   }
   for (int l = 0; l < job.model.num_layers(); ++l) {
-    for (int s = 0; job.model.layers[static_cast<size_t>(l)].moe && s < place.shards; ++s) {
-      inputs.push_back(FromTask(absl::StrCat("counts.", l, ".", s), ForwardLabel(l, s), "counts"));
+    for (int s = 0; s < place.shards; ++s) {
+      const std::string number = absl::StrCat(".", l, ".", s), forward = ForwardLabel(l, s);
+      inputs.push_back(FromTask("stream" + number, forward, "stream"));
+      if (!job.model.layers[static_cast<size_t>(l)].moe) continue;
+      inputs.push_back(FromTask("counts" + number, forward, "counts"));
     }
   }
   return inputs;
@@ -232,11 +236,23 @@ json RefineParams(const ResolvedJob& job, const TaskPlace& place) {
 
 Inputs RefineInputs(const ResolvedJob&, const TaskPlace& place) {
   const int before = place.number - 1;
-  Inputs inputs = {FromTask("plan", ChosenPlanLabel(before), "plan")};
+  Inputs inputs = {FromTask("plan", FoundPlanLabel(before), "plan")};
   if (before > 0) inputs.push_back(FromTask("search", RefineLabel(before), "search"));
   inputs.push_back(FromTask("table", kAllocateLabel, "table"));
-  inputs.push_back(FromTask("heldout", kPrepareLabel, "heldout"));
+  inputs.push_back(FromTask("sample", kPrepareLabel, "search_sample"));
   return inputs;
+}
+
+json VerdictParams(const ResolvedJob& job, const TaskPlace&) {
+  json params = ModelParams(job);
+  AddTaskParams(job.spec, kVerdictTasks, params);
+  return params;
+}
+
+Inputs VerdictInputs(const ResolvedJob& job, const TaskPlace&) {
+  return {FromTask("plan", FoundPlanLabel(job.spec.refinement.rounds), "plan"),
+          FromTask("uniform", kAllocateLabel, "reference"),
+          FromTask("sample", kPrepareLabel, "verdict_sample")};
 }
 
 json ReSolveParams(const ResolvedJob& job, const TaskPlace& place) {

@@ -30,6 +30,8 @@ nlohmann::json AllocateParams(const ResolvedJob& job, const TaskPlace& place);
 std::vector<TaskInput> AllocateInputs(const ResolvedJob& job, const TaskPlace& place);
 
 // The number of rounds is not part of it: a job with more rounds goes on where another one ended.
+nlohmann::json VerdictParams(const ResolvedJob& job, const TaskPlace& place);
+std::vector<TaskInput> VerdictInputs(const ResolvedJob& job, const TaskPlace& place);
 nlohmann::json RefineParams(const ResolvedJob& job, const TaskPlace& place);
 std::vector<TaskInput> RefineInputs(const ResolvedJob& job, const TaskPlace& place);
 

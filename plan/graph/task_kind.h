@@ -19,6 +19,7 @@ enum class TaskKind {
   kPredict,
   kAllocate,
   kRefine,
+  kVerdict,
   kReSolve,
   kAssemble,
   kEvaluate,

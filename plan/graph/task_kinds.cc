@@ -52,6 +52,9 @@ std::string LabelOfRefine(Place place) { return RefineLabel(place.number); }
 int64_t MemoryOfRefine(Job job, Place) { return RefineBytes(job); }
 double WorkOfRefine(Job job, Place) { return RefineWork(job); }
 
+std::string LabelOfVerdict(Place) { return kVerdictLabel; }
+double WorkOfVerdict(Job job, Place) { return VerdictWork(job); }
+
 std::string LabelOfReSolve(Place place) { return ReSolveLabel(*place.part); }
 int64_t MemoryOfReSolve(Job job, Place place) { return ReSolveBytes(job, *place.part); }
 double WorkOfReSolve(Job job, Place place) { return 2 * WorkOfSolve(job, place); }
@@ -78,6 +81,8 @@ constexpr std::array kKinds = std::to_array<TaskKindRecord>({
      WorkOfModel},
     {TaskKind::kRefine, "refine", "*", LabelOfRefine, RefineParams, RefineInputs, MemoryOfRefine,
      WorkOfRefine},
+    {TaskKind::kVerdict, "verdict", "*", LabelOfVerdict, VerdictParams, VerdictInputs, MemoryOfRefine,
+     WorkOfVerdict},
     {TaskKind::kReSolve, "resolve", "", LabelOfReSolve, ReSolveParams, ReSolveInputs, MemoryOfReSolve,
      WorkOfReSolve},
     {TaskKind::kAssemble, "assemble", "*", LabelOfAssemble, AssembleParams, AssembleInputs, MemoryOfTable,

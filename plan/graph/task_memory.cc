@@ -107,7 +107,8 @@ int64_t ProbeBytes(const ResolvedJob& job) {
 // All rows of the calibration text with what the network makes of one sequence, and an expert.
 int64_t PredictBytes(const ResolvedJob& job, int layer) {
   const CalibrationSpec& calibration = job.spec.calibration;
-  const int64_t tokens = int64_t{calibration.samples} * calibration.sequence_length;
+  const int64_t tokens =
+      int64_t{calibration.samples} * calibration.sequence_length + StartTokens(calibration);
   return kFloat * tokens * job.model.hidden + 6 * kFloat * kPredictorWidth * job.model.hidden +
          ForwardBytes(job, layer);
 }
@@ -122,10 +123,10 @@ int64_t AllocateBytes(const ResolvedJob& job) {
 
 // As a probe over the whole sample, with the states that trials start from, twice; and the table.
 int64_t RefineBytes(const ResolvedJob& job) {
-  const int64_t length = std::min<int64_t>(kHeldoutTokens, job.spec.calibration.sequence_length);
-  const int64_t states = 2 * kFloat * kRefinementStates * kHeldoutSequences * length * job.model.hidden;
+  const int64_t length = StartLength(job.spec.calibration.sequence_length);
+  const int64_t states = 2 * kFloat * kRefinementStates * kSampleWindows * length * job.model.hidden;
   const int64_t head = kFloat * job.model.vocab * job.model.hidden + 2 * kFloat * (int64_t{64} << 20);
-  return LayerBytes(job, /*layer=*/-1, kHeldoutSequences, length) + head + states + AllocateBytes(job);
+  return LayerBytes(job, /*layer=*/-1, kSampleWindows, length) + head + states + AllocateBytes(job);
 }
 
 // A layer over a batch of windows, and the head with the logits of one window.

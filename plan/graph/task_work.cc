@@ -26,6 +26,10 @@ double ShardTokens(const ResolvedJob& job) {
   return static_cast<double>(calibration.shard_sequences) * calibration.sequence_length;
 }
 
+double SampleTokens(const ResolvedJob& job) {
+  return static_cast<double>(kSampleWindows * StartLength(job.spec.calibration.sequence_length));
+}
+
 // Scores of all heads against all positions, and their sums of values.
 double ScoreWork(const ResolvedJob& job, double length) {
   const AttentionSpec& a = job.model.attention;
@@ -58,7 +62,10 @@ double SolveWork(const ResolvedJob& job, const Part& part, int shards) {
 double ProbeWork(const ResolvedJob& job, int layer) {
   double weights = 0;
   for (int l = layer; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
-  return weights + static_cast<double>(job.model.vocab * job.model.hidden);
+  constexpr double kGroups = 2;
+  const int64_t tokens = kProbeWindows * StartLength(job.spec.calibration.sequence_length);
+  return kGroups * static_cast<double>(tokens) *
+         (weights + static_cast<double>(job.model.vocab * job.model.hidden));
 }
 
 double PredictWork(const ResolvedJob& job, int shards) {
@@ -70,8 +77,14 @@ double PredictWork(const ResolvedJob& job, int shards) {
 double RefineWork(const ResolvedJob& job) {
   double weights = static_cast<double>(job.model.vocab * job.model.hidden);
   for (int l = 0; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
-  return weights * static_cast<double>(kHeldoutSequences * kHeldoutTokens) *
-         (2 + 0.5 * job.spec.refinement.trials);
+  return weights * SampleTokens(job) * (2 + 0.5 * job.spec.refinement.trials);
+}
+
+double VerdictWork(const ResolvedJob& job) {
+  double weights = static_cast<double>(job.model.vocab * job.model.hidden);
+  for (int l = 0; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
+  constexpr double kPasses = 3;
+  return weights * SampleTokens(job) * kPasses;
 }
 
 double EvaluateWork(const ResolvedJob& job) {

@@ -15,6 +15,7 @@ double EvaluateWork(const ResolvedJob& job);
 double PredictWork(const ResolvedJob& job, int shards);
 // One round: the trials run half of the model on average.
 double RefineWork(const ResolvedJob& job);
+double VerdictWork(const ResolvedJob& job);
 // Prepare, allocate and publish follow the size of the model.
 double WholeModelWork(const ResolvedJob& job);
 

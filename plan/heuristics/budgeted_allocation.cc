@@ -66,14 +66,16 @@ void SetRankCosts(const RankBudget& budget, const AllocationInputs& inputs, Allo
 // holds for all.
 Allocation AllocateBytes(int64_t max_bytes, const Heuristic& heuristic, const AllocationInputs& inputs,
                          AllocationProblem problem) {
-  double lower_bound = 0;
+  double lower_bound = 0, least_risk = 0;
   for (int i = 0; i < kMaxTightenings; ++i) {
     Allocation allocation = heuristic.run(problem);
     if (!allocation.feasible) break;
     if (i == 0) lower_bound = allocation.lower_bound;
+    if (i == 0 && allocation.risk) least_risk = allocation.risk->lower_bound;
     const int64_t excess = inputs.sizes.Bytes(allocation.widths) - max_bytes;
     if (excess <= 0) {
       allocation.lower_bound = lower_bound;
+      if (allocation.risk) allocation.risk->lower_bound = least_risk;
       return allocation;
     }
     problem.capacity = CostOf(inputs, problem, allocation.widths) - excess;

@@ -5,6 +5,7 @@
 
 #include "plan/allocate/allocation_problem.h"
 #include "plan/allocate/budget.h"
+#include "plan/allocate/super_experts.h"
 #include "plan/allocate/weight_file_sizes.h"
 #include "plan/heuristics/heuristic.h"
 
@@ -16,6 +17,7 @@ struct AllocationInputs {
   const std::vector<TensorInfo>& kept;
   int group_size = 0;
   WeightFileSizes sizes;  // of linears and kept
+  std::vector<SuperExpert> super_experts = {};
 };
 
 // Fills in cost, capacity and ranks of `problem` and runs the heuristic. The budget must have passed

@@ -5,8 +5,11 @@
 
 namespace quantmoe {
 
-// The least total loss, solved exactly; sets the lower bound.
+// The least risk over the windows of the probes' sample (plan/allocate/robust_knapsack.h), with its bound; as
+// OptimalAdditive where losses of windows were not measured, and for budgets of several ranks.
 Allocation Optimal(const AllocationProblem& problem);
+// The least total loss, solved exactly; sets the lower bound.
+Allocation OptimalAdditive(const AllocationProblem& problem);
 // The largest width that fits for all. Linears that may not have it keep the nearest one below, or their
 // smallest.
 Allocation Uniform(const AllocationProblem& problem);

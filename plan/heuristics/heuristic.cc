@@ -69,6 +69,15 @@ Params Similarity() {
        "estimate=trained: passes over the text that training takes at most (default 100)"}};
 }
 
+Params Objectives() {
+  return {{"objective",
+           ParamType::kChoice,
+           "loss to add up. measured: expected KL divergence at the output, with measured weights of layers "
+           "(default); block: error that a block adds to the residual stream; distortion: GPTQ's layer-wise "
+           "error; gate: the same, tokens weighted by the gate of their expert",
+           {"measured", "block", "distortion", "gate"}}};
+}
+
 using Statistics = std::vector<Statistic>;
 
 // What heuristics need, by their parameters.
@@ -104,23 +113,29 @@ std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
   const Params expert_params = Levels() + UnroutedWidths() + ExpertScope() + ExpertCount();
   return {
       {kOptimalHeuristic,
-       "The least total loss that the budget allows, solved exactly; reports a bound that no plan can beat.",
-       Optimal,
-       OfOptimal,
-       {{"objective",
-         ParamType::kChoice,
-         "loss to add up. measured: expected KL divergence at the output, with measured weights of layers "
-         "(default); block: error that a block adds to the residual stream; distortion: GPTQ's layer-wise "
-         "error; gate: the same, tokens weighted by the gate of their expert",
-         {"measured", "block", "distortion", "gate"}}}},
-      {kUniformHeuristic, "The largest width that fits for all linears.", Uniform, Always<>, {}},
+       "The least risk that the budget allows: the expected loss, and that of the worst tenth of a sample's "
+       "windows, half and half; reports a bound that no plan can beat. The plan is published only where it "
+       "beats "
+       "the uniform one.",
+       Optimal, OfOptimal, Objectives()},
+      {kAdditiveHeuristic,
+       "The least total loss that the budget allows, solved exactly, whatever single windows lose; reports a "
+       "bound that no plan can beat.",
+       OptimalAdditive, OfOptimal, Objectives()},
+      {kUniformHeuristic,
+       "The largest width that fits for all linears.",
+       Uniform,
+       Always<>,
+       {},
+       /*one_width=*/true},
       {kEqualBytesControl,
        "Control of equal bytes: as uniform, then the next larger width for the first layers, linear by "
        "linear, "
        "as far as the budget goes.",
        LayersInOrder,
        Always<>,
-       {}},
+       {},
+       /*one_width=*/true},
       {"attention-first",
        "Attention is raised first, then shared experts and dense layers, then experts by layer.",
        AttentionFirst, Always<>, Levels()},

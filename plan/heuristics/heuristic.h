@@ -50,6 +50,8 @@ struct Heuristic {
   // None: shapes alone decide, so that a plan is known before anything was measured.
   std::vector<Statistic> (&statistics)(const HeuristicParams& given);
   std::vector<HeuristicParam> params;
+  bool one_width =
+      false;  // of all linears, as far as the budget goes for all: what is protected comes after it
 
   // Null when it takes no such parameter.
   const HeuristicParam* FindParam(absl::string_view param) const;

@@ -15,6 +15,7 @@
 #include "plan/allocate/loss.h"
 #include "plan/allocate/runtime_profile.h"
 #include "plan/heuristics/heuristic_checks.h"
+#include "plan/heuristics/protection.h"
 
 namespace quantmoe {
 namespace {
@@ -93,6 +94,18 @@ void AddLinears(const AllocationInputs& inputs, const std::vector<int>& widths, 
   }
 }
 
+PlanProtection ProtectionOf(const AllocationInputs& inputs, const BitPlan& plan, double weights) {
+  PlanProtection protection;
+  for (const PlannedLinear& planned : plan.linears) {
+    if (!MakesMassive(planned.linear, inputs.super_experts)) continue;
+    ++protection.linears;
+    const auto own = static_cast<double>(planned.linear.weights());
+    protection.weights_share += own / weights;
+    protection.bits += planned.width * own / weights;
+  }
+  return protection;
+}
+
 void AddFigures(const AllocationInputs& inputs, BitPlan& plan) {
   double weights = 0;
   double code_bits = 0;
@@ -105,6 +118,7 @@ void AddFigures(const AllocationInputs& inputs, BitPlan& plan) {
     }
     plan.loss += planned.loss;
   }
+  plan.protection = ProtectionOf(inputs, plan, weights);
   plan.average_bits = code_bits / weights;
   plan.stored_bits = stored_bits / weights;
   plan.fallback_ratio = FallbackRatio(inputs.rows);
@@ -144,7 +158,9 @@ AllocationInputs MakeInputs(const DistortionTable& table, const JobSpec& spec,
   const int group_size = spec.gptq.group_size == 0 ? DefaultGroupSize(linears) : spec.gptq.group_size;
   // A group size of 0 is refused by MakeProblem, before anyone asks for sizes.
   WeightFileSizes sizes = group_size > 0 ? WeightFileSizes(linears, kept, group_size) : WeightFileSizes();
-  return {std::move(rows), std::move(linears), kept, group_size, std::move(sizes)};
+  std::vector<SuperExpert> protect;
+  if (ProtectsSuperExperts(spec)) protect = FindSuperExperts(table.streams);
+  return {std::move(rows), std::move(linears), kept, group_size, std::move(sizes), std::move(protect)};
 }
 
 absl::StatusOr<AllocationProblem> MakeProblem(const DistortionTable& table, const JobSpec& spec,
@@ -161,6 +177,7 @@ absl::StatusOr<AllocationProblem> MakeProblem(const DistortionTable& table, cons
   RETURN_IF_ERROR(CheckRows(inputs.rows, problem.widths, inputs.group_size));
   RETURN_IF_ERROR(CheckStatistics(HeuristicOf(spec), problem));
   ASSIGN_OR_RETURN(problem.allowed, ApplyRules(inputs.linears, spec.rules, problem.widths, *problem.profile));
+  Protect(spec.budget, HeuristicOf(spec), inputs, problem);
   return problem;
 }
 
@@ -205,6 +222,7 @@ absl::StatusOr<BitPlan> Allocate(const DistortionTable& table, const JobSpec& sp
   const Allocation allocation = AllocateWithin(spec.budget, HeuristicOf(spec), inputs, problem);
   BitPlan plan = DescribePlan(inputs, spec, problem.objective, allocation.widths);
   plan.lower_bound = allocation.lower_bound;
+  plan.risk = allocation.risk;
   plan.unconstrained_loss = UnconstrainedLoss(table, spec, inputs, plan.loss);
   return plan;
 }

@@ -21,14 +21,14 @@ using nlohmann::json;
 
 constexpr size_t kMaxHullPoints = 200;
 
-// The question of the front: `optimal` with the objective that the job asked for.
+// The question of the front: the least total loss, by the objective that the job asked for.
 JobSpec FrontSpec(JobSpec spec) {
   std::map<std::string, std::string> params;
   const Heuristic* asked = FindHeuristic(spec.heuristic);
   const auto objective = spec.heuristic_params.find("objective");
-  if (asked != nullptr && asked->run == Optimal && objective != spec.heuristic_params.end())
-    params.insert(*objective);
-  spec.heuristic = kOptimalHeuristic;
+  const bool optimal = asked != nullptr && (asked->run == Optimal || asked->run == OptimalAdditive);
+  if (optimal && objective != spec.heuristic_params.end()) params.insert(*objective);
+  spec.heuristic = kAdditiveHeuristic;
   spec.heuristic_params = std::move(params);
   // What was refused for too many fallbacks had no artifact; a front of it is still worth seeing.
   spec.gptq.max_fallback_ratio = 1;

@@ -281,6 +281,8 @@ bool PlanSearch::FitsFiles(const std::vector<int>& levels) const {
 BitPlan PlanSearch::Describe(const std::vector<int>& levels) const {
   BitPlan plan = DescribePlan(inputs_, spec_, problem_.objective, Spread(problem_, groups_, levels).widths);
   plan.lower_bound = lower_bound_;
+  // What the search changes was not weighed window by window.
+  plan.risk.reset();
   plan.unconstrained_loss = unconstrained_loss_;
   return plan;
 }
@@ -306,7 +308,7 @@ std::optional<BitPlan> PlanSearch::Propose() {
   return Try(Apply(*exchange));
 }
 
-bool PlanSearch::Learn(double divergence) {
+bool PlanSearch::Learn(double divergence, bool acceptable) {
   std::vector<double> change(strata_.size());
   for (size_t g = 0; g < groups_.size(); ++g)
     change[stratum_of_[g]] += Value(groups_[g], proposed_[g]) - Value(groups_[g], levels_[g]);
@@ -326,7 +328,7 @@ bool PlanSearch::Learn(double divergence) {
     factor.mean = std::max(factor.mean + gain * (measured - predicted), least);
     factor.variance *= 1 - gain * change[s];
   }
-  const bool better = divergence < divergence_;
+  const bool better = acceptable && divergence < divergence_;
   if (better) {
     levels_ = proposed_;
     divergence_ = divergence;

@@ -51,8 +51,9 @@ class PlanSearch {
   // there is none.
   std::optional<BitPlan> Propose();
 
-  // What the proposed plan measured. True when it is better, and so the one that further trials start from.
-  bool Learn(double divergence);
+  // The mean that the proposed plan measured. True when it is better and `acceptable` in its tails: then
+  // further trials start from it.
+  bool Learn(double divergence, bool acceptable = true);
 
   double divergence() const { return divergence_; }
   const SearchState& state() const { return state_; }

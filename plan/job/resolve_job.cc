@@ -47,6 +47,15 @@ void ResolveLength(const std::string& field, int64_t context, int& length,
   }
 }
 
+// As many as bring the sequences to 512 in all, of a quarter of their tokens at most
+// (docs/quantmoe-bench.md).
+int DefaultStarts(const CalibrationSpec& calibration) {
+  constexpr int64_t kSequences = 512;
+  const int64_t tokens = int64_t{calibration.samples} * calibration.sequence_length;
+  const int64_t fit = tokens / 4 / StartLength(calibration.sequence_length);
+  return static_cast<int>(std::clamp<int64_t>(kSequences - calibration.samples, 0, fit));
+}
+
 absl::Status CheckAllTokens(const std::vector<Linear>& linears, const std::vector<std::string>& patterns) {
   std::vector<FieldViolation> violations;
   for (size_t i = 0; i < patterns.size(); ++i) {
@@ -104,6 +113,7 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
                 violations);
   ResolveLength("spec.evaluation.window", job.model.max_position, spec.evaluation.window, violations);
   RETURN_IF_ERROR(InvalidFields(std::move(violations)));
+  if (!spec.calibration.starts) spec.calibration.starts = DefaultStarts(spec.calibration);
   if (const auto problems = FindModelProblems(job.model, checkpoint); !problems.empty())
     return problems.front();
 

@@ -1,6 +1,9 @@
 // The text that calibrates: the message Calibration of proto/quantmoe/v1/types.proto.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "plan/options/digest_options.h"
@@ -16,6 +19,11 @@ constexpr std::array<absl::string_view, 2> ChoiceNames(StateType) { return {"f32
 inline constexpr int kMaxSamples = 1 << 20;
 inline constexpr int kMaxSequenceLength = 1 << 24;
 inline constexpr int kMaxShardSequences = 4096;
+// Tokens of a start, and starts that fill a shard as sequences of `sequence_length` do.
+constexpr int StartLength(int sequence_length) { return std::min(64, sequence_length); }
+constexpr int StartsOfShard(int shard_sequences, int sequence_length) {
+  return static_cast<int>(int64_t{shard_sequences} * sequence_length / StartLength(sequence_length));
+}
 
 struct CalibrationSpec {
   Digest text;  // always set once the spec is resolved
@@ -23,10 +31,16 @@ struct CalibrationSpec {
   int sequence_length = 0;  // 0: min(2048, context)
   int shard_sequences = 8;
   StateType states = StateType::kF32;
-  std::string text_uri = {};  // a file that stands for `text`
+  std::optional<int> starts = {};  // sequences of StartLength tokens beside the others; unset: DefaultStarts
+  std::string text_uri = {};       // a file that stands for `text`
 
   friend bool operator==(const CalibrationSpec&, const CalibrationSpec&) = default;
 };
+
+// Tokens of all starts, once the spec is resolved.
+inline int64_t StartTokens(const CalibrationSpec& calibration) {
+  return int64_t{calibration.starts.value_or(0)} * StartLength(calibration.sequence_length);
+}
 
 template <SpecOf<CalibrationSpec> Spec, typename Visit>
 void VisitOptions(Spec& calibration, Visit& visit) {
@@ -75,6 +89,15 @@ void VisitOptions(Spec& calibration, Visit& visit) {
                    .kept = Kept::kAlways,
                    .tasks = kPrepareTasks | kForwardTasks},
         calibration.states);
+  visit(OptionInfo{.name = "starts",
+                   .flag = "--starts",
+                   .group = HelpGroup::kCalibration,
+                   .help = "Short calibration sequences, of 64 tokens, beside the others: they show what the "
+                           "first token of a sequence does",
+                   .unset = "512 sequences in all, of a quarter of the tokens at most",
+                   .range = Between(0, kMaxSamples),
+                   .tasks = kPrepareTasks},
+        calibration.starts);
 }
 
 }  // namespace quantmoe

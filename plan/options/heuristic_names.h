@@ -5,6 +5,7 @@
 namespace quantmoe {
 
 inline constexpr char kOptimalHeuristic[] = "optimal";  // where a job names none
+inline constexpr char kAdditiveHeuristic[] = "optimal-additive";
 inline constexpr char kUniformHeuristic[] = "uniform";  // what every other plan is compared with
 
 }  // namespace quantmoe

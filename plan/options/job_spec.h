@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "plan/options/gptq_spec.h"
 #include "plan/options/heuristic_names.h"
 #include "plan/options/option.h"
+#include "plan/options/publish_choice.h"
 #include "plan/options/width_rule.h"
 
 namespace quantmoe {
@@ -110,7 +112,9 @@ struct JobSpec : ModelChoice, HeuristicChoice {
   EvaluationSpec evaluation;
   std::string runtime_profile = "gptqmodel";
   std::vector<WidthRule> rules;
+  std::optional<bool> protect_super_experts = {};  // unset: yes
   RefinementSpec refinement;
+  PublishChoice publish = PublishChoice::kWinner;
 
   friend bool operator==(const JobSpec&, const JobSpec&) = default;
 };
@@ -139,10 +143,36 @@ void VisitOptions(Spec& spec, Visit& visit) {
                    .kept = Kept::kAlways,
                    .tasks = kChoiceTasks},
         spec.rules);
+  visit(
+      OptionInfo{.name = "protect_super_experts",
+                 .flag = "--protect-super-experts,!--no-protect-super-experts",
+                 .group = HelpGroup::kPlan,
+                 .help = "Keep the down projections that make massive activations at the largest width that "
+                         "the budget has room for",
+                 .unset = "yes",
+                 .tasks = kChoiceTasks},
+      spec.protect_super_experts);
+  visit(OptionInfo{.name = "publish",
+                   .flag = "--publish",
+                   .group = HelpGroup::kPlan,
+                   .help =
+                       "winner: the plan of `optimal` only where it beats the uniform one on held-out text; "
+                       "plan: whatever the verdict says",
+                   .tasks = kVerdictTasks},
+        spec.publish);
   visit(OptionInfo{.name = "refinement", .kept = Kept::kAlways}, spec.refinement);
   visit(OptionInfo{.name = "gptq", .kept = Kept::kAlways}, spec.gptq);
   visit(OptionInfo{.name = "calibration", .kept = Kept::kAlways}, spec.calibration);
   visit(OptionInfo{.name = "evaluation", .kept = Kept::kAlways}, spec.evaluation);
+}
+
+// Whether plans keep super experts whole: by default, or because a rule names them (`--protect
+// super-experts`).
+inline bool ProtectsSuperExperts(const JobSpec& spec) {
+  for (const WidthRule& rule : spec.rules) {
+    if (rule.pattern == kSuperExpertsPattern) return true;
+  }
+  return spec.protect_super_experts.value_or(true);
 }
 
 }  // namespace quantmoe

@@ -41,6 +41,7 @@ enum TaskSet : unsigned {
   kChoiceTasks = 1 << 6,  // allocate and refine
   kRefineTasks = 1 << 7,
   kAssembleTasks = 1 << 8,
+  kVerdictTasks = 1 << 9,
 };
 
 // How a value is typed.

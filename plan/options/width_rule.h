@@ -7,6 +7,10 @@
 
 namespace quantmoe {
 
+// The pattern of what calibration finds (plan/allocate/super_experts.h): no name matches it, and only
+// `protect` goes with it.
+inline constexpr char kSuperExpertsPattern[] = "super-experts";
+
 struct WidthRule {
   std::string pattern;   // see MatchesPattern
   int min_bits = 0;      // 0: no floor; equal to max_bits: a pin

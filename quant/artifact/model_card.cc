@@ -44,7 +44,12 @@ std::string ScoreRow(const std::string& name, const json& before, const json& af
 }
 
 // Whether the mixture was worth it, in the words of the report.
-std::string VerdictText(const json& scores) {
+std::string VerdictText(const BitPlan& plan, const nlohmann::json& scores) {
+  if (plan.verdict && !plan.verdict->plan_published) {
+    return absl::StrCat(
+        "**The plan of the heuristic `", plan.verdict->heuristic,
+        "` did not beat these uniform widths on held-out text, so these are published.**\n\n");
+  }
   const auto verdict = scores.find("verdict");
   if (verdict == scores.end() || !verdict->is_object()) return "";
   return absl::StrCat("**", verdict->at("text").get<std::string>(), "**\n\n");
@@ -108,7 +113,7 @@ std::string ModelCard(const BitPlan& plan, const ModelSpec& spec, const nlohmann
       "` for the runtime profile `", plan.profile, "` (quantmoe ", version, "). Groups of ", plan.group_size,
       " input channels, symmetric. Weight files: ", original_bytes, " bytes before, ", plan.weight_file_bytes,
       " after (", absl::StrFormat("%.2f", plan.stored_bits), " stored bits for each quantized weight).\n\n",
-      ScoreTable(scores), VerdictText(scores), WidthTable(plan));
+      ScoreTable(scores), VerdictText(plan, scores), WidthTable(plan));
 }
 
 std::string CarriedFilesTable(const std::vector<std::string>& paths) {
@@ -132,7 +137,7 @@ std::string ExportCard(const BitPlan& plan, const ModelSpec& spec, const nlohman
       "Groups of ", plan.group_size, " input channels, symmetric. Weight files: ", plan.weight_file_bytes,
       " bytes, of the artifact it was made from: ", source_bytes, " (",
       absl::StrFormat("%.2f", plan.stored_bits), " stored bits for each quantized weight).\n\n",
-      ScoreTable(scores), VerdictText(scores), WidthTable(plan));
+      ScoreTable(scores), VerdictText(plan, scores), WidthTable(plan));
 }
 
 }  // namespace quantmoe

@@ -167,31 +167,43 @@ Attention::Heads Attention::LatentHeads(const at::Tensor& x, const TokenBatch& b
 
 at::Tensor Attention::Attend(const Heads& heads, int64_t first, int64_t count) const {
   const AttentionSpec& a = spec_->attention;
-  const int64_t width = std::max(a.head_dim, a.value_dim);
+  const int64_t value_width = heads.value.size(-1), width = std::max(a.head_dim, value_width);
   const auto run = [&](const at::Tensor& x) { return Widened(x.narrow(2, first, count), width); };
   std::optional<at::Tensor> mask;
   if (layer_.window > 0 && layer_.window < count) mask = WindowMask(count, layer_.window);
   return at::scaled_dot_product_attention(run(heads.query), run(heads.key), run(heads.value), mask,
                                           /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(), a.scale)
-      .narrow(-1, 0, a.value_dim);
+      .narrow(-1, 0, value_width);
+}
+
+Attention::Heads Attention::HeadsOf(const at::Tensor& x, const TokenBatch& batch,
+                                    const RopeTable& positions) const {
+  return spec_->attention.mla ? LatentHeads(x, batch, positions) : GroupedHeads(x, batch, positions);
+}
+
+at::Tensor Attention::AttendAll(const Heads& heads) const {
+  const AttentionSpec& a = spec_->attention;
+  if (sinks_.defined())
+    return AttendWithSinks(heads.query, heads.key, heads.value, sinks_, layer_.window, a.scale);
+  const int64_t length = heads.query.size(2), step = layer_.chunk > 0 ? layer_.chunk : length;
+  std::vector<at::Tensor> runs;
+  for (int64_t first = 0; first < length; first += step)
+    runs.push_back(Attend(heads, first, std::min(step, length - first)));
+  return runs.size() == 1 ? runs.front() : at::cat(runs, 2);
 }
 
 at::Tensor Attention::BatchContext(const at::Tensor& x, const TokenBatch& batch,
                                    const RopeTable& table) const {
   const AttentionSpec& a = spec_->attention;
-  const Heads heads = a.mla ? LatentHeads(x, batch, table) : GroupedHeads(x, batch, table);
-  if (sinks_.defined()) {
-    return AttendWithSinks(heads.query, heads.key, heads.value, sinks_, layer_.window, a.scale)
-        .transpose(1, 2)
-        .reshape({batch.tokens(), a.heads * a.value_dim});
-  }
-  const int64_t step = layer_.chunk > 0 ? layer_.chunk : batch.length;
-  std::vector<at::Tensor> runs;
-  for (int64_t first = 0; first < batch.length; first += step) {
-    runs.push_back(Attend(heads, first, std::min(step, batch.length - first)));
-  }
-  const at::Tensor context = runs.size() == 1 ? runs.front() : at::cat(runs, 2);
-  return context.transpose(1, 2).reshape({batch.tokens(), a.heads * a.value_dim});
+  return AttendAll(HeadsOf(x, batch, table)).transpose(1, 2).reshape({batch.tokens(), a.heads * a.value_dim});
+}
+
+// Values that are the unit vectors make the context the probabilities themselves, whatever the mask.
+at::Tensor Attention::Received(const at::Tensor& x) const {
+  const int64_t length = x.size(0);
+  Heads heads = HeadsOf(x, {1, length}, MakeRopeTable(spec_->rope, length, x.scalar_type()));
+  heads.value = at::eye(length, x.options()).expand({1, heads.value.size(1), length, length});
+  return AttendAll(heads).squeeze(0).to(at::kFloat).mean(1).mean(0);
 }
 
 }  // namespace quantmoe

@@ -32,6 +32,10 @@ class Attention {
 
   // What the output projection sees: x [tokens, hidden] (normalised) -> [tokens, heads * value_dim].
   at::Tensor Context(const at::Tensor& x, const Batches& batches) const;
+  // The share of all attention that each token receives, mean over heads: [length] f32 that sums up to at
+  // most
+  // 1. `x` [length, hidden] is one sequence.
+  at::Tensor Received(const at::Tensor& x) const;
   // What a linear sees when attention is fed x [tokens, hidden]: x itself, the context for the output
   // projection, and in MLA the normalised low-rank query [tokens, q_lora] or keys and values [tokens,
   // kv_lora].
@@ -61,6 +65,9 @@ class Attention {
   at::Tensor Tempered(const at::Tensor& query) const;
   // The context of positions [first, first + count) from the same ones, without sinks.
   at::Tensor Attend(const Heads& heads, int64_t first, int64_t count) const;
+  // The same of whole sequences, with whatever values: [sequences, heads, length, width of the values].
+  at::Tensor AttendAll(const Heads& heads) const;
+  Heads HeadsOf(const at::Tensor& x, const TokenBatch& batch, const RopeTable& positions) const;
   // [tokens, hidden] -> [tokens, q_lora], and [tokens, kv_lora + rope_dim] -> [tokens, kv_lora].
   at::Tensor QueryLatent(const at::Tensor& x) const;
   at::Tensor KeyValueLatent(const at::Tensor& down) const;

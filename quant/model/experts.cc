@@ -27,8 +27,12 @@ void AddToRows(const at::Tensor& y, const at::Tensor& rows, const at::Tensor& we
   });
 }
 
+void Raise(double& peak, const at::Tensor& output) {
+  peak = std::max(peak, output.abs().amax().item<double>());
+}
+
 absl::Status AddExperts(const ModelSpec& spec, const Part& part, const at::Tensor& x,
-                        const Dispatch& dispatch, WeightSource& source, at::Tensor& sum) {
+                        const Dispatch& dispatch, WeightSource& source, at::Tensor& sum, OutputPeaks* peaks) {
   for (int i = 0; i < part.num_experts; ++i) {
     const int expert = part.first_expert + i;
     if (dispatch.count(expert) == 0) continue;
@@ -41,14 +45,16 @@ absl::Status AddExperts(const ModelSpec& spec, const Part& part, const at::Tenso
       const at::Tensor run = rows.narrow(0, first, count);
       const at::Tensor factors = weights.narrow(0, first, count);
       const at::Tensor input = ExpertInput(spec.moe, x.index_select(0, run), factors);
-      AddToRows(mlp.Forward(input), run, OutputWeights(spec.moe, factors), sum);
+      const at::Tensor output = mlp.Forward(input);
+      if (peaks != nullptr) Raise(peaks->experts[static_cast<size_t>(expert)], output);
+      AddToRows(output, run, OutputWeights(spec.moe, factors), sum);
     }
   }
   return absl::OkStatus();
 }
 
 absl::Status AddShared(const ModelSpec& spec, const Part& part, const at::Tensor& x, WeightSource& source,
-                       at::Tensor& sum) {
+                       at::Tensor& sum, OutputPeaks* peaks) {
   ASSIGN_OR_RETURN(const GatedMlp mlp,
                    GatedMlp::Load(spec, part.linears[0], part.linears[1], part.linears[2], source));
   at::Tensor factor;
@@ -58,6 +64,7 @@ absl::Status AddShared(const ModelSpec& spec, const Part& part, const at::Tensor
   for (int64_t first = 0; first < x.size(0); first += kRunTokens) {
     const int64_t count = std::min(kRunTokens, x.size(0) - first);
     at::Tensor y = mlp.Forward(x.narrow(0, first, count));
+    if (peaks != nullptr) Raise(peaks->mlp, y);
     if (factor.defined()) y.mul_(factor.narrow(0, first, count));
     sum.narrow(0, first, count).add_(y);
   }
@@ -110,15 +117,17 @@ absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const 
 }
 
 absl::StatusOr<at::Tensor> FeedForward(const ModelSpec& spec, int layer, const at::Tensor& x,
-                                       const Routing& routing, WeightSource& source) {
+                                       const Routing& routing, WeightSource& source, OutputPeaks* peaks) {
+  if (peaks != nullptr) peaks->experts.assign(static_cast<size_t>(spec.moe.experts), 0);
   at::Tensor sum = at::zeros({x.size(0), spec.hidden}, at::kFloat);
   const std::vector<Part> parts = CutLayer(spec, layer);
   std::optional<Dispatch> dispatch;
   if (spec.layers[static_cast<size_t>(layer)].moe) dispatch.emplace(routing, spec.moe.experts);
   for (const Part& part : parts) {
-    if (part.kind == PartKind::kExperts) RETURN_IF_ERROR(AddExperts(spec, part, x, *dispatch, source, sum));
+    if (part.kind == PartKind::kExperts)
+      RETURN_IF_ERROR(AddExperts(spec, part, x, *dispatch, source, sum, peaks));
     if (part.kind == PartKind::kShared || part.kind == PartKind::kDense) {
-      RETURN_IF_ERROR(AddShared(spec, part, x, source, sum));
+      RETURN_IF_ERROR(AddShared(spec, part, x, source, sum, peaks));
     }
   }
   return sum.to(x.scalar_type());

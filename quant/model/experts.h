@@ -1,6 +1,8 @@
 // Gated MLPs: experts, shared experts and the dense layers of mixed models.
 #pragma once
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include <ATen/core/Tensor.h>
 
@@ -54,10 +56,18 @@ at::Tensor OutputWeights(const MoeSpec& moe, const at::Tensor& weights);
 absl::StatusOr<at::Tensor> SharedFactor(const ModelSpec& spec, int layer, const at::Tensor& x,
                                         WeightSource& source);
 
+// The largest |output of the down projection| over the tokens that an MLP was given, before the router's
+// weight.
+struct OutputPeaks {
+  std::vector<double> experts;  // [experts]; 0 for one without tokens
+  double mlp = 0;               // of the dense or shared MLP; 0 where there is none
+};
+
 // The feed-forward half of a layer on its normalised input x [tokens, hidden]; experts are loaded one after
-// the other. `routing` is read for layers with experts only. [tokens, hidden] in the dtype of x. Errors
-// of `source`.
+// the other. `routing` is read for layers with experts only. [tokens, hidden] in the dtype of x. `peaks` may
+// be null. Errors of `source`.
 absl::StatusOr<at::Tensor> FeedForward(const ModelSpec& spec, int layer, const at::Tensor& x,
-                                       const Routing& routing, WeightSource& source);
+                                       const Routing& routing, WeightSource& source,
+                                       OutputPeaks* peaks = nullptr);
 
 }  // namespace quantmoe

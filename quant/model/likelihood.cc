@@ -22,6 +22,24 @@ at::Tensor IsFirstOfLargest(const at::Tensor& values, const at::Tensor& picked, 
   return best.index_copy_(0, rows, first.eq(chosen.index_select(0, rows)));
 }
 
+// Calls `visit` with the log probabilities of some rows under both, until all were seen.
+template <typename Visit>
+void VisitRows(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed, Visit visit) {
+  const int64_t step = std::max<int64_t>(1, kMaxLogits / head.vocabulary());
+  for (int64_t first = 0; first < reference.size(0); first += step) {
+    const int64_t rows = std::min(step, reference.size(0) - first);
+    visit(at::log_softmax(head.Logits(reference.narrow(0, first, rows)), -1, at::kFloat),
+          at::log_softmax(head.Logits(changed.narrow(0, first, rows)), -1, at::kFloat));
+  }
+}
+
+// KL(p || q) of each row.
+void AppendDivergences(const at::Tensor& p, const at::Tensor& q, std::vector<double>& rows) {
+  const at::Tensor sums = (p.exp() * (p - q)).sum(1).contiguous();
+  const float* const values = sums.const_data_ptr<float>();
+  rows.insert(rows.end(), values, values + sums.numel());
+}
+
 }  // namespace
 
 absl::StatusOr<at::Tensor> RunLayers(
@@ -67,16 +85,21 @@ absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, cons
   return scores;
 }
 
-double MeanDivergence(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed) {
-  double sum = 0;
-  const int64_t step = std::max<int64_t>(1, kMaxLogits / head.vocabulary());
-  for (int64_t first = 0; first < reference.size(0); first += step) {
-    const int64_t rows = std::min(step, reference.size(0) - first);
-    const at::Tensor p = at::log_softmax(head.Logits(reference.narrow(0, first, rows)), -1, at::kFloat);
-    const at::Tensor q = at::log_softmax(head.Logits(changed.narrow(0, first, rows)), -1, at::kFloat);
-    sum += (p.exp() * (p - q)).sum(1).sum(at::kDouble).item<double>();
-  }
-  return sum / static_cast<double>(reference.size(0));
+std::vector<double> RowDivergences(const OutputHead& head, const at::Tensor& reference,
+                                   const at::Tensor& changed) {
+  std::vector<double> rows;
+  VisitRows(head, reference, changed,
+            [&](const at::Tensor& p, const at::Tensor& q) { AppendDivergences(p, q, rows); });
+  return rows;
+}
+
+Divergences CompareRows(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed) {
+  Divergences divergences;
+  VisitRows(head, reference, changed, [&](const at::Tensor& p, const at::Tensor& q) {
+    AppendDivergences(p, q, divergences.rows);
+    divergences.top1_flips += p.argmax(1).ne(q.argmax(1)).sum().item<int64_t>();
+  });
+  return divergences;
 }
 
 }  // namespace quantmoe

@@ -26,9 +26,17 @@ absl::StatusOr<at::Tensor> RunModel(
     const ModelSpec& spec, const at::Tensor& ids, const Batches& batches, WeightSource& source,
     const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer);
 
-// Mean over rows of KL(softmax of `reference` || softmax of `changed`) in nats; both are residual streams
-// after the last layer, [rows, hidden], with one row at least.
-double MeanDivergence(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed);
+// KL(softmax of `reference` || softmax of `changed`) of each row, in nats. Both are residual streams after
+// the last layer, [rows, hidden].
+std::vector<double> RowDivergences(const OutputHead& head, const at::Tensor& reference,
+                                   const at::Tensor& changed);
+
+// The same, and how many rows have another argmax, which takes longer than all else.
+struct Divergences {
+  std::vector<double> rows;
+  int64_t top1_flips = 0;
+};
+Divergences CompareRows(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed);
 
 struct TokenScore {
   double log_probability = 0;  // natural log, f32 log-softmax

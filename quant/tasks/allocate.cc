@@ -31,8 +31,13 @@ absl::Status ScaleLosses(const TaskArguments& arguments, BlobStore& blobs, Disto
         if (!belongs(part)) continue;
         for (const DistortionRow& row : part.rows) error += row.widths.begin()->second.block_error;
       }
+      std::vector<double> scales = divergence.get<std::vector<double>>();
+      for (double& scale : scales) scale /= error;
       for (PartTable& part : table.parts) {
-        if (belongs(part) && error > 0) part.loss_scale = divergence.get<double>() / error;
+        if (!belongs(part) || error <= 0 || scales.empty()) continue;
+        part.loss_scale =
+            std::accumulate(scales.begin(), scales.end(), 0.0) / static_cast<double>(scales.size());
+        part.window_scales = scales;
       }
     }
   }
@@ -62,13 +67,19 @@ absl::Status AddPredictions(const TaskArguments& arguments, BlobStore& blobs,
   return absl::OkStatus();
 }
 
-// Inputs "table.<layer>.<part>" and "counts.<layer>.<shard>".
+// Inputs "table.<layer>.<part>", "counts.<layer>.<shard>" and "stream.<layer>.<shard>".
 absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, BlobStore& blobs) {
   DistortionTable table;
   std::map<int, RoutingCounts> routing;
+  std::map<int, StreamStatistics> streams;
   for (const auto& [role, digest] : arguments.inputs()) {
-    if (!role.starts_with("table.") && !role.starts_with("counts.")) continue;
+    if (!role.starts_with("table.") && !role.starts_with("counts.") && !role.starts_with("stream.")) continue;
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(digest));
+    if (role.starts_with("stream.")) {
+      ASSIGN_OR_RETURN(const StreamStatistics shard, StreamStatisticsFromJson(blob.bytes()));
+      AddShard(shard, streams[shard.layer]);
+      continue;
+    }
     if (role.starts_with("table.")) {
       ASSIGN_OR_RETURN(PartTable part, PartTableFromJson(blob.bytes()));
       table.parts.push_back(std::move(part));
@@ -82,6 +93,7 @@ absl::StatusOr<DistortionTable> CollectTable(const TaskArguments& arguments, Blo
     return std::pair(a.layer, a.part) < std::pair(b.layer, b.part);
   });
   for (auto& [layer, sum] : routing) table.routing.push_back(std::move(sum));
+  for (auto& [layer, sum] : streams) table.streams.push_back(std::move(sum));
   return table;
 }
 

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/exception_text.h"
+#include "base/status_macros.h"
 #include "plan/graph/task_kind.h"
 #include "plan/model/linears.h"
 #include "plan/model/model_spec.h"
@@ -75,6 +76,15 @@ absl::StatusOr<Digest> PutStates(const TaskArguments& arguments, BlobStore& blob
                                  const NamedTensors& tensors);
 // The tensors of such a blob; bf16 is widened to f32. Errors of GetTensors.
 absl::StatusOr<NamedTensors> GetStates(BlobStore& blobs, const Digest& digest);
+
+// The input of that role, read by `parse`. Errors of Input, BlobStore::Open and `parse`.
+template <typename T>
+absl::StatusOr<T> ReadInput(const TaskArguments& arguments, BlobStore& blobs, const std::string& role,
+                            absl::StatusOr<T> (*parse)(absl::string_view)) {
+  ASSIGN_OR_RETURN(const Digest digest, arguments.Input(role));
+  ASSIGN_OR_RETURN(const MappedFile text, blobs.Open(digest));
+  return parse(text.bytes());
+}
 
 // One JSON blob. Errors of BlobStore::Open; DATA_LOSS for what is no JSON.
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest);

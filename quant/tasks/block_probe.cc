@@ -57,8 +57,7 @@ BlockProbe::Errors BlockProbe::Measure(size_t which, const at::Tensor& error) co
 
 BlockProbe AttentionProbe(const Attention& attention, const std::vector<LinearKind>& kinds,
                           const at::Tensor& sample, const at::Tensor& stream, double residual_multiplier,
-                          int64_t length, int64_t tokens) {
-  const Batches batches = {{sample.size(0) / length, length}};
+                          const Batches& batches, int64_t tokens) {
   const at::Tensor context = attention.Context(sample, batches);
   const at::Tensor output = attention.Project(context);
   const at::Tensor stream_squares = (stream + output * residual_multiplier).pow(2).sum(1);

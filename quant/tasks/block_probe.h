@@ -47,11 +47,11 @@ class BlockProbe {
   double scale_;  // from the sample to all tokens
 };
 
-// The probe of an attention block on the sequences `sample` [sampled, hidden], `length` tokens each. `stream`
-// are the same rows of the residual stream before it; a part's linears are of these `kinds`.
+// The probe of an attention block on whole sequences, `sample` [sampled, hidden] as `batches` cut it.
+// `stream` are the same rows of the residual stream before it; a part's linears are of these `kinds`.
 BlockProbe AttentionProbe(const Attention& attention, const std::vector<LinearKind>& kinds,
                           const at::Tensor& sample, const at::Tensor& stream, double residual_multiplier,
-                          int64_t length, int64_t tokens);
+                          const Batches& batches, int64_t tokens);
 
 // The first `count` of `rows` [rows, ...], at most all, contiguous. A copy of its own: a view that waits for
 // the shards to come would keep all that its shard holds, however little of it is sampled.

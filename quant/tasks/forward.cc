@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error_info.h"
 #include "base/status_macros.h"
@@ -13,6 +14,7 @@
 #include "quant/gptq/finite.h"
 #include "quant/model/decoder.h"
 #include "quant/tasks/arguments.h"
+#include "quant/tasks/stream_shard.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
@@ -108,9 +110,10 @@ class LayerPass {
     RETURN_IF_ERROR(FeedForwardHalf());
     // Errors of the experts are measured against the squared length of the stream after the layer.
     RETURN_IF_ERROR(
-        Put("ffn_input", {{"ffn_input", ffn_input_.contiguous()}, {"energy", next_.pow(2).sum(1)}}));
+        Put("ffn_input", {{"ffn_input", ffn_input_.contiguous()}, {"stream_squares", next_.pow(2).sum(1)}}));
     RETURN_IF_ERROR(PutRouting());
     RETURN_IF_ERROR(PutCounts());
+    RETURN_IF_ERROR(PutStream());
     return std::move(outputs_);
   }
 
@@ -124,6 +127,8 @@ class LayerPass {
     const Batches batches = {{stored.size(0), stored.size(1)}};
     hidden_ = stored.flatten(0, 1);
     ASSIGN_OR_RETURN(const DecoderLayer loaded, DecoderLayer::Load(model_.spec, layer_, weights()));
+    const at::Tensor first = hidden_.narrow(0, 0, std::min(stored.size(1), kAttentionTokens));
+    received_ = loaded.attention().Received(loaded.AttentionInput(first));
     AttentionTrace trace = loaded.RunAttention(hidden_, batches);
     middle_ = std::move(trace.stream);
     ffn_input_ = std::move(trace.ffn_input);
@@ -146,10 +151,11 @@ class LayerPass {
   }
 
   absl::Status FeedForwardHalf() {
-    ASSIGN_OR_RETURN(ffn_, FeedForward(model_.spec, layer_, ffn_input_, routing_, weights()));
+    ASSIGN_OR_RETURN(ffn_, FeedForward(model_.spec, layer_, ffn_input_, routing_, weights(), &peaks_));
     next_ = at::add(middle_, ffn_, model_.spec.residual_multiplier);
     RETURN_IF_ERROR(CheckFinite(next_, layer_, "the outputs"));
-    if (layer_ + 1 == model_.spec.num_layers()) return absl::OkStatus();
+    const bool last = layer_ + 1 == model_.spec.num_layers();
+    if (last && !arguments_.params().contains("sample")) return absl::OkStatus();
     return Put("hidden", {{"hidden", next_.view(shape_).contiguous()}});
   }
 
@@ -170,6 +176,14 @@ class LayerPass {
     counts.stream_cosine = CosineSum(hidden_, next_);
     ASSIGN_OR_RETURN(const Digest digest, context_.blobs.Put(RoutingCountsToJson(counts)));
     outputs_.push_back({"counts", digest});
+    return absl::OkStatus();
+  }
+
+  absl::Status PutStream() {
+    const StreamStatistics statistics =
+        StatisticsOfShard(layer_, next_, shape_[1], received_, peaks_, routing_);
+    ASSIGN_OR_RETURN(const Digest digest, context_.blobs.Put(StreamStatisticsJson(statistics).dump()));
+    outputs_.push_back({"stream", digest});
     return absl::OkStatus();
   }
 
@@ -194,6 +208,8 @@ class LayerPass {
   std::vector<int64_t> shape_;  // [sequences, length, hidden]
   at::Tensor middle_;           // the residual stream between the halves
   at::Tensor hidden_, ffn_input_, ffn_, next_;
+  at::Tensor received_;  // StatisticsOfShard
+  OutputPeaks peaks_;
   Routing routing_;
   TaskOutputs outputs_;
 };

@@ -6,6 +6,7 @@
 #include "plan/graph/task_graph.h"
 #include "plan/model/tensor_problems.h"
 #include "plan/model/tensor_views.h"
+#include "plan/options/calibration_spec.h"
 #include "quant/evaluate/shards.h"
 #include "quant/evaluate/text_file.h"
 #include "quant/model/decoder.h"
@@ -82,62 +83,86 @@ class Preparation {
     return absl::OkStatus();
   }
 
-  // Consecutive windows of the text, tokenized as a whole: [sequences, length] i64. What refinement measures
-  // is taken from behind them, or, where the text ends too soon, from its last quarter.
+  // Consecutive sequences of the text, tokenized as a whole: [sequences, length] i64. What plans are measured
+  // on is taken from behind them.
   absl::StatusOr<at::Tensor> CalibrationIds() {
     ASSIGN_OR_RETURN(const int64_t samples, arguments_.Param<int64_t>("samples"));
-    ASSIGN_OR_RETURN(const int64_t length, arguments_.Param<int64_t>("sequence_length"));
+    ASSIGN_OR_RETURN(const int length, arguments_.Param<int>("sequence_length"));
     ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer_->EncodeText(calibration_text_, add_bos_));
-    const int64_t kept_back = KeptBack(static_cast<int64_t>(ids.size()));
-    const int64_t sequences = std::min(samples, (static_cast<int64_t>(ids.size()) - kept_back) / length);
-    if (sequences <= 0) {
+    const auto tokens = static_cast<int64_t>(ids.size());
+    if (tokens < length) {
       return MakeError(
           absl::StatusCode::kInvalidArgument, "CALIBRATION_TEXT_TOO_SHORT",
-          absl::StrCat("spec.calibration.text has ", ids.size(), " tokens; one sequence needs ", length,
-                       kept_back > 0 ? absl::StrCat(" and refinement ", kept_back, " more") : ""),
-          {{"tokens", absl::StrCat(ids.size())}, {"sequence_length", absl::StrCat(length)}});
+          absl::StrCat("spec.calibration.text has ", tokens, " tokens; one sequence needs ", length),
+          {{"tokens", absl::StrCat(tokens)}, {"sequence_length", absl::StrCat(length)}});
     }
-    if (kept_back > 0) RETURN_IF_ERROR(StoreHeldout(ids, sequences * length));
-    ids.resize(static_cast<size_t>(sequences * length));
+    ASSIGN_OR_RETURN(const int64_t wanted, arguments_.Param<int64_t>("sample_windows"));
+    const int64_t window = StartLength(length),
+                  windows = std::clamp<int64_t>(tokens / 4 / window, 2, 2 * wanted);
+    const int64_t apart = (tokens - windows * window) / length;
+    const int64_t sequences = std::min(samples, apart > 0 ? apart : tokens / length);
+    const int64_t used = sequences * length;
+    // A text that is too short for both is used for both.
+    const int64_t behind = std::max<int64_t>(0, std::min(used, tokens - windows * window));
+    RETURN_IF_ERROR(StoreSamples({ids.begin() + behind, ids.end()}, window, windows));
+    ids.resize(static_cast<size_t>(used));
     return at::tensor(ids, at::kInt).to(at::kLong).view({sequences, length});
   }
 
-  int64_t HeldoutLength() const {
-    const auto& params = arguments_.params();
-    return std::min(params.value("heldout_tokens", int64_t{0}), params.at("sequence_length").get<int64_t>());
-  }
-
-  // How many tokens at the end of the text solves have to leave.
-  int64_t KeptBack(int64_t tokens) const {
-    const int64_t length = HeldoutLength();
-    if (length == 0) return 0;
-    const int64_t pieces =
-        std::min(arguments_.params().at("heldout_sequences").get<int64_t>(), tokens / 4 / length);
-    return std::max<int64_t>(pieces, 1) * length;
-  }
-
-  // The sample of refinement: pieces spread evenly over what comes behind the first `used` tokens.
-  absl::Status StoreHeldout(const std::vector<int32_t>& ids, int64_t used) {
-    const int64_t length = HeldoutLength();
-    const int64_t room = (static_cast<int64_t>(ids.size()) - used) / length;
-    const int64_t pieces = std::min(arguments_.params().at("heldout_sequences").get<int64_t>(), room);
-    std::vector<int32_t> chosen;
-    for (int64_t p = 0; p < pieces; ++p) {
-      const auto first = ids.begin() + used + p * room / pieces * length;
-      chosen.insert(chosen.end(), first, first + length);
-    }
+  // `windows` spread over `ids`, in turn for the search of a plan and for the verdict on it.
+  absl::Status StoreSamples(const std::vector<int32_t>& ids, int64_t window, int64_t windows) {
+    const at::Tensor cut = Starts(at::tensor(ids, at::kInt).to(at::kLong), windows, window);
     CheckpointWeights weights(model_.spec, model_.checkpoint, at::kFloat);
-    ASSIGN_OR_RETURN(const at::Tensor hidden,
-                     Embed(model_.spec, at::tensor(chosen, at::kInt).to(at::kLong), weights));
-    const at::Tensor shaped = hidden.view({pieces, length, -1}).contiguous();
-    ASSIGN_OR_RETURN(const Digest digest, PutTensors(context_.blobs, {{"hidden", shaped}}));
-    outputs_.push_back({"heldout", digest});
+    for (const auto& [role, first] : {std::pair("search_sample", 0), std::pair("verdict_sample", 1)}) {
+      const at::Tensor half =
+          cut.slice(0, std::min<int64_t>(first, cut.size(0) - 1), {}, /*step=*/2).contiguous();
+      ASSIGN_OR_RETURN(const at::Tensor hidden, Embed(model_.spec, half, weights));
+      const at::Tensor shaped = hidden.view({half.size(0), half.size(1), -1}).contiguous();
+      ASSIGN_OR_RETURN(const Digest digest, PutTensors(context_.blobs, {{"hidden", shaped}}));
+      outputs_.push_back({role, digest});
+      if (first != 0) continue;
+      ASSIGN_OR_RETURN(const int64_t probed, arguments_.Param<int64_t>("probe_windows"));
+      ASSIGN_OR_RETURN(probe_sample_,
+                       PutTensors(context_.blobs, {{"hidden", shaped.slice(0, 0, probed).contiguous()}}));
+    }
     return absl::OkStatus();
+  }
+
+  // The token that begins every text, where the tokenizer puts one.
+  std::optional<int32_t> FirstToken() const {
+    return add_bos_.value_or(tokenizer_->adds_bos()) ? tokenizer_->bos_id() : std::nullopt;
+  }
+
+  // Short sequences from places spread over `ids`, half of them with the token that begins a text, two after
+  // two: [starts, length] i64.
+  at::Tensor Starts(const at::Tensor& ids, int64_t count, int64_t length) const {
+    const int64_t room = ids.numel() - length + 1;
+    count = std::min(count, room);
+    std::vector<at::Tensor> starts;
+    for (int64_t i = 0; i < count; ++i) {
+      at::Tensor start = ids.flatten().narrow(0, (2 * i + 1) * room / (2 * count), length).clone();
+      if (const auto first = FirstToken(); first && i % 4 < 2) start[0] = *first;
+      starts.push_back(std::move(start));
+    }
+    return at::stack(starts);
   }
 
   absl::Status StoreCalibration() {
     ASSIGN_OR_RETURN(const at::Tensor ids, CalibrationIds());
-    ASSIGN_OR_RETURN(const int64_t shard_sequences, arguments_.Param<int64_t>("shard_sequences"));
+    ASSIGN_OR_RETURN(const int shard_sequences, arguments_.Param<int>("shard_sequences"));
+    RETURN_IF_ERROR(StoreShards(ids, shard_sequences));
+    const int starts = arguments_.params().value("starts", 0), length = static_cast<int>(ids.size(1));
+    if (starts > 0) {
+      RETURN_IF_ERROR(
+          StoreShards(Starts(ids, starts, StartLength(length)), StartsOfShard(shard_sequences, length)));
+    }
+    // The sample of the probes passes the layers as a shard does.
+    outputs_.push_back({absl::StrCat("hidden.", summary_.calibration_shards), probe_sample_});
+    return absl::OkStatus();
+  }
+
+  // `ids` [sequences, length] i64.
+  absl::Status StoreShards(const at::Tensor& ids, int64_t shard_sequences) {
     CheckpointWeights weights(model_.spec, model_.checkpoint, at::kFloat);
     for (const at::Tensor& shard : ids.split(shard_sequences)) {
       RETURN_IF_ERROR(CheckCancelled(context_));
@@ -146,7 +171,7 @@ class Preparation {
       ASSIGN_OR_RETURN(const Digest digest, PutStates(arguments_, context_.blobs, {{"hidden", shaped}}));
       outputs_.push_back({absl::StrCat("hidden.", summary_.calibration_shards++), digest});
     }
-    summary_.calibration_tokens = ids.numel();
+    summary_.calibration_tokens += ids.numel();
     return absl::OkStatus();
   }
 
@@ -182,6 +207,7 @@ class Preparation {
   std::optional<bool> add_bos_;
   std::string calibration_text_;
   std::string perplexity_text_;  // empty without an evaluation
+  Digest probe_sample_;
   PrepareSummary summary_;
   TaskOutputs outputs_;
 };

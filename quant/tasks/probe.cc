@@ -1,32 +1,23 @@
 // probe: what errors in one layer cost at the output of the model. Attention, dense or shared MLP, and
 // experts are each quantized alone at the smallest width, the rest of the model runs on, and the divergence
-// of the predicted tokens is taken. Block errors of different layers compare only after this scale.
+// of the predicted tokens is taken, window by window. Block errors of different layers compare only after
+// this scale.
+#include <algorithm>
+#include <cmath>
+
 #include <ATen/ATen.h>
 
+#include "base/error_info.h"
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
+#include "plan/allocate/tail_figures.h"
 #include "quant/artifact/quantized_weights.h"
 #include "quant/model/likelihood.h"
 #include "quant/tasks/arguments.h"
-#include "quant/tasks/block_probe.h"
 #include "quant/tensor_bytes.h"
 
 namespace quantmoe {
 namespace {
-
-// The sample: the start of the first sequences of each given shard.
-constexpr int64_t kSequences = 2;
-constexpr int64_t kLength = 256;
-
-// [sequences, length, hidden].
-absl::StatusOr<at::Tensor> Sample(const TaskArguments& arguments, BlobStore& blobs) {
-  std::vector<at::Tensor> pieces;
-  for (const Digest& digest : arguments.InputSeries("hidden")) {
-    ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(blobs, digest));
-    pieces.push_back(FirstRows(tensors.at("hidden").slice(1, 0, kLength), kSequences));
-  }
-  return at::cat(pieces, 0);
-}
 
 // Each group of the layer at the smallest width that was solved.
 absl::StatusOr<std::map<std::string, BitPlan>> PlansByGroup(const TaskArguments& arguments,
@@ -46,31 +37,47 @@ absl::StatusOr<std::map<std::string, BitPlan>> PlansByGroup(const TaskArguments&
   return plans;
 }
 
+// [windows, length, hidden], of the original model.
+absl::StatusOr<at::Tensor> Stream(const TaskArguments& arguments, const std::string& role, BlobStore& blobs) {
+  ASSIGN_OR_RETURN(const Digest digest, arguments.Input(role));
+  ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(blobs, digest));
+  return tensors.at("hidden");
+}
+
+absl::Status CheckFinite(const std::vector<double>& windows, int layer, const std::string& group) {
+  if (std::all_of(windows.begin(), windows.end(), [](double mean) { return std::isfinite(mean); }))
+    return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "NUMERIC_FAILURE",
+                   absl::StrCat("layer ", layer, ": the probe of ", group, " gives NaN or infinite values"));
+}
+
 }  // namespace
 
 absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
   ASSIGN_OR_RETURN(const int layer, arguments.Param<int>("layer"));
   ASSIGN_OR_RETURN(const auto plans, PlansByGroup(arguments, context.blobs));
-  ASSIGN_OR_RETURN(const at::Tensor sample, Sample(arguments, context.blobs));
+  ASSIGN_OR_RETURN(const at::Tensor sample, Stream(arguments, "hidden", context.blobs));
+  ASSIGN_OR_RETURN(const at::Tensor last, Stream(arguments, "last", context.blobs));
   const Batches batches = {{sample.size(0), sample.size(1)}};
   const at::Tensor hidden = sample.flatten(0, 1);
   CheckpointWeights original(model.spec, model.checkpoint, at::kFloat);
   const auto poll = [&](int, const at::Tensor&) { return CheckCancelled(context); };
   ASSIGN_OR_RETURN(const OutputHead head, OutputHead::Load(model.spec, original));
-  ASSIGN_OR_RETURN(const at::Tensor reference, RunLayers(model.spec, layer, hidden, batches, original, poll));
-
+  const at::Tensor reference = last.flatten(0, 1);
   nlohmann::json divergence = nlohmann::json::object();
   for (const auto& [group, plan] : plans) {
     context.progress(static_cast<double>(divergence.size() + 1) / static_cast<double>(plans.size() + 1),
                      group);
     PlannedWeights changed(plan, original, context.blobs);
-    ASSIGN_OR_RETURN(const at::Tensor last, RunLayers(model.spec, layer, hidden, batches, changed, poll));
-    divergence[group] = MeanDivergence(head, reference, last);
+    ASSIGN_OR_RETURN(const at::Tensor end, RunLayers(model.spec, layer, hidden, batches, changed, poll));
+    const std::vector<double> windows = WindowMeans(RowDivergences(head, reference, end), sample.size(1));
+    RETURN_IF_ERROR(CheckFinite(windows, layer, group));
+    divergence[group] = windows;
   }
   const nlohmann::json sensitivity = {{"layer", layer}, {"divergence", std::move(divergence)}};
-  ASSIGN_OR_RETURN(const Digest digest, context.blobs.Put(sensitivity.dump()));
-  return TaskOutputs{{"sensitivity", digest}};
+  ASSIGN_OR_RETURN(const Digest stored, context.blobs.Put(sensitivity.dump()));
+  return TaskOutputs{{"sensitivity", stored}};
 }
 
 }  // namespace quantmoe

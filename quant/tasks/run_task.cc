@@ -16,8 +16,8 @@
 
 namespace quantmoe {
 
-TaskFunction RunPrepare, RunForward, RunSolve, RunProbe, RunPredict, RunAllocate, RunRefine, RunReSolve,
-    RunAssemble, RunEvaluate, RunPublish;
+TaskFunction RunPrepare, RunForward, RunSolve, RunProbe, RunPredict, RunAllocate, RunRefine, RunVerdict,
+    RunReSolve, RunAssemble, RunEvaluate, RunPublish;
 
 namespace {
 
@@ -37,6 +37,8 @@ absl::StatusOr<TaskOutputs> Dispatch(TaskKind kind, const TaskArguments& argumen
       return RunAllocate(arguments, context);
     case TaskKind::kRefine:
       return RunRefine(arguments, context);
+    case TaskKind::kVerdict:
+      return RunVerdict(arguments, context);
     case TaskKind::kReSolve:
       return RunReSolve(arguments, context);
     case TaskKind::kAssemble:
@@ -72,7 +74,7 @@ absl::StatusOr<std::vector<BlobRef>> RunTask(TaskKind kind, const std::string& p
 }
 
 std::string DeterminismClass(const ComputeDevice& device) {
-  const std::string cpu = absl::StrCat("cpu-", CpuDeterminism(), "-torch2.15-v6");
+  const std::string cpu = absl::StrCat("cpu-", CpuDeterminism(), "-torch2.15-v7");
   return device.is_gpu() ? absl::StrCat(device.determinism, "-", cpu) : cpu;
 }
 

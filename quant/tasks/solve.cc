@@ -64,14 +64,14 @@ class PartSolver : public PartTask {
     ASSIGN_OR_RETURN(const DecoderLayer layer, DecoderLayer::Load(model_.spec, part_.layer, weights_));
     std::vector<InputGroup> groups = GroupByInput();
     std::vector<at::Tensor> sample, stream;
-    int64_t length = 0;
+    Batches sampled;
     const size_t shards = arguments_.InputSeries("hidden").size(), stride = (shards + 3) / 4;
     for (size_t s = 0; s < shards; ++s) {
       ASSIGN_OR_RETURN(const at::Tensor hidden, Shard("hidden", "hidden", s));
-      length = std::min(hidden.size(1), kProbeTokens / 4);
       const at::Tensor x = layer.AttentionInput(hidden.flatten(0, 1));
       if (s % stride == 0) {
-        // The start of the shard's first sequence: equally long pieces make one batch.
+        const int64_t length = std::min(hidden.size(1), kProbeTokens / 4);
+        sampled.push_back({1, length});
         sample.push_back(FirstRows(x, length));
         stream.push_back(FirstRows(hidden[0], length));
       }
@@ -86,7 +86,7 @@ class PartSolver : public PartTask {
     for (const Linear& linear : part_.linears) kinds.push_back(linear.kind);
     const BlockProbe probe =
         AttentionProbe(layer.attention(), kinds, at::cat(sample, 0), at::cat(stream, 0),
-                       model_.spec.residual_multiplier, length, groups.front().sum.tokens());
+                       model_.spec.residual_multiplier, sampled, groups.front().sum.tokens());
     for (InputGroup& group : groups) {
       std::vector<LinearTarget> targets;
       for (const size_t i : group.linears) {
@@ -120,7 +120,7 @@ class PartSolver : public PartTask {
     ProbeRows probe_rows(shards, device_.device);
     for (size_t s = 0; s < shards; ++s) {
       ASSIGN_OR_RETURN(const at::Tensor x, DeviceShard("ffn_input", "ffn_input", s));
-      ASSIGN_OR_RETURN(const at::Tensor stream_squares, DeviceShard("ffn_input", "energy", s));
+      ASSIGN_OR_RETURN(const at::Tensor stream_squares, DeviceShard("ffn_input", "stream_squares", s));
       at::Tensor factors;
       if (part_.kind == PartKind::kShared) {
         ASSIGN_OR_RETURN(factors, SharedFactor(model_.spec, part_.layer, x, device_weights_));
@@ -181,7 +181,7 @@ class PartSolver : public PartTask {
   absl::Status AddShard(size_t shard, const std::vector<Dispatch>& dispatches,
                         std::vector<ExpertSums>& experts) {
     ASSIGN_OR_RETURN(const at::Tensor x, DeviceShard("ffn_input", "ffn_input", shard));
-    ASSIGN_OR_RETURN(const at::Tensor stream_squares, DeviceShard("ffn_input", "energy", shard));
+    ASSIGN_OR_RETURN(const at::Tensor stream_squares, DeviceShard("ffn_input", "stream_squares", shard));
     for (ExpertSums& e : experts) {
       RETURN_IF_ERROR(CheckCancelled(context_));
       const at::Tensor tokens = upload_(dispatches[shard].Tokens(e.expert));

@@ -12,6 +12,7 @@
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/distortion_table.h"
 #include "plan/allocate/loss.h"
+#include "plan/allocate/super_experts.h"
 #include "plan/graph/task_definition.h"
 #include "plan/model/json_codec.h"
 #include "plan/options/spec_json.h"
@@ -85,6 +86,9 @@ json PlanJson(const BitPlan& plan) {
                 {"lower_bound", plan.lower_bound}, {"fallback_ratio", plan.fallback_ratio},
                 {"objective", plan.objective},     {"unconstrained_loss", plan.unconstrained_loss},
                 {"rank_bytes", plan.rank_bytes},   {"histogram", histogram}};
+  if (plan.protection.linears > 0) value["protection"] = ProtectionJson(plan.protection);
+  if (plan.risk) value["risk"] = RiskJson(*plan.risk);
+  if (plan.verdict) value["verdict"] = VerdictJson(*plan.verdict);
   if (plan.refined) value["refined"] = RefinementJson(*plan.refined);
   return value;
 }
@@ -130,6 +134,28 @@ json LinearsJson(const BitPlan& plan, const DistortionTable& table) {
     linears.push_back(std::move(linear));
   }
   return linears;
+}
+
+// Statistics of every layer; peaks of single experts stand in the table of the job.
+json StreamsJson(const DistortionTable& table) {
+  json streams = json::array();
+  for (const StreamStatistics& stream : table.streams) {
+    json value = StreamStatisticsJson(stream);
+    for (const char* key : {"expert_peaks", "massive_routed"}) value.erase(key);
+    streams.push_back(std::move(value));
+  }
+  return streams;
+}
+
+json SuperExpertsJson(const DistortionTable& table) {
+  json experts = json::array();
+  for (const SuperExpert& found : FindSuperExperts(table.streams)) {
+    experts.push_back({{"layer", found.layer},
+                       {"expert", found.expert},
+                       {"peak", found.peak},
+                       {"massive_tokens", found.massive_tokens}});
+  }
+  return experts;
 }
 
 absl::StatusOr<json> ReadJson(BlobStore& blobs, const Digest& digest) {
@@ -192,6 +218,8 @@ absl::StatusOr<std::string> BuildReport(const ReportFacts& facts, BlobStore& blo
   report["weight_file_bytes"] = plan.weight_file_bytes;
   report["plan"] = PlanJson(plan);
   report["linears"] = LinearsJson(plan, table);
+  report["streams"] = StreamsJson(table);
+  report["super_experts"] = SuperExpertsJson(table);
   report["stages"] = OwnJson(facts.stages_json);
   report["workers"] = OwnJson(facts.workers_json);
   if (facts.scores.sha256.empty()) {

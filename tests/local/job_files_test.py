@@ -28,9 +28,11 @@ TITLE = {"display_name": "Pins: shared & others", "labels": {"team": "a b", "sta
 ODDS = ["--stored-bits", "4", "--heuristic", "random", "--param", "seed=3", "--param", "count=1", "--order", "group",
         "--scales", "range", "--gate-weighted", "--all-tokens", "*.experts.1.*", "--states", "bf16", "--no-add-bos", *SMALL]
 # With these every flag of a job goes both ways.
-BYTES = ["--bytes", "350KB", "--profile", "vllm", "--group-size", "64", "--widths", "4,8", "--damp", "0.02", "--min-bits", "shared=8", *SMALL]
+BYTES = ["--bytes", "350KB", "--profile", "vllm", "--group-size", "64", "--widths", "4,8", "--damp", "0.02", "--min-bits", "shared=8",
+         "--no-protect-super-experts", *SMALL]
 RANKS = ["--rank-bytes", "240KB", "--ranks", "4", "--shrinkage", "0.5", "--shard-sequences", "2", "--max-bits", "attention=4", "--refine-rounds", "1",
-         "--refine-trials", "2", *SMALL]
+         "--refine-trials", "2", "--starts", "3", "--publish", "plan", "--protect-super-experts",
+         *SMALL]
 AGAIN = ["--bits", "4", "--preset", "mixtral-attn4", "--propagation", "quantized", "--correction", "0.5", "--max-fallback-ratio", "1", *SMALL]
 SCORED = ["--bits", "3", "--heuristic", "uniform", "--samples", "4", "--sequence-length", "64", "--max-fallback-ratio", "1", "--calibration",
           ROOT / "testdata/tiny_calibration.txt", "--window", "64", "--add-bos", "--task", f"copa={TASKS / 'copa.jsonl'}", "--task",

@@ -26,7 +26,7 @@ SKIPPED = 77
 
 
 def hardware(determinism_class):
-    """`cpu-avx2-AuthenticAMD` of `cpu-avx2-AuthenticAMD-torch2.15-v6`."""
+    """`cpu-avx2-AuthenticAMD` of `cpu-avx2-AuthenticAMD-torch2.15-v7`."""
     return re.split(r"-torch\d", determinism_class)[0]
 
 

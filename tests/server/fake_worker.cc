@@ -234,9 +234,12 @@ std::vector<v1::TaskBlob> FakeWorker::Produce(const v1::TaskSpec& task) {
   if (task.kind() == "prepare") {
     add("summary", PrepareSummaryToJson({1, 100, 1, 50}));
     add("hidden.0", "hidden");
+    add("hidden.1", "sample of the probes");
     add("requests.0", "requests");
+    add("search_sample", "search");
+    add("verdict_sample", "verdict");
   } else if (task.kind() == "forward") {
-    for (const char* role : {"hidden", "ffn_input", "routing", "counts"})
+    for (const char* role : {"hidden", "ffn_input", "routing", "counts", "stream"})
       add(role, absl::StrCat(label, role));
   } else if (task.kind() == "solve") {
     std::map<int, Digest> blobs;
@@ -259,6 +262,10 @@ std::vector<v1::TaskBlob> FakeWorker::Produce(const v1::TaskSpec& task) {
     add("plan", BitPlanToJson(plan.value()));
     add("table", DistortionTableToJson(table));
     add("reference", BitPlanToJson(plan.value()));
+  } else if (task.kind() == "verdict") {
+    for (const v1::TaskBlob& input : task.inputs()) {
+      if (input.role() == "plan") add("plan", ReadBlob(input.digest()));
+    }
   } else if (task.kind() == "evaluate") {
     add("scores", absl::StrCat("{\"", params.at("weights").get<std::string>(), "\":{}}"));
   } else {

@@ -284,6 +284,7 @@ TEST_F(ServiceTest, EstimatesWithoutCreating) {
   EXPECT_EQ(estimate.warnings(0), "no worker is connected: the job would wait");
   EXPECT_FALSE(estimate.bytes_exact());
   request.mutable_spec()->mutable_heuristic()->set_name("uniform");
+  request.mutable_spec()->set_protect_super_experts(false);
   ASSERT_TRUE(server_.jobs().EstimateJob(WithDeadline().get(), request, &estimate).ok());
   EXPECT_TRUE(estimate.bytes_exact());
   EXPECT_LE(estimate.predicted_bytes(), estimate.budget_bytes());

@@ -42,9 +42,10 @@ class Outputs {
 absl::Status Prepare(Outputs& outputs) {
   RETURN_IF_ERROR(
       outputs.Add("summary", PrepareSummaryToJson({kSyntheticShards, 100, kSyntheticEvaluationShards, 50})));
-  for (int i = 0; i < kSyntheticShards; ++i) RETURN_IF_ERROR(outputs.Add(absl::StrCat("hidden.", i)));
+  for (int i = 0; i <= kSyntheticShards; ++i) RETURN_IF_ERROR(outputs.Add(absl::StrCat("hidden.", i)));
   for (int i = 0; i < kSyntheticEvaluationShards; ++i)
     RETURN_IF_ERROR(outputs.Add(absl::StrCat("requests.", i)));
+  for (const char* sample : {"search_sample", "verdict_sample"}) RETURN_IF_ERROR(outputs.Add(sample));
   return absl::OkStatus();
 }
 
@@ -71,7 +72,7 @@ absl::Status Produce(TaskKind kind, Outputs& outputs) {
     case TaskKind::kPrepare:
       return Prepare(outputs);
     case TaskKind::kForward:
-      return AddAll(outputs, {"hidden", "middle", "ffn_input", "routing", "counts"});
+      return AddAll(outputs, {"hidden", "middle", "ffn_input", "routing", "counts", "stream"});
     case TaskKind::kSolve:
       return AddAll(outputs, {"table", "w2", "w3", "w4", "w8"});
     case TaskKind::kProbe:
@@ -82,6 +83,8 @@ absl::Status Produce(TaskKind kind, Outputs& outputs) {
       return AddAll(outputs, {"plan", "table", "front", "reference"});
     case TaskKind::kRefine:
       return AddAll(outputs, {"plan", "search"});
+    case TaskKind::kVerdict:
+      return AddAll(outputs, {"plan"});
     case TaskKind::kReSolve:
       return AddAll(outputs, {"plan", "weights"});
     case TaskKind::kAssemble:

@@ -29,8 +29,11 @@ ResolvedJob JobFor(const std::string& heuristic, double bits) {
 TEST(JobEstimateTest, SizesAreExactWhereShapesDecide) {
   const DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig()));
   for (const char* heuristic : {"uniform", "attention-first", "first-blocks", "projection", "random"}) {
-    const ResolvedJob job = JobFor(heuristic, 3.2);
-    ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job));
+    ResolvedJob job = JobFor(heuristic, 3.2);
+    ASSERT_OK_AND_ASSIGN(JobEstimate estimate, EstimateNeeds(job));
+    EXPECT_FALSE(estimate.bytes_exact) << "what is protected is to be measured";
+    job.spec.protect_super_experts = false;
+    ASSERT_OK_AND_ASSIGN(estimate, EstimateNeeds(job));
     ASSERT_OK_AND_ASSIGN(const BitPlan plan, Allocate(table, job.spec, kKept));
     EXPECT_TRUE(estimate.bytes_exact);
     EXPECT_EQ(estimate.predicted_bytes, plan.weight_file_bytes) << heuristic;
@@ -48,7 +51,8 @@ TEST(JobEstimateTest, TasksMemoryAndWorkAreThoseOfTheGraph) {
   ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job));
   EXPECT_EQ(estimate.calibration_tokens, 16 * 256);
   EXPECT_EQ(estimate.tokens_per_expert, 16 * 256 * 2 / 4);
-  EXPECT_EQ(estimate.stages.at(TaskKind::kForward).tasks, 3 * 2);
+  EXPECT_EQ(estimate.stages.at(TaskKind::kForward).tasks, 3 * 2 + 3)
+      << "two shards, and the sample of the probes";
   EXPECT_EQ(estimate.stages.at(TaskKind::kSolve).tasks, static_cast<int>(job.parts.size()));
   EXPECT_EQ(estimate.stages.at(TaskKind::kEvaluate).tasks, 3 * ((1 << 20) / 4 / 32768));
   for (const auto& [kind, stage] : estimate.stages) EXPECT_GT(stage.work, 0) << TaskKindName(kind);

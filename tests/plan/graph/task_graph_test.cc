@@ -38,10 +38,10 @@ bool Promises(const TaskDefinition& task, const std::string& role) {
   const std::string stem = role.substr(0, role.find('.'));
   switch (task.kind) {
     case TaskKind::kPrepare:
-      return stem == "hidden" || stem == "requests" || stem == "summary" || role == "heldout";
+      return stem == "hidden" || stem == "requests" || stem == "summary" || absl::EndsWith(role, "_sample");
     case TaskKind::kForward:
       return role == "hidden" || role == "middle" || role == "ffn_input" || role == "routing" ||
-             role == "counts";
+             role == "counts" || role == "stream";
     case TaskKind::kSolve:
       return role == "table" || absl::StartsWith(role, "w");
     case TaskKind::kProbe:
@@ -52,6 +52,8 @@ bool Promises(const TaskDefinition& task, const std::string& role) {
       return role == "plan" || role == "table" || role == "front" || role == "reference";
     case TaskKind::kRefine:
       return role == "plan" || role == "search";
+    case TaskKind::kVerdict:
+      return role == "plan";
     case TaskKind::kReSolve:
       return role == "plan" || role == "weights";
     case TaskKind::kAssemble:
@@ -87,8 +89,9 @@ TEST(TaskGraphTest, ProducersComeFirstAndEveryReferenceResolves) {
     EXPECT_TRUE(nlohmann::json::accept(task.params_json));
     EXPECT_TRUE(seen.emplace(task.label, task).second) << task.label;
   }
-  // 3 layers x 2 shards, 8 parts, 3 probes, 3 x 3 evaluations, prepare, allocate, publish.
-  EXPECT_EQ(seen.size(), 6 + SmallJob().parts.size() + 3 + 9 + 3);
+  // 3 layers x 2 shards, the probes' sample, 8 parts, 3 probes, 3 x 3 evaluations, prepare,
+  // allocate, verdict, publish.
+  EXPECT_EQ(seen.size(), 6 + 3 + SmallJob().parts.size() + 3 + 9 + 4);
 }
 
 std::vector<std::string> Roles(const TaskDefinition& task) {
@@ -113,10 +116,13 @@ TEST(TaskGraphTest, InputsAreThoseOfTheContract) {
               ElementsAre("ffn_input.0<-forward-l1-s0/ffn_input", "routing.0<-forward-l1-s0/routing",
                           "ffn_input.1<-forward-l1-s1/ffn_input", "routing.1<-forward-l1-s1/routing"));
   EXPECT_THAT(Roles(tasks["evaluate-planned-2"]),
-              ElementsAre("requests<-prepare/requests.2", "plan<-allocate/plan"));
+              ElementsAre("requests<-prepare/requests.2", "plan<-verdict/plan"));
+  EXPECT_THAT(Roles(tasks["verdict"]), ElementsAre("plan<-allocate/plan", "uniform<-allocate/reference",
+                                                   "sample<-prepare/verdict_sample"));
   EXPECT_THAT(Roles(tasks["prepare"]), ElementsAre("calibration_text<-/", "perplexity_text<-/",
                                                    "task.piqa<-/", "task.mmlu<-/", "fewshot.mmlu<-/"));
   EXPECT_THAT(Roles(tasks["allocate"]), testing::Contains("counts.2.1<-forward-l2-s1/counts"));
+  EXPECT_THAT(Roles(tasks["allocate"]), testing::Contains("stream.0.1<-forward-l0-s1/stream"));
   EXPECT_THAT(Roles(tasks["allocate"]), testing::Not(testing::Contains(testing::HasSubstr("counts.0."))));
 }
 
@@ -160,7 +166,7 @@ std::set<std::string> ChangedParams(const ResolvedJob& a, const ResolvedJob& b) 
 TEST(TaskGraphTest, ASecondBudgetSolvesNothingAgain) {
   EXPECT_THAT(ChangedKinds(SmallJob(3), SmallJob(3)), testing::IsEmpty());
   EXPECT_THAT(ChangedKinds(SmallJob(3), SmallJob(2.5)),
-              testing::UnorderedElementsAre("allocate", "evaluate", "publish"));
+              testing::UnorderedElementsAre("allocate", "verdict", "evaluate", "publish"));
 }
 
 ResolvedJob QuantizedJob() {
@@ -184,7 +190,7 @@ TEST(TaskGraphTest, TheQuantizedPassGoesLayerByLayer) {
                          [&](const TaskDefinition& t) { return t.label == label; });
   };
   EXPECT_THAT(Roles(find("resolve-l1-p0")),
-              testing::IsSupersetOf({"plan<-allocate/plan", "hidden.0<-forward-l0-s0/hidden",
+              testing::IsSupersetOf({"plan<-verdict/plan", "hidden.0<-forward-l0-s0/hidden",
                                      "quantized.0<-feed-l0-s0/hidden"}));
   EXPECT_THAT(Roles(find("attend-l1-s0")),
               testing::UnorderedElementsAre("hidden<-feed-l0-s0/hidden", "plan.0<-resolve-l1-p0/plan"));
@@ -192,8 +198,7 @@ TEST(TaskGraphTest, TheQuantizedPassGoesLayerByLayer) {
   EXPECT_THAT(Roles(find("publish")), testing::Contains("plan<-assemble/plan"));
   EXPECT_THAT(Roles(find("evaluate-planned-0")), testing::Contains("plan<-assemble/plan"));
   EXPECT_THAT(ChangedKinds(SmallJob(), QuantizedJob()),
-              testing::UnorderedElementsAre("allocate", "resolve", "attend", "feed", "assemble", "evaluate",
-                                            "publish"));
+              testing::UnorderedElementsAre("resolve", "attend", "feed", "assemble", "evaluate", "publish"));
 }
 
 ResolvedJob RefinedJob(int rounds) {
@@ -213,13 +218,14 @@ TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
     tasks[task.label] = task;
   }
   EXPECT_THAT(Roles(tasks["refine-1"]), testing::ElementsAre("plan<-allocate/plan", "table<-allocate/table",
-                                                             "heldout<-prepare/heldout"));
+                                                             "sample<-prepare/search_sample"));
   EXPECT_THAT(Roles(tasks["refine-2"]),
               testing::ElementsAre("plan<-refine-1/plan", "search<-refine-1/search", "table<-allocate/table",
-                                   "heldout<-prepare/heldout"));
+                                   "sample<-prepare/search_sample"));
   for (const char* label : {"publish", "evaluate-planned-0"}) {
-    EXPECT_THAT(Roles(tasks[label]), testing::Contains("plan<-refine-2/plan")) << label;
+    EXPECT_THAT(Roles(tasks[label]), testing::Contains("plan<-verdict/plan")) << label;
   }
+  EXPECT_THAT(Roles(tasks["verdict"]), testing::Contains("plan<-refine-2/plan"));
   // Where the text is long enough, `prepare` cuts the same shards, so that solves have the same inputs.
   EXPECT_EQ(ChangedKinds(RefinedJob(2), RefinedJob(2)).size(), 0u);
   const std::map<std::string, std::string> two = Keys(RefinedJob(2)), three = Keys(RefinedJob(3));
@@ -228,9 +234,34 @@ TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
   quantized.spec.gptq.propagation = Propagation::kQuantized;
   for (const TaskDefinition& task : WholeGraph(quantized)) {
     if (task.kind == TaskKind::kReSolve || task.kind == TaskKind::kAssemble) {
-      EXPECT_THAT(Roles(task), testing::Contains("plan<-refine-1/plan"));
+      EXPECT_THAT(Roles(task), testing::Contains("plan<-verdict/plan"));
     }
   }
+}
+
+// A plan says which linears have scales of one sign, and so has to know.
+TEST(TaskGraphTest, TheAllocationKnowsHowScalesWereFitted) {
+  ResolvedJob job = SmallJob();
+  job.spec.gptq.scales = ScaleRule::kSigned;
+  for (const TaskDefinition& task : WholeGraph(job)) {
+    if (task.kind != TaskKind::kAllocate) continue;
+    EXPECT_THAT(task.params_json, testing::HasSubstr(R"("scales":"signed")"));
+  }
+}
+
+TEST(TaskGraphTest, OnlyThePlanOfOptimalIsJudged) {
+  ResolvedJob job = SmallJob();
+  job.spec.heuristic = "expert-frequency";
+  for (const TaskDefinition& task : WholeGraph(job)) {
+    EXPECT_NE(task.kind, TaskKind::kVerdict);
+    if (task.kind == TaskKind::kPublish) {
+      EXPECT_THAT(Roles(task), testing::Contains("plan<-allocate/plan"));
+    }
+  }
+  ResolvedJob stubborn = SmallJob();
+  stubborn.spec.publish = PublishChoice::kPlan;
+  EXPECT_THAT(ChangedKinds(SmallJob(), stubborn),
+              testing::UnorderedElementsAre("verdict", "evaluate", "publish"));
 }
 
 TEST(TaskGraphTest, ThePredictorIsTrainedOnlyWhereItIsAskedFor) {
@@ -270,7 +301,7 @@ TEST(TaskGraphTest, EveryParameterReachesTheTasksThatItChanges) {
   ResolvedJob damp = SmallJob();
   damp.spec.gptq.damp = 0.02;
   EXPECT_THAT(ChangedKinds(SmallJob(), damp),
-              testing::UnorderedElementsAre("solve", "probe", "allocate", "evaluate", "publish"));
+              testing::UnorderedElementsAre("solve", "probe", "allocate", "verdict", "evaluate", "publish"));
   ResolvedJob samples = SmallJob();
   samples.spec.calibration.samples = 8;
   EXPECT_EQ(ChangedKinds(SmallJob(), samples).count("prepare"), 1u);

@@ -28,7 +28,7 @@ TEST(TaskKindTest, WhatReportsReadOutlivesTheJob) {
   for (const TaskKind kind : AllTaskKinds()) {
     if (IsKeptAfterJob(kind, "plan")) kept.insert(TaskKindName(kind));
   }
-  EXPECT_THAT(kept, UnorderedElementsAre("allocate", "refine", "assemble"));
+  EXPECT_THAT(kept, UnorderedElementsAre("allocate", "refine", "verdict", "assemble"));
   for (const char* role : {"manifest", "scores", "items"}) {
     EXPECT_TRUE(IsKeptAfterJob(TaskKind::kPublish, role)) << role;
   }

@@ -63,6 +63,7 @@ TEST(ResolveJobTest, KeepsAllThatAnEstimateNeedsOfTheModel) {
   JobSpec spec = TinySpec();
   spec.model_uri = GoldenWithTokenizer("mixtral");
   spec.heuristic = "uniform";
+  spec.protect_super_experts = false;
   ASSERT_OK_AND_ASSIGN(const ResolvedJob job, OpenJob(spec, kAnywhere));
   std::filesystem::remove_all(spec.model_uri);
   ASSERT_OK_AND_ASSIGN(const JobEstimate estimate, EstimateNeeds(job));

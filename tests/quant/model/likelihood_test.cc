@@ -1,7 +1,9 @@
 // The divergence of predicted tokens against its definition, in double precision and one row at a time.
 #include "quant/model/likelihood.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
@@ -32,7 +34,7 @@ class RandomHead : public WeightSource {
   const at::Tensor head = at::randn({kVocabulary, kHidden}, generator) * 0.3;
 };
 
-class MeanDivergenceTest : public ::testing::Test {
+class RowDivergencesTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(spec_,
@@ -70,6 +72,12 @@ class MeanDivergenceTest : public ::testing::Test {
     return sum / static_cast<double>(reference.size(0));
   }
 
+  double Mean(const at::Tensor& reference, const at::Tensor& changed) const {
+    const std::vector<double> rows = RowDivergences(head_, reference, changed);
+    EXPECT_EQ(rows, CompareRows(head_, reference, changed).rows);
+    return std::accumulate(rows.begin(), rows.end(), 0.0) / static_cast<double>(rows.size());
+  }
+
   at::Tensor Rows(int64_t count) { return at::randn({count, kHidden}, source_.generator); }
 
   ModelSpec spec_;
@@ -77,30 +85,41 @@ class MeanDivergenceTest : public ::testing::Test {
   OutputHead head_;
 };
 
-TEST_F(MeanDivergenceTest, IsTheMeanOverRowsInNats) {
+TEST_F(RowDivergencesTest, IsTheMeanOverRowsInNats) {
   const at::Tensor reference = Rows(23);
   for (const double change : {0.01, 0.3, 3.0}) {
     const at::Tensor changed = reference + change * Rows(23);
     const double expected = Expected(reference, changed);
-    EXPECT_NEAR(MeanDivergence(head_, reference, changed), expected, 1e-4 * expected + 1e-7) << change;
+    EXPECT_NEAR(Mean(reference, changed), expected, 1e-4 * expected + 1e-7) << change;
     EXPECT_GT(expected, 0);
   }
 }
 
-TEST_F(MeanDivergenceTest, IsNotSymmetricAndZeroOnlyForEqualStreams) {
+TEST_F(RowDivergencesTest, IsNotSymmetricAndZeroOnlyForEqualStreams) {
   const at::Tensor reference = Rows(8), changed = Rows(8);
-  EXPECT_EQ(MeanDivergence(head_, reference, reference), 0);
-  const double there = MeanDivergence(head_, reference, changed),
-               back = MeanDivergence(head_, changed, reference);
+  EXPECT_EQ(Mean(reference, reference), 0);
+  const double there = Mean(reference, changed), back = Mean(changed, reference);
   EXPECT_NEAR(there, Expected(reference, changed), 1e-4 * there);
   EXPECT_NEAR(back, Expected(changed, reference), 1e-4 * back);
   EXPECT_GT(std::abs(there - back), 1e-3 * there) << "the reference comes first";
 }
 
-TEST_F(MeanDivergenceTest, RowsThatRepeatChangeNothing) {
+TEST_F(RowDivergencesTest, RowsThatRepeatChangeNothing) {
   const at::Tensor reference = Rows(5), changed = Rows(5);
-  const double once = MeanDivergence(head_, reference, changed);
-  EXPECT_NEAR(MeanDivergence(head_, reference.repeat({40, 1}), changed.repeat({40, 1})), once, 1e-6 * once);
+  const double once = Mean(reference, changed);
+  EXPECT_NEAR(Mean(reference.repeat({40, 1}), changed.repeat({40, 1})), once, 1e-6 * once);
+}
+
+TEST_F(RowDivergencesTest, ARowCountsAsFlippedWhenItsArgmaxIs) {
+  const at::Tensor reference = Rows(30), changed = reference + 0.8 * Rows(30);
+  int64_t flips = 0;
+  for (int64_t row = 0; row < 30; ++row) {
+    const std::vector<double> p = LogProbabilities(reference[row]), q = LogProbabilities(changed[row]);
+    flips +=
+        std::max_element(p.begin(), p.end()) - p.begin() != std::max_element(q.begin(), q.end()) - q.begin();
+  }
+  EXPECT_GT(flips, 0);
+  EXPECT_EQ(CompareRows(head_, reference, changed).top1_flips, flips);
 }
 
 }  // namespace

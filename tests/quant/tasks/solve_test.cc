@@ -55,7 +55,7 @@ class SolveTaskTest : public ::testing::Test {
     at::Tensor scores = at::rand({kTokens, kExperts}, generator);
     scores.select(1, 3).zero_();
     auto [weights, experts] = scores.topk(4, 1);
-    Store(absl::StrCat("ffn_input.", shard), {{"ffn_input", x}, {"energy", x.pow(2).sum(1)}});
+    Store(absl::StrCat("ffn_input.", shard), {{"ffn_input", x}, {"stream_squares", x.pow(2).sum(1)}});
     Store(absl::StrCat("routing.", shard),
           {{"experts", experts.to(at::kInt).contiguous()}, {"weights", weights.contiguous()}});
     const at::Tensor hidden = x.view({2, kTokens / 2, kHidden}),

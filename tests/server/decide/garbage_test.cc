@@ -38,7 +38,7 @@ TEST(GarbageTest, OrphansGoAndTheBlobsOfALiveJobStay) {
   EXPECT_FALSE(IsStored(server, orphan));
   // It reads what the tasks before the sweep have written.
   FakeWorker worker(server.coordinator().worker_address(), {.id = "after"});
-  EXPECT_LE(worker.RunToEnd(), 5);  // allocate, three evaluations, publish
+  EXPECT_LE(worker.RunToEnd(), 6);  // allocate, verdict, three evaluations, publish
   EXPECT_EQ(server.AwaitEnd(name).state(), v1::Job::SUCCEEDED);
 }
 

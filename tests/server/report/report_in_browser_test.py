@@ -39,6 +39,10 @@ def front():
             "uniform": [point(3 << 16, 2.0, 0.9), point(5 << 16, 4.0, 0.05)], "measured": measured, "original_perplexity": 9.5}
 
 
+def tails(mean):
+    return {"mean": mean, "cvar": 2 * mean, "worst_window": 3 * mean, "percentile_99": 4 * mean, "percentile_999": 5 * mean, "broken_windows": 1, "top1_flips": 300}
+
+
 def report():
     linears = [linear(layer, "query", -1, 4) for layer in range(2)]
     linears += [linear(layer, kind, e, 2 + e % 3) for layer in range(2) for e in range(4) for kind in ("expert_gate", "expert_up", "expert_down")]
@@ -48,8 +52,15 @@ def report():
             "spec": {"budget": {"average_bits": 3.0}}, "original_bytes": 1 << 20, "weight_file_bytes": 1 << 18, "linears": linears,
             "plan": {"heuristic": "optimal", "profile": "any", "group_size": 32, "average_bits": 3.0, "stored_bits": 3.4, "loss": 0.1, "lower_bound": 0.1,
                      "fallback_ratio": 0.1, "unconstrained_loss": 0.09,
+                     "risk": {"risk": 0.11, "mean": 0.1, "cvar": 0.12, "lower_bound": 0.1, "windows": 32},
+                     "protection": {"linears": 2, "weights_share": 0.01, "bits": 0.08},
+                     "verdict": {"heuristic": "optimal", "plan": tails(0.3), "uniform": tails(0.25), "interval": [0.01, 0.09], "windows": 64, "tokens": 4096,
+                                 "plan_wins": False, "plan_published": False},
                      "refined": {"rounds": 2, "trials": 32, "accepted": 5, "divergence_before": 0.25, "divergence_after": 0.2, "sequences": 16, "tokens": 4096}},
             "scores": {"original": score, "planned": score, "comparison": comparison, "verdict": {"recommends": "uniform", "text": "Use uniform."}},
+            "super_experts": [{"layer": 1, "expert": 3, "peak": 4000.0, "massive_tokens": 12}, {"layer": 0, "expert": -1, "peak": 900.0, "massive_tokens": 4}],
+            "streams": [{"layer": l, "tokens": 4096, "median_norm": 120.0, "largest_norm": 9000.0, "massive_tokens": 12, "massive_starts": 11,
+                         "sink_share": 0.45, "sink_position": 0, "mlp_peak": 0.0} for l in range(2)],
             "stages": [{"stage": "solve", "tasks": 4, "cached": 1, "task_seconds": 2.0, "wall_seconds": 1.0}],
             "workers": [{"id": "w1", "tasks": 4, "task_seconds": 2.0, "determinism_class": "c"}],
             "pareto": front(),
@@ -83,7 +94,8 @@ def check(chromium, page, dark, narrow):
     assert attribute(dom, "maps") == attribute(dom, "painted") == "4", "a map is missing or empty"
     assert attribute(dom, "front") == "1 2 1 1", f"the front has {attribute(dom, 'front')}"
     assert "NaN" not in dom.split("<main", 1)[1].split("</main>")[0], "something was drawn at no place"
-    for needle in ("32 plans were measured", "this plan", "Perplexity before quantization: 9.500", "-20.0 %","Use uniform.", "Why this width", "no_tokens", "3.4 with scales".replace("3.4", "3.400"), "[-2.00, 1.00]"):
+    for needle in ("so the uniform plan is published", "300 of 4096", "gap 10.000 %", "8.00 bits each", "dense or shared", "4, too few: give more --starts", "45.0 %",
+                   "32 plans were measured", "this plan", "Perplexity before quantization: 9.500", "-20.0 %","Use uniform.", "Why this width", "no_tokens", "3.4 with scales".replace("3.4", "3.400"), "[-2.00, 1.00]"):
         assert needle in dom, f"{needle!r} is not on the page"
     if narrow:
         assert float(attribute(dom, "frontwidth")) <= PHONE, "the front is wider than a phone"

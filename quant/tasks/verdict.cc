@@ -1,0 +1,79 @@
+// verdict: a plan that its losses call the best has to beat the uniform plan of the same budget on text that
+// neither a solve nor the search of the plan has used. The one that wins is published.
+#include "quant/tasks/verdict.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include "base/status_macros.h"
+#include "plan/allocate/tail_figures.h"
+#include "plan/options/option.h"
+#include "plan/options/publish_choice.h"
+#include "quant/evaluate/intervals.h"
+#include "quant/tasks/arguments.h"
+#include "quant/tasks/sample_run.h"
+#include "quant/tensor_bytes.h"
+
+namespace quantmoe {
+namespace {
+
+absl::StatusOr<MeasuredPlan> Measure(SampleRun& run, const BitPlan& plan) {
+  ASSIGN_OR_RETURN(const Divergences found, run.Measure(plan, /*first=*/0));
+  return MeasuredPlan{WindowMeans(found.rows, run.length()),
+                      FiguresOf(found.rows, run.length(), found.top1_flips)};
+}
+
+PairedInterval Compare(const MeasuredPlan& uniform, const MeasuredPlan& plan) {
+  std::vector<PairedSample> windows;
+  for (size_t w = 0; w < plan.windows.size(); ++w)
+    windows.push_back({uniform.windows[w], plan.windows[w], 1});
+  return PairedBootstrap(windows, ScoreFormula::kMean, BootstrapOptions{});
+}
+
+// Widths of the linears are all that two plans can differ in.
+bool SameWidths(const BitPlan& a, const BitPlan& b) {
+  return std::equal(a.linears.begin(), a.linears.end(), b.linears.begin(), b.linears.end(),
+                    [](const PlannedLinear& x, const PlannedLinear& y) { return x.width == y.width; });
+}
+
+}  // namespace
+
+PlanVerdict Judge(const MeasuredPlan& uniform, const MeasuredPlan& plan) {
+  const PairedInterval interval = Compare(uniform, plan);
+  PlanVerdict verdict;
+  verdict.plan = plan.figures;
+  verdict.uniform = uniform.figures;
+  verdict.low = interval.low;
+  verdict.high = interval.high;
+  verdict.plan_wins = interval.high < 0 && plan.figures.broken_windows <= uniform.figures.broken_windows;
+  return verdict;
+}
+
+absl::StatusOr<TaskOutputs> RunVerdict(const TaskArguments& arguments, TaskContext& context) {
+  ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
+  ASSIGN_OR_RETURN(BitPlan plan, ReadInput(arguments, context.blobs, "plan", BitPlanFromJson));
+  ASSIGN_OR_RETURN(BitPlan uniform, ReadInput(arguments, context.blobs, "uniform", BitPlanFromJson));
+  ASSIGN_OR_RETURN(const Digest digest, arguments.Input("sample"));
+  ASSIGN_OR_RETURN(const NamedTensors tensors, GetTensors(context.blobs, digest));
+  const at::Tensor& sample = tensors.at("hidden");
+  SampleRun run(model, sample, context);
+  RETURN_IF_ERROR(run.RunOriginal());
+  context.progress(0.3, "the plan");
+  ASSIGN_OR_RETURN(const MeasuredPlan of_plan, Measure(run, plan));
+  context.progress(0.6, "the uniform plan");
+  ASSIGN_OR_RETURN(const MeasuredPlan of_uniform, Measure(run, uniform));
+  PlanVerdict verdict = Judge(of_uniform, of_plan);
+  verdict.windows = sample.size(0);
+  verdict.tokens = sample.size(0) * sample.size(1);
+  verdict.heuristic = plan.heuristic;
+  const auto publish = ParseChoice<PublishChoice>(arguments.params().value("publish", "winner"));
+  if (!publish.ok()) return publish.status();
+  verdict.plan_published = verdict.plan_wins || *publish == PublishChoice::kPlan || SameWidths(plan, uniform);
+  BitPlan& published = verdict.plan_published ? plan : uniform;
+  published.verdict = verdict;
+  ASSIGN_OR_RETURN(const Digest stored, context.blobs.Put(BitPlanToJson(published)));
+  return TaskOutputs{{"plan", stored}};
+}
+
+}  // namespace quantmoe
