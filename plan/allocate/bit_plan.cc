@@ -33,8 +33,8 @@ PlanVerdict VerdictFromJson(const json& value) {
   return {value.at("heuristic").get<std::string>(), TailFiguresOf(value.at("plan")),
           TailFiguresOf(value.at("uniform")),       value.at("interval").at(0).get<double>(),
           value.at("interval").at(1).get<double>(), IntegerAt<int64_t>(value, "windows"),
-          IntegerAt<int64_t>(value, "tokens"),      value.at("plan_wins").get<bool>(),
-          value.at("plan_published").get<bool>()};
+          IntegerAt<int64_t>(value, "tokens"),      value.at("unseen").get<bool>(),
+          value.at("plan_wins").get<bool>(),        value.at("plan_published").get<bool>()};
 }
 
 BitPlan PlanFromJson(const json& value) {
@@ -91,6 +91,7 @@ json VerdictJson(const PlanVerdict& verdict) {
           {"interval", {verdict.low, verdict.high}},
           {"windows", verdict.windows},
           {"tokens", verdict.tokens},
+          {"unseen", verdict.unseen},
           {"plan_wins", verdict.plan_wins},
           {"plan_published", verdict.plan_published}};
 }

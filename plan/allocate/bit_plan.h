@@ -57,6 +57,7 @@ struct PlanVerdict {
   // Of the difference of their means, plan less uniform: an interval of 95 % confidence.
   double low = 0, high = 0;
   int64_t windows = 0, tokens = 0;  // of the sample
+  bool unseen = true;               // by solves; false where the calibration text is too short for both
   bool plan_wins = false;           // surely less in the mean, and no more broken windows
   bool plan_published = false;      // else the uniform one
 

@@ -15,7 +15,8 @@ std::string PrepareSummaryToJson(const PrepareSummary& summary) {
   return json{{"calibration_shards", summary.calibration_shards},
               {"calibration_tokens", summary.calibration_tokens},
               {"evaluation_shards", summary.evaluation_shards},
-              {"evaluation_tokens", summary.evaluation_tokens}}
+              {"evaluation_tokens", summary.evaluation_tokens},
+              {"samples_apart", summary.samples_apart}}
       .dump();
 }
 
@@ -23,7 +24,8 @@ absl::StatusOr<PrepareSummary> PrepareSummaryFromJson(absl::string_view text) {
   return DecodeJson<PrepareSummary>(text, "prepare summary", [](const json& value) {
     return PrepareSummary{
         IntegerAt<int>(value, "calibration_shards"), IntegerAt<int64_t>(value, "calibration_tokens"),
-        IntegerAt<int>(value, "evaluation_shards"), IntegerAt<int64_t>(value, "evaluation_tokens")};
+        IntegerAt<int>(value, "evaluation_shards"), IntegerAt<int64_t>(value, "evaluation_tokens"),
+        value.at("samples_apart").get<bool>()};
   });
 }
 

@@ -22,6 +22,7 @@ struct PrepareSummary {
   int64_t calibration_tokens = 0;
   int evaluation_shards = 0;
   int64_t evaluation_tokens = 0;
+  bool samples_apart = true;  // from what solves use; false where the text is too short for both
 };
 std::string PrepareSummaryToJson(const PrepareSummary& summary);
 // INVALID_ARGUMENT says what is wrong.
@@ -57,8 +58,8 @@ TaskDefinition PrepareTask(const ResolvedJob& job);
 //   refine-<R>: plan and search of the round before (plan of allocate for the first), table, sample -> plan,
 //   search; only where refinement is asked
 //
-//   verdict: plan, uniform (the reference of allocate), sample -> plan, the one of them that is published;
-//   only for `optimal`
+//   verdict: plan, uniform (the reference of allocate), sample, summary -> plan, the one of them that is
+//   published; only for `optimal`
 //
 //   evaluate-original-<I>, evaluate-planned-<I>, evaluate-reference-<I>: requests, plan -> scores
 //

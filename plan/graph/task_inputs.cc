@@ -35,8 +35,6 @@ json LayerParams(const ResolvedJob& job, int layer, unsigned tasks) {
 json ChoiceParams(const ResolvedJob& job) {
   json params = ModelParams(job);
   AddTaskParams(job.spec, kChoiceTasks, params);
-  params["scales"] =
-      std::string(ChoiceName(job.spec.gptq.scales));  // a plan says which of its linears are symmetric
   return params;
 }
 
@@ -252,7 +250,7 @@ json VerdictParams(const ResolvedJob& job, const TaskPlace&) {
 Inputs VerdictInputs(const ResolvedJob& job, const TaskPlace&) {
   return {FromTask("plan", FoundPlanLabel(job.spec.refinement.rounds), "plan"),
           FromTask("uniform", kAllocateLabel, "reference"),
-          FromTask("sample", kPrepareLabel, "verdict_sample")};
+          FromTask("sample", kPrepareLabel, "verdict_sample"), FromTask("summary", kPrepareLabel, "summary")};
 }
 
 json ReSolveParams(const ResolvedJob& job, const TaskPlace& place) {

@@ -29,7 +29,9 @@ std::string LabelOfForward(Place place) {
   if (place.half == LayerHalf::kFeedForward) return FeedLabel(place.layer, place.number);
   return ForwardLabel(place.layer, place.number);
 }
-int64_t MemoryOfForward(Job job, Place place) { return ForwardBytes(job, place.layer); }
+int64_t MemoryOfForward(Job job, Place place) {
+  return place.sample ? SampleForwardBytes(job, place.layer) : ForwardBytes(job, place.layer);
+}
 double WorkOfForward(Job job, Place place) {
   return ForwardWork(job, place.layer) / (place.half == LayerHalf::kBoth ? 1 : 2);
 }

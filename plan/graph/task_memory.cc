@@ -55,13 +55,18 @@ int64_t LayerBytes(const ResolvedJob& job, int layer, int64_t sequences, int64_t
 // as written; and text.
 int64_t PrepareBytes(const ResolvedJob& job) {
   const CalibrationSpec& calibration = job.spec.calibration;
-  const int64_t tokens = int64_t{calibration.shard_sequences} * calibration.sequence_length;
+  const int64_t tokens = std::max(int64_t{calibration.shard_sequences} * calibration.sequence_length,
+                                  kSampleWindows * StartLength(calibration.sequence_length));
   const int64_t look = kFloat * LargestPart(job, /*layer=*/-1) + job.read_bytes;
   return std::max(look, kFloat * job.model.hidden * (job.model.vocab + 2 * tokens)) + kTextBytes;
 }
 
 int64_t ForwardBytes(const ResolvedJob& job, int layer) {
   return LayerBytes(job, layer, job.spec.calibration.shard_sequences, job.spec.calibration.sequence_length);
+}
+
+int64_t SampleForwardBytes(const ResolvedJob& job, int layer) {
+  return LayerBytes(job, layer, kProbeWindows, StartLength(job.spec.calibration.sequence_length));
 }
 
 // Part weights, one linear as it is stored + one shard in f32 (hidden and the widest inner activation, twice)
@@ -98,10 +103,12 @@ int64_t ReSolveBytes(const ResolvedJob& job, const Part& part) {
          kFloat * (PartWeights(part) + 2 * tokens * (job.model.hidden + in) + 2 * in * in);
 }
 
-// A layer over one shard at most, with two sets of final states and the logits of some rows.
+// A layer over the sample, with two sets of final states and the logits of some rows.
 int64_t ProbeBytes(const ResolvedJob& job) {
+  const int64_t length = StartLength(job.spec.calibration.sequence_length);
+  const int64_t states = 2 * kFloat * kProbeWindows * length * job.model.hidden;
   const int64_t head = kFloat * job.model.vocab * job.model.hidden + 2 * kFloat * (int64_t{64} << 20);
-  return LayerBytes(job, /*layer=*/-1, 1, job.spec.calibration.sequence_length) + head;
+  return LayerBytes(job, /*layer=*/-1, kProbeWindows, length) + head + states;
 }
 
 // All rows of the calibration text with what the network makes of one sequence, and an expert.

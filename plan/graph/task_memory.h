@@ -10,6 +10,7 @@ namespace quantmoe {
 
 int64_t PrepareBytes(const ResolvedJob& job);
 int64_t ForwardBytes(const ResolvedJob& job, int layer);
+int64_t SampleForwardBytes(const ResolvedJob& job, int layer);  // of the sample of the probes
 int64_t SolveBytes(const ResolvedJob& job, const Part& part);
 int64_t ReSolveBytes(const ResolvedJob& job, const Part& part);
 int64_t ProbeBytes(const ResolvedJob& job);

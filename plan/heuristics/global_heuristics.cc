@@ -9,7 +9,6 @@
 #include "plan/heuristics/fill_rule.h"
 
 namespace quantmoe {
-
 namespace {
 
 // Windows in which the losses of the problem are known; 0 where there is but their sum.

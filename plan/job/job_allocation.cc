@@ -146,7 +146,8 @@ double UnconstrainedLoss(const DistortionTable& table, const JobSpec& spec, cons
   for (size_t r = 0; r < allocation.widths.size(); ++r) {
     loss += Loss(inputs.rows[r], allocation.widths[r], problem->objective);
   }
-  return allocation.feasible ? loss : constrained;
+  // A plan that weighs windows may lose less in the sum where it is less free.
+  return allocation.feasible ? std::min(loss, constrained) : constrained;
 }
 
 }  // namespace

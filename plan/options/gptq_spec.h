@@ -69,7 +69,7 @@ void VisitOptions(Spec& gptq, Visit& visit) {
                        "Of a group: positive (least error), signed (of either sign), range (from its largest "
                        "weight), auto (signed at 2 and 3 bits, positive above)",
                    .kept = Kept::kAlways,
-                   .tasks = kSolveTasks},
+                   .tasks = kSolveTasks | kChoiceTasks},
         gptq.scales);
   visit(OptionInfo{.name = "min_tokens_ratio",
                    .flag = "--min-tokens-ratio",

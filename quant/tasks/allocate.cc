@@ -32,9 +32,10 @@ absl::Status ScaleLosses(const TaskArguments& arguments, BlobStore& blobs, Disto
         for (const DistortionRow& row : part.rows) error += row.widths.begin()->second.block_error;
       }
       std::vector<double> scales = divergence.get<std::vector<double>>();
+      if (error <= 0 || scales.empty()) continue;
       for (double& scale : scales) scale /= error;
       for (PartTable& part : table.parts) {
-        if (!belongs(part) || error <= 0 || scales.empty()) continue;
+        if (!belongs(part)) continue;
         part.loss_scale =
             std::accumulate(scales.begin(), scales.end(), 0.0) / static_cast<double>(scales.size());
         part.window_scales = scales;

@@ -114,6 +114,13 @@ absl::StatusOr<NamedTensors> GetStates(BlobStore& blobs, const Digest& digest) {
   return tensors;
 }
 
+absl::StatusOr<at::Tensor> ReadStream(const TaskArguments& arguments, BlobStore& blobs,
+                                      const std::string& role) {
+  ASSIGN_OR_RETURN(const Digest digest, arguments.Input(role));
+  ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(blobs, digest));
+  return tensors.at("hidden");
+}
+
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest) {
   ASSIGN_OR_RETURN(const MappedFile map, blobs.Open(digest));
   absl::StatusOr<nlohmann::json> json = ParseJson(map.bytes());

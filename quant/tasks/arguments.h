@@ -86,6 +86,10 @@ absl::StatusOr<T> ReadInput(const TaskArguments& arguments, BlobStore& blobs, co
   return parse(text.bytes());
 }
 
+// The stream in the input of that role, [sequences, length, hidden]. Errors of Input and GetStates.
+absl::StatusOr<at::Tensor> ReadStream(const TaskArguments& arguments, BlobStore& blobs,
+                                      const std::string& role);
+
 // One JSON blob. Errors of BlobStore::Open; DATA_LOSS for what is no JSON.
 absl::StatusOr<nlohmann::json> GetJson(BlobStore& blobs, const Digest& digest);
 

@@ -8,8 +8,6 @@ namespace quantmoe {
 absl::StatusOr<JobSpec> ReadChoiceSpec(const TaskArguments& arguments) {
   JobSpec spec;
   RETURN_IF_ERROR(ReadTaskParams(arguments.params(), kChoiceTasks, spec));
-  ASSIGN_OR_RETURN(const std::string scales, arguments.Param<std::string>("scales"));
-  ASSIGN_OR_RETURN(spec.gptq.scales, ParseChoice<ScaleRule>(scales));
   return spec;
 }
 

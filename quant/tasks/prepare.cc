@@ -103,6 +103,7 @@ class Preparation {
     const int64_t sequences = std::min(samples, apart > 0 ? apart : tokens / length);
     const int64_t used = sequences * length;
     // A text that is too short for both is used for both.
+    summary_.samples_apart = apart > 0;
     const int64_t behind = std::max<int64_t>(0, std::min(used, tokens - windows * window));
     RETURN_IF_ERROR(StoreSamples({ids.begin() + behind, ids.end()}, window, windows));
     ids.resize(static_cast<size_t>(used));
@@ -133,14 +134,14 @@ class Preparation {
     return add_bos_.value_or(tokenizer_->adds_bos()) ? tokenizer_->bos_id() : std::nullopt;
   }
 
-  // Short sequences from places spread over `ids`, half of them with the token that begins a text, two after
-  // two: [starts, length] i64.
+  // Short sequences from places spread over `ids`, apart where there is room for all, half of them with the
+  // token that begins a text, two after two: [starts, length] i64.
   at::Tensor Starts(const at::Tensor& ids, int64_t count, int64_t length) const {
-    const int64_t room = ids.numel() - length + 1;
-    count = std::min(count, room);
+    const int64_t room = ids.numel() - length;
+    count = std::min(count, room + 1);
     std::vector<at::Tensor> starts;
     for (int64_t i = 0; i < count; ++i) {
-      at::Tensor start = ids.flatten().narrow(0, (2 * i + 1) * room / (2 * count), length).clone();
+      at::Tensor start = ids.flatten().narrow(0, i * room / std::max<int64_t>(count - 1, 1), length).clone();
       if (const auto first = FirstToken(); first && i % 4 < 2) start[0] = *first;
       starts.push_back(std::move(start));
     }

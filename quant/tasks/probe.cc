@@ -37,13 +37,6 @@ absl::StatusOr<std::map<std::string, BitPlan>> PlansByGroup(const TaskArguments&
   return plans;
 }
 
-// [windows, length, hidden], of the original model.
-absl::StatusOr<at::Tensor> Stream(const TaskArguments& arguments, const std::string& role, BlobStore& blobs) {
-  ASSIGN_OR_RETURN(const Digest digest, arguments.Input(role));
-  ASSIGN_OR_RETURN(const NamedTensors tensors, GetStates(blobs, digest));
-  return tensors.at("hidden");
-}
-
 absl::Status CheckFinite(const std::vector<double>& windows, int layer, const std::string& group) {
   if (std::all_of(windows.begin(), windows.end(), [](double mean) { return std::isfinite(mean); }))
     return absl::OkStatus();
@@ -57,8 +50,8 @@ absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
   ASSIGN_OR_RETURN(const int layer, arguments.Param<int>("layer"));
   ASSIGN_OR_RETURN(const auto plans, PlansByGroup(arguments, context.blobs));
-  ASSIGN_OR_RETURN(const at::Tensor sample, Stream(arguments, "hidden", context.blobs));
-  ASSIGN_OR_RETURN(const at::Tensor last, Stream(arguments, "last", context.blobs));
+  ASSIGN_OR_RETURN(const at::Tensor sample, ReadStream(arguments, context.blobs, "hidden"));
+  ASSIGN_OR_RETURN(const at::Tensor last, ReadStream(arguments, context.blobs, "last"));
   const Batches batches = {{sample.size(0), sample.size(1)}};
   const at::Tensor hidden = sample.flatten(0, 1);
   CheckpointWeights original(model.spec, model.checkpoint, at::kFloat);

@@ -43,9 +43,7 @@ class Round {
 
   absl::StatusOr<TaskOutputs> Run() {
     ASSIGN_OR_RETURN(plan_, ReadInput(arguments_, context_.blobs, "plan", BitPlanFromJson));
-    ASSIGN_OR_RETURN(const Digest sample_digest, arguments_.Input("sample"));
-    ASSIGN_OR_RETURN(const NamedTensors tensors, GetTensors(context_.blobs, sample_digest));
-    const at::Tensor& sample = tensors.at("hidden");
+    ASSIGN_OR_RETURN(const at::Tensor sample, ReadStream(arguments_, context_.blobs, "sample"));
     SampleRun run(model_, sample, context_);
     RETURN_IF_ERROR(run.RunOriginal());
     ASSIGN_OR_RETURN(best_, Measure(run, plan_, /*first=*/0));

@@ -8,8 +8,9 @@
 
 #include "base/status_macros.h"
 #include "plan/allocate/tail_figures.h"
-#include "plan/options/option.h"
-#include "plan/options/publish_choice.h"
+#include "plan/graph/task_graph.h"
+#include "plan/options/job_spec.h"
+#include "plan/options/spec_json.h"
 #include "quant/evaluate/intervals.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tasks/sample_run.h"
@@ -54,9 +55,11 @@ absl::StatusOr<TaskOutputs> RunVerdict(const TaskArguments& arguments, TaskConte
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
   ASSIGN_OR_RETURN(BitPlan plan, ReadInput(arguments, context.blobs, "plan", BitPlanFromJson));
   ASSIGN_OR_RETURN(BitPlan uniform, ReadInput(arguments, context.blobs, "uniform", BitPlanFromJson));
-  ASSIGN_OR_RETURN(const Digest digest, arguments.Input("sample"));
-  ASSIGN_OR_RETURN(const NamedTensors tensors, GetTensors(context.blobs, digest));
-  const at::Tensor& sample = tensors.at("hidden");
+  ASSIGN_OR_RETURN(const at::Tensor sample, ReadStream(arguments, context.blobs, "sample"));
+  ASSIGN_OR_RETURN(const PrepareSummary summary,
+                   ReadInput(arguments, context.blobs, "summary", PrepareSummaryFromJson));
+  JobSpec spec;
+  RETURN_IF_ERROR(ReadTaskParams(arguments.params(), kVerdictTasks, spec));
   SampleRun run(model, sample, context);
   RETURN_IF_ERROR(run.RunOriginal());
   context.progress(0.3, "the plan");
@@ -67,9 +70,9 @@ absl::StatusOr<TaskOutputs> RunVerdict(const TaskArguments& arguments, TaskConte
   verdict.windows = sample.size(0);
   verdict.tokens = sample.size(0) * sample.size(1);
   verdict.heuristic = plan.heuristic;
-  const auto publish = ParseChoice<PublishChoice>(arguments.params().value("publish", "winner"));
-  if (!publish.ok()) return publish.status();
-  verdict.plan_published = verdict.plan_wins || *publish == PublishChoice::kPlan || SameWidths(plan, uniform);
+  verdict.unseen = summary.samples_apart;
+  verdict.plan_published =
+      verdict.plan_wins || spec.publish == PublishChoice::kPlan || SameWidths(plan, uniform);
   BitPlan& published = verdict.plan_published ? plan : uniform;
   published.verdict = verdict;
   ASSIGN_OR_RETURN(const Digest stored, context.blobs.Put(BitPlanToJson(published)));

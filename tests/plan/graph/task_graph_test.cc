@@ -117,8 +117,9 @@ TEST(TaskGraphTest, InputsAreThoseOfTheContract) {
                           "ffn_input.1<-forward-l1-s1/ffn_input", "routing.1<-forward-l1-s1/routing"));
   EXPECT_THAT(Roles(tasks["evaluate-planned-2"]),
               ElementsAre("requests<-prepare/requests.2", "plan<-verdict/plan"));
-  EXPECT_THAT(Roles(tasks["verdict"]), ElementsAre("plan<-allocate/plan", "uniform<-allocate/reference",
-                                                   "sample<-prepare/verdict_sample"));
+  EXPECT_THAT(Roles(tasks["verdict"]),
+              ElementsAre("plan<-allocate/plan", "uniform<-allocate/reference",
+                          "sample<-prepare/verdict_sample", "summary<-prepare/summary"));
   EXPECT_THAT(Roles(tasks["prepare"]), ElementsAre("calibration_text<-/", "perplexity_text<-/",
                                                    "task.piqa<-/", "task.mmlu<-/", "fewshot.mmlu<-/"));
   EXPECT_THAT(Roles(tasks["allocate"]), testing::Contains("counts.2.1<-forward-l2-s1/counts"));

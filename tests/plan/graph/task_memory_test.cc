@@ -79,5 +79,15 @@ TEST_F(SolveBytesTest, ALongerShardCostsItsRows) {
   EXPECT_EQ(SolveBytes(job_, part) - before, 2 * 96 * (128 + 128) * kFloat);
 }
 
+// 32 windows of 64 tokens, where a shard has one sequence of as many.
+TEST_F(SolveBytesTest, ASampleCountsWhateverShardsHold) {
+  job_.parts = CutParts(job_.model);
+  job_.spec.calibration.shard_sequences = 1;
+  job_.spec.calibration.sequence_length = 64;
+  const int64_t more = 31 * 64 * job_.model.hidden * kFloat;
+  EXPECT_GT(SampleForwardBytes(job_, 1), ForwardBytes(job_, 1) + more);
+  EXPECT_GT(ProbeBytes(job_), SampleForwardBytes(job_, 1) + 2 * more);
+}
+
 }  // namespace
 }  // namespace quantmoe

@@ -54,7 +54,7 @@ def report():
                      "fallback_ratio": 0.1, "unconstrained_loss": 0.09,
                      "risk": {"risk": 0.11, "mean": 0.1, "cvar": 0.12, "lower_bound": 0.1, "windows": 32},
                      "protection": {"linears": 2, "weights_share": 0.01, "bits": 0.08},
-                     "verdict": {"heuristic": "optimal", "plan": tails(0.3), "uniform": tails(0.25), "interval": [0.01, 0.09], "windows": 64, "tokens": 4096,
+                     "verdict": {"heuristic": "optimal", "plan": tails(0.3), "uniform": tails(0.25), "interval": [0.01, 0.09], "windows": 24, "tokens": 4096, "unseen": True,
                                  "plan_wins": False, "plan_published": False},
                      "refined": {"rounds": 2, "trials": 32, "accepted": 5, "divergence_before": 0.25, "divergence_after": 0.2, "sequences": 16, "tokens": 4096}},
             "scores": {"original": score, "planned": score, "comparison": comparison, "verdict": {"recommends": "uniform", "text": "Use uniform."}},
@@ -94,7 +94,7 @@ def check(chromium, page, dark, narrow):
     assert attribute(dom, "maps") == attribute(dom, "painted") == "4", "a map is missing or empty"
     assert attribute(dom, "front") == "1 2 1 1", f"the front has {attribute(dom, 'front')}"
     assert "NaN" not in dom.split("<main", 1)[1].split("</main>")[0], "something was drawn at no place"
-    for needle in ("so the uniform plan is published", "300 of 4096", "gap 10.000 %", "8.00 bits each", "dense or shared", "4, too few: give more --starts", "45.0 %",
+    for needle in ("so the uniform plan is published", "300 of 4096", "fewer than the 64 that a verdict wants", "gap 10.000 %", "8.00 bits each", "dense or shared", "4, too few: give more --starts", "45.0 %",
                    "32 plans were measured", "this plan", "Perplexity before quantization: 9.500", "-20.0 %","Use uniform.", "Why this width", "no_tokens", "3.4 with scales".replace("3.4", "3.400"), "[-2.00, 1.00]"):
         assert needle in dom, f"{needle!r} is not on the page"
     if narrow:
