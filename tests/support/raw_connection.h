@@ -43,7 +43,8 @@ class RawConnection {
   // Whether the other side ends it before it says anything.
   bool IsClosed() {
     char byte = 0;
-    return recv(fd_, &byte, 1, 0) <= 0 && errno != EAGAIN;
+    const ssize_t heard = recv(fd_, &byte, 1, 0);  // an orderly end is 0, and leaves errno as it was
+    return heard == 0 || (heard < 0 && errno != EAGAIN);
   }
 
  private:
