@@ -36,7 +36,7 @@ struct AllocationProblem {
 
 // What a plan risks over the windows of the probes' sample, in the unit of the loss.
 struct PlanRisk {
-  double risk = 0;  // tail_risk.h: the mean of all windows, and of the worst tenth, half and half
+  double risk = 0;  // tail_risk.h: the mean of all windows and that of the worst tenth, by the weight asked
   double mean = 0;
   double cvar = 0;
   double lower_bound = 0;  // no plan within the capacity risks less

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/strings/numbers.h"
+
 #include "plan/allocate/loss.h"
 #include "plan/allocate/rank_knapsack.h"
 #include "plan/allocate/robust_knapsack.h"
@@ -10,6 +12,13 @@
 
 namespace quantmoe {
 namespace {
+
+// How much the worst windows weigh against the mean of all.
+double TailWeightOf(const AllocationProblem& problem) {
+  const auto asked = problem.params.find("tail");
+  double weight = 0;
+  return asked != problem.params.end() && absl::SimpleAtod(asked->second, &weight) ? weight : 0;
+}
 
 // Windows in which the losses of the problem are known; 0 where there is but their sum.
 size_t WindowsOf(const AllocationProblem& problem) {
@@ -23,6 +32,7 @@ RobustProblem RobustOf(const AllocationProblem& problem, const std::vector<Choic
                        size_t windows) {
   RobustProblem robust;
   robust.capacity = problem.capacity;
+  robust.tail.weight = TailWeightOf(problem);
   robust.base_losses.assign(windows, 0);
   for (const ChoiceGroup& group : groups) {
     RobustGroup& options = robust.groups.emplace_back();
@@ -49,7 +59,7 @@ RobustLimits LimitsOf(const RobustProblem& problem) {
 Allocation Optimal(const AllocationProblem& problem) {
   Allocation additive = OptimalAdditive(problem);
   const size_t windows = WindowsOf(problem);
-  if (windows < 2 || !additive.feasible) return additive;
+  if (windows < 2 || TailWeightOf(problem) == 0 || !additive.feasible) return additive;
   const std::vector<ChoiceGroup> groups = MakeGroups(problem, Grain::kLinear);
   RobustProblem robust = RobustOf(problem, groups, windows);
   const RobustLimits limits = LimitsOf(robust);

@@ -5,8 +5,9 @@
 
 namespace quantmoe {
 
-// The least risk over the windows of the probes' sample (plan/allocate/robust_knapsack.h), with its bound; as
-// OptimalAdditive where losses of windows were not measured, and for budgets of several ranks.
+// With a parameter "tail" above 0, the least risk over the windows of the probes' sample
+// (plan/allocate/robust_knapsack.h), with its bound. Without, where losses of windows were not measured, and
+// for budgets of several ranks, as OptimalAdditive.
 Allocation Optimal(const AllocationProblem& problem);
 // The least total loss, solved exactly; sets the lower bound.
 Allocation OptimalAdditive(const AllocationProblem& problem);

@@ -113,14 +113,16 @@ std::vector<Heuristic> MakeCatalog() {  // NOLINT(readability-function-size)
   const Params expert_params = Levels() + UnroutedWidths() + ExpertScope() + ExpertCount();
   return {
       {kOptimalHeuristic,
-       "The least risk that the budget allows: the expected loss, and that of the worst tenth of a sample's "
-       "windows, half and half; reports a bound that no plan can beat. The plan is published only where it "
-       "beats "
-       "the uniform one.",
-       Optimal, OfOptimal, Objectives()},
-      {kAdditiveHeuristic,
-       "The least total loss that the budget allows, solved exactly, whatever single windows lose; reports a "
-       "bound that no plan can beat.",
+       "The least total loss that the budget allows, solved exactly, or with tail the least risk over "
+       "windows of a "
+       "sample; reports a bound that no plan can beat. The plan is published only where it beats the uniform "
+       "one.",
+       Optimal, OfOptimal,
+       Objectives() +
+           Params{{"tail", ParamType::kShare,
+                   "weight of the worst tenth of the windows against the mean of all, 0 (default) to 1; "
+                   "with objective measured, and not for budgets per rank"}}},
+      {kAdditiveHeuristic, "As optimal without tail and without a verdict: published whatever it measures.",
        OptimalAdditive, OfOptimal, Objectives()},
       {kUniformHeuristic,
        "The largest width that fits for all linears.",

@@ -41,7 +41,8 @@ def check_winner(jobs):
 def check_good_plan(jobs):
     plan = jobs.run("wins", "--budget", "3")[1]
     assert plan["verdict"]["plan_wins"] and plan["verdict"]["plan_published"] and plan["heuristic"] == "optimal", plan["verdict"]
-    risk = plan["risk"]
+    assert "risk" not in plan, "windows are weighed where that is asked"
+    risk = jobs.run("weighed", "--budget", "3", "--param", "tail=0.5")[1]["risk"]
     assert risk["lower_bound"] <= risk["risk"] <= 1.01 * risk["lower_bound"] and risk["mean"] <= risk["risk"] <= risk["cvar"], risk
     assert "verdict" not in jobs.run("asked", "--budget", "3", "--heuristic", "expert-frequency")[1], "a ranking is what was asked for"
 

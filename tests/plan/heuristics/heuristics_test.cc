@@ -1,6 +1,9 @@
 #include <cmath>
+#include <map>
 #include <set>
 
+#include "plan/allocate/loss.h"
+#include "plan/allocate/tail_risk.h"
 #include "plan/heuristics/heuristic.h"
 #include "plan/heuristics/heuristic_checks.h"
 #include "plan/job/job_allocation.h"
@@ -345,6 +348,50 @@ TEST(HeuristicsTest, BadNamesAndParametersAreNamed) {
             "spec.heuristic.params[scope]");
   EXPECT_EQ(CheckHeuristic("expert-frequency", {{"count", "-1"}, {"others", "x"}}, widths).size(), 2u);
   EXPECT_TRUE(CheckHeuristic("expert-frequency", {{"count", "3"}, {"scope", "global"}}, widths).empty());
+}
+
+// Sixteen windows in which layers cost differently.
+DistortionTable TableOfWindows() {
+  DistortionTable table = MakeTable(ParseOrDie(SmallMoeConfig(/*layers=*/4)));
+  for (PartTable& part : table.parts) {
+    part.loss_scale = 0;
+    for (int w = 0; w < 16; ++w) {
+      const double scale = w == (3 * part.layer + part.part) % 16 ? 40 : 1 + 0.1 * ((7 * w + part.layer) % 5);
+      part.window_scales.push_back(scale);
+      part.loss_scale += scale / 16;
+    }
+    for (DistortionRow& row : part.rows) {
+      for (auto& [width, facts] : row.widths) facts.block_error = 1e-3 * facts.distortion;
+    }
+  }
+  return table;
+}
+
+RiskOfLosses RiskOf(const DistortionTable& table, const BitPlan& plan, const TailRisk& tail) {
+  std::map<std::string, int> width_of;
+  for (const PlannedLinear& planned : plan.linears) width_of[planned.linear.name] = planned.width;
+  std::vector<double> losses(16);
+  for (const TableRow& row : SortRows(table)) AddWindowLosses(row, width_of.at(row.row->linear.name), losses);
+  return MeasureRisk(losses, tail);
+}
+
+TEST(HeuristicsTest, OptimalWeighsTheWorstWindowsWhereThatIsAsked) {
+  const DistortionTable table = TableOfWindows();
+  JobSpec spec = AverageBitsSpec("optimal", 2.6);
+  ASSERT_OK_AND_ASSIGN(const BitPlan plain, Allocate(table, spec, {}));
+  EXPECT_FALSE(plain.risk.has_value());
+  for (const double weight : {0.2, 0.5, 1.0}) {
+    spec.heuristic_params["tail"] = absl::StrCat(weight);
+    ASSERT_OK_AND_ASSIGN(const BitPlan weighed, Allocate(table, spec, {}));
+    const TailRisk tail{.weight = weight};
+    const RiskOfLosses risk = RiskOf(table, weighed, tail);
+    ASSERT_TRUE(weighed.risk.has_value());
+    EXPECT_NEAR(weighed.risk->risk, risk.risk, 1e-9 * risk.risk);
+    EXPECT_NEAR(weighed.risk->mean, weighed.loss, 1e-9 * weighed.loss) << "the mean is the sum of losses";
+    EXPECT_LE(weighed.risk->lower_bound, risk.risk);
+    EXPECT_LT(risk.risk, RiskOf(table, plain, tail).risk) << weight;
+    EXPECT_LE(plain.loss, weighed.loss) << weight;
+  }
 }
 
 }  // namespace
