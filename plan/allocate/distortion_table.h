@@ -45,6 +45,9 @@ struct DistortionRow {
   double effective_rank = 0;
 };
 
+// Of a layer: see PartTable::ProbeGroup.
+inline constexpr int kMaxProbeGroups = 3;
+
 struct PartTable {
   int layer = 0;
   int part = 0;

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "plan/graph/task_definition.h"
+#include "plan/model/logit_rows.h"
 
 namespace quantmoe {
 namespace {
@@ -47,6 +48,11 @@ int64_t LayerBytes(const ResolvedJob& job, int layer, int64_t sequences, int64_t
   const int64_t activations = sequences * length * (4 * model.hidden + inner);
   const int64_t scores = 2 * model.attention.heads * length * length;
   return kFloat * (LargestPart(job, layer) + activations + scores) + job.read_bytes;
+}
+
+// The head with the logits of some rows, their probabilities, and the same of another stream.
+int64_t HeadBytes(const ModelSpec& model) {
+  return kFloat * model.vocab * (model.hidden + 4 * LogitRows(model.vocab));
 }
 
 }  // namespace
@@ -103,12 +109,12 @@ int64_t ReSolveBytes(const ResolvedJob& job, const Part& part) {
          kFloat * (PartWeights(part) + 2 * tokens * (job.model.hidden + in) + 2 * in * in);
 }
 
-// A layer over the sample, with two sets of final states and the logits of some rows.
+// A layer over the streams of all groups, with two sets of final states and the head.
 int64_t ProbeBytes(const ResolvedJob& job) {
   const int64_t length = StartLength(job.spec.calibration.sequence_length);
-  const int64_t states = 2 * kFloat * kProbeWindows * length * job.model.hidden;
-  const int64_t head = kFloat * job.model.vocab * job.model.hidden + 2 * kFloat * (int64_t{64} << 20);
-  return LayerBytes(job, /*layer=*/-1, kProbeWindows, length) + head + states;
+  const int64_t windows = kMaxProbeGroups * kProbeWindows;
+  const int64_t states = 2 * kFloat * windows * length * job.model.hidden;
+  return LayerBytes(job, /*layer=*/-1, windows, length) + HeadBytes(job.model) + states;
 }
 
 // All rows of the calibration text with what the network makes of one sequence, and an expert.
@@ -132,15 +138,14 @@ int64_t AllocateBytes(const ResolvedJob& job) {
 int64_t RefineBytes(const ResolvedJob& job) {
   const int64_t length = StartLength(job.spec.calibration.sequence_length);
   const int64_t states = 2 * kFloat * kRefinementStates * kSampleWindows * length * job.model.hidden;
-  const int64_t head = kFloat * job.model.vocab * job.model.hidden + 2 * kFloat * (int64_t{64} << 20);
-  return LayerBytes(job, /*layer=*/-1, kSampleWindows, length) + head + states + AllocateBytes(job);
+  return LayerBytes(job, /*layer=*/-1, kSampleWindows, length) + HeadBytes(job.model) + states +
+         AllocateBytes(job);
 }
 
-// A layer over a batch of windows, and the head with the logits of one window.
+// A layer over a batch of windows, and the head.
 int64_t EvaluateBytes(const ResolvedJob& job) {
   const int64_t window = std::max(job.spec.evaluation.window, 1);
-  const int64_t head = kFloat * job.model.vocab * (job.model.hidden + 2 * window);
-  return LayerBytes(job, /*layer=*/-1, job.spec.calibration.shard_sequences, window) + head;
+  return LayerBytes(job, /*layer=*/-1, job.spec.calibration.shard_sequences, window) + HeadBytes(job.model);
 }
 
 // Tensors are copied one at a time: the largest is the embedding or a packed part.

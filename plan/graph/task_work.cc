@@ -64,8 +64,8 @@ double ProbeWork(const ResolvedJob& job, int layer) {
   for (int l = layer; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
   constexpr double kGroups = 2;
   const int64_t tokens = kProbeWindows * StartLength(job.spec.calibration.sequence_length);
-  return kGroups * static_cast<double>(tokens) *
-         (weights + static_cast<double>(job.model.vocab * job.model.hidden));
+  const double head = static_cast<double>(job.model.vocab * job.model.hidden);
+  return static_cast<double>(tokens) * (kGroups * weights + (kGroups + 1) * head);
 }
 
 double PredictWork(const ResolvedJob& job, int shards) {

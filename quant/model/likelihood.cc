@@ -5,12 +5,10 @@
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
+#include "plan/model/logit_rows.h"
 
 namespace quantmoe {
 namespace {
-
-// Logits that are held at once, in numbers.
-constexpr int64_t kMaxLogits = int64_t{64} << 20;
 
 // For each row whether `chosen`, whose value is `picked`, is its argmax. The argmax itself, which is slow, is
 // only taken of rows whose largest value it has.
@@ -22,22 +20,35 @@ at::Tensor IsFirstOfLargest(const at::Tensor& values, const at::Tensor& picked, 
   return best.index_copy_(0, rows, first.eq(chosen.index_select(0, rows)));
 }
 
-// Calls `visit` with the log probabilities of some rows under both, until all were seen.
-template <typename Visit>
-void VisitRows(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed, Visit visit) {
-  const int64_t step = std::max<int64_t>(1, kMaxLogits / head.vocabulary());
-  for (int64_t first = 0; first < reference.size(0); first += step) {
-    const int64_t rows = std::min(step, reference.size(0) - first);
-    visit(at::log_softmax(head.Logits(reference.narrow(0, first, rows)), -1, at::kFloat),
-          at::log_softmax(head.Logits(changed.narrow(0, first, rows)), -1, at::kFloat));
+// The index of the first of the largest values of each row, [rows, 1]: argmax, which ATen does not vectorize.
+at::Tensor FirstOfLargest(const at::Tensor& values) {
+  const at::Tensor best = values.amax(1);
+  at::Tensor indices = at::zeros({values.size(0), 1}, at::kLong);
+  const int64_t columns = values.size(1);
+  for (int64_t row = 0; row < values.size(0); ++row) {
+    const float* const first = values.const_data_ptr<float>() + row * columns;
+    const float* const found = std::find(first, first + columns, best.const_data_ptr<float>()[row]);
+    // A row of NaN has none.
+    if (found != first + columns) indices.mutable_data_ptr<int64_t>()[row] = found - first;
   }
+  return indices;
 }
 
-// KL(p || q) of each row.
-void AppendDivergences(const at::Tensor& p, const at::Tensor& q, std::vector<double>& rows) {
-  const at::Tensor sums = (p.exp() * (p - q)).sum(1).contiguous();
+at::Tensor LogProbabilities(const OutputHead& head, const at::Tensor& hidden) {
+  return at::log_softmax(head.Logits(hidden), -1, at::kFloat);
+}
+
+// Log probabilities of some rows of the reference, and what every comparison with them needs.
+struct ReferenceRows {
+  at::Tensor log_p, p, top;
+};
+
+void Append(const ReferenceRows& reference, at::Tensor log_q, Divergences& divergences) {
+  const at::Tensor kept_top = log_q.gather(1, reference.top).eq(log_q.amax(1, /*keepdim=*/true));
+  divergences.top1_flips += kept_top.numel() - kept_top.sum().item<int64_t>();
+  const at::Tensor sums = log_q.neg_().add_(reference.log_p).mul_(reference.p).sum(1).contiguous();
   const float* const values = sums.const_data_ptr<float>();
-  rows.insert(rows.end(), values, values + sums.numel());
+  divergences.rows.insert(divergences.rows.end(), values, values + sums.numel());
 }
 
 }  // namespace
@@ -70,11 +81,10 @@ absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, cons
   const at::Tensor all_rows = at::tensor(rows, at::kLong), all_tokens = at::tensor(tokens, at::kLong);
   int64_t step = 1;
   for (int64_t first = 0; first < static_cast<int64_t>(rows.size()); first += step) {
-    step = std::min(static_cast<int64_t>(rows.size()) - first,
-                    std::max<int64_t>(1, kMaxLogits / head.vocabulary()));
+    step = std::min(static_cast<int64_t>(rows.size()) - first, LogitRows(head.vocabulary()));
     const at::Tensor chosen = all_tokens.narrow(0, first, step);
-    const at::Tensor logits = head.Logits(hidden.index_select(0, all_rows.narrow(0, first, step)));
-    const at::Tensor log_probabilities = at::log_softmax(logits, -1, at::kFloat);
+    const at::Tensor log_probabilities =
+        LogProbabilities(head, hidden.index_select(0, all_rows.narrow(0, first, step)));
     const at::Tensor picked = log_probabilities.gather(1, chosen.unsqueeze(1)).squeeze(1).contiguous();
     const at::Tensor best = IsFirstOfLargest(log_probabilities, picked, chosen);
     for (int64_t i = 0; i < step; ++i) {
@@ -85,20 +95,17 @@ absl::StatusOr<std::vector<TokenScore>> ScoreTokens(const OutputHead& head, cons
   return scores;
 }
 
-std::vector<double> RowDivergences(const OutputHead& head, const at::Tensor& reference,
-                                   const at::Tensor& changed) {
-  std::vector<double> rows;
-  VisitRows(head, reference, changed,
-            [&](const at::Tensor& p, const at::Tensor& q) { AppendDivergences(p, q, rows); });
-  return rows;
-}
-
-Divergences CompareRows(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed) {
-  Divergences divergences;
-  VisitRows(head, reference, changed, [&](const at::Tensor& p, const at::Tensor& q) {
-    AppendDivergences(p, q, divergences.rows);
-    divergences.top1_flips += p.argmax(1).ne(q.argmax(1)).sum().item<int64_t>();
-  });
+std::vector<Divergences> CompareRows(const OutputHead& head, const at::Tensor& reference,
+                                     const std::vector<at::Tensor>& changed) {
+  std::vector<Divergences> divergences(changed.size());
+  const int64_t step = LogitRows(head.vocabulary());
+  for (int64_t first = 0; first < reference.size(0); first += step) {
+    const int64_t rows = std::min(step, reference.size(0) - first);
+    const at::Tensor log_p = LogProbabilities(head, reference.narrow(0, first, rows));
+    const ReferenceRows reference_rows = {log_p, log_p.exp(), FirstOfLargest(log_p)};
+    for (size_t i = 0; i < changed.size(); ++i)
+      Append(reference_rows, LogProbabilities(head, changed[i].narrow(0, first, rows)), divergences[i]);
+  }
   return divergences;
 }
 

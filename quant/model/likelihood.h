@@ -26,17 +26,16 @@ absl::StatusOr<at::Tensor> RunModel(
     const ModelSpec& spec, const at::Tensor& ids, const Batches& batches, WeightSource& source,
     const std::function<absl::Status(int layer, const at::Tensor& hidden)>& after_layer);
 
-// KL(softmax of `reference` || softmax of `changed`) of each row, in nats. Both are residual streams after
-// the last layer, [rows, hidden].
-std::vector<double> RowDivergences(const OutputHead& head, const at::Tensor& reference,
-                                   const at::Tensor& changed);
-
-// The same, and how many rows have another argmax, which takes longer than all else.
+// How far a stream is from a reference at the model's output: KL(softmax of the reference || softmax of the
+// stream) of each row, in nats, and of how many rows the reference's most likely token is not the stream's.
 struct Divergences {
   std::vector<double> rows;
   int64_t top1_flips = 0;
 };
-Divergences CompareRows(const OutputHead& head, const at::Tensor& reference, const at::Tensor& changed);
+
+// One for each of `changed`. All are residual streams after the last layer, [rows, hidden] f32.
+std::vector<Divergences> CompareRows(const OutputHead& head, const at::Tensor& reference,
+                                     const std::vector<at::Tensor>& changed);
 
 struct TokenScore {
   double log_probability = 0;  // natural log, f32 log-softmax

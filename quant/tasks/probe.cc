@@ -1,7 +1,7 @@
 // probe: what errors in one layer cost at the output of the model. Attention, dense or shared MLP, and
-// experts are each quantized alone at the smallest width, the rest of the model runs on, and the divergence
-// of the predicted tokens is taken, window by window. Block errors of different layers compare only after
-// this scale.
+// experts are each quantized alone at the smallest width, the rest of the model runs on with the streams of
+// all three, and the divergence of the predicted tokens is taken, window by window. Block errors of different
+// layers compare only after this scale.
 #include <algorithm>
 #include <cmath>
 
@@ -44,6 +44,23 @@ absl::Status CheckFinite(const std::vector<double>& windows, int layer, const st
                    absl::StrCat("layer ", layer, ": the probe of ", group, " gives NaN or infinite values"));
 }
 
+// The streams, which enter layer `first` and are as `batches` cut each of them, after the last layer. Each
+// layer is read once for all of them.
+absl::StatusOr<std::vector<at::Tensor>> RunOn(const ModelSpec& spec, int first,
+                                              std::vector<at::Tensor> streams, const Batches& batches,
+                                              WeightSource& weights, TaskContext& context) {
+  const int64_t count = static_cast<int64_t>(streams.size());
+  const Batches together = {{count * batches.front().sequences, batches.front().length}};
+  at::Tensor joined = at::cat(streams);
+  streams.clear();
+  const auto report = [&](int layer, const at::Tensor&) {
+    context.progress(0.1 + 0.8 * (layer + 1) / static_cast<double>(spec.num_layers()), "the layers after it");
+    return CheckCancelled(context);
+  };
+  ASSIGN_OR_RETURN(joined, RunLayers(spec, first, std::move(joined), together, weights, report));
+  return joined.chunk(count);
+}
+
 }  // namespace
 
 absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext& context) {
@@ -55,16 +72,20 @@ absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext
   const Batches batches = {{sample.size(0), sample.size(1)}};
   const at::Tensor hidden = sample.flatten(0, 1);
   CheckpointWeights original(model.spec, model.checkpoint, at::kFloat);
-  const auto poll = [&](int, const at::Tensor&) { return CheckCancelled(context); };
-  ASSIGN_OR_RETURN(const OutputHead head, OutputHead::Load(model.spec, original));
-  const at::Tensor reference = last.flatten(0, 1);
-  nlohmann::json divergence = nlohmann::json::object();
+  std::vector<at::Tensor> streams;
   for (const auto& [group, plan] : plans) {
-    context.progress(static_cast<double>(divergence.size() + 1) / static_cast<double>(plans.size() + 1),
+    context.progress(0.1 * static_cast<double>(streams.size() + 1) / static_cast<double>(plans.size()),
                      group);
     PlannedWeights changed(plan, original, context.blobs);
-    ASSIGN_OR_RETURN(const at::Tensor end, RunLayers(model.spec, layer, hidden, batches, changed, poll));
-    const std::vector<double> windows = WindowMeans(RowDivergences(head, reference, end), sample.size(1));
+    ASSIGN_OR_RETURN(LayerTrace trace, RunLayer(model.spec, layer, hidden, batches, changed));
+    streams.push_back(std::move(trace.output));
+  }
+  ASSIGN_OR_RETURN(streams, RunOn(model.spec, layer + 1, std::move(streams), batches, original, context));
+  ASSIGN_OR_RETURN(const OutputHead head, OutputHead::Load(model.spec, original));
+  nlohmann::json divergence = nlohmann::json::object();
+  const std::vector<Divergences> found = CompareRows(head, last.flatten(0, 1), streams);
+  for (const auto& [group, plan] : plans) {
+    const std::vector<double> windows = WindowMeans(found[divergence.size()].rows, sample.size(1));
     RETURN_IF_ERROR(CheckFinite(windows, layer, group));
     divergence[group] = windows;
   }

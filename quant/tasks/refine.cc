@@ -58,7 +58,8 @@ class Round {
  private:
   // Of `plan`, which differs from the best one from layer `first` on.
   static absl::StatusOr<TailFigures> Measure(SampleRun& run, const BitPlan& plan, int first) {
-    ASSIGN_OR_RETURN(const Divergences measured, run.Measure(plan, first));
+    ASSIGN_OR_RETURN(const at::Tensor stream, run.Run(plan, first));
+    const Divergences measured = run.Compare({stream}).front();
     return FiguresOf(measured.rows, run.length(), measured.top1_flips);
   }
 

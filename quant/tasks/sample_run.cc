@@ -22,7 +22,7 @@ absl::Status SampleRun::RunOriginal() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Divergences> SampleRun::Measure(const BitPlan& plan, int first) {
+absl::StatusOr<at::Tensor> SampleRun::Run(const BitPlan& plan, int first) {
   const auto start = std::prev(kept_.upper_bound(first));
   PlannedWeights weights(plan, original_, context_.blobs);
   trial_.clear();
@@ -30,9 +30,11 @@ absl::StatusOr<Divergences> SampleRun::Measure(const BitPlan& plan, int first) {
     if ((layer + 1) % stride_ == 0) trial_[layer + 1] = hidden;
     return CheckCancelled(context_);
   };
-  ASSIGN_OR_RETURN(const at::Tensor last,
-                   RunLayers(model_.spec, start->first, start->second, batches_, weights, keep));
-  return CompareRows(head_, reference_, last);
+  return RunLayers(model_.spec, start->first, start->second, batches_, weights, keep);
+}
+
+std::vector<Divergences> SampleRun::Compare(const std::vector<at::Tensor>& streams) const {
+  return CompareRows(head_, reference_, streams);
 }
 
 void SampleRun::Keep() {

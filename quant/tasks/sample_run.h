@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -26,11 +27,14 @@ class SampleRun {
   // Once, before any plan. Errors of the weights; CANCELLED.
   absl::Status RunOriginal();
 
-  // Divergences of `plan` from the original model, which differs from the best one from layer `first` on.
-  // Errors as above.
-  absl::StatusOr<Divergences> Measure(const BitPlan& plan, int first);
+  // The stream after the last layer under `plan`, which differs from the best one from layer `first` on:
+  // [windows * length, hidden]. Errors as above.
+  absl::StatusOr<at::Tensor> Run(const BitPlan& plan, int first);
 
-  // The plan measured last is the best one.
+  // How far such streams are from the original model.
+  std::vector<Divergences> Compare(const std::vector<at::Tensor>& streams) const;
+
+  // The plan that ran last is the best one.
   void Keep();
 
   int64_t length() const { return batches_.front().length; }

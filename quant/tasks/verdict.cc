@@ -19,10 +19,8 @@
 namespace quantmoe {
 namespace {
 
-absl::StatusOr<MeasuredPlan> Measure(SampleRun& run, const BitPlan& plan) {
-  ASSIGN_OR_RETURN(const Divergences found, run.Measure(plan, /*first=*/0));
-  return MeasuredPlan{WindowMeans(found.rows, run.length()),
-                      FiguresOf(found.rows, run.length(), found.top1_flips)};
+MeasuredPlan Measured(const Divergences& found, int64_t length) {
+  return {WindowMeans(found.rows, length), FiguresOf(found.rows, length, found.top1_flips)};
 }
 
 PairedInterval Compare(const MeasuredPlan& uniform, const MeasuredPlan& plan) {
@@ -63,10 +61,12 @@ absl::StatusOr<TaskOutputs> RunVerdict(const TaskArguments& arguments, TaskConte
   SampleRun run(model, sample, context);
   RETURN_IF_ERROR(run.RunOriginal());
   context.progress(0.3, "the plan");
-  ASSIGN_OR_RETURN(const MeasuredPlan of_plan, Measure(run, plan));
+  ASSIGN_OR_RETURN(const at::Tensor under_plan, run.Run(plan, /*first=*/0));
   context.progress(0.6, "the uniform plan");
-  ASSIGN_OR_RETURN(const MeasuredPlan of_uniform, Measure(run, uniform));
-  PlanVerdict verdict = Judge(of_uniform, of_plan);
+  ASSIGN_OR_RETURN(const at::Tensor under_uniform, run.Run(uniform, /*first=*/0));
+  context.progress(0.8, "their predictions");
+  const std::vector<Divergences> found = run.Compare({under_plan, under_uniform});
+  PlanVerdict verdict = Judge(Measured(found[1], run.length()), Measured(found[0], run.length()));
   verdict.windows = sample.size(0);
   verdict.tokens = sample.size(0) * sample.size(1);
   verdict.heuristic = plan.heuristic;

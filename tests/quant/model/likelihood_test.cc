@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include <ATen/ATen.h>
 
+#include "plan/model/logit_rows.h"
 #include "plan/model/model_config.h"
 #include "tests/support/status_matchers.h"
 
@@ -34,7 +35,7 @@ class RandomHead : public WeightSource {
   const at::Tensor head = at::randn({kVocabulary, kHidden}, generator) * 0.3;
 };
 
-class RowDivergencesTest : public ::testing::Test {
+class CompareRowsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(spec_,
@@ -73,8 +74,7 @@ class RowDivergencesTest : public ::testing::Test {
   }
 
   double Mean(const at::Tensor& reference, const at::Tensor& changed) const {
-    const std::vector<double> rows = RowDivergences(head_, reference, changed);
-    EXPECT_EQ(rows, CompareRows(head_, reference, changed).rows);
+    const std::vector<double> rows = CompareRows(head_, reference, {changed}).front().rows;
     return std::accumulate(rows.begin(), rows.end(), 0.0) / static_cast<double>(rows.size());
   }
 
@@ -85,7 +85,7 @@ class RowDivergencesTest : public ::testing::Test {
   OutputHead head_;
 };
 
-TEST_F(RowDivergencesTest, IsTheMeanOverRowsInNats) {
+TEST_F(CompareRowsTest, IsTheMeanOverRowsInNats) {
   const at::Tensor reference = Rows(23);
   for (const double change : {0.01, 0.3, 3.0}) {
     const at::Tensor changed = reference + change * Rows(23);
@@ -95,7 +95,7 @@ TEST_F(RowDivergencesTest, IsTheMeanOverRowsInNats) {
   }
 }
 
-TEST_F(RowDivergencesTest, IsNotSymmetricAndZeroOnlyForEqualStreams) {
+TEST_F(CompareRowsTest, IsNotSymmetricAndZeroOnlyForEqualStreams) {
   const at::Tensor reference = Rows(8), changed = Rows(8);
   EXPECT_EQ(Mean(reference, reference), 0);
   const double there = Mean(reference, changed), back = Mean(changed, reference);
@@ -104,13 +104,13 @@ TEST_F(RowDivergencesTest, IsNotSymmetricAndZeroOnlyForEqualStreams) {
   EXPECT_GT(std::abs(there - back), 1e-3 * there) << "the reference comes first";
 }
 
-TEST_F(RowDivergencesTest, RowsThatRepeatChangeNothing) {
+TEST_F(CompareRowsTest, RowsThatRepeatChangeNothing) {
   const at::Tensor reference = Rows(5), changed = Rows(5);
   const double once = Mean(reference, changed);
   EXPECT_NEAR(Mean(reference.repeat({40, 1}), changed.repeat({40, 1})), once, 1e-6 * once);
 }
 
-TEST_F(RowDivergencesTest, ARowCountsAsFlippedWhenItsArgmaxIs) {
+TEST_F(CompareRowsTest, ARowCountsAsFlippedWhenItsArgmaxIs) {
   const at::Tensor reference = Rows(30), changed = reference + 0.8 * Rows(30);
   int64_t flips = 0;
   for (int64_t row = 0; row < 30; ++row) {
@@ -119,7 +119,29 @@ TEST_F(RowDivergencesTest, ARowCountsAsFlippedWhenItsArgmaxIs) {
         std::max_element(p.begin(), p.end()) - p.begin() != std::max_element(q.begin(), q.end()) - q.begin();
   }
   EXPECT_GT(flips, 0);
-  EXPECT_EQ(CompareRows(head_, reference, changed).top1_flips, flips);
+  EXPECT_EQ(CompareRows(head_, reference, {changed}).front().top1_flips, flips);
+}
+
+TEST_F(CompareRowsTest, ManyStreamsAreComparedAsEachAlone) {
+  const at::Tensor reference = Rows(12);
+  const std::vector<at::Tensor> changed = {Rows(12), reference, Rows(12)};
+  const std::vector<Divergences> together = CompareRows(head_, reference, changed);
+  ASSERT_EQ(together.size(), 3u);
+  for (size_t i = 0; i < changed.size(); ++i) {
+    const Divergences alone = CompareRows(head_, reference, {changed[i]}).front();
+    EXPECT_EQ(together[i].rows, alone.rows) << i;
+    EXPECT_EQ(together[i].top1_flips, alone.top1_flips) << i;
+  }
+}
+
+TEST_F(CompareRowsTest, MoreRowsThanAreHeldAtOnceKeepTheirOrder) {
+  const int64_t rows = LogitRows(kVocabulary) + 3;
+  at::Tensor reference = Rows(rows), changed = reference.clone();
+  changed.narrow(0, rows - 2, 1).add_(1);
+  const std::vector<double> divergences = CompareRows(head_, reference, {changed}).front().rows;
+  ASSERT_EQ(static_cast<int64_t>(divergences.size()), rows);
+  EXPECT_GT(divergences[static_cast<size_t>(rows - 2)], 0);
+  EXPECT_EQ(std::count(divergences.begin(), divergences.end(), 0.0), rows - 1);
 }
 
 }  // namespace
