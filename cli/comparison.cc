@@ -62,8 +62,22 @@ void ReadScores(const Json& scores, ComparedJob& job) {
   if (verdict.is_object()) job.verdict = verdict.at("recommends").get<std::string>();
 }
 
+// Of the plan that was published, which is the uniform one where the other did not win.
+void ReadDivergence(const Json& plan, ComparedJob& job) {
+  const auto verdict = plan.find("verdict");
+  if (verdict == plan.end()) return;
+  const bool published = verdict->at("plan_published").get<bool>();
+  const Json& figures = verdict->at(published ? "plan" : "uniform");
+  job.divergence = MeasuredDivergence{
+      figures.at("mean").get<double>(),           figures.at("cvar").get<double>(),
+      figures.at("worst_window").get<double>(),   figures.at("percentile_99").get<double>(),
+      figures.at("percentile_999").get<double>(), figures.at("broken_windows").get<int64_t>(),
+      figures.at("top1_flips").get<int64_t>(),    verdict->at("tokens").get<int64_t>()};
+}
+
 void ReadFigures(const Json& report, ComparedJob& job) {
   const Json& plan = report.at("plan");
+  ReadDivergence(plan, job);
   job.average_bits = plan.at("average_bits").get<double>();
   job.loss = plan.at("loss").get<double>();
   job.objective = plan.at("objective").get<std::string>();
@@ -130,6 +144,17 @@ void AddFigures(const ComparedJob& job, Json& json) {
   json["loss"] = job.loss;
   json["objective"] = job.objective;
   if (job.perplexity) json["perplexity"] = ChangeJson(*job.perplexity);
+  if (job.divergence) {
+    const MeasuredDivergence& figures = *job.divergence;
+    json["divergence"] = {{"mean", figures.mean},
+                          {"cvar", figures.cvar},
+                          {"worst_window", figures.worst_window},
+                          {"percentile_99", figures.percentile_99},
+                          {"percentile_999", figures.percentile_999},
+                          {"broken_windows", figures.broken_windows},
+                          {"top1_flips", figures.top1_flips},
+                          {"tokens", figures.tokens}};
+  }
   json["benchmarks"] = Json::array();
   for (const MeasuredChange& change : job.benchmarks) json["benchmarks"].push_back(ChangeJson(change));
   if (job.against_uniform) {
@@ -155,6 +180,7 @@ absl::Status ReadReport(absl::string_view job, absl::string_view report_json, Co
 absl::Status ReadArtifactFigures(absl::string_view plan_json, absl::string_view scores_json,
                                  ComparedJob& compared) {
   absl::Status read = ReadDocument(plan_json, "the plan", [&](const Json& plan) {
+    ReadDivergence(plan, compared);
     compared.average_bits = plan.at("average_bits").get<double>();
     compared.loss = plan.at("distortion").get<double>();
     compared.objective = plan.value("objective", "");

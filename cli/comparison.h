@@ -25,6 +25,17 @@ struct MeasuredChange {
   double high = 0;
 };
 
+// How far a plan is from the original model: KL divergences of the predicted tokens, in nats a token.
+struct MeasuredDivergence {
+  double mean = 0;
+  double cvar = 0;  // of the worst tenth of the windows
+  double worst_window = 0;
+  double percentile_99 = 0, percentile_999 = 0;  // of single tokens
+  int64_t broken_windows = 0;                    // above ten times the median window
+  int64_t top1_flips = 0;                        // tokens with another first choice
+  int64_t tokens = 0;
+};
+
 struct ComparedJob {
   std::string heuristic;  // as asked, with its parameters
   std::string budget;     // as asked, with its unit: "2.5 bits"
@@ -46,6 +57,8 @@ struct ComparedJob {
   int64_t uniform_bytes = 0;
   int uniform_bits = 0;
   std::string verdict;
+  // Of the published plan, on text that neither a solve nor the plan has used. Unset: not measured.
+  std::optional<MeasuredDivergence> divergence;
 
   int tasks = 0;
   int reused = 0;             // tasks whose result was there already

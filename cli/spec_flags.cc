@@ -191,8 +191,8 @@ bool IsShared(const OptionInfo& option) {
 }
 
 bool IsOfPlan(const OptionInfo& option) {
-  const bool refines = absl::StartsWith(option.flag, "--refine-");
-  return option.group == HelpGroup::kBudget || (option.group == HelpGroup::kPlan && !refines);
+  const bool measures = absl::string_view(option.flag) == "--effort";
+  return option.group == HelpGroup::kBudget || (option.group == HelpGroup::kPlan && !measures);
 }
 
 void AddSpecFlags(CLI::App& command, TypedFlags& flags, const FlagChoice& choice) {

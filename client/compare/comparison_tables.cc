@@ -83,6 +83,35 @@ ComparisonTable UniformTable(const Comparison& comparison) {
   return table;
 }
 
+// What a mean hides: a plan may be near the original but for a window in fifty.
+ComparisonTable DivergenceTable(const Comparison& comparison) {
+  ComparisonTable table{"Divergence from the original model on unseen windows [nats a token]",
+                        {{"budget"},
+                         {"plan"},
+                         {"mean", Align::kRight},
+                         {"worst tenth", Align::kRight},
+                         {"worst window", Align::kRight},
+                         {"99%", Align::kRight},
+                         {"99.9%", Align::kRight},
+                         {"broken windows", Align::kRight},
+                         {"other first choice", Align::kRight}},
+                        {}};
+  for (const ComparedJob& job : comparison.jobs) {
+    if (!job.divergence) continue;
+    const MeasuredDivergence& tails = *job.divergence;
+    ComparisonRow row = StartRow(job);
+    for (const double figure :
+         {tails.mean, tails.cvar, tails.worst_window, tails.percentile_99, tails.percentile_999}) {
+      row.cells.push_back(FormatNumber(figure, 4));
+    }
+    row.cells.push_back(FormatCount(tails.broken_windows));
+    const auto tokens = static_cast<double>(std::max<int64_t>(tails.tokens, 1));
+    row.cells.push_back(absl::StrFormat("%.2f %%", 100 * static_cast<double>(tails.top1_flips) / tokens));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
 std::vector<const ComparedJob*> MeasuredAt(const Comparison& comparison, const std::string& budget) {
   std::vector<const ComparedJob*> jobs;
   for (const ComparedJob& job : comparison.jobs) {
@@ -201,7 +230,8 @@ std::string MarkdownTable(const ComparisonTable& table) {
 }  // namespace
 
 std::vector<ComparisonTable> MakeTables(const Comparison& comparison) {
-  std::vector<ComparisonTable> tables = {PlanTable(comparison), UniformTable(comparison)};
+  std::vector<ComparisonTable> tables = {PlanTable(comparison), UniformTable(comparison),
+                                         DivergenceTable(comparison)};
   for (const std::string& budget : BudgetsOf(comparison)) {
     tables.push_back(BenchmarkTable(comparison, budget));
   }
@@ -241,6 +271,9 @@ std::string ComparisonLegend(const Comparison& comparison) {
         &text,
         "Verdict: whether the plan or the largest uniform plan within the budget has the lower perplexity; "
         "either, when the interval of their difference holds 0. ");
+  }
+  if (any([](const ComparedJob& job) { return job.divergence.has_value(); })) {
+    absl::StrAppend(&text, "A window is broken when its divergence is above ten times the median window's. ");
   }
   if (any([](const ComparedJob& job) { return absl::StrContains(job.plan, "(fewer bytes)"); })) {
     absl::StrAppend(

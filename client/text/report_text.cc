@@ -127,7 +127,7 @@ std::string PlainText(const Json& value) {
 // What the job was run with, every default filled in: a row for each part of the spec.
 std::string Settings(const Json& report) {
   TextTable table({{""}, {""}});
-  for (const char* part : {"gptq", "calibration", "evaluation", "refinement"}) {
+  for (const char* part : {"gptq", "calibration", "evaluation"}) {
     const Json& values = At(report, {"spec", part});
     if (!values.is_object()) continue;
     std::vector<std::string> texts;

@@ -147,10 +147,7 @@ void AddSpecFacts(const v1::JobSpec& spec, const v1::JobSpec& resolved, Facts& f
   facts.Add("quantization", GptqText(JobSpecFromProto(resolved, unknown).gptq));
   facts.Add("calibration", CalibrationText(resolved.calibration(), spec.calibration().text_uri()));
   facts.Add("evaluation", EvaluationText(resolved.evaluation(), spec.evaluation().perplexity_text_uri()));
-  if (resolved.has_refinement()) {
-    facts.Add("refinement", absl::StrCat(resolved.refinement().rounds(), " rounds of ",
-                                         resolved.refinement().trials(), " trials"));
-  }
+  if (resolved.has_effort()) facts.Add("effort", absl::StrCat(resolved.effort(), " passes"));
 }
 
 std::string TaskOutcome(const v1::TaskChanged& task) {

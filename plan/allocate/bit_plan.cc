@@ -102,6 +102,11 @@ json ProtectionJson(const PlanProtection& protection) {
           {"bits", protection.bits}};
 }
 
+bool SameWidths(const BitPlan& a, const BitPlan& b) {
+  return std::equal(a.linears.begin(), a.linears.end(), b.linears.begin(), b.linears.end(),
+                    [](const PlannedLinear& x, const PlannedLinear& y) { return x.width == y.width; });
+}
+
 std::string BitPlanToJson(const BitPlan& plan) {
   json linears = json::array();
   for (const PlannedLinear& planned : plan.linears) {

@@ -28,8 +28,8 @@ struct PlannedLinear {
   bool symmetric = true;
 };
 
-// How measurement changed a plan. Divergences are mean KL divergences of the predicted tokens from the
-// original model's, in nats, on calibration text that no solve used.
+// How a search by measurement changed a plan. Divergences are mean KL divergences of the predicted tokens
+// from the original model's, in nats, on calibration text that no solve used.
 struct Refinement {
   int rounds = 0;
   int trials = 0;    // plans that were measured
@@ -84,6 +84,9 @@ struct BitPlan {
   std::optional<Refinement> refined;   // unset: not refined
   std::optional<PlanVerdict> verdict;  // unset: not judged
 };
+
+// Whether two plans of one table are the same: widths are all that they can differ in.
+bool SameWidths(const BitPlan& a, const BitPlan& b);
 
 // Canonical JSON (sorted keys), both ways. INVALID_ARGUMENT says what is wrong.
 std::string BitPlanToJson(const BitPlan& plan);

@@ -131,6 +131,12 @@ DistortionTable TableFromJson(const json& value) {
 
 }  // namespace
 
+std::optional<int> NextWidth(const DistortionRow& row, int width, bool larger) {
+  auto at = larger ? row.widths.upper_bound(width) : row.widths.lower_bound(width);
+  if (at == (larger ? row.widths.end() : row.widths.begin())) return std::nullopt;
+  return (larger ? at : std::prev(at))->first;
+}
+
 std::string PartTable::ProbeGroup() const {
   if (rows.empty()) return "";
   const LinearKind kind = rows.front().linear.kind;

@@ -45,8 +45,8 @@ struct DistortionRow {
   double effective_rank = 0;
 };
 
-// Of a layer: see PartTable::ProbeGroup.
-inline constexpr int kMaxProbeGroups = 3;
+// The solved width beside `width`, the next larger or the next smaller one. Empty where there is none.
+std::optional<int> NextWidth(const DistortionRow& row, int width, bool larger);
 
 struct PartTable {
   int layer = 0;

@@ -25,6 +25,15 @@ bool WeighsBySensitivity(const ResolvedJob& job) {
   return HeuristicOf(job.spec).Needs(Statistic::kSensitivity, job.spec.heuristic_params);
 }
 
+int ProbeGroupsOf(const ResolvedJob& job, int layer) {
+  bool mlp = false, experts = false;
+  for (const Part& part : PartsOf(job, layer)) {
+    mlp |= part.kind == PartKind::kDense || part.kind == PartKind::kShared;
+    experts |= part.kind == PartKind::kExperts;
+  }
+  return 1 + mlp + experts;
+}
+
 std::vector<int> PredictedLayers(const ResolvedJob& job) {
   std::vector<int> layers;
   if (!HeuristicOf(job.spec).Needs(Statistic::kPredictedCosine, job.spec.heuristic_params)) return layers;
@@ -34,11 +43,12 @@ std::vector<int> PredictedLayers(const ResolvedJob& job) {
   return layers;
 }
 
-bool HasVerdict(const ResolvedJob& job) { return HeuristicOf(job.spec).run == Optimal; }
+bool HasToWin(const ResolvedJob& job) { return HeuristicOf(job.spec).run == Optimal; }
+
+bool HasVerdict(const ResolvedJob& job) { return HasToWin(job) || !job.spec.evaluation.skip; }
 
 bool HasReference(const ResolvedJob& job) {
-  const bool uniform = HeuristicOf(job.spec).run == Uniform && job.spec.refinement.rounds == 0;
-  return !uniform && !job.spec.evaluation.skip && !SolvesAgain(job);
+  return HeuristicOf(job.spec).run != Uniform && !job.spec.evaluation.skip && !SolvesAgain(job);
 }
 
 }  // namespace quantmoe

@@ -15,15 +15,17 @@ std::string FeedLabel(int layer, int shard) { return absl::StrCat("feed-l", laye
 std::string SolveLabel(const Part& part) { return absl::StrCat("solve-l", part.layer, "-p", part.index); }
 // Views, the API and task keys call the kind "resolve", one word, for as long as stored results count.
 std::string ReSolveLabel(const Part& part) { return absl::StrCat("resolve-l", part.layer, "-p", part.index); }
-std::string ProbeLabel(int layer) { return absl::StrCat("probe-l", layer); }
+std::string ProbeLabel(int layer, int round) {
+  return round == 0 ? absl::StrCat("probe-l", layer) : absl::StrCat("probe-", round, "-l", layer);
+}
 std::string PredictLabel(int layer) { return absl::StrCat("predict-l", layer); }
 std::string RefineLabel(int round) { return absl::StrCat("refine-", round); }
 std::string EvaluateLabel(absl::string_view weights, int shard) {
   return absl::StrCat("evaluate-", weights, "-", shard);
 }
 
-std::string FoundPlanLabel(int refinement_rounds) {
-  return refinement_rounds > 0 ? RefineLabel(refinement_rounds) : kAllocateLabel;
+std::string FoundPlanLabel(int search_rounds) {
+  return search_rounds > 0 ? RefineLabel(search_rounds) : kAllocateLabel;
 }
 
 }  // namespace quantmoe

@@ -28,7 +28,7 @@ struct TaskPlace {
   int layer = -1;
   LayerHalf half = LayerHalf::kBoth;
   const Part* part = nullptr;
-  int number = 0;                  // shard of calibration or evaluation, or round of refinement
+  int number = 0;                  // shard of calibration or evaluation, or round of the search
   bool sample = false;             // of a forward task: its shard is the sample of the probes
   int shards = 0;                  // all of calibration, or of evaluation for `publish`
   absl::string_view weights = "";  // that an evaluation scores: "original", "planned" or "reference"
@@ -49,8 +49,8 @@ struct TaskDefinition {
 inline constexpr int64_t kSampleWindows = 64;
 // Those of the search that probes look at.
 inline constexpr int64_t kProbeWindows = 32;
-// States of the model that a round of refinement keeps to start trials from.
-inline constexpr int kRefinementStates = 8;
+// Plans that a round of the search measures at most.
+inline constexpr int kStepTries = 4;
 // Inner width of QuantMoE-Bench's block importance predictor.
 inline constexpr int64_t kPredictorWidth = 1024;
 
@@ -68,12 +68,14 @@ std::string AttendLabel(int layer, int shard);
 std::string FeedLabel(int layer, int shard);
 std::string SolveLabel(const Part& part);
 std::string ReSolveLabel(const Part& part);
-std::string ProbeLabel(int layer);
+// Round 0 probes the original model.
+std::string ProbeLabel(int layer, int round = 0);
 std::string PredictLabel(int layer);
+// Round 0 chooses where the search starts.
 std::string RefineLabel(int round);
 std::string EvaluateLabel(absl::string_view weights, int shard);
 
-// The task whose plan allocation and refinement found, with the tensors of the first pass.
-std::string FoundPlanLabel(int refinement_rounds);
+// The task whose plan allocation and search found, with the tensors of the first pass.
+std::string FoundPlanLabel(int search_rounds);
 
 }  // namespace quantmoe

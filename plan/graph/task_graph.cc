@@ -4,6 +4,7 @@
 #include "base/status_macros.h"
 #include "plan/graph/graph_shape.h"
 #include "plan/graph/quantized_pass.h"
+#include "plan/graph/search_rounds.h"
 #include "plan/graph/task_kinds.h"
 #include "plan/model/json_codec.h"
 #include "storage/mapped_reads.h"
@@ -38,6 +39,20 @@ absl::StatusOr<PrepareSummary> ReadPrepareSummary(BlobStore& blobs, const Digest
 
 TaskDefinition PrepareTask(const ResolvedJob& job) { return MakeTask(job, TaskKind::kPrepare, {}); }
 
+namespace {
+
+// A first task chooses where the search starts; every round probes around the best plan, and takes a step.
+void AddSearch(const ResolvedJob& job, int rounds, int shards, std::vector<TaskDefinition>& tasks) {
+  tasks.push_back(MakeTask(job, TaskKind::kRefine, {.number = 0}));
+  for (int round = 1; round <= rounds; ++round) {
+    for (int l = 0; l < job.model.num_layers(); ++l)
+      tasks.push_back(MakeTask(job, TaskKind::kProbe, {.layer = l, .number = round, .shards = shards}));
+    tasks.push_back(MakeTask(job, TaskKind::kRefine, {.number = round}));
+  }
+}
+
+}  // namespace
+
 std::vector<TaskDefinition> TasksAfterPrepare(const ResolvedJob& job, const PrepareSummary& summary) {
   const int shards = summary.calibration_shards;
   const int evaluation_shards = job.spec.evaluation.skip ? 0 : summary.evaluation_shards;
@@ -49,9 +64,11 @@ std::vector<TaskDefinition> TasksAfterPrepare(const ResolvedJob& job, const Prep
     for (int i = 0; i < evaluation_shards; ++i) add(TaskKind::kEvaluate, {.number = i, .weights = weights});
   };
 
+  const int rounds = SearchRounds(job);
   for (int l = 0; l < job.model.num_layers(); ++l) {
     for (int s = 0; s < shards; ++s) add(TaskKind::kForward, {.layer = l, .number = s});
-    if (WeighsBySensitivity(job)) add(TaskKind::kForward, {.layer = l, .number = shards, .sample = true});
+    if ((WeighsBySensitivity(job) || rounds > 0))
+      add(TaskKind::kForward, {.layer = l, .number = shards, .sample = true});
   }
   for (const Part& part : job.parts) add(TaskKind::kSolve, {.part = &part, .shards = shards});
   evaluate("original");
@@ -59,7 +76,7 @@ std::vector<TaskDefinition> TasksAfterPrepare(const ResolvedJob& job, const Prep
     add(TaskKind::kProbe, {.layer = l, .shards = shards});
   for (const int l : PredictedLayers(job)) add(TaskKind::kPredict, {.layer = l, .shards = shards});
   add(TaskKind::kAllocate, {.shards = shards});
-  for (int round = 1; round <= job.spec.refinement.rounds; ++round) add(TaskKind::kRefine, {.number = round});
+  if (rounds > 0) AddSearch(job, rounds, shards, tasks);
   if (HasVerdict(job)) add(TaskKind::kVerdict, {});
   if (SolvesAgain(job)) AddQuantizedPass(job, shards, tasks);
   evaluate("planned");

@@ -55,11 +55,15 @@ TaskDefinition PrepareTask(const ResolvedJob& job);
 //   (the whole DistortionTable), front (bytes against loss), reference (the uniform plan of the same budget,
 //   where the plan is measured against it)
 //
-//   refine-<R>: plan and search of the round before (plan of allocate for the first), table, sample -> plan,
-//   search; only where refinement is asked
+//   refine-0: plan and reference of allocate, table, sample -> plan, search, around (the plan without its
+//   history) and stream.<L>, which enters a layer under it; only where a search is asked
+//
+//   probe-<R>-l<L>: as probe-l<L>, with plan and hidden of refine-<R-1>; it moves groups of that plan
+//
+//   refine-<R>: as refine-0, with plan and search of the one before and sensitivity.<L> of the probes
 //
 //   verdict: plan, uniform (the reference of allocate), sample, summary -> plan, the one of them that is
-//   published; only for `optimal`
+//   published: not always the first for `optimal`
 //
 //   evaluate-original-<I>, evaluate-planned-<I>, evaluate-reference-<I>: requests, plan -> scores
 //

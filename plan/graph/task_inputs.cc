@@ -11,6 +11,7 @@
 #include "base/version.h"
 #include "plan/allocate/width_rules.h"
 #include "plan/graph/graph_shape.h"
+#include "plan/graph/search_rounds.h"
 #include "plan/options/spec_json.h"
 
 namespace quantmoe {
@@ -52,8 +53,7 @@ TaskInput QuantizedInput(std::string role, int layer, int shard) {
 
 // The plan that is to be published, with the tensors of the first pass.
 TaskInput ChosenPlan(const ResolvedJob& job) {
-  return FromTask("plan", HasVerdict(job) ? kVerdictLabel : FoundPlanLabel(job.spec.refinement.rounds),
-                  "plan");
+  return FromTask("plan", HasVerdict(job) ? kVerdictLabel : FoundPlanLabel(SearchRounds(job)), "plan");
 }
 
 // The plan with the tensors that are published.
@@ -172,8 +172,14 @@ json ProbeParams(const ResolvedJob& job, const TaskPlace& place) {
 
 // The sample is the shard behind those of calibration.
 Inputs ProbeInputs(const ResolvedJob& job, const TaskPlace& place) {
-  Inputs inputs = {HiddenInput("hidden", place.layer, place.shards),
-                   HiddenInput("last", static_cast<int>(job.model.num_layers()), place.shards)};
+  Inputs inputs = {HiddenInput("last", static_cast<int>(job.model.num_layers()), place.shards)};
+  const std::string around = RefineLabel(place.number - 1);
+  if (place.number == 0 || place.layer == 0) {
+    inputs.push_back(HiddenInput("hidden", place.layer, place.shards));
+  } else {
+    inputs.push_back(FromTask("hidden", around, absl::StrCat("stream.", place.layer)));
+  }
+  if (place.number > 0) inputs.push_back(FromTask("plan", around, "around"));
   for (const Part& part : PartsOf(job, place.layer)) {
     inputs.push_back(FromTask(absl::StrCat("table.", part.index), SolveLabel(part), "table"));
   }
@@ -228,27 +234,36 @@ Inputs AllocateInputs(const ResolvedJob& job, const TaskPlace& place) {
 json RefineParams(const ResolvedJob& job, const TaskPlace& place) {
   json params = ChoiceParams(job);
   params["round"] = place.number;
-  AddTaskParams(job.spec, kRefineTasks, params);
+  params["tries"] = kStepTries;
   return params;
 }
 
-Inputs RefineInputs(const ResolvedJob&, const TaskPlace& place) {
-  const int before = place.number - 1;
-  Inputs inputs = {FromTask("plan", FoundPlanLabel(before), "plan")};
-  if (before > 0) inputs.push_back(FromTask("search", RefineLabel(before), "search"));
-  inputs.push_back(FromTask("table", kAllocateLabel, "table"));
-  inputs.push_back(FromTask("sample", kPrepareLabel, "search_sample"));
+Inputs RefineInputs(const ResolvedJob& job, const TaskPlace& place) {
+  Inputs inputs = {FromTask("table", kAllocateLabel, "table"),
+                   FromTask("sample", kPrepareLabel, "search_sample")};
+  if (place.number == 0) {
+    inputs.push_back(FromTask("plan", kAllocateLabel, "plan"));
+    inputs.push_back(FromTask("uniform", kAllocateLabel, "reference"));
+    return inputs;
+  }
+  const std::string before = RefineLabel(place.number - 1);
+  inputs.push_back(FromTask("plan", before, "plan"));
+  inputs.push_back(FromTask("search", before, "search"));
+  for (int l = 0; l < job.model.num_layers(); ++l) {
+    inputs.push_back(FromTask(absl::StrCat("sensitivity.", l), ProbeLabel(l, place.number), "sensitivity"));
+  }
   return inputs;
 }
 
 json VerdictParams(const ResolvedJob& job, const TaskPlace&) {
   json params = ModelParams(job);
   AddTaskParams(job.spec, kVerdictTasks, params);
+  params["has_to_win"] = HasToWin(job);
   return params;
 }
 
 Inputs VerdictInputs(const ResolvedJob& job, const TaskPlace&) {
-  return {FromTask("plan", FoundPlanLabel(job.spec.refinement.rounds), "plan"),
+  return {FromTask("plan", FoundPlanLabel(SearchRounds(job)), "plan"),
           FromTask("uniform", kAllocateLabel, "reference"),
           FromTask("sample", kPrepareLabel, "verdict_sample"), FromTask("summary", kPrepareLabel, "summary")};
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
+#include "plan/graph/graph_shape.h"
 #include "plan/graph/task_inputs.h"
 #include "plan/graph/task_memory.h"
 #include "plan/graph/task_work.h"
@@ -40,9 +41,13 @@ std::string LabelOfSolve(Place place) { return SolveLabel(*place.part); }
 int64_t MemoryOfSolve(Job job, Place place) { return SolveBytes(job, *place.part); }
 double WorkOfSolve(Job job, Place place) { return SolveWork(job, *place.part, place.shards); }
 
-std::string LabelOfProbe(Place place) { return ProbeLabel(place.layer); }
-int64_t MemoryOfProbe(Job job, Place) { return ProbeBytes(job); }
-double WorkOfProbe(Job job, Place place) { return ProbeWork(job, place.layer); }
+std::string LabelOfProbe(Place place) { return ProbeLabel(place.layer, place.number); }
+int64_t MemoryOfProbe(Job job, Place place) {
+  return ProbeBytes(job, (place.number == 0 ? 1 : 2) * ProbeGroupsOf(job, place.layer));
+}
+double WorkOfProbe(Job job, Place place) {
+  return place.number == 0 ? ProbeWork(job, place.layer) : MovesWork(job, place.layer);
+}
 
 std::string LabelOfPredict(Place place) { return PredictLabel(place.layer); }
 int64_t MemoryOfPredict(Job job, Place place) { return PredictBytes(job, place.layer); }
@@ -81,7 +86,7 @@ constexpr std::array kKinds = std::to_array<TaskKindRecord>({
      WorkOfPredict},
     {TaskKind::kAllocate, "allocate", "*", LabelOfAllocate, AllocateParams, AllocateInputs, MemoryOfTable,
      WorkOfModel},
-    {TaskKind::kRefine, "refine", "*", LabelOfRefine, RefineParams, RefineInputs, MemoryOfRefine,
+    {TaskKind::kRefine, "refine", "plan search", LabelOfRefine, RefineParams, RefineInputs, MemoryOfRefine,
      WorkOfRefine},
     {TaskKind::kVerdict, "verdict", "*", LabelOfVerdict, VerdictParams, VerdictInputs, MemoryOfRefine,
      WorkOfVerdict},

@@ -109,10 +109,10 @@ int64_t ReSolveBytes(const ResolvedJob& job, const Part& part) {
          kFloat * (PartWeights(part) + 2 * tokens * (job.model.hidden + in) + 2 * in * in);
 }
 
-// A layer over the streams of all groups, with two sets of final states and the head.
-int64_t ProbeBytes(const ResolvedJob& job) {
+// A layer over all streams, with two sets of final states and the head.
+int64_t ProbeBytes(const ResolvedJob& job, int streams) {
   const int64_t length = StartLength(job.spec.calibration.sequence_length);
-  const int64_t windows = kMaxProbeGroups * kProbeWindows;
+  const int64_t windows = streams * kProbeWindows;
   const int64_t states = 2 * kFloat * windows * length * job.model.hidden;
   return LayerBytes(job, /*layer=*/-1, windows, length) + HeadBytes(job.model) + states;
 }
@@ -134,10 +134,11 @@ int64_t AllocateBytes(const ResolvedJob& job) {
   return rows * kRowBytes + kTextBytes;
 }
 
-// As a probe over the whole sample, with the states that trials start from, twice; and the table.
+// A layer over the whole sample, with its embedding and the last states of the original model, of the plan
+// and of a try; the head, and the table.
 int64_t RefineBytes(const ResolvedJob& job) {
   const int64_t length = StartLength(job.spec.calibration.sequence_length);
-  const int64_t states = 2 * kFloat * kRefinementStates * kSampleWindows * length * job.model.hidden;
+  const int64_t states = 4 * kFloat * kSampleWindows * length * job.model.hidden;
   return LayerBytes(job, /*layer=*/-1, kSampleWindows, length) + HeadBytes(job.model) + states +
          AllocateBytes(job);
 }

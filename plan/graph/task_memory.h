@@ -13,7 +13,7 @@ int64_t ForwardBytes(const ResolvedJob& job, int layer);
 int64_t SampleForwardBytes(const ResolvedJob& job, int layer);  // of the sample of the probes
 int64_t SolveBytes(const ResolvedJob& job, const Part& part);
 int64_t ReSolveBytes(const ResolvedJob& job, const Part& part);
-int64_t ProbeBytes(const ResolvedJob& job);
+int64_t ProbeBytes(const ResolvedJob& job, int streams);  // that run side by side
 int64_t PredictBytes(const ResolvedJob& job, int layer);
 int64_t AllocateBytes(const ResolvedJob& job);
 int64_t RefineBytes(const ResolvedJob& job);

@@ -1,5 +1,6 @@
 #include "plan/graph/task_work.h"
 
+#include "plan/graph/graph_shape.h"
 #include "plan/graph/task_definition.h"
 
 namespace quantmoe {
@@ -9,8 +10,7 @@ namespace {
 double ActiveWeights(const ResolvedJob& job, int layer) {
   const MoeSpec& moe = job.model.moe;
   double weights = 0;
-  for (const Part& part : job.parts) {
-    if (part.layer != layer) continue;
+  for (const Part& part : PartsOf(job, layer)) {
     for (const Linear& linear : part.linears) {
       const double share = IsExpert(linear.kind) && moe.experts > 0
                                ? static_cast<double>(moe.top_k) / static_cast<double>(moe.experts)
@@ -34,6 +34,19 @@ double SampleTokens(const ResolvedJob& job) {
 double ScoreWork(const ResolvedJob& job, double length) {
   const AttentionSpec& a = job.model.attention;
   return static_cast<double>(a.heads) * static_cast<double>(a.head_dim + a.value_dim) * length;
+}
+
+// Some streams of the probes' sample through `weights`, and the original's beside them at the head.
+double StreamsWork(const ResolvedJob& job, double weights, int streams) {
+  const int64_t tokens = kProbeWindows * StartLength(job.spec.calibration.sequence_length);
+  const double head = static_cast<double>(job.model.vocab * job.model.hidden);
+  return static_cast<double>(tokens) * (streams * weights + (streams + 1) * head);
+}
+
+double WeightsFrom(const ResolvedJob& job, int layer) {
+  double weights = 0;
+  for (int l = layer; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
+  return weights;
 }
 
 }  // namespace
@@ -60,12 +73,25 @@ double SolveWork(const ResolvedJob& job, const Part& part, int shards) {
 }
 
 double ProbeWork(const ResolvedJob& job, int layer) {
-  double weights = 0;
-  for (int l = layer; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
-  constexpr double kGroups = 2;
-  const int64_t tokens = kProbeWindows * StartLength(job.spec.calibration.sequence_length);
-  const double head = static_cast<double>(job.model.vocab * job.model.hidden);
-  return static_cast<double>(tokens) * (kGroups * weights + (kGroups + 1) * head);
+  return StreamsWork(job, WeightsFrom(job, layer), ProbeGroupsOf(job, layer));
+}
+
+double MovesWork(const ResolvedJob& job, int layer) {
+  return StreamsWork(job, WeightsFrom(job, layer), 2 * ProbeGroupsOf(job, layer));
+}
+
+double SearchRoundWork(const ResolvedJob& job) {
+  double work = RefineWork(job), weights = 0;
+  for (int l = static_cast<int>(job.model.num_layers()) - 1; l >= 0; --l) {
+    weights += ActiveWeights(job, l);
+    work += StreamsWork(job, weights, 2 * ProbeGroupsOf(job, l));
+  }
+  return work;
+}
+
+double PassWork(const ResolvedJob& job) {
+  return SampleTokens(job) *
+         (WeightsFrom(job, /*layer=*/0) + static_cast<double>(job.model.vocab * job.model.hidden));
 }
 
 double PredictWork(const ResolvedJob& job, int shards) {
@@ -74,17 +100,11 @@ double PredictWork(const ResolvedJob& job, int shards) {
          static_cast<double>(kPredictorWidth * job.model.hidden);
 }
 
-double RefineWork(const ResolvedJob& job) {
-  double weights = static_cast<double>(job.model.vocab * job.model.hidden);
-  for (int l = 0; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
-  return weights * SampleTokens(job) * (2 + 0.5 * job.spec.refinement.trials);
-}
+double RefineWork(const ResolvedJob& job) { return (1.5 + kStepTries) * PassWork(job); }
 
 double VerdictWork(const ResolvedJob& job) {
-  double weights = static_cast<double>(job.model.vocab * job.model.hidden);
-  for (int l = 0; l < job.model.num_layers(); ++l) weights += ActiveWeights(job, l);
   constexpr double kPasses = 3;
-  return weights * SampleTokens(job) * kPasses;
+  return kPasses * PassWork(job);
 }
 
 double EvaluateWork(const ResolvedJob& job) {

@@ -2,6 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "plan/heuristics/global_heuristics.h"
+#include "plan/heuristics/heuristic.h"
 #include "plan/job/shipped_prose.h"
 
 namespace quantmoe {
@@ -25,6 +27,11 @@ constexpr IdleField kIdleFields[] = {
      }},
     {"evaluation.tasks", kSkipped,
      [](const JobSpec& spec) { return spec.evaluation.skip && !spec.evaluation.tasks.empty(); }},
+    {"effort", "only the heuristic optimal searches",
+     [](const JobSpec& spec) {
+       const Heuristic* const chosen = FindHeuristic(spec.heuristic);
+       return spec.effort.value_or(0) > 0 && chosen != nullptr && chosen->run != Optimal;
+     }},
     {"gptq.correction", "gptq.propagation is not quantized",
      [](const JobSpec& spec) {
        return spec.gptq.propagation != Propagation::kQuantized &&

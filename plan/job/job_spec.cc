@@ -93,11 +93,6 @@ void CheckEvaluation(const EvaluationSpec& evaluation, Violations& violations) {
   }
 }
 
-void CheckRefinement(const RefinementSpec& refinement, Violations& violations) {
-  if (refinement.rounds == 0 && refinement.trials > 0)
-    violations.Add("spec.refinement.trials", "needs spec.refinement.rounds");
-}
-
 }  // namespace
 
 const RuntimeProfile& ProfileOf(const JobSpec& spec) { return ProfileNamed(spec.runtime_profile); }
@@ -125,7 +120,6 @@ std::vector<FieldViolation> CheckJobSpec(const JobSpec& spec) {
   violations.Append(CheckRules(spec.rules));
   CheckGptq(spec.gptq, profile, violations);
   CheckEvaluation(spec.evaluation, violations);
-  CheckRefinement(spec.refinement, violations);
   return violations.Take();
 }
 

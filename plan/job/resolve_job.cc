@@ -19,7 +19,6 @@ namespace quantmoe {
 namespace {
 
 constexpr int64_t kDefaultSequenceLength = 2048;
-constexpr int kDefaultTrials = 16;
 
 // The first linear whose input width `group_size` does not divide, as text; empty when it divides all.
 std::string FindUndivided(const std::vector<Linear>& linears, int group_size) {
@@ -119,7 +118,6 @@ absl::StatusOr<ResolvedJob> ResolveJob(JobSpec spec, const Checkpoint& checkpoin
 
   // All widths are solved whatever the profile, so that a second job with another one solves nothing again.
   spec.gptq.widths = CandidateWidths(spec.gptq.widths, FreeProfile());
-  if (spec.refinement.rounds > 0 && spec.refinement.trials == 0) spec.refinement.trials = kDefaultTrials;
   job.kept = KeptTensors(job.model, checkpoint);
   ASSIGN_OR_RETURN(job.sizes, ResolveSizes(spec, linears, job.kept));
   job.spec = std::move(spec);

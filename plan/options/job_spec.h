@@ -18,8 +18,7 @@
 
 namespace quantmoe {
 
-inline constexpr int kMaxRefinementRounds = 64;
-inline constexpr int kMaxRefinementTrials = 1024;
+inline constexpr int kMaxEffort = 100'000;
 
 // Where the model lives. In canonical JSON it stands alone, as `model_uri`.
 struct ModelChoice {
@@ -75,35 +74,6 @@ void VisitOptions(Spec& choice, Visit& visit) {
         choice.heuristic_params);
 }
 
-// Search for a better plan by measuring plans (docs/heuristics.md). Off with no rounds.
-struct RefinementSpec {
-  int rounds = 0;
-  int trials = 0;  // plans measured in a round; 0: 16
-
-  friend bool operator==(const RefinementSpec&, const RefinementSpec&) = default;
-};
-
-template <SpecOf<RefinementSpec> Spec, typename Visit>
-void VisitOptions(Spec& refinement, Visit& visit) {
-  visit(OptionInfo{.name = "rounds",
-                   .flag = "--refine-rounds",
-                   .group = HelpGroup::kPlan,
-                   .help = "Rounds of a search that keeps what measures better on held-out text",
-                   .unset = "none",
-                   .range = Between(0, kMaxRefinementRounds),
-                   .kept = Kept::kAlways},
-        refinement.rounds);
-  visit(OptionInfo{.name = "trials",
-                   .flag = "--refine-trials",
-                   .group = HelpGroup::kPlan,
-                   .help = "Plans that a round measures",
-                   .unset = "16",
-                   .range = Between(0, kMaxRefinementTrials),
-                   .kept = Kept::kAlways,
-                   .tasks = kRefineTasks},
-        refinement.trials);
-}
-
 // Members that are 0 or empty mean defaults that ResolveJob fills in.
 struct JobSpec : ModelChoice, HeuristicChoice {
   Budget budget;
@@ -113,7 +83,7 @@ struct JobSpec : ModelChoice, HeuristicChoice {
   std::string runtime_profile = "gptqmodel";
   std::vector<WidthRule> rules;
   std::optional<bool> protect_super_experts = {};  // unset: yes
-  RefinementSpec refinement;
+  std::optional<int> effort = {};  // passes; unset: DefaultEffort (plan/graph/search_rounds.h)
   PublishChoice publish = PublishChoice::kWinner;
 
   friend bool operator==(const JobSpec&, const JobSpec&) = default;
@@ -160,7 +130,14 @@ void VisitOptions(Spec& spec, Visit& visit) {
                        "plan: whatever the verdict says",
                    .tasks = kVerdictTasks},
         spec.publish);
-  visit(OptionInfo{.name = "refinement", .kept = Kept::kAlways}, spec.refinement);
+  visit(OptionInfo{.name = "effort",
+                   .flag = "--effort",
+                   .group = HelpGroup::kPlan,
+                   .help = "Passes over a sample that the search for the plan of `optimal` may take; 0: the "
+                           "plan of the losses alone",
+                   .unset = "as long as forward and solve together: a round at least, 150 passes at most",
+                   .range = Between(0, kMaxEffort)},
+        spec.effort);
   visit(OptionInfo{.name = "gptq", .kept = Kept::kAlways}, spec.gptq);
   visit(OptionInfo{.name = "calibration", .kept = Kept::kAlways}, spec.calibration);
   visit(OptionInfo{.name = "evaluation", .kept = Kept::kAlways}, spec.evaluation);

@@ -39,9 +39,8 @@ enum TaskSet : unsigned {
   kProbeTasks = 1 << 4,
   kPredictTasks = 1 << 5,
   kChoiceTasks = 1 << 6,  // allocate and refine
-  kRefineTasks = 1 << 7,
-  kAssembleTasks = 1 << 8,
-  kVerdictTasks = 1 << 9,
+  kAssembleTasks = 1 << 7,
+  kVerdictTasks = 1 << 8,
 };
 
 // How a value is typed.

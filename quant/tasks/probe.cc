@@ -1,7 +1,8 @@
 // probe: what errors in one layer cost at the output of the model. Attention, dense or shared MLP, and
 // experts are each quantized alone at the smallest width, the rest of the model runs on with the streams of
 // all three, and the divergence of the predicted tokens is taken, window by window. Block errors of different
-// layers compare only after this scale.
+// layers compare only after this scale. With a plan, what surrounds the layer is as it says, and each group
+// is moved one width up, and one down.
 #include <algorithm>
 #include <cmath>
 
@@ -11,6 +12,7 @@
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
 #include "plan/allocate/tail_figures.h"
+#include "plan/job/plan_step.h"
 #include "quant/artifact/quantized_weights.h"
 #include "quant/model/likelihood.h"
 #include "quant/tasks/arguments.h"
@@ -19,29 +21,61 @@
 namespace quantmoe {
 namespace {
 
-// Each group of the layer at the smallest width that was solved.
-absl::StatusOr<std::map<std::string, BitPlan>> PlansByGroup(const TaskArguments& arguments,
-                                                            BlobStore& blobs) {
-  ASSIGN_OR_RETURN(const int group_size, arguments.Param<int>("group_size"));
-  std::map<std::string, BitPlan> plans;
+using Moves = std::map<std::string, BitPlan>;
+
+absl::StatusOr<std::vector<PartTable>> ReadTables(const TaskArguments& arguments, BlobStore& blobs) {
+  std::vector<PartTable> tables;
   for (const Digest& digest : arguments.InputSeries("table")) {
     ASSIGN_OR_RETURN(const MappedFile blob, blobs.Open(digest));
-    ASSIGN_OR_RETURN(const PartTable table, PartTableFromJson(blob.bytes()));
-    BitPlan& plan = plans[table.ProbeGroup()];
+    ASSIGN_OR_RETURN(PartTable table, PartTableFromJson(blob.bytes()));
+    tables.push_back(std::move(table));
+  }
+  return tables;
+}
+
+// Each group of the layer at the smallest width that was solved, all else as in the original.
+absl::StatusOr<Moves> AloneAtTheSmallest(const std::vector<PartTable>& tables, int group_size) {
+  Moves moves;
+  for (const PartTable& table : tables) {
+    BitPlan& plan = moves[table.ProbeGroup()];
     plan.group_size = group_size;
     const auto& [width, packed] = *table.blobs.begin();
     for (const DistortionRow& row : table.rows) {
       plan.linears.push_back({row.linear, width, packed, 0, row.method, row.fallback});
     }
   }
-  return plans;
+  return moves;
 }
 
-absl::Status CheckFinite(const std::vector<double>& windows, int layer, const std::string& group) {
+// `plan` with each group of the layer one solved width up, and one down.
+absl::StatusOr<Moves> AroundPlan(const BitPlan& plan, const std::vector<PartTable>& tables) {
+  std::map<std::string, size_t> place;
+  for (size_t i = 0; i < plan.linears.size(); ++i) place[plan.linears[i].linear.name] = i;
+  Moves moves;
+  for (const PartTable& table : tables) {
+    for (const DistortionRow& row : table.rows) {
+      const auto found = place.find(row.linear.name);
+      if (found == place.end())
+        return absl::InvalidArgumentError(absl::StrCat("the plan has no width for ", row.linear.name));
+      const size_t at = found->second;
+      for (const bool raised : {true, false}) {
+        const std::optional<int> width = NextWidth(row, plan.linears[at].width, raised);
+        if (!width) continue;
+        PlannedLinear& moved =
+            moves.try_emplace(MoveName(table.ProbeGroup(), raised), plan).first->second.linears[at];
+        moved.width = *width;
+        moved.blob = table.blobs.at(*width);
+      }
+    }
+  }
+  return moves;
+}
+
+absl::Status CheckFinite(const std::vector<double>& windows, int layer, const std::string& move) {
   if (std::all_of(windows.begin(), windows.end(), [](double mean) { return std::isfinite(mean); }))
     return absl::OkStatus();
   return MakeError(absl::StatusCode::kFailedPrecondition, "NUMERIC_FAILURE",
-                   absl::StrCat("layer ", layer, ": the probe of ", group, " gives NaN or infinite values"));
+                   absl::StrCat("layer ", layer, ": the probe of ", move, " gives NaN or infinite values"));
 }
 
 // The streams, which enter layer `first` and are as `batches` cut each of them, after the last layer. Each
@@ -66,28 +100,35 @@ absl::StatusOr<std::vector<at::Tensor>> RunOn(const ModelSpec& spec, int first,
 absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
   ASSIGN_OR_RETURN(const int layer, arguments.Param<int>("layer"));
-  ASSIGN_OR_RETURN(const auto plans, PlansByGroup(arguments, context.blobs));
+  ASSIGN_OR_RETURN(const int group_size, arguments.Param<int>("group_size"));
+  ASSIGN_OR_RETURN(const std::vector<PartTable> tables, ReadTables(arguments, context.blobs));
+  BitPlan around;
+  if (arguments.HasInput("plan")) {
+    ASSIGN_OR_RETURN(around, ReadInput(arguments, context.blobs, "plan", BitPlanFromJson));
+  }
+  ASSIGN_OR_RETURN(const Moves moves, around.linears.empty() ? AloneAtTheSmallest(tables, group_size)
+                                                             : AroundPlan(around, tables));
   ASSIGN_OR_RETURN(const at::Tensor sample, ReadStream(arguments, context.blobs, "hidden"));
   ASSIGN_OR_RETURN(const at::Tensor last, ReadStream(arguments, context.blobs, "last"));
   const Batches batches = {{sample.size(0), sample.size(1)}};
   const at::Tensor hidden = sample.flatten(0, 1);
   CheckpointWeights original(model.spec, model.checkpoint, at::kFloat);
   std::vector<at::Tensor> streams;
-  for (const auto& [group, plan] : plans) {
-    context.progress(0.1 * static_cast<double>(streams.size() + 1) / static_cast<double>(plans.size()),
-                     group);
+  for (const auto& [name, plan] : moves) {
+    context.progress(0.1 * static_cast<double>(streams.size() + 1) / static_cast<double>(moves.size()), name);
     PlannedWeights changed(plan, original, context.blobs);
     ASSIGN_OR_RETURN(LayerTrace trace, RunLayer(model.spec, layer, hidden, batches, changed));
     streams.push_back(std::move(trace.output));
   }
-  ASSIGN_OR_RETURN(streams, RunOn(model.spec, layer + 1, std::move(streams), batches, original, context));
+  PlannedWeights behind(around, original, context.blobs);
+  ASSIGN_OR_RETURN(streams, RunOn(model.spec, layer + 1, std::move(streams), batches, behind, context));
   ASSIGN_OR_RETURN(const OutputHead head, OutputHead::Load(model.spec, original));
   nlohmann::json divergence = nlohmann::json::object();
   const std::vector<Divergences> found = CompareRows(head, last.flatten(0, 1), streams);
-  for (const auto& [group, plan] : plans) {
+  for (const auto& [name, plan] : moves) {
     const std::vector<double> windows = WindowMeans(found[divergence.size()].rows, sample.size(1));
-    RETURN_IF_ERROR(CheckFinite(windows, layer, group));
-    divergence[group] = windows;
+    RETURN_IF_ERROR(CheckFinite(windows, layer, name));
+    divergence[name] = windows;
   }
   const nlohmann::json sensitivity = {{"layer", layer}, {"divergence", std::move(divergence)}};
   ASSIGN_OR_RETURN(const Digest stored, context.blobs.Put(sensitivity.dump()));

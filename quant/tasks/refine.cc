@@ -1,17 +1,16 @@
-// refine: one round of a search that measures plans. Each trial runs the model with the proposed widths over
-// text that no solve used, and a plan is kept when it diverges less from the original model than all before,
-// in the mean and with no worse tails. So the plan that a round hands on is never worse, and always a valid
-// one.
+// refine: one round of the search for the best plan. Round 0 measures the plan of the losses and the uniform
+// plan of the same budget, and starts from the better one. Every later round takes a step from the best plan,
+// by what probes around it measured, and keeps it only where the model's output comes closer to the
+// original's, with no worse tails. So the plan that leaves is never worse than the uniform one on the sample,
+// in the mean and in the worst tenth of the windows, and always a valid one.
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
 #include "plan/allocate/distortion_table.h"
-#include "plan/allocate/tail_figures.h"
 #include "plan/graph/task_definition.h"
 #include "plan/job/job_allocation.h"
-#include "plan/job/plan_search.h"
+#include "plan/job/plan_step.h"
 #include "plan/model/tensor_views.h"
-#include "plan/options/heuristic_names.h"
 #include "quant/tasks/arguments.h"
 #include "quant/tasks/choice_spec.h"
 #include "quant/tasks/sample_run.h"
@@ -20,94 +19,140 @@
 namespace quantmoe {
 namespace {
 
-// The first layer in which two plans differ.
-int FirstChange(const BitPlan& a, const BitPlan& b) {
-  for (size_t i = 0; i < a.linears.size(); ++i) {
-    if (a.linears[i].width != b.linears[i].width) return a.linears[i].linear.layer;
-  }
-  return 0;
+// A start may have one window that is worse: a sample has but one worst window, and steps will not add to it.
+bool IsBetterStart(const TailFigures& plan, const TailFigures& uniform) {
+  return plan.mean < uniform.mean && plan.cvar <= uniform.cvar;
 }
 
-// The largest single width that fits: a mixture that it beats is not worth having.
-std::vector<BitPlan> Rivals(const DistortionTable& table, JobSpec spec, const std::vector<TensorInfo>& kept) {
-  spec.heuristic = kUniformHeuristic;
-  spec.heuristic_params.clear();
-  const absl::StatusOr<BitPlan> uniform = Allocate(table, spec, kept);
-  return uniform.ok() ? std::vector<BitPlan>{*uniform} : std::vector<BitPlan>{};
+bool IsBetter(const TailFigures& plan, const TailFigures& best) {
+  return plan.mean < best.mean && plan.cvar <= best.cvar && plan.worst_window <= best.worst_window;
+}
+
+// What probes measured around the plan.
+absl::StatusOr<MovedGroups> ReadMoves(const TaskArguments& arguments, BlobStore& blobs) {
+  MovedGroups moved;
+  for (const Digest& digest : arguments.InputSeries("sensitivity")) {
+    ASSIGN_OR_RETURN(const nlohmann::json json, GetJson(blobs, digest));
+    for (const auto& [name, windows] : json.at("divergence").items()) {
+      RETURN_IF_ERROR(AddMove(json.at("layer").get<int>(), name, windows.get<std::vector<double>>(), moved));
+    }
+  }
+  return moved;
+}
+
+// The probes saw the first windows of the sample.
+std::vector<double> ProbedWindows(const MeasuredPlan& plan) {
+  const auto count = std::min(plan.windows.size(), static_cast<size_t>(kProbeWindows));
+  return {plan.windows.begin(), plan.windows.begin() + static_cast<std::ptrdiff_t>(count)};
 }
 
 class Round {
  public:
-  Round(const TaskArguments& arguments, TaskContext& context, const OpenedModel& model)
-      : arguments_(arguments), context_(context), model_(model) {}
+  Round(const TaskArguments& arguments, TaskContext& context, const OpenedModel& model,
+        const at::Tensor& sample)
+      : arguments_(arguments), context_(context), run_(model, sample, context) {}
 
-  absl::StatusOr<TaskOutputs> Run() {
+  absl::StatusOr<TaskOutputs> Run(const OpenedModel& model) {
     ASSIGN_OR_RETURN(plan_, ReadInput(arguments_, context_.blobs, "plan", BitPlanFromJson));
-    ASSIGN_OR_RETURN(const at::Tensor sample, ReadStream(arguments_, context_.blobs, "sample"));
-    SampleRun run(model_, sample, context_);
-    RETURN_IF_ERROR(run.RunOriginal());
-    ASSIGN_OR_RETURN(best_, Measure(run, plan_, /*first=*/0));
-    run.Keep();
-    if (!plan_.refined)
-      plan_.refined = {0, 0, 0, best_.mean, best_.mean, sample.size(0), sample.numel() / sample.size(2)};
-    RETURN_IF_ERROR(Search(run));
-    ++plan_.refined->rounds;
+    ASSIGN_OR_RETURN(spec_, ReadChoiceSpec(arguments_));
+    ASSIGN_OR_RETURN(table_, ReadInput(arguments_, context_.blobs, "table", DistortionTableFromJson));
+    kept_ = KeptTensors(model.spec, *model.checkpoint);
+    RETURN_IF_ERROR(run_.RunOriginal());
+    RETURN_IF_ERROR(arguments_.HasInput("uniform") ? ChooseStart() : TakeStep());
     return Outputs();
   }
 
  private:
-  // Of `plan`, which differs from the best one from layer `first` on.
-  static absl::StatusOr<TailFigures> Measure(SampleRun& run, const BitPlan& plan, int first) {
-    ASSIGN_OR_RETURN(const at::Tensor stream, run.Run(plan, first));
-    const Divergences measured = run.Compare({stream}).front();
-    return FiguresOf(measured.rows, run.length(), measured.top1_flips);
+  absl::StatusOr<MeasuredPlan> Measure(const BitPlan& plan) {
+    ASSIGN_OR_RETURN(const at::Tensor stream, run_.Run(plan));
+    return run_.Compare({stream}).front();
   }
 
-  absl::Status Search(SampleRun& run) {
-    ASSIGN_OR_RETURN(const JobSpec spec, ReadChoiceSpec(arguments_));
-    ASSIGN_OR_RETURN(const DistortionTable table,
-                     ReadInput(arguments_, context_.blobs, "table", DistortionTableFromJson));
-    const std::vector<TensorInfo> kept = KeptTensors(model_.spec, *model_.checkpoint);
-    if (arguments_.HasInput("search")) {
-      ASSIGN_OR_RETURN(state_, ReadInput(arguments_, context_.blobs, "search", SearchStateFromJson));
-    }
-    const bool fresh = state_.tried.empty();
-    ASSIGN_OR_RETURN(PlanSearch search,
-                     PlanSearch::Start(table, spec, kept, plan_, best_.mean, state_,
-                                       fresh ? Rivals(table, spec, kept) : std::vector<BitPlan>{}));
-    ASSIGN_OR_RETURN(const int trials, arguments_.Param<int>("trials"));
-    for (int i = 0; i < trials; ++i) {
-      context_.progress(static_cast<double>(i) / trials, "trials");
-      std::optional<BitPlan> trial = search.Propose();
-      if (!trial) break;
-      ASSIGN_OR_RETURN(const TailFigures measured, Measure(run, *trial, FirstChange(plan_, *trial)));
-      Refinement refined = *plan_.refined;
-      ++refined.trials;
-      const bool acceptable = measured.cvar <= best_.cvar && measured.worst_window <= best_.worst_window;
-      if (search.Learn(measured.mean, acceptable)) {
-        ++refined.accepted;
-        refined.divergence_after = measured.mean;
-        best_ = measured;
-        run.Keep();
-        plan_ = *std::move(trial);
-      }
-      plan_.refined = refined;
-    }
-    state_ = search.state();
+  absl::Status ChooseStart() {
+    ASSIGN_OR_RETURN(const BitPlan uniform,
+                     ReadInput(arguments_, context_.blobs, "uniform", BitPlanFromJson));
+    context_.progress(0.2, "the plan of the losses");
+    ASSIGN_OR_RETURN(const MeasuredPlan planned, Measure(plan_));
+    context_.progress(0.5, "the uniform plan");
+    ASSIGN_OR_RETURN(const MeasuredPlan control, Measure(uniform));
+    const bool stays = SameWidths(plan_, uniform) || IsBetterStart(planned.figures, control.figures);
+    if (!stays) plan_ = AsPlanOfJob(uniform);
+    plan_.refined = Refinement{.rounds = 0,
+                               .trials = 2,
+                               .accepted = 0,
+                               .divergence_before = planned.figures.mean,
+                               .divergence_after = (stays ? planned : control).figures.mean,
+                               .sequences = run_.windows(),
+                               .tokens = run_.windows() * run_.length()};
     return absl::OkStatus();
   }
 
+  // The widths of the uniform plan, with the losses and the bounds that the job's heuristic speaks of.
+  BitPlan AsPlanOfJob(const BitPlan& uniform) const {
+    std::vector<int> widths;
+    for (const PlannedLinear& planned : uniform.linears) widths.push_back(planned.width);
+    BitPlan plan =
+        DescribePlan(MakeInputs(table_, spec_, kept_), spec_, ParseObjective(plan_.objective), widths);
+    plan.lower_bound = plan_.lower_bound;
+    plan.unconstrained_loss = plan_.unconstrained_loss;
+    return plan;
+  }
+
+  // Shorter and shorter ones, until one of them is better.
+  absl::Status TakeStep() {
+    ASSIGN_OR_RETURN(state_, ReadInput(arguments_, context_.blobs, "search", SearchStateFromJson));
+    ASSIGN_OR_RETURN(const MovedGroups moved, ReadMoves(arguments_, context_.blobs));
+    ASSIGN_OR_RETURN(const int tries, arguments_.Param<int>("tries"));
+    ASSIGN_OR_RETURN(const MeasuredPlan best, Measure(plan_));
+    ASSIGN_OR_RETURN(const PlanStep step,
+                     PlanStep::Start(table_, spec_, kept_, plan_, ProbedWindows(best), moved));
+    Refinement refined = plan_.refined.value_or(Refinement{});
+    ++refined.rounds;
+    for (int i = 0; i < tries; ++i) {
+      context_.progress(static_cast<double>(i + 1) / (tries + 2), "steps");
+      std::optional<ProposedPlan> proposed = step.Propose(state_.region);
+      if (!proposed) break;
+      ASSIGN_OR_RETURN(const MeasuredPlan measured, Measure(proposed->plan));
+      const bool better = IsBetter(measured.figures, best.figures);
+      ++refined.trials;
+      state_.Learn(proposed->predicted, measured.figures.mean - best.figures.mean, better);
+      if (!better) continue;
+      ++refined.accepted;
+      refined.divergence_after = measured.figures.mean;
+      plan_ = std::move(proposed->plan);
+      break;
+    }
+    plan_.refined = refined;
+    return absl::OkStatus();
+  }
+
+  // `around` is the plan without its history: when no step was better, the probes of the next round are those
+  // of this one, and their results are found again.
   absl::StatusOr<TaskOutputs> Outputs() {
-    ASSIGN_OR_RETURN(const Digest plan, context_.blobs.Put(BitPlanToJson(plan_)));
-    ASSIGN_OR_RETURN(const Digest search, context_.blobs.Put(SearchStateToJson(state_)));
-    return TaskOutputs{{"plan", plan}, {"search", search}};
+    TaskOutputs outputs;
+    const auto put = [&](std::string role, absl::StatusOr<Digest> digest) {
+      if (digest.ok()) outputs.push_back({std::move(role), *std::move(digest)});
+      return digest.status();
+    };
+    RETURN_IF_ERROR(put("plan", context_.blobs.Put(BitPlanToJson(plan_))));
+    RETURN_IF_ERROR(put("search", context_.blobs.Put(SearchStateToJson(state_))));
+    BitPlan around = plan_;
+    around.refined.reset();
+    RETURN_IF_ERROR(put("around", context_.blobs.Put(BitPlanToJson(around))));
+    RETURN_IF_ERROR(run_.Trace(plan_, kProbeWindows, [&](int layer, const at::Tensor& stream) {
+      return put(absl::StrCat("stream.", layer),
+                 PutTensors(context_.blobs, {{"hidden", stream.contiguous()}}));
+    }));
+    return outputs;
   }
 
   const TaskArguments& arguments_;
   TaskContext& context_;
-  const OpenedModel& model_;
+  SampleRun run_;
+  JobSpec spec_;
+  DistortionTable table_;
+  std::vector<TensorInfo> kept_;
   BitPlan plan_;
-  TailFigures best_;  // of plan_
   SearchState state_;
 };
 
@@ -115,7 +160,8 @@ class Round {
 
 absl::StatusOr<TaskOutputs> RunRefine(const TaskArguments& arguments, TaskContext& context) {
   ASSIGN_OR_RETURN(const OpenedModel model, OpenTaskModel(arguments, context));
-  return Round(arguments, context, model).Run();
+  ASSIGN_OR_RETURN(const at::Tensor sample, ReadStream(arguments, context.blobs, "sample"));
+  return Round(arguments, context, model, sample).Run(model);
 }
 
 }  // namespace quantmoe

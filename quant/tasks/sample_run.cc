@@ -1,48 +1,60 @@
 #include "quant/tasks/sample_run.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"
-#include "plan/graph/task_definition.h"
 #include "quant/artifact/quantized_weights.h"
 
 namespace quantmoe {
+namespace {
+
+Batches BatchesOf(const at::Tensor& sample) { return {{sample.size(0), sample.size(1)}}; }
+
+std::function<absl::Status(int, const at::Tensor&)> Poll(TaskContext& context) {
+  return [&context](int, const at::Tensor&) { return CheckCancelled(context); };
+}
+
+}  // namespace
 
 SampleRun::SampleRun(const OpenedModel& model, const at::Tensor& sample, TaskContext& context)
     : model_(model),
       context_(context),
       original_(model.spec, model.checkpoint, at::kFloat),
-      batches_({{sample.size(0), sample.size(1)}}),
-      stride_((static_cast<int>(model.spec.num_layers()) + kRefinementStates - 1) / kRefinementStates),
-      kept_({{0, sample.flatten(0, 1)}}) {}
+      sample_(sample) {}
 
 absl::Status SampleRun::RunOriginal() {
   ASSIGN_OR_RETURN(head_, OutputHead::Load(model_.spec, original_));
-  ASSIGN_OR_RETURN(reference_, RunLayers(model_.spec, 0, kept_.at(0), batches_, original_, Poll()));
+  ASSIGN_OR_RETURN(reference_, RunLayers(model_.spec, 0, sample_.flatten(0, 1), BatchesOf(sample_), original_,
+                                         Poll(context_)));
   return absl::OkStatus();
 }
 
-absl::StatusOr<at::Tensor> SampleRun::Run(const BitPlan& plan, int first) {
-  const auto start = std::prev(kept_.upper_bound(first));
+absl::StatusOr<at::Tensor> SampleRun::Run(const BitPlan& plan) {
   PlannedWeights weights(plan, original_, context_.blobs);
-  trial_.clear();
-  const auto keep = [this](int layer, const at::Tensor& hidden) {
-    if ((layer + 1) % stride_ == 0) trial_[layer + 1] = hidden;
-    return CheckCancelled(context_);
+  return RunLayers(model_.spec, 0, sample_.flatten(0, 1), BatchesOf(sample_), weights, Poll(context_));
+}
+
+absl::Status SampleRun::Trace(const BitPlan& plan, int64_t windows,
+                              const std::function<absl::Status(int layer, const at::Tensor& stream)>& visit) {
+  const at::Tensor first = sample_.slice(0, 0, windows);
+  PlannedWeights weights(plan, original_, context_.blobs);
+  const auto after_layer = [&](int layer, const at::Tensor& stream) {
+    RETURN_IF_ERROR(CheckCancelled(context_));
+    if (layer + 1 == model_.spec.num_layers()) return absl::OkStatus();
+    return visit(layer + 1, stream.view_as(first));
   };
-  return RunLayers(model_.spec, start->first, start->second, batches_, weights, keep);
+  return RunLayers(model_.spec, 0, first.flatten(0, 1), BatchesOf(first), weights, after_layer).status();
 }
 
-std::vector<Divergences> SampleRun::Compare(const std::vector<at::Tensor>& streams) const {
-  return CompareRows(head_, reference_, streams);
-}
-
-void SampleRun::Keep() {
-  for (auto& [layer, hidden] : trial_) kept_[layer] = std::move(hidden);
-}
-
-std::function<absl::Status(int, const at::Tensor&)> SampleRun::Poll() {
-  return [this](int, const at::Tensor&) { return CheckCancelled(context_); };
+std::vector<MeasuredPlan> SampleRun::Compare(const std::vector<at::Tensor>& streams) const {
+  std::vector<MeasuredPlan> measured;
+  for (const Divergences& found : CompareRows(head_, reference_, streams)) {
+    measured.push_back(
+        {WindowMeans(found.rows, length()), FiguresOf(found.rows, length(), found.top1_flips)});
+  }
+  return measured;
 }
 
 }  // namespace quantmoe

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -10,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "plan/allocate/bit_plan.h"
+#include "plan/allocate/tail_figures.h"
 #include "quant/model/likelihood.h"
 #include "quant/model/weights.h"
 #include "quant/tasks/arguments.h"
@@ -17,39 +17,41 @@
 
 namespace quantmoe {
 
-// It keeps the streams that enter some layers under the best plan so far: a trial that changes nothing below
-// a layer starts there.
+// A plan on the sample.
+struct MeasuredPlan {
+  std::vector<double> windows;  // mean divergence of each, in nats a token
+  TailFigures figures;
+};
+
 class SampleRun {
  public:
   // `sample` [windows, length, hidden] enters layer 0. The others must outlive the run.
   SampleRun(const OpenedModel& model, const at::Tensor& sample, TaskContext& context);
 
-  // Once, before any plan. Errors of the weights; CANCELLED.
+  // Once, before any comparison. Errors of the weights; CANCELLED.
   absl::Status RunOriginal();
 
-  // The stream after the last layer under `plan`, which differs from the best one from layer `first` on:
-  // [windows * length, hidden]. Errors as above.
-  absl::StatusOr<at::Tensor> Run(const BitPlan& plan, int first);
+  // The stream after the last layer under `plan`: [windows * length, hidden]. Errors as above.
+  absl::StatusOr<at::Tensor> Run(const BitPlan& plan);
 
-  // How far such streams are from the original model.
-  std::vector<Divergences> Compare(const std::vector<at::Tensor>& streams) const;
+  // The first `windows` of the sample under `plan`. `visit` gets the stream that enters each layer but the
+  // first, [windows, length, hidden]; its errors, and those above.
+  absl::Status Trace(const BitPlan& plan, int64_t windows,
+                     const std::function<absl::Status(int layer, const at::Tensor& stream)>& visit);
 
-  // The plan that ran last is the best one.
-  void Keep();
+  // How far the plans of such streams are from the original model.
+  std::vector<MeasuredPlan> Compare(const std::vector<at::Tensor>& streams) const;
 
-  int64_t length() const { return batches_.front().length; }
+  int64_t windows() const { return sample_.size(0); }
+  int64_t length() const { return sample_.size(1); }
 
  private:
-  std::function<absl::Status(int, const at::Tensor&)> Poll();
-
   const OpenedModel& model_;
   TaskContext& context_;
   CheckpointWeights original_;
-  const Batches batches_;
-  const int stride_;
+  const at::Tensor sample_;
   OutputHead head_;
   at::Tensor reference_;
-  std::map<int, at::Tensor> kept_, trial_;  // by the layer that they enter
 };
 
 }  // namespace quantmoe

@@ -1,5 +1,6 @@
-// verdict: a plan that its losses call the best has to beat the uniform plan of the same budget on text that
-// neither a solve nor the search of the plan has used. The one that wins is published.
+// verdict: how far a plan and the uniform plan of the same budget are from the original model, on text that
+// neither a solve nor the search of the plan has used. A plan that its heuristic calls the best has to win
+// there to be published.
 #include "quant/tasks/verdict.h"
 
 #include <algorithm>
@@ -19,21 +20,11 @@
 namespace quantmoe {
 namespace {
 
-MeasuredPlan Measured(const Divergences& found, int64_t length) {
-  return {WindowMeans(found.rows, length), FiguresOf(found.rows, length, found.top1_flips)};
-}
-
 PairedInterval Compare(const MeasuredPlan& uniform, const MeasuredPlan& plan) {
   std::vector<PairedSample> windows;
   for (size_t w = 0; w < plan.windows.size(); ++w)
     windows.push_back({uniform.windows[w], plan.windows[w], 1});
   return PairedBootstrap(windows, ScoreFormula::kMean, BootstrapOptions{});
-}
-
-// Widths of the linears are all that two plans can differ in.
-bool SameWidths(const BitPlan& a, const BitPlan& b) {
-  return std::equal(a.linears.begin(), a.linears.end(), b.linears.begin(), b.linears.end(),
-                    [](const PlannedLinear& x, const PlannedLinear& y) { return x.width == y.width; });
 }
 
 }  // namespace
@@ -61,18 +52,22 @@ absl::StatusOr<TaskOutputs> RunVerdict(const TaskArguments& arguments, TaskConte
   SampleRun run(model, sample, context);
   RETURN_IF_ERROR(run.RunOriginal());
   context.progress(0.3, "the plan");
-  ASSIGN_OR_RETURN(const at::Tensor under_plan, run.Run(plan, /*first=*/0));
+  ASSIGN_OR_RETURN(const at::Tensor under_plan, run.Run(plan));
   context.progress(0.6, "the uniform plan");
-  ASSIGN_OR_RETURN(const at::Tensor under_uniform, run.Run(uniform, /*first=*/0));
+  const bool same = SameWidths(plan, uniform);
+  at::Tensor under_uniform = under_plan;
+  if (!same) {
+    ASSIGN_OR_RETURN(under_uniform, run.Run(uniform));
+  }
   context.progress(0.8, "their predictions");
-  const std::vector<Divergences> found = run.Compare({under_plan, under_uniform});
-  PlanVerdict verdict = Judge(Measured(found[1], run.length()), Measured(found[0], run.length()));
+  const std::vector<MeasuredPlan> measured = run.Compare({under_plan, under_uniform});
+  PlanVerdict verdict = Judge(/*uniform=*/measured[1], /*plan=*/measured[0]);
   verdict.windows = sample.size(0);
   verdict.tokens = sample.size(0) * sample.size(1);
   verdict.heuristic = plan.heuristic;
   verdict.unseen = summary.samples_apart;
-  verdict.plan_published =
-      verdict.plan_wins || spec.publish == PublishChoice::kPlan || SameWidths(plan, uniform);
+  ASSIGN_OR_RETURN(const bool has_to_win, arguments.Param<bool>("has_to_win"));
+  verdict.plan_published = !has_to_win || verdict.plan_wins || spec.publish == PublishChoice::kPlan || same;
   BitPlan& published = verdict.plan_published ? plan : uniform;
   published.verdict = verdict;
   ASSIGN_OR_RETURN(const Digest stored, context.blobs.Put(BitPlanToJson(published)));

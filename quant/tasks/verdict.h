@@ -1,18 +1,10 @@
 // Who wins, the plan or the uniform plan of the same budget.
 #pragma once
 
-#include <vector>
-
 #include "plan/allocate/bit_plan.h"
-#include "plan/allocate/tail_figures.h"
+#include "quant/tasks/sample_run.h"
 
 namespace quantmoe {
-
-// A plan on the sample.
-struct MeasuredPlan {
-  std::vector<double> windows;  // mean divergence of each, in nats a token
-  TailFigures figures;
-};
 
 // Both on the same windows, one at least. The plan wins when the mean of its windows is surely less, by a
 // paired bootstrap at 95 %, and no more of them are broken. Who is published is left open.

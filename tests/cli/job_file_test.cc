@@ -106,7 +106,7 @@ TEST_F(JobFileTest, UnknownFieldsAreNamedWithTheNearestOne) {
                   "4:1: heuristics is unknown; did you mean heuristic?",
                   "5:1: zzzzzzzzzzz is unknown; known are model, budget, heuristic, runtime_profile, rules, "
                   "protect_super_experts, publish, "
-                  "refinement, gptq, calibration, evaluation, display_name, labels"));
+                  "effort, gptq, calibration, evaluation, display_name, labels"));
   EXPECT_THAT(Problems("rules:\n  - {pattern: experts, min_bit: 2}\n"),
               ElementsAre("2:24: rules[0].min_bit is unknown; did you mean min_bits?"));
 }

@@ -1,7 +1,7 @@
 // What workers say about whole jobs: the summary of prepare and the state of a search; what is read is
 // written and read again the same.
 #include "plan/graph/task_graph.h"
-#include "plan/job/plan_search.h"
+#include "plan/job/plan_step.h"
 #include "tests/fuzz/fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -30,8 +30,8 @@ ODDS = ["--stored-bits", "4", "--heuristic", "random", "--param", "seed=3", "--p
 # With these every flag of a job goes both ways.
 BYTES = ["--bytes", "350KB", "--profile", "vllm", "--group-size", "64", "--widths", "4,8", "--damp", "0.02", "--min-bits", "shared=8",
          "--no-protect-super-experts", *SMALL]
-RANKS = ["--rank-bytes", "240KB", "--ranks", "4", "--shrinkage", "0.5", "--shard-sequences", "2", "--max-bits", "attention=4", "--refine-rounds", "1",
-         "--refine-trials", "2", "--starts", "3", "--publish", "plan", "--protect-super-experts",
+RANKS = ["--rank-bytes", "240KB", "--ranks", "4", "--shrinkage", "0.5", "--shard-sequences", "2", "--max-bits", "attention=4", "--effort", "1",
+         "--starts", "3", "--publish", "plan", "--protect-super-experts",
          *SMALL]
 AGAIN = ["--bits", "4", "--preset", "mixtral-attn4", "--propagation", "quantized", "--correction", "0.5", "--max-fallback-ratio", "1", *SMALL]
 SCORED = ["--bits", "3", "--heuristic", "uniform", "--samples", "4", "--sequence-length", "64", "--max-fallback-ratio", "1", "--calibration",

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Refined jobs on the trained tiny model: the plan is never worse on the sample, keeps budget and pins, has the same bytes
-with one and with two threads, and a job with more rounds goes on where another one ended. Beside it, blocks ranked by the
+"""Searches on the trained tiny model: the plan is never worse on the sample, keeps budget and pins, has the same bytes
+with one and with two threads, and a job with more effort goes on where another one ended. Beside it, blocks ranked by the
 trained predictor."""
 import argparse
 import json
@@ -10,7 +10,8 @@ import sys
 import tempfile
 
 JOB = ("--group-size", "128", "--samples", "8", "--sequence-length", "256", "--no-evaluation")
-REFINED = ("--budget", "2.5", "--pin", "attention=4", "--refine-trials", "3")
+SEARCHED = ("--budget", "2.75", "--pin", "attention=4", "--publish", "plan")
+TWO_ROUNDS, THREE_ROUNDS = ("--effort", "45"), ("--effort", "66")
 
 
 def quantize(local, testdata, out, threads, work, *options):
@@ -32,26 +33,27 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         run = lambda name, threads, work, *options: quantize(arguments.local, arguments.testdata, f"{scratch}/{name}", threads, f"{scratch}/{work}", *options)
-        one = run("one", 1, "work", *REFINED, "--refine-rounds", "2")
-        two = run("two", 2, "other", *REFINED, "--refine-rounds", "2")
-        more = run("more", 2, "work", *REFINED, "--refine-rounds", "3")
-        plain = run("plain", 2, "work", "--budget", "2.5", "--pin", "attention=4")
+        one = run("one", 1, "work", *SEARCHED, *TWO_ROUNDS)
+        two = run("two", 2, "other", *SEARCHED, *TWO_ROUNDS)
+        more = run("more", 2, "work", *SEARCHED, *THREE_ROUNDS)
+        plain = run("plain", 2, "work", *SEARCHED, "--effort", "0")
         assert one["manifest_sha256"] == two["manifest_sha256"], "the bytes depend on the number of threads"
-        assert more["stages"]["refine"] | {"seconds": 0} == {"tasks": 3, "cached": 2, "seconds": 0}, more["stages"]
-        assert plain["stages"]["solve"]["cached"] == plain["stages"]["solve"]["tasks"], "refinement changed what solves read"
-        refined, longer = plan_of(f"{scratch}/one"), plan_of(f"{scratch}/more")
+        assert more["stages"]["refine"] | {"seconds": 0} == {"tasks": 4, "cached": 3, "seconds": 0}, more["stages"]
+        assert plain["stages"]["solve"]["cached"] == plain["stages"]["solve"]["tasks"], "a search changed what solves read"
+        found, longer = plan_of(f"{scratch}/one"), plan_of(f"{scratch}/more")
         assert "refined" not in plan_of(f"{scratch}/plain")
-        facts = refined["refined"]
-        assert facts["rounds"] == 2 and facts["trials"] == 6 and facts["tokens"] == 4096, facts
+        facts = found["refined"]
+        assert facts["rounds"] == 2 and facts["trials"] > 2 and facts["tokens"] == 4096, facts
+        assert longer["refined"]["rounds"] == 3, longer["refined"]
         assert longer["refined"]["divergence_after"] <= facts["divergence_after"] <= facts["divergence_before"], facts
-        assert refined["average_bits"] <= 2.5 and longer["average_bits"] <= 2.5
+        assert found["average_bits"] <= 2.75 and longer["average_bits"] <= 2.75
         size = sum(path.stat().st_size for path in pathlib.Path(scratch, "one").glob("*.safetensors"))
-        assert size == refined["weight_file_bytes"], f"{size} bytes, {refined['weight_file_bytes']} predicted"
-        attention = {linear["bits"] for linear in refined["linears"] if linear["linear"]["kind"] in ("query", "key", "value", "output")}
+        assert size == found["weight_file_bytes"], f"{size} bytes, {found['weight_file_bytes']} predicted"
+        attention = {linear["bits"] for linear in found["linears"] if linear["linear"]["kind"] in ("query", "key", "value", "output")}
         assert attention == {4}, attention
         short = pathlib.Path(scratch, "short.txt")
         short.write_text("There is too little here. " * 20)
-        command = [arguments.local, "quantize", "--model", f"{arguments.testdata}/tiny-qwen2-moe", "--out", f"{scratch}/no", *JOB, *REFINED, "--refine-rounds", "1", "--calibration", short]
+        command = [arguments.local, "quantize", "--model", f"{arguments.testdata}/tiny-qwen2-moe", "--out", f"{scratch}/no", *JOB, *SEARCHED, *TWO_ROUNDS, "--calibration", short]
         failed = subprocess.run(command, capture_output=True, text=True, timeout=100)
         assert failed.returncode != 0 and "one sequence needs 256" in failed.stderr, failed.stderr
         trained = run("trained", 2, "work", "--budget", "3", "--heuristic", "block-importance", "--param", "estimate=trained", "--param", "epochs=2")

@@ -64,6 +64,7 @@ v1::CreateJobRequest RunningServer::TinyJob() {
   spec.mutable_model()->set_uri(QUANTMOE_TESTDATA "/tiny-qwen2-moe");
   spec.mutable_budget()->set_average_bits(3.5);
   spec.mutable_heuristic()->set_name("optimal");
+  spec.set_effort(0);
   return request;
 }
 

@@ -67,6 +67,9 @@ absl::Status AddAll(Outputs& outputs, std::initializer_list<const char*> roles) 
   return absl::OkStatus();
 }
 
+// Of the models that synthetic jobs are made for.
+constexpr int kMostLayers = 16;
+
 absl::Status Produce(TaskKind kind, Outputs& outputs) {
   switch (kind) {
     case TaskKind::kPrepare:
@@ -82,7 +85,9 @@ absl::Status Produce(TaskKind kind, Outputs& outputs) {
     case TaskKind::kAllocate:
       return AddAll(outputs, {"plan", "table", "front", "reference"});
     case TaskKind::kRefine:
-      return AddAll(outputs, {"plan", "search"});
+      for (int layer = 1; layer < kMostLayers; ++layer)
+        RETURN_IF_ERROR(outputs.Add(absl::StrCat("stream.", layer).c_str()));
+      return AddAll(outputs, {"plan", "search", "around"});
     case TaskKind::kVerdict:
       return AddAll(outputs, {"plan"});
     case TaskKind::kReSolve:

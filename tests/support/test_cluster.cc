@@ -108,6 +108,7 @@ std::string TestCluster::CreateJob() {
   spec.mutable_model()->set_uri(QUANTMOE_TESTDATA "/tiny-qwen2-moe");
   spec.mutable_budget()->set_average_bits(3);
   spec.mutable_heuristic()->set_name("optimal");
+  spec.set_effort(0);
   v1::Job job;
   const grpc::Status status = jobs_->CreateJob(MakeContext().get(), request, &job);
   EXPECT_TRUE(status.ok()) << status.error_message();

@@ -16,7 +16,12 @@ using ::testing::Not;
 
 constexpr char kReport[] = R"({
   "original_bytes": 30064771072, "weight_file_bytes": 6442450944,
-  "plan": {"heuristic": "optimal", "average_bits": 2.9986, "loss": 123.456, "objective": "measured"},
+  "plan": {"heuristic": "optimal", "average_bits": 2.9986, "loss": 123.456, "objective": "measured",
+    "verdict": {"plan": {"mean": 0.0125, "cvar": 0.05, "worst_window": 0.0625, "percentile_99": 0.25, "percentile_999": 0.75,
+                         "broken_windows": 1, "top1_flips": 210},
+                "uniform": {"mean": 0.02, "cvar": 0.06, "worst_window": 0.07, "percentile_99": 0.3, "percentile_999": 0.8,
+                            "broken_windows": 2, "top1_flips": 220},
+                "plan_published": true, "tokens": 4096}},
   "scores": {
     "comparison": {"scores": [
       {"task": "perplexity", "metric": "value", "before": 7.1234, "after": 7.5, "interval": [0.25, 0.5]},
@@ -103,6 +108,16 @@ TEST(ComparisonTablesTest, ReadsFiguresAndCost) {
   EXPECT_EQ(job.reused, 30);
   EXPECT_EQ(job.worker_seconds, 2.5);
   EXPECT_EQ(job.wall_seconds, 7.5);
+}
+
+// A plan that lost against the uniform one was not published.
+TEST(ComparisonTablesTest, TailsAreThoseOfWhatWasPublished) {
+  Comparison comparison;
+  EXPECT_EQ(Read(kReport, comparison).divergence->broken_windows, 1);
+  std::string lost = kReport;
+  const std::string published = R"("plan_published": true)";
+  lost.replace(lost.find(published), published.size(), R"("plan_published": false)");
+  EXPECT_EQ(Read(lost.c_str(), comparison).divergence->broken_windows, 2);
 }
 
 TEST(ComparisonTablesTest, AUniformPlanThatLeavesBytesUnspentIsNamedSo) {

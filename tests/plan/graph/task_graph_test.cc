@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "nlohmann/json.hpp"
+#include "plan/graph/search_rounds.h"
 #include "plan/graph/task_kinds.h"
 #include "tests/plan/synthetic_table.h"
 #include "tests/support/status_matchers.h"
@@ -51,7 +52,7 @@ bool Promises(const TaskDefinition& task, const std::string& role) {
     case TaskKind::kAllocate:
       return role == "plan" || role == "table" || role == "front" || role == "reference";
     case TaskKind::kRefine:
-      return role == "plan" || role == "search";
+      return role == "plan" || role == "search" || role == "around" || stem == "stream";
     case TaskKind::kVerdict:
       return role == "plan";
     case TaskKind::kReSolve:
@@ -202,15 +203,17 @@ TEST(TaskGraphTest, TheQuantizedPassGoesLayerByLayer) {
               testing::UnorderedElementsAre("resolve", "attend", "feed", "assemble", "evaluate", "publish"));
 }
 
-ResolvedJob RefinedJob(int rounds) {
+// Effort for so many rounds.
+ResolvedJob SearchedJob(int rounds) {
   ResolvedJob job = SmallJob();
-  job.spec.refinement = {rounds, 16};
+  for (int effort = 1; SearchRounds(job) < rounds || !job.spec.effort; ++effort) job.spec.effort = effort;
+  EXPECT_EQ(SearchRounds(job), rounds);
   return job;
 }
 
-TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
+TEST(TaskGraphTest, ASearchProbesAroundEveryPlanThatItTakes) {
   std::map<std::string, TaskDefinition> tasks;
-  for (const TaskDefinition& task : WholeGraph(RefinedJob(2))) {
+  for (const TaskDefinition& task : WholeGraph(SearchedJob(2))) {
     for (const TaskInput& input : task.inputs) {
       if (input.producer.empty()) continue;
       ASSERT_TRUE(tasks.contains(input.producer)) << task.label << " <- " << input.producer;
@@ -218,26 +221,53 @@ TEST(TaskGraphTest, RefinementIsAChainBehindTheAllocation) {
     }
     tasks[task.label] = task;
   }
-  EXPECT_THAT(Roles(tasks["refine-1"]), testing::ElementsAre("plan<-allocate/plan", "table<-allocate/table",
-                                                             "sample<-prepare/search_sample"));
-  EXPECT_THAT(Roles(tasks["refine-2"]),
-              testing::ElementsAre("plan<-refine-1/plan", "search<-refine-1/search", "table<-allocate/table",
-                                   "sample<-prepare/search_sample"));
+  EXPECT_THAT(Roles(tasks["refine-0"]),
+              testing::ElementsAre("table<-allocate/table", "sample<-prepare/search_sample",
+                                   "plan<-allocate/plan", "uniform<-allocate/reference"));
+  EXPECT_THAT(Roles(tasks["probe-2-l1"]),
+              testing::IsSupersetOf({"plan<-refine-1/around", "hidden<-refine-1/stream.1"}));
+  EXPECT_THAT(Roles(tasks["probe-2-l0"]),
+              testing::IsSupersetOf({"plan<-refine-1/around", "hidden<-prepare/hidden.2"}));
+  EXPECT_THAT(
+      Roles(tasks["refine-2"]),
+      testing::ElementsAre("table<-allocate/table", "sample<-prepare/search_sample", "plan<-refine-1/plan",
+                           "search<-refine-1/search", "sensitivity.0<-probe-2-l0/sensitivity",
+                           "sensitivity.1<-probe-2-l1/sensitivity", "sensitivity.2<-probe-2-l2/sensitivity"));
   for (const char* label : {"publish", "evaluate-planned-0"}) {
     EXPECT_THAT(Roles(tasks[label]), testing::Contains("plan<-verdict/plan")) << label;
   }
   EXPECT_THAT(Roles(tasks["verdict"]), testing::Contains("plan<-refine-2/plan"));
-  // Where the text is long enough, `prepare` cuts the same shards, so that solves have the same inputs.
-  EXPECT_EQ(ChangedKinds(RefinedJob(2), RefinedJob(2)).size(), 0u);
-  const std::map<std::string, std::string> two = Keys(RefinedJob(2)), three = Keys(RefinedJob(3));
-  EXPECT_EQ(two.at("refine-2"), three.at("refine-2"));
-  ResolvedJob quantized = RefinedJob(1);
+  // A job with more effort goes on where another one ended.
+  const std::map<std::string, std::string> two = Keys(SearchedJob(2)), three = Keys(SearchedJob(3));
+  for (const auto& [label, key] : two) {
+    if (label == "verdict" || label == "publish" || absl::StartsWith(label, "evaluate-planned")) continue;
+    EXPECT_EQ(three.at(label), key) << label;
+  }
+  ResolvedJob quantized = SearchedJob(1);
   quantized.spec.gptq.propagation = Propagation::kQuantized;
   for (const TaskDefinition& task : WholeGraph(quantized)) {
     if (task.kind == TaskKind::kReSolve || task.kind == TaskKind::kAssemble) {
       EXPECT_THAT(Roles(task), testing::Contains("plan<-verdict/plan"));
     }
   }
+}
+
+TEST(TaskGraphTest, TheEffortSaysHowManyRoundsASearchHas) {
+  ResolvedJob job = SmallJob();
+  job.spec.effort = 0;
+  EXPECT_EQ(SearchRounds(job), 0);
+  job.spec.effort = 1;  // less than a round, but asked
+  EXPECT_EQ(SearchRounds(job), 1);
+  job.spec.effort = kMaxEffort;
+  EXPECT_GT(SearchRounds(job), 10);
+  job.spec.heuristic = "expert-frequency";
+  EXPECT_EQ(SearchRounds(job), 0);
+  job.spec.heuristic = "optimal";
+  job.spec.effort.reset();
+  EXPECT_LE(DefaultEffort(job), 150);
+  const int few = DefaultEffort(job);
+  job.spec.calibration.samples *= 8;
+  EXPECT_GT(DefaultEffort(job), few) << "more calibration allows a longer search";
 }
 
 // A plan says which linears have scales of one sign, and so has to know.
@@ -250,13 +280,25 @@ TEST(TaskGraphTest, TheAllocationKnowsHowScalesWereFitted) {
   }
 }
 
-TEST(TaskGraphTest, OnlyThePlanOfOptimalIsJudged) {
-  ResolvedJob job = SmallJob();
-  job.spec.heuristic = "expert-frequency";
-  for (const TaskDefinition& task : WholeGraph(job)) {
-    EXPECT_NE(task.kind, TaskKind::kVerdict);
-    if (task.kind == TaskKind::kPublish) {
-      EXPECT_THAT(Roles(task), testing::Contains("plan<-allocate/plan"));
+TEST(TaskGraphTest, EveryPlanIsMeasuredAndThatOfOptimalHasToWin) {
+  for (const char* heuristic : {"optimal", "expert-frequency", "uniform"}) {
+    ResolvedJob job = SmallJob();
+    job.spec.heuristic = heuristic;
+    const bool has_to_win = job.spec.heuristic == "optimal";
+    for (const bool skip : {false, true}) {
+      job.spec.evaluation.skip = skip;
+      int verdicts = 0;
+      for (const TaskDefinition& task : WholeGraph(job)) {
+        if (task.kind == TaskKind::kPublish) {
+          EXPECT_THAT(Roles(task),
+                      testing::Contains(skip && !has_to_win ? "plan<-allocate/plan" : "plan<-verdict/plan"));
+        }
+        if (task.kind != TaskKind::kVerdict) continue;
+        ++verdicts;
+        EXPECT_THAT(task.params_json,
+                    testing::HasSubstr(has_to_win ? R"("has_to_win":true)" : R"("has_to_win":false)"));
+      }
+      EXPECT_EQ(verdicts, has_to_win || !skip ? 1 : 0) << heuristic;
     }
   }
   ResolvedJob stubborn = SmallJob();
@@ -287,7 +329,7 @@ TEST(TaskGraphTest, EveryKindIsPlannedAsItsRecordSays) {
   predicted.spec.heuristic = "block-importance";
   predicted.spec.heuristic_params["estimate"] = "trained";
   std::set<TaskKind> planned;
-  for (const ResolvedJob& job : {SmallJob(), QuantizedJob(), RefinedJob(1), predicted}) {
+  for (const ResolvedJob& job : {SmallJob(), QuantizedJob(), SearchedJob(1), predicted}) {
     for (const TaskDefinition& task : WholeGraph(job)) {
       planned.insert(task.kind);
       const TaskKindRecord& record = RecordOf(task.kind);

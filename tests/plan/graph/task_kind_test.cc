@@ -34,6 +34,7 @@ TEST(TaskKindTest, WhatReportsReadOutlivesTheJob) {
   }
   EXPECT_FALSE(IsKeptAfterJob(TaskKind::kPublish, "file.0"));
   EXPECT_FALSE(IsKeptAfterJob(TaskKind::kSolve, "w4"));
+  EXPECT_FALSE(IsKeptAfterJob(TaskKind::kRefine, "stream.1"));
 }
 
 }  // namespace

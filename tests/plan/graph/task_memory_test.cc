@@ -86,7 +86,8 @@ TEST_F(SolveBytesTest, ASampleCountsWhateverShardsHold) {
   job_.spec.calibration.sequence_length = 64;
   const int64_t more = 31 * 64 * job_.model.hidden * kFloat;
   EXPECT_GT(SampleForwardBytes(job_, 1), ForwardBytes(job_, 1) + more);
-  EXPECT_GT(ProbeBytes(job_), SampleForwardBytes(job_, 1) + 2 * more);
+  EXPECT_GT(ProbeBytes(job_, /*streams=*/1), SampleForwardBytes(job_, 1) + 2 * more);
+  EXPECT_GT(ProbeBytes(job_, 6), ProbeBytes(job_, 1) + 5 * 2 * more);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ TEST(IdleFieldsTest, WhatIsReadIsNotTold) {
   EXPECT_THAT(WarnOfIdleFields(Completed(measured)), IsEmpty());
   JobSpec skipped;
   skipped.evaluation.skip = true;
-  skipped.refinement.rounds = 2;  // measures on calibration text
+  skipped.effort = 2;  // measures on calibration text
   EXPECT_THAT(WarnOfIdleFields(Completed(skipped)), IsEmpty());
 }
 
@@ -39,6 +39,15 @@ TEST(IdleFieldsTest, AllOfASkippedMeasurementIsTold) {
   EXPECT_THAT(WarnOfIdleFields(Completed(spec)),
               ElementsAre("evaluation.window" + because, "evaluation.perplexity_text" + because,
                           "evaluation.tasks" + because));
+}
+
+TEST(IdleFieldsTest, OnlyOptimalSearches) {
+  JobSpec spec;
+  spec.effort = 20;
+  EXPECT_THAT(WarnOfIdleFields(Completed(spec)), IsEmpty());
+  spec.heuristic = "expert-frequency";
+  EXPECT_THAT(WarnOfIdleFields(Completed(spec)),
+              ElementsAre("effort has no effect: only the heuristic optimal searches"));
 }
 
 TEST(IdleFieldsTest, ACorrectionNeedsTheQuantizedPass) {
