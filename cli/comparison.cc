@@ -144,17 +144,7 @@ void AddFigures(const ComparedJob& job, Json& json) {
   json["loss"] = job.loss;
   json["objective"] = job.objective;
   if (job.perplexity) json["perplexity"] = ChangeJson(*job.perplexity);
-  if (job.divergence) {
-    const MeasuredDivergence& figures = *job.divergence;
-    json["divergence"] = {{"mean", figures.mean},
-                          {"cvar", figures.cvar},
-                          {"worst_window", figures.worst_window},
-                          {"percentile_99", figures.percentile_99},
-                          {"percentile_999", figures.percentile_999},
-                          {"broken_windows", figures.broken_windows},
-                          {"top1_flips", figures.top1_flips},
-                          {"tokens", figures.tokens}};
-  }
+  if (job.divergence) json["divergence"] = DivergenceJson(*job.divergence);
   json["benchmarks"] = Json::array();
   for (const MeasuredChange& change : job.benchmarks) json["benchmarks"].push_back(ChangeJson(change));
   if (job.against_uniform) {
@@ -227,6 +217,17 @@ void MarkBest(Comparison& comparison) {
   std::map<std::string, std::vector<ComparedJob*>> budgets;
   for (ComparedJob& job : comparison.jobs) budgets[job.budget].push_back(&job);
   for (const auto& [budget, jobs] : budgets) MarkBestOf(jobs);
+}
+
+nlohmann::ordered_json DivergenceJson(const MeasuredDivergence& divergence) {
+  return {{"mean", divergence.mean},
+          {"cvar", divergence.cvar},
+          {"worst_window", divergence.worst_window},
+          {"percentile_99", divergence.percentile_99},
+          {"percentile_999", divergence.percentile_999},
+          {"broken_windows", divergence.broken_windows},
+          {"top1_flips", divergence.top1_flips},
+          {"tokens", divergence.tokens}};
 }
 
 std::string ComparisonJson(const Comparison& comparison) {

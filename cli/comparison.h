@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include <nlohmann/json_fwd.hpp>
 
 namespace quantmoe {
 
@@ -98,6 +99,8 @@ std::string ReferenceName(const ComparedJob& job);
 // predicted loss, where all losses of the budget have one objective. Equal figures are all marked, and a
 // budget with one job has no best.
 void MarkBest(Comparison& comparison);
+
+nlohmann::ordered_json DivergenceJson(const MeasuredDivergence& divergence);
 
 // One document; docs/formats.md has its keys.
 std::string ComparisonJson(const Comparison& comparison);

@@ -177,6 +177,7 @@ Json Row(const Case& one, const ComparedJob& job) {
     row["reference"] = one.measured.value("reference", Json());
     row["verdict"] = one.measured.value("verdict", Json());
   }
+  if (job.divergence) row["divergence"] = DivergenceJson(*job.divergence);
   row["plan"] = job.plan;
   row["best"] = job.best;
   if (job.against_uniform) row["reference_plan"] = ReferenceName(job);
@@ -194,6 +195,25 @@ std::string MarkdownRow(const Case& one, const ComparedJob& job) {
                          job.perplexity ? absl::StrFormat("%.3f", job.perplexity->after) : "",
                          ChangeCell(job.perplexity), job.against_uniform ? ReferenceName(job) : "",
                          ChangeCell(job.against_uniform), job.verdict);
+}
+
+// What a mean hides: how far each plan is from the original model on unseen windows. Empty where nothing was
+// measured.
+std::string MarkdownTails(const std::vector<Case>& cases, const std::vector<ComparedJob>& jobs) {
+  std::string rows;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    if (!jobs[i].divergence) continue;
+    const MeasuredDivergence& tails = *jobs[i].divergence;
+    absl::StrAppend(&rows, absl::StrFormat("| %s | %s | %.4g | %.4g | %.4g | %.4g | %.4g | %d | %d of %d |\n",
+                                           cases[i].budget, jobs[i].plan, tails.mean, tails.cvar,
+                                           tails.worst_window, tails.percentile_99, tails.percentile_999,
+                                           tails.broken_windows, tails.top1_flips, tails.tokens));
+  }
+  if (rows.empty()) return "";
+  return "\n| budget | plan | mean divergence | worst tenth | worst window | 99 % of tokens | 99.9 % | "
+         "broken "
+         "windows | other first choice |\n|---|---|---|---|---|---|---|---|---|\n" +
+         rows;
 }
 
 absl::Status Show(const std::vector<Case>& cases, const std::string& out) {
@@ -216,6 +236,7 @@ absl::Status Show(const std::vector<Case>& cases, const std::string& out) {
     rows.push_back(Row(cases[i], comparison.jobs[i]));
     table += MarkdownRow(cases[i], comparison.jobs[i]);
   }
+  table += MarkdownTails(cases, comparison.jobs);
   RETURN_IF_ERROR(WriteOutputFile(out + "/comparison.json", rows.dump(2) + "\n"));
   RETURN_IF_ERROR(WriteOutputFile(out + "/comparison.md", table));
   std::cout << table;

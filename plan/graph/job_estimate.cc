@@ -7,6 +7,8 @@
 
 #include "base/status_macros.h"
 #include "plan/allocate/bit_plan.h"
+#include "plan/graph/graph_shape.h"
+#include "plan/graph/task_definition.h"
 #include "plan/graph/task_work.h"
 #include "plan/job/job_allocation.h"
 
@@ -108,6 +110,19 @@ void WarnOfShortText(const ResolvedJob& job, JobEstimate& estimate) {
                                            asked, " that were asked"));
 }
 
+// Plans are measured on windows that no solve uses: where the text ends too soon, on fewer, or on the same text.
+void WarnOfShortSample(const ResolvedJob& job, JobEstimate& estimate) {
+  if (!HasVerdict(job)) return;
+  const CalibrationSpec& calibration = job.spec.calibration;
+  const int64_t wanted = int64_t{calibration.samples} * calibration.sequence_length +
+                         2 * kSampleWindows * StartLength(calibration.sequence_length);
+  const int64_t missing = wanted - calibration.text.size_bytes / kBytesPerToken;
+  if (missing <= 0) return;
+  estimate.warnings.push_back(absl::StrCat("about ", missing, " more tokens of calibration text would give the ",
+                                           2 * kSampleWindows,
+                                           " windows on which plans are measured text that no solve uses"));
+}
+
 // A budget is a limit, so more than any plan can use is allowed; but who asks for it may have mistyped.
 void WarnOfLargeBudget(const ResolvedJob& job, JobEstimate& estimate) {
   const Budget& budget = job.spec.budget;
@@ -144,6 +159,7 @@ JobEstimate EstimateWork(const ResolvedJob& job) {
   estimate.warnings = job.warnings;
   WarnOfFewTokens(job, estimate);
   WarnOfShortText(job, estimate);
+  WarnOfShortSample(job, estimate);
   WarnOfLargeBudget(job, estimate);
   return estimate;
 }

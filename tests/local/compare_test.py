@@ -18,7 +18,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         text = pathlib.Path(scratch, "text.txt")
         text.write_text(pathlib.Path(arguments.testdata, "tiny_heldout.txt").read_text()[:8000])
-        shared = ("--model", f"{arguments.testdata}/tiny-qwen2-moe", "--text", text, *JOB)
+        shared = ("--model", f"{arguments.testdata}/tiny-qwen2-moe", "--text", text, "--effort", "0", *JOB)
 
         def run(command, *options):
             return subprocess.run([arguments.local, command, *map(str, shared), *map(str, options)], capture_output=True, text=True, timeout=300)
@@ -28,11 +28,11 @@ def main():
         out = pathlib.Path(scratch, "out")
         compared = run("compare", "--budgets", "2.5,3", "--heuristics", "optimal,uniform,random:unit=block:seed=2", "--out", out)
         assert compared.returncode == 0, compared.stderr[-3000:]
-        assert compared.stdout == (out / "comparison.md").read_text() and compared.stdout.count("\n") == 2 + 7, compared.stdout
+        assert compared.stdout == (out / "comparison.md").read_text() and compared.stdout.count("\n") == (2 + 7) + (1 + 2 + 7), compared.stdout
         tasks = [line.split("] ")[1] for line in compared.stderr.splitlines() if "optimal 2.5" in line]
         # Every plan allocates, is measured beside its uniform one, and published; nothing else is computed again.
         computed = len(list((out / "work/results").iterdir()))
-        again = [task for task in tasks if task.split("-")[0] in ("allocate", "evaluate", "publish")]
+        again = [task for task in tasks if task.split("-")[0] in ("allocate", "verdict", "evaluate", "publish")]
         assert computed <= len(tasks) + 5 * len(again), (computed, len(tasks), again)
         rows = {(row["heuristic"], row["budget"]): row for row in json.loads((out / "comparison.json").read_text())}
         # No uniform plan has 2.5 bits: it is named as what it is, and a control spends the same bytes as the plan.
@@ -46,6 +46,8 @@ def main():
             assert size == row["weight_file_bytes"], (size, row)
             assert (row["verdict"] is None) == (heuristic == "uniform"), row["verdict"]
             assert row["comparison"]["scores"][0]["task"] == "perplexity"
+            tails = row["divergence"]
+            assert 0 < tails["mean"] < tails["cvar"] <= tails["worst_window"] and tails["percentile_99"] <= tails["percentile_999"], tails
             # All on the scale of the plan that weighs them, where no plan in the budget has less.
             assert row["objective"] == "measured" and row["loss"] >= rows["optimal", budget]["loss"] > 0, row
         assert "| predicted loss |" in compared.stdout, compared.stdout

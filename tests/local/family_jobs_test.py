@@ -16,7 +16,7 @@ import tempfile
 
 SECONDS = 300
 TEXT = "It was the best of times, it was the worst of times. " * 12
-JOB = ("--budget", "4.5", "--samples", "8", "--sequence-length", "64", "--window", "64")
+JOB = ("--budget", "4.5", "--samples", "8", "--sequence-length", "64", "--window", "64", "--effort", "0")
 
 
 def byte_tokenizer():

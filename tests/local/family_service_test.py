@@ -13,7 +13,7 @@ from family_jobs_test import TEXT, byte_tokenizer
 from live_service import DEADLINE_SECONDS, LiveService, last_lines
 from same_bytes_test import check_artifact
 
-SETTINGS = ("--samples", "8", "--shard-sequences", "2", "--sequence-length", "64", "--window", "64")
+SETTINGS = ("--effort", "0", "--samples", "8", "--shard-sequences", "2", "--sequence-length", "64", "--window", "64")
 GROUP, PACKING = "spec.gptq.group_size", "MODEL_UNSUPPORTED"
 REFUSED = {  # golden: the field or the reason, and what is said of it
     "deepseek_v1": (GROUP, "the input width 48 of model.layers.1.mlp.shared_experts.down_proj"),

@@ -23,13 +23,13 @@ TASKS = ROOT / "testdata/tasks"
 SECONDS = 240
 # Rules neither sorted nor different, which the two programs once read apart; everything small.
 SMALL = ["--samples", "4", "--sequence-length", "64", "--no-evaluation", "--min-tokens-ratio", "0"]
-PINS = ["--bits", "4", "--pin", "shared=8", "--pin", "attention=4", "--pin", "shared=8", "--protect", "dense", *SMALL]
+PINS = ["--bits", "4", "--pin", "shared=8", "--pin", "attention=4", "--pin", "shared=8", "--protect", "dense", "--effort", "0", *SMALL]
 TITLE = {"display_name": "Pins: shared & others", "labels": {"team": "a b", "stage": "1.0"}}
 ODDS = ["--stored-bits", "4", "--heuristic", "random", "--param", "seed=3", "--param", "count=1", "--order", "group",
         "--scales", "range", "--gate-weighted", "--all-tokens", "*.experts.1.*", "--states", "bf16", "--no-add-bos", *SMALL]
 # With these every flag of a job goes both ways.
 BYTES = ["--bytes", "350KB", "--profile", "vllm", "--group-size", "64", "--widths", "4,8", "--damp", "0.02", "--min-bits", "shared=8",
-         "--no-protect-super-experts", *SMALL]
+         "--no-protect-super-experts", "--effort", "0", *SMALL]
 RANKS = ["--rank-bytes", "240KB", "--ranks", "4", "--shrinkage", "0.5", "--shard-sequences", "2", "--max-bits", "attention=4", "--effort", "1",
          "--starts", "3", "--publish", "plan", "--protect-super-experts",
          *SMALL]
@@ -93,6 +93,7 @@ def check_examples(service, local, directory):
     text.write_text((ROOT / "testdata/tiny_heldout.txt").read_text()[:4000])
     for path in sorted([*JOBS.glob("*.yaml"), *JOBS.glob("*.json")]):
         short = ["--text", text] if "perplexity_text_uri" in path.read_text() else []
+        short += ["--effort", "0"]  # RANKS has a search
         here = quantize(local, directory / path.stem, "-f", path, *short)
         assert submit(service, path.stem, "-f", path, *short) == here, f"{path.name} gives two artifacts"
 

@@ -203,7 +203,7 @@ class Bench:
             shutil.copy(self.options.testdata / "tiny-qwen2-moe" / file, model / file)
         self.check_inspection(model)
         self.run("quantize", "--model", model, "--out", out, "--budget", "4", "--samples", "4", "--sequence-length", "64",
-                 "--text", self.text, "--window", "64")
+                 "--text", self.text, "--window", "64", "--effort", "0")
         return out
 
     def check_inspection(self, model):

@@ -18,7 +18,7 @@ from family_jobs_test import byte_tokenizer, read_tensors
 SECONDS = 300
 REFUSED = 2
 TEXT = "It was the best of times, it was the worst of times. " * 12
-JOB = ("--budget", "4.5", "--group-size", "32", "--samples", "4", "--sequence-length", "64", "--no-evaluation")
+JOB = ("--budget", "4.5", "--group-size", "32", "--samples", "4", "--sequence-length", "64", "--no-evaluation", "--effort", "0")
 QUERY = "model.layers.0.self_attn.q_proj"
 EXPERT = "model.layers.1.block_sparse_moe.experts.3.w1"
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 12345\n"

@@ -43,7 +43,7 @@ def story(function):
 class Bench:
     """What the stories share: the programs, the inputs of the job, and the manifest that all must reach."""
 
-    def __init__(self, options, directory, more_flags=()):
+    def __init__(self, options, directory, more_flags=("--effort", "0")):
         self.programs, self.directory, self.more_flags = options, directory, more_flags
         directory.mkdir(exist_ok=True)
         self.text = directory / "perplexity.txt"
@@ -293,7 +293,7 @@ def local_two_threads(bench):
 @story
 def quantized_pass_killed(bench):
     """The second pass, layer after layer on quantized inputs: one of two workers dies in it, and the server after a task."""
-    second = Bench(bench.programs, bench.directory / "quantized_pass_killed", ("--propagation", "quantized"))
+    second = Bench(bench.programs, bench.directory / "quantized_pass_killed", ("--propagation", "quantized", "--effort", "0"))
     with second.service("service", SHORT_LEASE) as service, concurrent.futures.ThreadPoolExecutor() as pool:
         second.calm = pool.submit(second.quantize_locally, threads=1)
         service.start_server()
@@ -307,6 +307,21 @@ def quantized_pass_killed(bench):
         service.start_server()
         assert tasks_of(second.finish(service), "LOST", "dying"), "nothing was lost"
         second.check_manifest(second.quantize_locally(threads=2))
+
+
+@story
+def searched(bench):
+    """Rounds of probes and steps, by two workers of which one dies, and here."""
+    second = Bench(bench.programs, bench.directory / "searched", ("--effort", "1"))
+    with second.service("service", SHORT_LEASE) as service, concurrent.futures.ThreadPoolExecutor() as pool:
+        second.calm = pool.submit(second.quantize_locally, threads=1)
+        service.start_server()
+        dying = service.start_worker("dying")
+        service.start_worker("steady")
+        await_success(second.submit(service))
+        await_running(service, "dying", "probe")
+        dying.kill()
+        assert tasks_of(second.finish(service), "LOST", "dying"), "nothing was lost"
 
 
 def tell(function, bench):

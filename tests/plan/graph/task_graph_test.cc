@@ -19,6 +19,7 @@ namespace {
 ResolvedJob SmallJob(double average_bits = 3) {
   ResolvedJob job;
   job.spec = AverageBitsSpec("optimal", average_bits);
+  job.spec.effort = 0;
   job.spec.gptq.group_size = 64;
   job.spec.gptq.widths = {2, 3, 4, 8};
   job.spec.calibration = {DigestOf("calibration"), 16, 256, 8};
@@ -206,7 +207,7 @@ TEST(TaskGraphTest, TheQuantizedPassGoesLayerByLayer) {
 // Effort for so many rounds.
 ResolvedJob SearchedJob(int rounds) {
   ResolvedJob job = SmallJob();
-  for (int effort = 1; SearchRounds(job) < rounds || !job.spec.effort; ++effort) job.spec.effort = effort;
+  for (int effort = 1; SearchRounds(job) < rounds; ++effort) job.spec.effort = effort;
   EXPECT_EQ(SearchRounds(job), rounds);
   return job;
 }
