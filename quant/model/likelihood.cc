@@ -43,7 +43,8 @@ struct ReferenceRows {
   at::Tensor log_p, p, top;
 };
 
-void Append(const ReferenceRows& reference, at::Tensor log_q, Divergences& divergences) {
+// What `log_q` holds is used up.
+void Append(const ReferenceRows& reference, const at::Tensor& log_q, Divergences& divergences) {
   const at::Tensor kept_top = log_q.gather(1, reference.top).eq(log_q.amax(1, /*keepdim=*/true));
   divergences.top1_flips += kept_top.numel() - kept_top.sum().item<int64_t>();
   const at::Tensor sums = log_q.neg_().add_(reference.log_p).mul_(reference.p).sum(1).contiguous();

@@ -130,8 +130,8 @@ class Round {
   // of this one, and their results are found again.
   absl::StatusOr<TaskOutputs> Outputs() {
     TaskOutputs outputs;
-    const auto put = [&](std::string role, absl::StatusOr<Digest> digest) {
-      if (digest.ok()) outputs.push_back({std::move(role), *std::move(digest)});
+    const auto put = [&](std::string role, const absl::StatusOr<Digest>& digest) {
+      if (digest.ok()) outputs.push_back({std::move(role), *digest});
       return digest.status();
     };
     RETURN_IF_ERROR(put("plan", context_.blobs.Put(BitPlanToJson(plan_))));

@@ -89,7 +89,7 @@ class LayerTaskTest : public ::testing::Test {
   nlohmann::json params_;
   std::vector<BlobRef> inputs_;
   const std::atomic<bool> cancelled_{false};
-  const ComputeDevice cpu_;
+  const ComputeDevice cpu_ = {};
   // The host with the kernels of a GPU: everything is solved in batches.
   const ComputeDevice batching_{.kernels = EmulatedKernels()};
 };
