@@ -68,11 +68,15 @@ void ReadDivergence(const Json& plan, ComparedJob& job) {
   if (verdict == plan.end()) return;
   const bool published = verdict->at("plan_published").get<bool>();
   const Json& figures = verdict->at(published ? "plan" : "uniform");
-  job.divergence = MeasuredDivergence{
-      figures.at("mean").get<double>(),           figures.at("cvar").get<double>(),
-      figures.at("worst_window").get<double>(),   figures.at("percentile_99").get<double>(),
-      figures.at("percentile_999").get<double>(), figures.at("broken_windows").get<int64_t>(),
-      figures.at("top1_flips").get<int64_t>(),    verdict->at("tokens").get<int64_t>()};
+  job.divergence = MeasuredDivergence{figures.at("mean").get<double>(),
+                                      figures.at("cvar").get<double>(),
+                                      figures.at("worst_window").get<double>(),
+                                      figures.at("percentile_99").get<double>(),
+                                      figures.at("percentile_999").get<double>(),
+                                      figures.at("broken_windows").get<int64_t>(),
+                                      figures.at("top1_flips").get<int64_t>(),
+                                      verdict->at("tokens").get<int64_t>(),
+                                      verdict->value("unseen", true)};
 }
 
 void ReadFigures(const Json& report, ComparedJob& job) {
@@ -227,7 +231,8 @@ nlohmann::ordered_json DivergenceJson(const MeasuredDivergence& divergence) {
           {"percentile_999", divergence.percentile_999},
           {"broken_windows", divergence.broken_windows},
           {"top1_flips", divergence.top1_flips},
-          {"tokens", divergence.tokens}};
+          {"tokens", divergence.tokens},
+          {"unseen", divergence.unseen}};
 }
 
 std::string ComparisonJson(const Comparison& comparison) {

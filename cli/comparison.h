@@ -35,6 +35,7 @@ struct MeasuredDivergence {
   int64_t broken_windows = 0;                    // above ten times the median window
   int64_t top1_flips = 0;                        // tokens with another first choice
   int64_t tokens = 0;
+  bool unseen = true;  // by solves; false where the calibration text is too short for both
 };
 
 struct ComparedJob {
@@ -58,7 +59,8 @@ struct ComparedJob {
   int64_t uniform_bytes = 0;
   int uniform_bits = 0;
   std::string verdict;
-  // Of the published plan, on text that neither a solve nor the plan has used. Unset: not measured.
+  // Of the published widths with the tensors of the first pass, on text that the plan has not used. Unset:
+  // not measured.
   std::optional<MeasuredDivergence> divergence;
 
   int tasks = 0;

@@ -275,6 +275,9 @@ std::string ComparisonLegend(const Comparison& comparison) {
   if (any([](const ComparedJob& job) { return job.divergence.has_value(); })) {
     absl::StrAppend(&text, "A window is broken when its divergence is above ten times the median window's. ");
   }
+  if (any([](const ComparedJob& job) { return job.divergence && !job.divergence->unseen; })) {
+    absl::StrAppend(&text, "Some windows are text that solves have used too: give more calibration text. ");
+  }
   if (any([](const ComparedJob& job) { return absl::StrContains(job.plan, "(fewer bytes)"); })) {
     absl::StrAppend(
         &text, "Where a uniform plan has fewer bytes, no width fills the budget: ", kEqualBytesControl,

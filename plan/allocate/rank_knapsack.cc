@@ -34,8 +34,8 @@ struct Side {
 
 class Solver {
  public:
-  Solver(const std::vector<RankGroup>& groups, int ranks, int64_t capacity)
-      : capacity_(capacity), sides_(static_cast<size_t>(ranks) + 1) {
+  Solver(const std::vector<RankGroup>& groups, int ranks, int64_t capacity, int64_t max_states)
+      : capacity_(capacity), max_states_(max_states), sides_(static_cast<size_t>(ranks) + 1) {
     for (size_t g = 0; g < groups.size(); ++g) {
       Side& side = sides_[static_cast<size_t>(groups[g].rank + 1)];
       side.members.push_back(g);
@@ -95,13 +95,13 @@ class Solver {
   }
 
   void Try(int64_t replicated) {
-    const auto shared = SolveKnapsack(sides_[0].groups, replicated);
+    const auto shared = SolveKnapsack(sides_[0].groups, replicated, max_states_);
     if (!shared) return;
     std::vector<KnapsackSolution> parts = {*shared};
     double value = shared->value;
     int64_t fullest = 0;
     for (size_t s = 1; s < sides_.size(); ++s) {
-      const auto own = SolveKnapsack(sides_[s].groups, capacity_ - shared->cost);
+      const auto own = SolveKnapsack(sides_[s].groups, capacity_ - shared->cost, max_states_);
       if (!own) return;
       value += own->value;
       fullest = std::max(fullest, own->cost);
@@ -118,6 +118,7 @@ class Solver {
   }
 
   const int64_t capacity_;
+  const int64_t max_states_;
   std::vector<Side> sides_;  // replicated, then each rank
   KnapsackSolution best_;
 };
@@ -125,11 +126,11 @@ class Solver {
 }  // namespace
 
 std::optional<KnapsackSolution> SolveRankKnapsack(const std::vector<RankGroup>& groups, int ranks,
-                                                  int64_t capacity) {
-  if (ranks > 1) return Solver(groups, ranks, capacity).Solve();
+                                                  int64_t capacity, int64_t max_states) {
+  if (ranks > 1) return Solver(groups, ranks, capacity, max_states).Solve();
   std::vector<KnapsackGroup> all;
   for (const RankGroup& group : groups) all.push_back(group.options);
-  return SolveKnapsack(all, capacity);
+  return SolveKnapsack(all, capacity, max_states);
 }
 
 }  // namespace quantmoe

@@ -20,8 +20,8 @@ struct RankGroup {
 };
 
 // `cost` of the result is that of the fullest rank; `exact` when the bound is met. Empty when even the
-// cheapest options exceed the capacity of some rank.
+// cheapest options exceed the capacity of some rank. `max_states` as for SolveKnapsack, of each.
 std::optional<KnapsackSolution> SolveRankKnapsack(const std::vector<RankGroup>& groups, int ranks,
-                                                  int64_t capacity);
+                                                  int64_t capacity, int64_t max_states = kKnapsackStates);
 
 }  // namespace quantmoe

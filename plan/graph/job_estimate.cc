@@ -110,17 +110,20 @@ void WarnOfShortText(const ResolvedJob& job, JobEstimate& estimate) {
                                            asked, " that were asked"));
 }
 
-// Plans are measured on windows that no solve uses: where the text ends too soon, on fewer, or on the same text.
+// Plans are measured on windows that no solve uses: where the text ends too soon, on fewer, or on the same
+// text.
 void WarnOfShortSample(const ResolvedJob& job, JobEstimate& estimate) {
   if (!HasVerdict(job)) return;
   const CalibrationSpec& calibration = job.spec.calibration;
-  const int64_t wanted = int64_t{calibration.samples} * calibration.sequence_length +
-                         2 * kSampleWindows * StartLength(calibration.sequence_length);
+  const int64_t sample = 2 * kSampleWindows * StartLength(calibration.sequence_length);
+  // A quarter of the text at most.
+  const int64_t wanted =
+      std::max(int64_t{calibration.samples} * calibration.sequence_length + sample, 4 * sample);
   const int64_t missing = wanted - calibration.text.size_bytes / kBytesPerToken;
   if (missing <= 0) return;
-  estimate.warnings.push_back(absl::StrCat("about ", missing, " more tokens of calibration text would give the ",
-                                           2 * kSampleWindows,
-                                           " windows on which plans are measured text that no solve uses"));
+  estimate.warnings.push_back(
+      absl::StrCat("about ", missing, " more tokens of calibration text would give the ", 2 * kSampleWindows,
+                   " windows on which plans are measured text that no solve uses"));
 }
 
 // A budget is a limit, so more than any plan can use is allowed; but who asks for it may have mistyped.

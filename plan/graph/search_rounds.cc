@@ -31,7 +31,8 @@ int DefaultEffort(const ResolvedJob& job) {
 }
 
 int SearchRounds(const ResolvedJob& job) {
-  if (!HasToWin(job)) return 0;
+  // With one width there is nothing to move.
+  if (!HasToWin(job) || PlanWidths(job.spec).size() < 2) return 0;
   const int effort = job.spec.effort.value_or(DefaultEffort(job));
   const auto rounds =
       static_cast<int>(std::min<double>(kMostRounds, effort * PassWork(job) / SearchRoundWork(job)));

@@ -235,6 +235,7 @@ json RefineParams(const ResolvedJob& job, const TaskPlace& place) {
   json params = ChoiceParams(job);
   params["round"] = place.number;
   params["tries"] = kStepTries;
+  params["probe_windows"] = kProbeWindows;
   return params;
 }
 

@@ -43,7 +43,8 @@ double WorkOfSolve(Job job, Place place) { return SolveWork(job, *place.part, pl
 
 std::string LabelOfProbe(Place place) { return ProbeLabel(place.layer, place.number); }
 int64_t MemoryOfProbe(Job job, Place place) {
-  return ProbeBytes(job, (place.number == 0 ? 1 : 2) * ProbeGroupsOf(job, place.layer));
+  const int groups = ProbeGroupsOf(job, place.layer);
+  return place.number == 0 ? ProbeBytes(job, groups) : ProbeBytes(job, 2 * groups) + AllocateBytes(job);
 }
 double WorkOfProbe(Job job, Place place) {
   return place.number == 0 ? ProbeWork(job, place.layer) : MovesWork(job, place.layer);

@@ -100,7 +100,7 @@ double PredictWork(const ResolvedJob& job, int shards) {
          static_cast<double>(kPredictorWidth * job.model.hidden);
 }
 
-double RefineWork(const ResolvedJob& job) { return (1.5 + kStepTries) * PassWork(job); }
+double RefineWork(const ResolvedJob& job) { return (2.5 + kStepTries) * PassWork(job); }
 
 double VerdictWork(const ResolvedJob& job) {
   constexpr double kPasses = 3;

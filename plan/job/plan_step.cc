@@ -23,11 +23,15 @@ constexpr double kLargestRegion = 1, kSmallestRegion = 1e-3;
 constexpr double kKept = 0.75, kBroken = 0.25;
 // Halvings in the search for the penalty that holds a step in its region.
 constexpr int kHalvings = 24;
+// Of each knapsack of a step: what is wrong by a thousandth is measured before it counts.
+constexpr int64_t kStates = 500'000;
 // Tries to bring files that are too large by some digits of a header within the budget.
 constexpr int kMaxTightenings = 16;
 
 // Of windows that all say the same.
 constexpr double kLeastVariance = 1e-30;
+// Of the largest variance of a kind, what every slope has at least.
+constexpr double kLeastShare = 1e-6;
 
 constexpr absl::string_view kRaised = "raised.", kLowered = "lowered.";
 
@@ -71,6 +75,10 @@ Pooled WeightedMean(const std::map<int, NoisySlope>& layers, double between) {
 // (DerSimonian and Laird, "Meta-analysis in clinical trials", Controlled Clinical Trials 7, 1986).
 void ShrinkToMean(std::map<int, NoisySlope>& layers) {
   if (layers.size() < 2) return;
+  // Where no window changed, nothing was seen: that says no more than the others do.
+  double largest = kLeastVariance;
+  for (const auto& [layer, slope] : layers) largest = std::max(largest, slope.variance);
+  for (auto& [layer, slope] : layers) slope.variance = std::max(slope.variance, kLeastShare * largest);
   const auto [mean, weights, squares] = WeightedMean(layers, /*between=*/0);
   double spread = 0;
   for (const auto& [layer, slope] : layers)
@@ -248,10 +256,15 @@ void PlanStep::SetValues(const Slopes& slopes) {
   }
 }
 
+// On all ranks that pay for the group.
+int64_t PlanStep::ChangeOfGroup(size_t group, int level) const {
+  const int64_t ranks = groups_[group].rank == kEveryRank ? problem_.ranks : 1;
+  return ranks * std::abs(CostAt(groups_[group], level) - CostAt(groups_[group], levels_[group]));
+}
+
 int64_t PlanStep::ChangeOf(const std::vector<int>& levels) const {
   int64_t change = 0;
-  for (size_t g = 0; g < groups_.size(); ++g)
-    change += std::abs(CostAt(groups_[g], levels[g]) - CostAt(groups_[g], levels_[g]));
+  for (size_t g = 0; g < groups_.size(); ++g) change += ChangeOfGroup(g, levels[g]);
   return change;
 }
 
@@ -259,16 +272,15 @@ std::vector<RankGroup> PlanStep::PenalizedGroups(double penalty) const {
   std::vector<RankGroup> items;
   for (size_t g = 0; g < groups_.size(); ++g) {
     RankGroup& item = items.emplace_back(RankGroup{groups_[g].rank, groups_[g].options});
-    const int64_t now = CostAt(groups_[g], levels_[g]);
-    for (KnapsackOption& option : item.options)
-      option.value += penalty * static_cast<double>(std::abs(option.cost - now));
+    for (size_t i = 0; i < item.options.size(); ++i)
+      item.options[i].value += penalty * static_cast<double>(ChangeOfGroup(g, static_cast<int>(i)));
   }
   return items;
 }
 
 std::optional<std::vector<int>> PlanStep::Solve(double penalty, int64_t capacity) const {
   const std::optional<KnapsackSolution> solution =
-      SolveRankKnapsack(PenalizedGroups(penalty), problem_.ranks, capacity);
+      SolveRankKnapsack(PenalizedGroups(penalty), problem_.ranks, capacity, kStates);
   if (!solution) return std::nullopt;
   return solution->choice;
 }
@@ -281,8 +293,7 @@ std::optional<std::vector<int>> PlanStep::SolveWithin(int64_t change, int64_t ca
   double most = 0;
   for (size_t g = 0; g < groups_.size(); ++g) {
     for (size_t i = 0; i < groups_[g].options.size(); ++i) {
-      const auto cost =
-          static_cast<double>(std::abs(groups_[g].options[i].cost - CostAt(groups_[g], levels_[g])));
+      const auto cost = static_cast<double>(ChangeOfGroup(g, static_cast<int>(i)));
       if (cost > 0) most = std::max(most, std::abs(groups_[g].options[i].value) / cost);
     }
   }
@@ -311,18 +322,19 @@ ProposedPlan PlanStep::Describe(const std::vector<int>& levels) const {
 }
 
 std::optional<ProposedPlan> PlanStep::Propose(double region) const {
-  const auto change = static_cast<int64_t>(region * static_cast<double>(problem_.capacity));
+  const auto change = static_cast<int64_t>(region * static_cast<double>(problem_.capacity) * problem_.ranks);
   int64_t capacity = problem_.capacity;
   for (int i = 0; i < kMaxTightenings; ++i) {
     const std::optional<std::vector<int>> levels = SolveWithin(change, capacity);
     if (!levels || *levels == levels_) return std::nullopt;
     ProposedPlan proposed = Describe(*levels);
-    if (proposed.predicted >= 0) return std::nullopt;
+    if (!(proposed.predicted < 0)) return std::nullopt;
     // Costs leave out some digits of headers; only the laid out files count.
     const int64_t excess =
         spec_.budget.max_bytes ? proposed.plan.weight_file_bytes - *spec_.budget.max_bytes : 0;
     if (excess <= 0) return proposed;
-    capacity -= excess;
+    capacity = -excess;
+    for (size_t g = 0; g < groups_.size(); ++g) capacity += CostAt(groups_[g], (*levels)[g]);
   }
   return std::nullopt;
 }

@@ -38,7 +38,7 @@ absl::Status AddMove(int layer, absl::string_view name, std::vector<double> wind
 
 // How much of the cost may change hands, and what became of the steps so far; passed from round to round.
 struct SearchState {
-  double region = 0.1;  // a share of the capacity
+  double region = 0.1;  // a share of the capacity of all ranks
 
   // A step that kept its promise widens the region, one that did not halves it. Changes of the divergence.
   void Learn(double predicted, double measured, bool accepted);
@@ -82,6 +82,7 @@ class PlanStep {
   std::vector<RankGroup> PenalizedGroups(double penalty) const;
   std::optional<std::vector<int>> Solve(double penalty, int64_t capacity) const;
   std::optional<std::vector<int>> SolveWithin(int64_t change, int64_t capacity) const;
+  int64_t ChangeOfGroup(size_t group, int level) const;
   int64_t ChangeOf(const std::vector<int>& levels) const;
   ProposedPlan Describe(const std::vector<int>& levels) const;
 

@@ -47,8 +47,10 @@ absl::StatusOr<Moves> AloneAtTheSmallest(const std::vector<PartTable>& tables, i
   return moves;
 }
 
-// `plan` with each group of the layer one solved width up, and one down.
-absl::StatusOr<Moves> AroundPlan(const BitPlan& plan, const std::vector<PartTable>& tables) {
+// What `plan` says of the layer, with each group of it one solved width up, and one down.
+absl::StatusOr<Moves> AroundPlan(BitPlan plan, int layer, const std::vector<PartTable>& tables) {
+  std::erase_if(plan.linears,
+                [layer](const PlannedLinear& planned) { return planned.linear.layer != layer; });
   std::map<std::string, size_t> place;
   for (size_t i = 0; i < plan.linears.size(); ++i) place[plan.linears[i].linear.name] = i;
   Moves moves;
@@ -107,11 +109,14 @@ absl::StatusOr<TaskOutputs> RunProbe(const TaskArguments& arguments, TaskContext
     ASSIGN_OR_RETURN(around, ReadInput(arguments, context.blobs, "plan", BitPlanFromJson));
   }
   ASSIGN_OR_RETURN(const Moves moves, around.linears.empty() ? AloneAtTheSmallest(tables, group_size)
-                                                             : AroundPlan(around, tables));
+                                                             : AroundPlan(around, layer, tables));
   ASSIGN_OR_RETURN(const at::Tensor sample, ReadStream(arguments, context.blobs, "hidden"));
   ASSIGN_OR_RETURN(const at::Tensor last, ReadStream(arguments, context.blobs, "last"));
   const Batches batches = {{sample.size(0), sample.size(1)}};
   const at::Tensor hidden = sample.flatten(0, 1);
+  if (moves.empty())
+    return MakeError(absl::StatusCode::kInvalidArgument, "NOTHING_TO_MOVE",
+                     absl::StrCat("layer ", layer, " was solved at one width only"));
   CheckpointWeights original(model.spec, model.checkpoint, at::kFloat);
   std::vector<at::Tensor> streams;
   for (const auto& [name, plan] : moves) {

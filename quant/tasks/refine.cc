@@ -108,15 +108,24 @@ class Round {
                      PlanStep::Start(table_, spec_, kept_, plan_, ProbedWindows(best), moved));
     Refinement refined = plan_.refined.value_or(Refinement{});
     ++refined.rounds;
+    BitPlan rejected;
     for (int i = 0; i < tries; ++i) {
       context_.progress(static_cast<double>(i + 1) / (tries + 2), "steps");
+      RETURN_IF_ERROR(CheckCancelled(context_));
       std::optional<ProposedPlan> proposed = step.Propose(state_.region);
       if (!proposed) break;
+      if (!rejected.linears.empty() && SameWidths(rejected, proposed->plan)) {
+        state_.Learn(proposed->predicted, /*measured=*/0, /*accepted=*/false);
+        continue;
+      }
       ASSIGN_OR_RETURN(const MeasuredPlan measured, Measure(proposed->plan));
       const bool better = IsBetter(measured.figures, best.figures);
       ++refined.trials;
       state_.Learn(proposed->predicted, measured.figures.mean - best.figures.mean, better);
-      if (!better) continue;
+      if (!better) {
+        rejected = std::move(proposed->plan);
+        continue;
+      }
       ++refined.accepted;
       refined.divergence_after = measured.figures.mean;
       plan_ = std::move(proposed->plan);

@@ -1,6 +1,7 @@
 #include "quant/tasks/sample_run.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <ATen/ATen.h>
 
@@ -9,6 +10,8 @@
 
 namespace quantmoe {
 namespace {
+
+constexpr double kBroken = 1e6;  // nats
 
 Batches BatchesOf(const at::Tensor& sample) { return {{sample.size(0), sample.size(1)}}; }
 
@@ -50,7 +53,9 @@ absl::Status SampleRun::Trace(const BitPlan& plan, int64_t windows,
 
 std::vector<MeasuredPlan> SampleRun::Compare(const std::vector<at::Tensor>& streams) const {
   std::vector<MeasuredPlan> measured;
-  for (const Divergences& found : CompareRows(head_, reference_, streams)) {
+  for (Divergences& found : CompareRows(head_, reference_, streams)) {
+    // What is no number is as broken as can be, and still to be compared.
+    for (double& row : found.rows) row = std::isfinite(row) ? row : kBroken;
     measured.push_back(
         {WindowMeans(found.rows, length()), FiguresOf(found.rows, length(), found.top1_flips)});
   }

@@ -264,6 +264,9 @@ TEST(TaskGraphTest, TheEffortSaysHowManyRoundsASearchHas) {
   job.spec.heuristic = "expert-frequency";
   EXPECT_EQ(SearchRounds(job), 0);
   job.spec.heuristic = "optimal";
+  job.spec.gptq.widths = {4};  // nothing can move
+  EXPECT_EQ(SearchRounds(job), 0);
+  job.spec.gptq.widths = {2, 3, 4, 8};
   job.spec.effort.reset();
   EXPECT_LE(DefaultEffort(job), 150);
   const int few = DefaultEffort(job);

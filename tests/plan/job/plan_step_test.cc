@@ -230,6 +230,24 @@ TEST(PlanStepTest, NoiseIsNotTakenForADifference) {
   EXPECT_TRUE(SameWidths(proposal(/*difference=*/0.8, /*noise=*/10), equal));
 }
 
+// Experts that no token of the sample reaches change nothing in any window: their slope says nothing of
+// others.
+TEST(PlanStepTest, AGroupThatNoWindowSeesLeavesTheOthersTheirSlopes) {
+  const DistortionTable table = Table();
+  const JobSpec spec = AverageBitsSpec("optimal", 3);
+  ASSERT_OK_AND_ASSIGN(const BitPlan start, Allocate(table, AverageBitsSpec("uniform", 3), kKept));
+  MovedGroups moved = ProbeAround(table, start);
+  ASSERT_OK_AND_ASSIGN(const PlanStep seen,
+                       PlanStep::Start(table, spec, kKept, start, Measure(start), moved));
+  moved.at({2, "experts"}) = {Measure(start), Measure(start)};
+  ASSERT_OK_AND_ASSIGN(const PlanStep unseen,
+                       PlanStep::Start(table, spec, kKept, start, Measure(start), moved));
+  const double promised = seen.Propose(/*region=*/1).value().predicted;
+  const std::optional<ProposedPlan> proposed = unseen.Propose(/*region=*/1);
+  ASSERT_TRUE(proposed.has_value());
+  EXPECT_LT(proposed->predicted, 0.5 * promised);
+}
+
 // Expert 1 of layer 2 makes a massive activation that stays.
 std::vector<StreamStatistics> StreamsWithASuperExpert() {
   std::vector<StreamStatistics> streams;
