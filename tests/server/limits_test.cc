@@ -186,7 +186,17 @@ TEST(LimitsTest, AWorkerThatReadsNothingIsEnded) {
   message.mutable_hello()->set_determinism_class("test-class");
   session->Write(message);
   message.mutable_heartbeat()->set_seq(int64_t{1} << 62);
-  for (int i = 0; i < 12000; ++i) session->Write(message);  // each is acknowledged
+  // Each is acknowledged. A busy server is waited for on the way: what it answered only after we began to
+  // read would not be too much.
+  const auto wait_for_server = [&stub] {
+    v1::CompleteTaskResponse response;
+    stub->CompleteTask(WithDeadline().get(), v1::CompleteTaskRequest(), &response);
+  };
+  for (int i = 0; i < 12000; ++i) {
+    session->Write(message);
+    if (i % 250 == 0) wait_for_server();
+  }
+  for (int i = 0; i < 50; ++i) wait_for_server();
   v1::CoordinatorMessage answer;
   while (session->Read(&answer)) {
   }
