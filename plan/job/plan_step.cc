@@ -23,7 +23,7 @@ constexpr double kLargestRegion = 1, kSmallestRegion = 1e-3;
 constexpr double kKept = 0.75, kBroken = 0.25;
 // Halvings in the search for the penalty that holds a step in its region.
 constexpr int kHalvings = 24;
-// Of each knapsack of a step: what is wrong by a thousandth is measured before it counts.
+// Of each knapsack of a step: a plan that is not quite the best one is measured before it counts.
 constexpr int64_t kStates = 500'000;
 // Tries to bring files that are too large by some digits of a header within the budget.
 constexpr int kMaxTightenings = 16;

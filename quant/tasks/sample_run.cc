@@ -1,6 +1,5 @@
 #include "quant/tasks/sample_run.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include <ATen/ATen.h>

@@ -3,8 +3,6 @@
 // there to be published.
 #include "quant/tasks/verdict.h"
 
-#include <algorithm>
-
 #include <ATen/ATen.h>
 
 #include "base/status_macros.h"

@@ -290,38 +290,37 @@ def local_two_threads(bench):
         "ONEDNN_MAX_CPU_ISA": "SSE41"}))
 
 
-@story
-def quantized_pass_killed(bench):
-    """The second pass, layer after layer on quantized inputs: one of two workers dies in it, and the server after a task."""
-    second = Bench(bench.programs, bench.directory / "quantized_pass_killed", ("--propagation", "quantized", "--effort", "0"))
-    with second.service("service", SHORT_LEASE) as service, concurrent.futures.ThreadPoolExecutor() as pool:
-        second.calm = pool.submit(second.quantize_locally, threads=1)
+def one_of_two_dies(bench, stage, meanwhile=lambda service: None):
+    """In a task of that stage; then `meanwhile`, and the job ends as a calm one here."""
+    with bench.service("service", SHORT_LEASE) as service, concurrent.futures.ThreadPoolExecutor() as pool:
+        bench.calm = pool.submit(bench.quantize_locally, threads=1)
         service.start_server()
         dying = service.start_worker("dying")
         service.start_worker("steady")
-        await_success(second.submit(service))
-        await_running(service, "dying", "resolve")
+        await_success(bench.submit(service))
+        await_running(service, "dying", stage)
         dying.kill()
+        meanwhile(service)
+        assert tasks_of(bench.finish(service), "LOST", "dying"), "nothing was lost"
+
+
+@story
+def quantized_pass_killed(bench):
+    """The second pass, layer after layer on quantized inputs: one of two workers dies in it, and the server after a task."""
+    def server_dies(service):
         service.server.kill()
         service.server.wait()
         service.start_server()
-        assert tasks_of(second.finish(service), "LOST", "dying"), "nothing was lost"
-        second.check_manifest(second.quantize_locally(threads=2))
+
+    second = Bench(bench.programs, bench.directory / "quantized_pass_killed", ("--propagation", "quantized", "--effort", "0"))
+    one_of_two_dies(second, "resolve", server_dies)
+    second.check_manifest(second.quantize_locally(threads=2))
 
 
 @story
 def searched(bench):
-    """Rounds of probes and steps, by two workers of which one dies, and here."""
-    second = Bench(bench.programs, bench.directory / "searched", ("--effort", "1"))
-    with second.service("service", SHORT_LEASE) as service, concurrent.futures.ThreadPoolExecutor() as pool:
-        second.calm = pool.submit(second.quantize_locally, threads=1)
-        service.start_server()
-        dying = service.start_worker("dying")
-        service.start_worker("steady")
-        await_success(second.submit(service))
-        await_running(service, "dying", "probe")
-        dying.kill()
-        assert tasks_of(second.finish(service), "LOST", "dying"), "nothing was lost"
+    """A round of probes and a step, by two workers of which one dies in a probe."""
+    one_of_two_dies(Bench(bench.programs, bench.directory / "searched", ("--effort", "1")), "probe")
 
 
 def tell(function, bench):
